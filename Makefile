@@ -1,0 +1,72 @@
+# Everything a person or a CI job runs. On a bare Debian with Python 3.11, pip and Node 20, `make demo` and `make test`
+# set up what they need first; stamps keep the second run quick, and a set-up that was interrupted is taken up again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PAGE := validators/web/page
+DIGITS := examples/digits
+
+# A stamp stands inside what it vouches for, so deleting the folder deletes the stamp.
+ENVIRONMENT := .venv/.ready
+BROWSER_PACKAGES := $(PAGE)/node_modules/.ready
+PREFECT := .paritygate/prefect/.ready
+
+.PHONY: help setup demo test test-quick lint bench lock clean chromium
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(ENVIRONMENT) $(BROWSER_PACKAGES) $(PREFECT) chromium ## environment, browser packages, browser, Prefect's database
+
+demo: setup ## release the digits model and show the verdict
+	rm -rf build/digits.release
+	.venv/bin/paritygate release $(DIGITS)/digits.keras --samples $(DIGITS)/samples.npz -o build/digits.release
+
+test: setup ## all tests, the quick ones first
+	$(PY) -m pytest
+
+test-quick: $(ENVIRONMENT) ## tests that need no TensorFlow, browser or Prefect server (seconds)
+	$(PY) -m pytest -m 'not slow'
+
+lint: $(ENVIRONMENT) ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+bench: setup ## the figures of the README: paritygate against the stock converters (several minutes)
+	$(PY) benchmarks/stock.py
+
+lock: $(ENVIRONMENT) ## write the two lock files anew from pyproject.toml and the Makefile
+	$(UV_COMPILE) pyproject.toml --all-extras -o requirements.lock
+	echo 'uv==$(UV_VERSION)' | $(UV_COMPILE) - --no-annotate -o tools/installer.lock
+
+UV_VERSION := 0.13.9
+UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header
+
+clean: ## remove what set-up, the demo and the checks left behind
+	rm -rf .venv .paritygate build .mypy_cache .pytest_cache .ruff_cache $(PAGE)/node_modules
+
+chromium: $(ENVIRONMENT)
+	@$(PY) -m tools.chromium
+
+$(ENVIRONMENT): requirements.lock pyproject.toml tools/installer.lock tools/environment.sh
+	@PYTHON='$(PYTHON)' tools/environment.sh
+	@touch $@
+
+$(BROWSER_PACKAGES): $(PAGE)/package-lock.json $(PAGE)/package.json
+	@command -v npm >/dev/null || { echo 'setup: npm not found; install Node 20 with npm (Debian: apt-get install npm)' >&2; exit 1; }
+	@echo 'setup: browser packages (TensorFlow.js; about half a minute)' >&2
+	@npm ci --prefix $(PAGE) --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# An order-only dependency would keep a database of an older Prefect: a new environment migrates it anew.
+$(PREFECT): $(ENVIRONMENT)
+	@echo "setup: Prefect's database (about 20 seconds)" >&2
+	@$(PY) -m flows.prefect_home
+	@mkdir -p $(@D) && touch $@

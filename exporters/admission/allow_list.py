@@ -1,0 +1,76 @@
+"""What is Keras' own: the list that decides which names in a configuration may reach Keras without the user's code.
+
+In: `keras_classes.txt` beside this module. Out: `origin`, which says of a (kind, module, name) whether Keras owns it,
+only claims to, or somebody else does. Keras itself is never imported to answer.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+LIST = Path(__file__).with_name("keras_classes.txt")
+INTERNAL = "keras.src"
+
+SPECIAL = frozenset(
+    {
+        "__bytes__",
+        "__ellipsis__",
+        "__keras_tensor__",
+        "__numpy__",
+        "__slice__",
+        "__tensor__",
+        "__tuple__",
+        "__typespec__",
+    }
+)
+"""Plain data that Keras writes as if it were an object. `__lambda__`, which is code, is not among them."""
+
+REFUSED = {
+    "TFSMLayer": "runs a SavedModel from another folder, which is no part of this file",
+    "TorchModuleWrapper": "unpickles a PyTorch module, which runs code",
+    "JaxLayer": "runs a JAX function that the file does not hold",
+    "FlaxLayer": "runs a Flax module that the file does not hold",
+}
+"""Classes of Keras that bring another framework's code or files along, and why no option allows them."""
+
+Origin = Literal["keras", "spoofed", "custom"]
+
+
+@cache
+def _listed() -> frozenset[tuple[str, str, str]]:
+    lines = LIST.read_text("utf-8").splitlines()
+    return frozenset((kind, module, name) for kind, module, name in (s.split() for s in lines if not s.startswith("#")))
+
+
+@cache
+def _names(kind: str) -> frozenset[str]:
+    return frozenset(name for listed, _, name in _listed() if listed == kind)
+
+
+def origin(kind: Literal["class", "function"], module: str | None, name: str) -> Origin:
+    """Who owns a class or function.
+
+    Args:
+        kind: what the configuration calls it.
+        module: the module it names; None when it names none; "" for the old style without modules, where Keras
+            looks the name up among its own.
+        name: the class's or function's name.
+
+    Returns:
+        `keras` for what the list holds; `spoofed` for what claims a module of Keras and is not in the list; else
+        `custom`.
+    """
+    if module == "" or (kind, module) == ("function", "builtins"):  # how Keras writes functions known by bare name
+        return "keras" if name in _names(kind) else "custom"
+    if module is None:
+        return "custom"
+    if module == INTERNAL or module.startswith(f"{INTERNAL}."):
+        module = INTERNAL
+    if (kind, module, name) in _listed():
+        return "keras"
+    return "spoofed" if module.split(".")[0] == "keras" else "custom"
+
+
+def is_activation(name: str) -> bool:
+    """Whether a bare string names one of Keras' activation functions."""
+    return ("function", "keras.activations", name) in _listed()

@@ -1,0 +1,116 @@
+"""What crosses the border of the export layer: signatures, artifacts and findings.
+
+In: nothing. Out: the frozen records that exporters fill, validators read and `release.json` stores. They hold
+plain data only (strings, numbers, tuples), so pydantic turns each into JSON and back without help.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+ArtifactStatus = Literal["exported", "limited", "errored"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a model.
+
+    Attributes:
+        name: canonical name, unique among the inputs or among the outputs (see `exporters.names`).
+        dtype: NumPy's name of the element type, `string` for text, `bfloat16` where Keras says so.
+        shape: axis lengths; None is a dynamic axis. The first axis is the batch.
+        native: the artifact's own name for this tensor; empty in the source model's signature.
+        path: where the tensor stands in the source model's input or output structure, e.g. `["a"][0]`.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+    native: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """The inputs and outputs of a model or an artifact, in the source model's order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something a check of an artifact brought to light before anybody ran it.
+
+    Attributes:
+        code: short stable identifier, e.g. `flex-op`.
+        blocking: True when the artifact cannot run in its runtime because of this.
+        message: what was found, with the names of the ops.
+        way_out: what the user can do about it.
+    """
+
+    code: str
+    blocking: bool
+    message: str
+    way_out: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """One file of a release: path relative to the release directory, size in bytes, SHA-256 in hex."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One exported variant of the model, or the record of why there is none.
+
+    Attributes:
+        format: `saved_model`, `tflite`, `tfjs`, `onnx`.
+        variant: `default`, `dynamic`, `batch1`.
+        status: `exported`; `limited` (the target cannot express the model); `errored` (the exporter broke).
+        reason: one sentence for `limited` and `errored`, naming the limit or the error; else empty.
+        path: the file or folder, relative to the release directory; empty unless `exported`.
+        digest: SHA-256 over the artifact (of the file, or of the sorted list of the folder's file digests).
+        size: bytes of all files together.
+        signature: canonical names with the artifact's native names; None unless `exported`.
+        source: SHA-256 of the `.keras` file this came from.
+        options: what the exporter was asked (opset, batch ...).
+        toolchain: versions of the packages that made it.
+        findings: what the check after the export found.
+        seconds: wall time of the export.
+    """
+
+    format: str
+    variant: str
+    status: ArtifactStatus
+    reason: str = ""
+    path: str = ""
+    digest: str = ""
+    size: int = 0
+    signature: Signature | None = None
+    source: str = ""
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    toolchain: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """`format/variant`, the name of the artifact everywhere a person reads."""
+        return f"{self.format}/{self.variant}"
+
+
+Export = Callable[[Path, Path, Mapping[str, Any]], Signature]
+"""An exporter: (source path, destination, options) -> the artifact's signature.
+
+It only writes bytes to the destination it is given. Hashing, atomic placement and provenance are done once,
+outside (`exporters.store`). The source is the `.keras` file or a lowered graph, as the registry row says.
+
+Raises:
+    Limited: the target cannot express this model.
+"""

@@ -1,0 +1,53 @@
+"""The errors a person can meet, and the exit code each one becomes.
+
+ParitygateError
+├── BadInput        exit 2: the model, the samples or the configuration is at fault; nothing was run
+├── Broken          exit 3: an exporter, a runtime or the machine failed
+│   └── Cancelled   a job was stopped because the run is ending (Ctrl-C, TERM, another failure)
+└── Limited         the target cannot express this model; becomes an artifact's state, never a traceback
+
+Every message names the object, what was received and what is valid; `next_step` is the command or the
+edit that gets the user further.
+"""
+
+
+class ParitygateError(Exception):
+    """Base of all errors of paritygate that carry a message for a person.
+
+    Args:
+        message: the object, what was received, what is valid.
+        next_step: the next command or edit; empty when there is none.
+    """
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.next_step}" if self.next_step else self.message
+
+
+class BadInput(ParitygateError):
+    """The model, the samples or the configuration is at fault (exit 2)."""
+
+
+class Broken(ParitygateError):
+    """An exporter, a runtime or the machine failed (exit 3)."""
+
+
+class Cancelled(Broken):
+    """The job was stopped because the whole run is ending."""
+
+
+class Limited(ParitygateError):
+    """The target cannot express this model.
+
+    Args:
+        message: what the target lacks, in a sentence.
+        limit: identifier of the row in `exporters.limits` that says so.
+    """
+
+    def __init__(self, message: str, *, limit: str, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.limit = limit

@@ -1,0 +1,140 @@
+"""Two ways to start a job's process: a fork of the preloaded host, or a fresh interpreter.
+
+In: a job's function and files. Out: a `Child`: a pid, a wait, an exit code.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+FORK_IS_SAFE = sys.platform == "linux"
+
+# What a job's process must not inherit or must see. A GPU visible while an RNN is traced bakes cuDNN ops into every
+# artifact (tf2onnx#2359); the reference runs on the CPU as well. The backend is TensorFlow whatever the user's default.
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "PYTHONUNBUFFERED": "1",
+}
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, **_ENVIRONMENT, "PYTHONPATH": str(_ROOT)}
+
+
+@dataclass(slots=True)
+class Child:
+    """A started job process. `exit_code` is negative for a signal and None while it runs or when its host died."""
+
+    ended: threading.Event = field(default_factory=threading.Event)
+    started: threading.Event = field(default_factory=threading.Event)
+    pid: int | None = None
+    exit_code: int | None = None
+    failure: str = ""
+
+    def finish(self, exit_code: int | None, failure: str = "") -> None:
+        """Records the end and wakes whoever waits."""
+        self.exit_code = exit_code
+        self.failure = failure
+        self.started.set()
+        self.ended.set()
+
+
+def fresh(function: str, request: Path, result: Path, log: Path) -> Child:
+    """Starts the job in an interpreter of its own."""
+    child = Child()
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "exporters.isolation.job", function, str(request), str(result)],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env=_environment(),
+        )
+    child.pid = process.pid
+    child.started.set()
+    threading.Thread(target=lambda: child.finish(process.wait()), name=f"wait {process.pid}", daemon=True).start()
+    return child
+
+
+class Host:
+    """The supervisor's end of `exporters.isolation.host`.
+
+    Args:
+        modules: what it imports before it serves.
+        log: where the host's own output goes.
+    """
+
+    def __init__(self, modules: Sequence[str], log: Path) -> None:
+        self._lock = threading.Lock()
+        self._children: dict[str, Child] = {}
+        self._next = 0
+        self._failure = ""
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "exporters.isolation.host", *modules],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stream,
+                env=_environment(),
+            )
+        threading.Thread(target=self._listen, name="preloaded host", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def fork(self, function: str, request: Path, result: Path, log: Path) -> Child:
+        """Asks for a fork; returns at once, also while the imports are still under way."""
+        child = Child()
+        with self._lock:
+            self._next += 1
+            key = str(self._next)
+            self._children[key] = child
+            task = {"id": key, "function": function, "request": str(request), "result": str(result), "log": str(log)}
+            try:
+                self._stdin.write((json.dumps(task) + "\n").encode())
+                self._stdin.flush()
+            except (BrokenPipeError, ValueError):
+                self._children.pop(key)
+                child.finish(None, self._failure or "the preloaded TensorFlow process ended")
+        return child
+
+    @property
+    def _stdin(self) -> IO[bytes]:
+        assert self._process.stdin is not None  # noqa: S101 - opened as a pipe above
+        return self._process.stdin
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - opened as a pipe above
+        for line in self._process.stdout:
+            message = json.loads(line)
+            if "failed" in message:
+                self._failure = message["failed"]
+            elif "pid" in message:
+                child = self._children[message["id"]]
+                child.pid = message["pid"]
+                child.started.set()
+            elif "exit" in message:
+                self._children.pop(message["id"]).finish(message["exit"])
+        with self._lock:
+            orphans = list(self._children.values())
+            self._children.clear()
+        for child in orphans:
+            child.finish(None, self._failure or "the preloaded TensorFlow process died")
+
+    def close(self) -> None:
+        """Ends the host; children that still run die with it."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None and stream is self._process.stdin:
+                stream.close()

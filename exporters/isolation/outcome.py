@@ -1,0 +1,96 @@
+"""What an isolated job may use, and how it ended.
+
+In: nothing. Out: `Limits`, the bounds a job runs under, and `Outcome`, its typed end. A job's death is data: the
+caller decides whether it becomes a failed cell, an errored artifact or an exit code.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from exporters.errors import BadInput, Broken, Cancelled, Limited
+
+GIB = 1 << 30
+
+JobStatus = Literal["ok", "bad input", "limited", "python error", "timeout", "out of memory", "crashed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of one job.
+
+    Attributes:
+        seconds: wall time from start to end; beyond it the job's process tree is killed.
+        memory: bytes of resident memory of the job's process tree, sampled; beyond it the tree is killed. Resident
+            memory, not address space: Chromium reserves far more address space than it uses, and MLIR aborts
+            when an allocation is refused.
+    """
+
+    seconds: float = 900.0
+    memory: int = 12 * GIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A function to call in a process of its own.
+
+    Attributes:
+        name: unique within a run; names the log file.
+        function: `package.module:function`; takes the request, returns something JSON can hold.
+        request: what the function gets; JSON values only.
+        limits: its bounds.
+        preloaded: run in a fork of the process that has TensorFlow imported; else in a fresh interpreter.
+    """
+
+    name: str
+    function: str
+    request: Mapping[str, Any]
+    limits: Limits = field(default_factory=Limits)
+    preloaded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        status: `ok`, or what went wrong.
+        value: what the function returned; None unless `ok`.
+        message: the real error message, the bound that was broken, or the signal that killed it.
+        next_step: what the user can do, when the job knew.
+        limit: identifier of the limits-table row, for `limited`.
+        seconds: wall time.
+        peak_memory: largest sampled resident memory of the job's process tree, bytes.
+        log: file with everything the job wrote to stdout and stderr.
+    """
+
+    status: JobStatus
+    value: Any = None
+    message: str = ""
+    next_step: str = ""
+    limit: str = ""
+    seconds: float = 0.0
+    peak_memory: int = 0
+    log: Path
+
+    def unwrap(self) -> Any:
+        """The value of a job that must succeed.
+
+        Raises:
+            BadInput: the input was at fault.
+            Limited: the target cannot express the model.
+            Cancelled: the run is ending.
+            Broken: everything else, with the status and the message.
+        """
+        match self.status:
+            case "ok":
+                return self.value
+            case "bad input":
+                raise BadInput(self.message, next_step=self.next_step)
+            case "limited":
+                raise Limited(self.message, limit=self.limit, next_step=self.next_step)
+            case "cancelled":
+                raise Cancelled(self.message)
+            case _:
+                raise Broken(f"{self.status}: {self.message}", next_step=f"The full log is {self.log}")

@@ -1,0 +1,184 @@
+"""The supervisor of isolated jobs: starts each in a process of its own, bounds it, and types its end.
+
+In: `Job`s, from as many threads as like. Out: `Outcome`s. Jobs run side by side as far as cores and a memory budget
+allow; each is watched for wall time and for the resident memory of its process tree. Closing kills what still runs.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from exporters.isolation import tree
+from exporters.isolation.launch import FORK_IS_SAFE, Child, Host, fresh
+from exporters.isolation.outcome import GIB, Job, Outcome
+
+PRELOADED = ("tensorflow", "keras")
+_POLL = 0.1  # seconds between two looks at a running job's memory
+_TYPICAL_MEMORY = GIB  # what the budget reserves for a job: a small model's TensorFlow process, measured 0.6-0.9 GiB
+
+
+class Workers:
+    """Runs jobs in isolated, bounded processes.
+
+    Args:
+        folder: scratch space for requests and results; must exist.
+        logs: where each job's log goes, `NAME.log`; must exist.
+        cores: how many jobs run at once; default the machine's cores.
+        memory: bytes that running jobs may hold together before a further one has to wait; default 80 % of the
+            machine's memory.
+    """
+
+    def __init__(self, folder: Path, logs: Path, *, cores: int | None = None, memory: int | None = None) -> None:
+        self._folder = folder
+        self._logs = logs
+        self._cores = cores or os.cpu_count() or 1
+        self._memory = memory or psutil.virtual_memory().total * 4 // 5
+        self._turn = threading.Condition()
+        self._running: dict[str, Child | None] = {}
+        self._held: dict[str, int] = {}
+        self._closing = threading.Event()
+        self._host: Host | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def preload(self) -> None:
+        """Starts the TensorFlow import in the background, so that it overlaps with whatever comes next."""
+        with self._turn:
+            if FORK_IS_SAFE and not self._closing.is_set() and (self._host is None or not self._host.alive):
+                if self._host is not None:
+                    self._host.close()
+                self._host = Host(PRELOADED, self._logs / "preload.log")
+
+    def run(self, job: Job) -> Outcome:
+        """Runs one job to its end, however it ends; blocks the calling thread.
+
+        A job beyond one of its limits is killed with all its descendants. While the supervisor is closing, every
+        job ends as `cancelled`.
+        """
+        log = self._logs / f"{job.name}.log"
+        if not self._take_turn(job):
+            return Outcome(status="cancelled", message=f"{job.name} was not started: the run is ending", log=log)
+        started = time.monotonic()
+        try:
+            child = self._start(job, log)
+            with self._turn:
+                self._running[job.name] = child
+            broken, peak = self._watch(job, child, started)
+        finally:
+            with self._turn:
+                self._running.pop(job.name)
+                self._held.pop(job.name, None)
+                self._turn.notify_all()
+        seconds = time.monotonic() - started
+        answer = broken or self._read(job, child)
+        return Outcome(**answer, seconds=seconds, peak_memory=peak, log=log)
+
+    def close(self) -> None:
+        """Kills every running job and the preloaded process. Safe to call twice."""
+        self._closing.set()
+        with self._turn:
+            children = [child for child in self._running.values() if child is not None]
+            host, self._host = self._host, None
+            self._turn.notify_all()
+        for child in children:
+            if child.pid is not None and not child.ended.is_set():
+                tree.kill(child.pid)
+        if host is not None:
+            host.close()
+
+    def _take_turn(self, job: Job) -> bool:
+        with self._turn:
+            self._turn.wait_for(lambda: self._closing.is_set() or self._has_room())
+            if self._closing.is_set():
+                return False
+            if job.name in self._running:
+                msg = f"a job named {job.name} is already running"
+                raise ValueError(msg)
+            self._running[job.name] = None
+            self._held[job.name] = _TYPICAL_MEMORY
+            return True
+
+    def _has_room(self) -> bool:
+        if not self._running:
+            return True  # a job larger than the budget runs alone
+        return len(self._running) < self._cores and sum(self._held.values()) + _TYPICAL_MEMORY <= self._memory
+
+    def _start(self, job: Job, log: Path) -> Child:
+        request, result = self._files(job)
+        result.unlink(missing_ok=True)
+        request.write_text(json.dumps(job.request), "utf-8")
+        if job.preloaded and FORK_IS_SAFE:
+            self.preload()
+            if self._host is not None:
+                return self._host.fork(job.function, request, result, log)
+        return fresh(job.function, request, result, log)
+
+    def _files(self, job: Job) -> tuple[Path, Path]:
+        return self._folder / f"{job.name}.request.json", self._folder / f"{job.name}.result.json"
+
+    def _watch(self, job: Job, child: Child, started: float) -> tuple[dict[str, Any] | None, int]:
+        """Waits for the end; returns the answer of a job that had to be killed, and the peak memory."""
+        peak = 0
+        while not child.ended.wait(_POLL):
+            if child.pid is not None:
+                held = tree.resident(child.pid)
+                peak = max(peak, held)
+                self._held[job.name] = max(held, _TYPICAL_MEMORY)
+            broken = self._broken_bound(job, peak, time.monotonic() - started)
+            if broken is not None:
+                if child.pid is not None:
+                    tree.kill(child.pid)
+                    child.ended.wait(10)
+                return broken, peak
+        return None, peak
+
+    def _broken_bound(self, job: Job, peak: int, seconds: float) -> dict[str, Any] | None:
+        if self._closing.is_set():
+            return {"status": "cancelled", "message": f"{job.name} was stopped: the run is ending"}
+        if seconds > job.limits.seconds:
+            return {
+                "status": "timeout",
+                "message": f"{job.name} was still running after {job.limits.seconds:g} s and was killed",
+                "next_step": "Raise limits.seconds in release.toml if the model needs longer.",
+            }
+        if peak > job.limits.memory:
+            return {
+                "status": "out of memory",
+                "message": f"{job.name} held {peak / GIB:.1f} GiB, more than its bound of "
+                f"{job.limits.memory / GIB:.1f} GiB, and was killed",
+                "next_step": "Raise limits.memory_gib in release.toml if the machine has more.",
+            }
+        return None
+
+    def _read(self, job: Job, child: Child) -> dict[str, Any]:
+        """The answer of a job that ended by itself."""
+        if self._closing.is_set():
+            return {"status": "cancelled", "message": f"{job.name} was stopped: the run is ending"}
+        _, result = self._files(job)
+        if result.exists():
+            answer: dict[str, Any] = json.loads(result.read_text("utf-8"))
+            return answer
+        return {"status": "crashed", "message": _describe_death(job.name, child)}
+
+
+def _describe_death(name: str, child: Child) -> str:
+    if child.exit_code is None:
+        return f"{name} could not run: {child.failure}"
+    if child.exit_code < 0:
+        name_of_signal = signal.Signals(-child.exit_code).name
+        hint = " (possibly the system's out-of-memory killer)" if name_of_signal == "SIGKILL" else ""
+        return f"{name} crashed ({name_of_signal}){hint}"
+    return f"{name} ended with exit status {child.exit_code} and no answer"

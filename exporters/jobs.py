@@ -1,0 +1,88 @@
+"""The jobs of the export layer, each run by `exporters.isolation` in a process of its own.
+
+In: a JSON request. Out: a JSON answer; bytes go to the folder the request names.
+"""
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from exporters.contract import Finding, Signature
+from exporters.errors import Limited
+from exporters.limits import known_limit
+from exporters.registry import EXPORTERS, FORMS, Form
+
+_LONGEST_UNROLL = 256  # steps; beyond it an unrolled graph takes minutes to convert, a loop stays a loop
+
+
+def lower(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Traces the model into the lowered forms that the wanted exporters start from.
+
+    Args:
+        request: `model` (path), `destination` (folder for the graphs), `forms` (names, keys of `FORMS`),
+            `custom_objects`, `trust_lambda`.
+
+    Returns:
+        `signature` of the source model; `forms`: name -> folder, or `{"limited": [message, limit, next step]}`.
+    """
+    from exporters.keras_model import load
+    from exporters.lowering.trace import recurrent_layers, trace
+
+    model = load(Path(request["model"]), custom_objects=request["custom_objects"], trust_lambda=request["trust_lambda"])
+    unrollable = _unrollable(recurrent_layers(model))
+    made: dict[Form, str] = {}
+    answer: dict[str, Any] = {}
+    # Unrolling switches the layers of the loaded model for good, so those forms come last.
+    for name in sorted(request["forms"], key=lambda name: FORMS[name].recurrence):
+        form = FORMS[name] if unrollable else Form(batch=FORMS[name].batch)
+        folder = Path(request["destination"]) / name
+        try:
+            if form not in made:
+                _refuse_fixed_batch(form, model.signature)
+                trace(model, batch=form.batch, unroll=form.recurrence == "unrolled").save(folder)
+                made[form] = str(folder)
+            answer[name] = made[form]
+        except Limited as error:
+            answer[name] = {"limited": [error.message, error.limit, error.next_step]}
+    return {"signature": TypeAdapter(Signature).dump_python(model.signature, mode="json"), "forms": answer}
+
+
+def _unrollable(layers: Iterable[Any]) -> bool:
+    """True when there are recurrent layers and each has a short enough static time axis."""
+    lengths = [layer.input.shape[1] if hasattr(layer, "input") else None for layer in layers]
+    return bool(lengths) and all(length is not None and length <= _LONGEST_UNROLL for length in lengths)
+
+
+def _refuse_fixed_batch(form: Form, signature: Signature) -> None:
+    fixed = sorted({spec.shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is not None})
+    if form.batch is not None and fixed and fixed != [form.batch]:
+        raise Limited(f"the model's own batch is fixed at {', '.join(map(str, fixed))}", limit="fixed-batch")
+
+
+def export(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs one exporter and checks what it wrote for what its runtimes cannot run.
+
+    Args:
+        request: `artifact` (a row's key), `source` (path), `destination` (folder to create), `options`.
+
+    Returns:
+        `signature` of the artifact and `findings`, none of them blocking.
+
+    Raises:
+        Limited: the target cannot express the model, by the exporter's or the check's word.
+    """
+    row = next(row for row in EXPORTERS if row.key == request["artifact"])
+    module = import_module(row.module)
+    destination = Path(request["destination"])
+    signature: Signature = module.export(Path(request["source"]), destination, request["options"])
+    findings: tuple[Finding, ...] = module.check(destination, signature)
+    for finding in findings:
+        if finding.blocking:
+            raise known_limit(row.format, finding.message) or RuntimeError(f"{finding.code}: {finding.message}")
+    return {
+        "signature": TypeAdapter(Signature).dump_python(signature, mode="json"),
+        "findings": TypeAdapter(tuple[Finding, ...]).dump_python(findings, mode="json"),
+    }

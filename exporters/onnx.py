@@ -1,0 +1,142 @@
+"""ONNX: `model.onnx`, opset 17 or 18, with canonical input and output names and named dynamic axes.
+
+In: a lowered graph. Out: `model.onnx`; when everything together would pass the 2 GB that one protocol buffer can hold,
+the weights stand beside it in `weights.bin`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from exporters.contract import Finding, Signature, TensorSpec
+from exporters.lowering.trace import Graph
+
+FILE = "model.onnx"
+_WEIGHTS = "weights.bin"
+IR_VERSION = 10  # ONNX Runtime 1.18 and later read it; the onnx package would write one that runtimes do not know yet
+_PROTO_LIMIT = 2_000_000_000  # bytes; protocol buffers end at 2 GiB
+_LARGE = 32 << 20  # bytes of graph beyond which weights stay out of the optimizer's protos (24 s -> 8 s for ResNet50)
+
+
+def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+    """Converts a lowered graph.
+
+    Args:
+        source: folder of a lowered graph.
+        destination: folder to create; receives `model.onnx`.
+        options: `opset`, 17 or 18 (tf2onnx's table ends there).
+    """
+    import onnx
+    import tf2onnx
+    from keras.src.export.tf2onnx_lib import patch_tf2onnx
+
+    patch_tf2onnx()  # tf2onnx 1.17 uses names that NumPy 2 removed
+    graph = Graph.read(source)
+    specs = (*graph.signature.inputs, *graph.signature.outputs)
+    model, storage = tf2onnx.convert.from_graph_def(
+        graph.graph_def,
+        name="paritygate",
+        opset=options["opset"],
+        input_names=[spec.native for spec in graph.signature.inputs],
+        output_names=[spec.native for spec in graph.signature.outputs],
+        tensors_to_rename={spec.native: spec.name for spec in specs},
+        large_model=graph.graph_def.ByteSize() > _LARGE,
+    )
+    if storage is not None:
+        _restore_weights(model.graph, storage.name_to_tensor_data)
+    _name_axes(model.graph, graph.signature)
+    model.ir_version = IR_VERSION
+    destination.mkdir()
+    onnx.save_model(
+        model,
+        str(destination / FILE),
+        save_as_external_data=model.ByteSize() > _PROTO_LIMIT,
+        location=_WEIGHTS,
+    )
+    return Signature(
+        inputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.inputs),
+        outputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.outputs),
+    )
+
+
+def _restore_weights(graph: Any, stored: Mapping[str, bytes]) -> None:
+    """Puts weights that tf2onnx kept aside back into their tensors."""
+    from onnx import TensorProto
+
+    for tensor in _tensors(graph):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            location = next(entry.value for entry in tensor.external_data if entry.key == "location")
+            tensor.raw_data = stored[location]
+            tensor.data_location = TensorProto.DEFAULT
+            del tensor.external_data[:]
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("g"):
+                yield from _tensors(attribute.g)
+
+
+def _name_axes(graph: Any, signature: Signature) -> None:
+    """Dynamic axes get names: `batch` for the first, `NAME_AXIS` for others; tf2onnx calls them `unk__38`."""
+    for values, specs in ((graph.input, signature.inputs), (graph.output, signature.outputs)):
+        by_name = {spec.name: spec for spec in specs}
+        for value in values:
+            _name_axes_of(value, by_name.get(value.name))
+
+
+def _name_axes_of(value: Any, spec: TensorSpec | None) -> None:
+    if spec is None:
+        return
+    shape = value.type.tensor_type.shape
+    del shape.dim[:]
+    for axis, length in enumerate(spec.shape):
+        dim = shape.dim.add()
+        if length is None:
+            dim.dim_param = "batch" if axis == 0 else f"{spec.name}_{axis}"
+        else:
+            dim.dim_value = length
+
+
+def check(artifact: Path, signature: Signature) -> tuple[Finding, ...]:
+    """Finds what ONNX Runtime cannot run: TensorFlow operators left over, and inputs that nobody can provide."""
+    import onnx
+
+    model = onnx.load_model(str(artifact / FILE), load_external_data=False)
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    foreign = Counter(
+        node.op_type
+        for node in _nodes(model.graph)
+        if not onnx.defs.has(node.op_type, node.domain) and node.domain in {"", "ai.onnx"}
+    )
+    findings = []
+    if foreign:
+        message = f"TensorFlow operators were left over: {', '.join(sorted(foreign))}"
+        findings.append(
+            Finding(
+                code="leftover-op", blocking=True, message=message, way_out="See tensorflow-onnx's list of operators."
+            )
+        )
+    domains = sorted(set(opsets) - {"", "ai.onnx", "ai.onnx.ml"})
+    if domains:
+        message = f"uses operator domains outside the standard: {', '.join(domains)}"
+        findings.append(Finding(code="custom-domain", blocking=True, message=message))
+    extra = sorted({value.name for value in model.graph.input} - {spec.name for spec in signature.inputs})
+    if extra:
+        message = f"demands inputs that the model does not have: {', '.join(extra)}"
+        findings.append(Finding(code="captured-constant", blocking=True, message=message))
+    return tuple(findings)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)

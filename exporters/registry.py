@@ -1,0 +1,102 @@
+"""The table of exporters: one row for every variant of every format.
+
+A new format is one module with `export` and `check`, and its rows here. Modules are named by dotted path and imported
+on first use, in a worker process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterRow:
+    """One variant of one format.
+
+    Attributes:
+        format: the format's name everywhere.
+        variant: the variant's name within the format.
+        module: module with `export` (an `exporters.contract.Export`) and `check`.
+        source: `model` for the `.keras` file itself, or the name of a lowered form, a key of `FORMS`.
+        file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
+        options: what the exporter is asked unless the user says otherwise.
+        toolchain: distribution packages whose versions are recorded with the artifact.
+    """
+
+    format: str
+    variant: str
+    module: str
+    source: str
+    file: str = ""
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    toolchain: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """`format/variant`."""
+        return f"{self.format}/{self.variant}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """How the model is traced for a target: with which batch, and how recurrent layers are written."""
+
+    batch: int | None = None
+    recurrence: Literal["loop", "unrolled"] = "loop"
+
+
+FORMS: Mapping[str, Form] = {
+    "loop": Form(),
+    "unrolled": Form(recurrence="unrolled"),  # TF.js runs no TensorList loop; see FACTS on RNNs
+    "batch1": Form(batch=1),
+}
+
+EXPORTERS = (
+    ExporterRow(
+        format="saved_model",
+        variant="default",
+        module="exporters.saved_model",
+        source="model",
+        toolchain=("tensorflow", "keras"),
+    ),
+    ExporterRow(
+        format="tflite",
+        variant="dynamic",
+        module="exporters.tflite",
+        source="loop",
+        file="model.tflite",
+        toolchain=("tensorflow", "keras"),
+    ),
+    ExporterRow(
+        format="tflite",
+        variant="batch1",
+        module="exporters.tflite",
+        source="batch1",
+        file="model.tflite",
+        toolchain=("tensorflow", "keras"),
+    ),
+    ExporterRow(
+        format="tfjs",
+        variant="default",
+        module="exporters.tfjs",
+        source="unrolled",
+        file="model.json",
+        toolchain=("tensorflow", "keras", "tensorflowjs"),
+    ),
+    ExporterRow(
+        format="onnx",
+        variant="default",
+        module="exporters.onnx",
+        source="loop",
+        file="model.onnx",
+        options={"opset": 18},
+        toolchain=("tensorflow", "keras", "tf2onnx", "onnx"),
+    ),
+)
+
+FORMATS: tuple[str, ...] = tuple(dict.fromkeys(row.format for row in EXPORTERS))
+
+
+def rows_of(formats: tuple[str, ...]) -> tuple[ExporterRow, ...]:
+    """The rows of the named formats, in the table's order."""
+    return tuple(row for row in EXPORTERS if row.format in formats)

@@ -1,0 +1,130 @@
+"""TF.js: a graph model, `model.json` with its weight shards.
+
+In: a lowered graph. Out: a folder the TF.js converter's own writer made. The converter's entry points load a
+SavedModel, match names by shape and hide the true error behind a fallback (tfjs#3942, FACTS section 4); the steps
+they are made of take the graph and the signature as they are.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from exporters.contract import Finding, Signature
+from exporters.limits import known_limit
+from exporters.lowering.trace import Graph
+from exporters.tfjs_stubs import conversion_module
+
+FILE = "model.json"
+_SHARD = 4 << 20  # bytes; the converter's default
+_INT32 = 2**31
+
+
+def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+    """Converts a lowered graph.
+
+    Args:
+        source: folder of a lowered graph.
+        destination: folder to create; receives `model.json` and the shards.
+        options: none are used.
+
+    Raises:
+        Limited: the graph has operators TF.js does not know, or integers that do not fit its int32.
+    """
+    del options
+    import tensorflow as tf
+
+    conversion = conversion_module()
+    graph = Graph.read(source)
+    _refuse_wide_integers(graph)
+    flat = graph.function()
+    signature_def = _signature_def(flat, graph.signature)
+    try:
+        optimised = conversion.optimize_graph(flat.graph, signature_def, strip_debug_ops=True)
+    except ValueError as error:
+        limit = known_limit("tfjs", str(error))
+        if limit is None:
+            raise
+        raise limit from error
+    destination.mkdir()
+    conversion.write_artifacts(
+        conversion.MessageToDict(optimised),
+        conversion.extract_weights(optimised),
+        str(destination / FILE),
+        tf.__version__,
+        signature_def,
+        weight_shard_size_bytes=_SHARD,
+    )
+    _sort_keys(destination / FILE)
+    return graph.signature
+
+
+def _signature_def(flat: Any, signature: Signature) -> Any:
+    """The signature under canonical keys; the converter would match keys to tensors by dtype and shape."""
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    definition = meta_graph_pb2.SignatureDef()
+    for specs, target in ((signature.inputs, definition.inputs), (signature.outputs, definition.outputs)):
+        for spec in specs:
+            tensor = flat.graph.get_tensor_by_name(spec.native)
+            target[spec.name].name = tensor.name
+            target[spec.name].dtype = tensor.dtype.as_datatype_enum
+            target[spec.name].tensor_shape.CopyFrom(tensor.shape.as_proto())
+    return definition
+
+
+def _refuse_wide_integers(graph: Graph) -> None:
+    """TF.js has int32 only and narrows int64 constants without a word."""
+    import numpy as np
+    import tensorflow as tf
+
+    for node in graph.graph_def.node:
+        if node.op != "Const" or node.attr["dtype"].type != tf.int64.as_datatype_enum:
+            continue
+        values = tf.make_ndarray(node.attr["value"].tensor)
+        if values.size and (values.max() >= _INT32 or values.min() < -_INT32) and not _is_sentinel(values, np):
+            limit = known_limit("tfjs", "int64 constant outside int32")
+            assert limit is not None  # noqa: S101 - the row is in the table
+            raise limit
+
+
+def _is_sentinel(values: Any, np: Any) -> bool:
+    """The largest and smallest int64 stand for "to the end" in slices; narrowing keeps that meaning."""
+    info = np.iinfo(np.int64)
+    wide = values[(values >= _INT32) | (values < -_INT32)]
+    return bool(np.isin(wide, (info.max, info.min)).all())
+
+
+def _sort_keys(path: Path) -> None:
+    """The converter writes keys in the order of a hash; sorted, the file is the same on every run."""
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")), sort_keys=True, separators=(",", ":")), "utf-8")
+
+
+def _nodes(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    topology = model["modelTopology"]
+    yield from topology.get("node", ())
+    for function in topology.get("library", {}).get("function", ()):
+        yield from function.get("nodeDef", ())
+
+
+def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:
+    """Finds what TF.js cannot run: unknown operators, and weights that no shard holds."""
+    from tensorflowjs import resource_loader
+
+    model = json.loads((artifact / FILE).read_text("utf-8"))
+    known = {"Const", "Placeholder", "Identity", "NoOp"}
+    for name in resource_loader.list_dir("op_list"):
+        if name.endswith(".json"):
+            with resource_loader.open_file(f"op_list/{name}") as stream:
+                known.update(row["tfOpName"] for row in json.load(stream))
+    unknown = sorted({node["op"] for node in _nodes(model)} - known)
+    findings = []
+    if unknown:
+        message = f"has operators TF.js does not know: {', '.join(unknown)}"
+        findings.append(Finding(code="unsupported-op", blocking=True, message=message, way_out="See tfjs#8304."))
+    missing = sorted(p for group in model["weightsManifest"] for p in group["paths"] if not (artifact / p).is_file())
+    if missing:
+        findings.append(
+            Finding(code="missing-shard", blocking=True, message=f"shards are missing: {', '.join(missing)}")
+        )
+    return tuple(findings)

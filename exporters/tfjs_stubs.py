@@ -1,0 +1,34 @@
+"""Stand-ins for packages that tensorflowjs imports and SavedModel -> graph model never calls.
+
+tensorflowjs 4.22 imports decision forests, TensorFlow Hub and JAX at the top of its modules; decision forests pins
+TensorFlow 2.19, so installing them would hold everything else back. Removable when tensorflowjs imports them where it
+uses them (tfjs#8372 and its like are open; the package's last release is 4.22).
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+_ABSENT = (
+    "tensorflow_decision_forests",
+    "tensorflow_hub",
+    "jax",
+    "jax.experimental",
+    "jax.experimental.jax2tf",
+)
+
+
+def conversion_module() -> Any:
+    """`tensorflowjs.converters.tf_saved_model_conversion_v2`, imported beside inert stand-ins.
+
+    Only for a worker process that ends after its job: the stand-ins stay in `sys.modules`.
+    """
+    for name in _ABSENT:
+        if name not in sys.modules:
+            stub = ModuleType(name)
+            sys.modules[name] = stub
+            parent, _, child = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], child, stub)
+    return importlib.import_module("tensorflowjs.converters.tf_saved_model_conversion_v2")

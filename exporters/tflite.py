@@ -1,0 +1,97 @@
+"""TF Lite: one flatbuffer, float32, builtin operators only.
+
+In: a lowered graph. Out: `model.tflite` with one signature whose inputs and outputs carry the canonical names. Two
+variants come from two graphs: `dynamic` keeps the batch free, `batch1` fixes it (recurrent layers convert only so, and
+some runtimes take only fixed shapes).
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from exporters.contract import Finding, Signature
+from exporters.limits import known_limit
+from exporters.lowering.trace import Graph
+
+FILE = "model.tflite"
+SIGNATURE_KEY = "serving_default"
+
+
+def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+    """Converts a lowered graph.
+
+    Args:
+        source: folder of a lowered graph.
+        destination: folder to create; receives `model.tflite`.
+        options: none are used.
+
+    Raises:
+        Limited: a known limit of the converter (see `exporters.limits`).
+    """
+    del options
+    import tensorflow as tf
+
+    graph = Graph.read(source)
+    with tempfile.TemporaryDirectory(prefix="tflite-") as scratch:
+        _save(graph, scratch)
+        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=[SIGNATURE_KEY])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        try:
+            content = converter.convert()
+        except Exception as error:
+            limit = known_limit("tflite", str(error))
+            if limit is None:
+                raise
+            raise limit from error
+    destination.mkdir()
+    (destination / FILE).write_bytes(content)
+    return Signature(
+        inputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.inputs),
+        outputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.outputs),
+    )
+
+
+def _save(graph: Graph, folder: str) -> None:
+    """A SavedModel of the graph: the only way to a TF Lite file that has a signature with names (tensorflow#61065)."""
+    import tensorflow as tf
+
+    flat = graph.function()
+    names = [spec.name for spec in graph.signature.inputs]
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    def serve(**inputs: Any) -> Any:
+        return flat(*[inputs[name] for name in names])
+
+    specs = {
+        spec.name: tf.TensorSpec(spec.shape, tf.dtypes.as_dtype(spec.dtype), name=spec.name)
+        for spec in graph.signature.inputs
+    }
+    module = tf.Module()
+    module.serve = serve
+    concrete = serve.get_concrete_function(**specs)
+    tf.saved_model.save(module, folder, signatures={SIGNATURE_KEY: concrete})
+
+
+def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:
+    """Finds operators that the builtin runtimes lack: Flex (TensorFlow kernels) and custom ones."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf((artifact / FILE).read_bytes(), 0)
+    custom = Counter(
+        (code.customCode or b"").decode("utf-8", "replace")
+        for code in model.operatorCodes or []
+        if code.builtinCode == schema.BuiltinOperator.CUSTOM
+    )
+    flex = sorted(name for name in custom if name.startswith("Flex"))
+    other = sorted(name for name in custom if not name.startswith("Flex"))
+    findings = []
+    if flex:
+        message = f"needs TensorFlow's own kernels for {', '.join(flex)}; no current LiteRT runtime has them"
+        findings.append(Finding(code="flex-op", blocking=True, message=message, way_out="See LiteRT#6458."))
+    if other:
+        message = f"needs custom operators: {', '.join(other)}"
+        findings.append(Finding(code="custom-op", blocking=True, message=message, way_out="Register them in the app."))
+    return tuple(findings)

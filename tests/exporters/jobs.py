@@ -1,0 +1,55 @@
+"""Job functions for the isolation tests: each ends in its own way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from exporters.errors import BadInput, Limited
+
+
+def echo(request: dict) -> dict:
+    print("said on stdout")
+    print("said on stderr", file=sys.stderr)
+    return request
+
+
+def tf_version(_request: dict) -> str:
+    return sys.modules["tensorflow"].__version__
+
+
+def segfault(_request: dict) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(request: dict) -> None:
+    """Hangs together with a grandchild; writes the grandchild's pid where it is told."""
+    grandchild = subprocess.Popen(["sleep", "600"])
+    if "pids" in request:
+        with open(request["pids"], "w") as stream:
+            stream.write(f"{os.getpid()} {grandchild.pid}")
+    time.sleep(600)
+
+
+def eat(_request: dict) -> None:
+    held = []
+    while True:
+        held.append(b"x" * (64 << 20))
+        time.sleep(0.01)
+
+
+def bad(_request: dict) -> None:
+    raise BadInput("the input is bad", next_step="mend it")
+
+
+def limited(_request: dict) -> None:
+    raise Limited("the target lacks it", limit="some-limit")
+
+
+def broken(_request: dict) -> None:
+    raise RuntimeError("the real message")
+
+
+def no_json(_request: dict) -> object:
+    return object()

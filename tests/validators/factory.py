@@ -1,0 +1,205 @@
+"""Examples of the records a release is made of, complete and plausible; a test names only what it is about."""
+
+from dataclasses import replace
+
+from exporters.contract import Artifact, Finding, Signature, TensorSpec
+from validators.contract import Cell, Placement, Reason, Requirement, TensorDiff, Tolerance, Verdict, Worst
+from validators.manifest import SCHEMA_VERSION, Manifest, ModelRecord, PolicyRecord, SampleSet
+
+DIGEST = "5f" * 32
+TOLERANCE = Tolerance(atol=1e-5, rtol=1e-4, reason="default for float32: kernels add up in different orders")
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="image", dtype="float32", shape=(None, 8, 8, 1), native="image"),),
+    outputs=(TensorSpec(name="digit", dtype="float32", shape=(None, 10), native="digit"),),
+)
+ARTIFACTS = {
+    "saved_model/default": "artifacts/saved_model/default",
+    "tflite/dynamic": "artifacts/tflite/dynamic/model.tflite",
+    "tflite/batch1": "artifacts/tflite/batch1/model.tflite",
+    "tfjs/default": "artifacts/tfjs/default",
+    "onnx/default": "artifacts/onnx/default/model.onnx",
+}
+RUNTIMES = {
+    "saved_model": ("tensorflow",),
+    "tflite": ("litert-xnnpack", "litert-reference"),
+    "tfjs": ("tfjs-wasm", "tfjs-cpu"),
+    "onnx": ("onnxruntime",),
+}
+REQUIRED = tuple(
+    Requirement(format=format_, runtime=runtime, device="cpu")
+    for format_, runtimes in RUNTIMES.items()
+    for runtime in runtimes
+)
+SAMPLES = (
+    SampleSet(name="held_out", rows=360, batch=32, origin="user"),
+    SampleSet(name="seeded", rows=16, batch=16, origin="seeded", seed=7, dynamic={"image[1]": 8}),
+)
+MODEL = ModelRecord(
+    name="digits.keras",
+    digest=DIGEST,
+    size=123_456,
+    keras_version="3.15.1",
+    layers=9,
+    parameters=25_000,
+    signature=SIGNATURE,
+)
+
+
+def artifact(key="tflite/dynamic", **changes):
+    """An exported artifact; `key` is `format/variant`."""
+    format_, variant = key.split("/")
+    exported = Artifact(
+        format=format_,
+        variant=variant,
+        status="exported",
+        path=ARTIFACTS.get(key, f"artifacts/{key}"),
+        digest=DIGEST,
+        size=102_400,
+        signature=SIGNATURE,
+        source=DIGEST,
+        options={"opset": 18} if format_ == "onnx" else {},
+        toolchain={"tensorflow": "2.21.0"},
+        seconds=0.6,
+    )
+    return replace(exported, **changes)
+
+
+def limited_artifact(key="tflite/dynamic", **changes):
+    """An artifact that its target cannot express."""
+    nothing = {"path": "", "digest": "", "size": 0, "signature": None, "options": {}}
+    return artifact(key, status="limited", **{**nothing, "reason": "TF Lite has no string ops", **changes})
+
+
+def finding(**changes):
+    """A blocking finding."""
+    flex = Finding(
+        code="flex-op",
+        blocking=True,
+        message="needs the Flex ops FlexErf, FlexStringSplit",
+        way_out="export the batch1 variant",
+    )
+    return replace(flex, **changes)
+
+
+def diff(**changes):
+    """One output within its tolerance."""
+    close = TensorDiff(
+        name="digit",
+        sample_set="held_out",
+        problem="",
+        message="",
+        elements=3600,
+        failing=0,
+        max_abs=1.2e-07,
+        max_rel=3.4e-06,
+        nonfinite_mismatches=0,
+        worst=Worst(index=(3, 7), reference="0.25", actual="0.2500001"),
+        tolerance=TOLERANCE,
+    )
+    return replace(close, **changes)
+
+
+def failed_diff(**changes):
+    """One output beyond its tolerance."""
+    return diff(
+        **{
+            "problem": "tolerance exceeded",
+            "message": "12 of 3600 elements of `digit` are beyond the tolerance",
+            "failing": 12,
+            "max_abs": 0.31,
+            "max_rel": 4.5,
+            "worst": Worst(index=(3, 7), reference="0.25", actual="0.56"),
+            **changes,
+        }
+    )
+
+
+def cell(key="tflite/dynamic", runtime="litert-xnnpack", **changes):
+    """A passed cell on the CPU; `key` is the artifact's `format/variant`."""
+    format_, variant = key.split("/")
+    passed = Cell(
+        format=format_,
+        variant=variant,
+        runtime=runtime,
+        device="cpu",
+        status="passed",
+        placement=Placement(device="cpu", runtime="ai-edge-litert 2.3.0", adapter="XNNPACK", details={"threads": "2"}),
+        diffs=(diff(),),
+        seconds=0.4,
+        log=f"logs/{format_}-{variant}-{runtime}-cpu.log",
+    )
+    return replace(passed, **changes)
+
+
+def failed_cell(key="tflite/dynamic", runtime="litert-xnnpack", **changes):
+    """A cell that ran and contradicts equality."""
+    diffs = (failed_diff(),)
+    return cell(
+        key,
+        runtime,
+        **{
+            "status": "failed",
+            "reason": "tolerance exceeded",
+            "message": diffs[0].message,
+            "diffs": diffs,
+            **changes,
+        },
+    )
+
+
+def cell_without_run(status, key="tflite/dynamic", runtime="litert-xnnpack", **changes):
+    """A cell that compared nothing: `limited`, `errored` or `unavailable`."""
+    reasons = {"limited": "no string ops", "errored": "timeout", "unavailable": "no such runtime"}
+    return cell(
+        key,
+        runtime,
+        **{
+            "status": status,
+            "reason": reasons[status],
+            "message": f"the cell did not run: {reasons[status]}",
+            "placement": None,
+            "diffs": (),
+            **changes,
+        },
+    )
+
+
+def passed_cells():
+    """One passed cell for every artifact in each of its runtimes."""
+    return tuple(cell(key, runtime) for key in ARTIFACTS for runtime in RUNTIMES[key.split("/")[0]])
+
+
+def refused(*reasons, required=REQUIRED):
+    """A verdict with these reasons against the release."""
+    return Verdict(passed=False, reasons=reasons, required=required)
+
+
+def reason(code="tolerance exceeded", subject="tflite/dynamic litert-xnnpack cpu", **changes):
+    """Why the gate refused."""
+    return replace(Reason(code=code, subject=subject, message=f"{subject}: {code}"), **changes)
+
+
+def manifest(**changes):
+    """A released model: five artifacts, eight passed cells, no files yet."""
+    released = Manifest(
+        schema_version=SCHEMA_VERSION,
+        paritygate="0.1.0",
+        created="2025-03-01T12:00:00Z",
+        platform="Linux x86_64, Python 3.11.7",
+        toolchain={"keras": "3.15.1", "tensorflow": "2.21.0", "onnxruntime": "1.31.1"},
+        model=MODEL,
+        policy=PolicyRecord(required=REQUIRED, formats=tuple(RUNTIMES), atol=None, rtol=None),
+        samples=SAMPLES,
+        artifacts=tuple(artifact(key) for key in ARTIFACTS),
+        cells=passed_cells(),
+        verdict=Verdict(passed=True, reasons=(), required=REQUIRED),
+        seconds={"export": 4.2, "validate": 7.9},
+        files=(),
+    )
+    return replace(released, **changes)
+
+
+def with_cell(changed, *, verdict=None):
+    """The released model with one cell replaced by its namesake."""
+    cells = tuple(changed if c.key == changed.key else c for c in passed_cells())
+    return manifest(cells=cells, verdict=verdict or refused(reason(changed.reason, changed.key)))

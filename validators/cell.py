@@ -1,0 +1,77 @@
+"""The job of one cell: feed every sample set to an artifact in its runtime and compare with the reference.
+
+In: a JSON request that names an artifact, a row of `validators.registry` and a release directory with evidence. Out: a
+`Cell` as JSON, `passed` or `failed`. What raises here (a runtime that breaks) becomes `errored` in the supervisor.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from exporters.contract import Signature
+from validators.compare import compare
+from validators.contract import Cell, Placement, TensorDiff
+from validators.evidence import read_evidence
+from validators.registry import RuntimeRow, runtime
+from validators.samples import feed, fixed_batch
+from validators.tolerance import tolerances
+
+WRONG_DEVICE = "wrong device"
+
+
+def run(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs one cell.
+
+    Args:
+        request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
+            `signature` (of the artifact), `runtime`, `device`, `options` (beside the row's own), `atol` and `rtol`
+            (None for the default).
+
+    Returns:
+        The cell as JSON.
+    """
+    started = time.monotonic()
+    row = runtime(request["runtime"], request["device"])
+    signature = TypeAdapter(Signature).validate_python(request["signature"])
+    evidence = read_evidence(Path(request["release"]))
+    options = {**row.options, **request["options"]}
+    diffs: list[TensorDiff] = []
+    with import_module(row.module).load(Path(request["artifact"]), signature, row.device, options) as loaded:
+        for sample_set in evidence.sets:
+            batch = fixed_batch(signature.inputs) or sample_set.batch
+            actual = feed(loaded.infer, evidence.samples(sample_set), batch)
+            reference = evidence.reference(sample_set)
+            allowed = tolerances(reference, atol=request["atol"], rtol=request["rtol"])
+            diffs += compare(reference, actual, sample_set=sample_set.name, tolerances=allowed)
+        placement = loaded.placement
+    reason, message = _judge(row, placement, diffs)
+    cell = Cell(
+        format=request["format"],
+        variant=request["variant"],
+        runtime=row.name,
+        device=row.device,
+        status="failed" if reason else "passed",
+        reason=reason,
+        message=message,
+        placement=placement,
+        diffs=tuple(diffs),
+        seconds=round(time.monotonic() - started, 3),
+    )
+    answer: dict[str, Any] = TypeAdapter(Cell).dump_python(cell, mode="json")
+    return answer
+
+
+def _judge(row: RuntimeRow, placement: Placement, diffs: Sequence[TensorDiff]) -> tuple[str, str]:
+    """The reason why the cell failed, and its sentence; two empty strings when it passed."""
+    if placement.device != row.device:
+        return WRONG_DEVICE, f"asked for {row.device}, ran on {placement.device} ({placement.adapter})"
+    for diff in diffs:
+        if not diff.passed:
+            others = sum(not other.passed for other in diffs) - 1
+            more = f" (and {others} more)" if others else ""
+            return diff.problem, f"{diff.message}, sample set `{diff.sample_set}`{more}"
+    return "", ""

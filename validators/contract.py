@@ -1,0 +1,206 @@
+"""What crosses the border of the validation layer: placements, differences, cells, verdicts.
+
+In: artifacts of `exporters`. Out: one `Cell` for every (artifact variant, runtime, device), and a `Verdict` over
+them. A parity failure is data; only infrastructure raises.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from exporters.contract import Signature
+
+CellStatus = Literal["passed", "failed", "limited", "errored", "unavailable"]
+Device = Literal["cpu", "gpu"]
+Tensors = Mapping[str, np.ndarray]
+"""Canonical name -> array."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a cell really ran, as the runtime itself reports it.
+
+    Attributes:
+        device: `cpu` or `gpu`.
+        runtime: name and version, e.g. `onnxruntime 1.31.1`.
+        adapter: the execution provider, delegate, backend or card, e.g. `XNNPACK`, `wasm (SIMD, 2 threads)`.
+        details: further settings that matter for the numbers, as text.
+    """
+
+    device: Device
+    runtime: str
+    adapter: str
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """An element passes when |actual - reference| <= atol + rtol * |reference|.
+
+    Attributes:
+        atol: absolute part, in the output's own unit.
+        rtol: relative part.
+        reason: why these numbers, in words.
+    """
+
+    atol: float
+    rtol: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """The element furthest from the reference: its index and both values (as text: NaN and Inf survive)."""
+
+    index: tuple[int, ...]
+    reference: str
+    actual: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorDiff:
+    """One output compared with the reference over one sample set.
+
+    Attributes:
+        name: canonical name of the output.
+        sample_set: the name of the sample set.
+        problem: empty when passed, else the named reason, one of `validators.compare.PROBLEMS`.
+        message: the problem in a sentence, with what was got and what was expected.
+        elements: how many were compared.
+        failing: how many are beyond the tolerance or differ in NaN/Inf.
+        max_abs: largest |actual - reference| over elements finite in both; None when nothing was comparable.
+        max_rel: largest |actual - reference| / |reference| where the reference is not zero; None as above.
+        nonfinite_mismatches: elements where one side is NaN or +/-Inf and the other is not the same.
+        worst: the element that fails hardest, or differs most when none fails.
+        tolerance: what was allowed; None for exact comparisons.
+    """
+
+    name: str
+    sample_set: str
+    problem: str
+    message: str
+    elements: int
+    failing: int
+    max_abs: float | None
+    max_rel: float | None
+    nonfinite_mismatches: int
+    worst: Worst | None
+    tolerance: Tolerance | None
+
+    @property
+    def passed(self) -> bool:
+        return not self.problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One artifact variant in one runtime on one device, compared with the reference.
+
+    Attributes:
+        format, variant: the artifact.
+        runtime: registry name of the runtime, e.g. `litert-xnnpack`.
+        device: the device that was asked for; where it ran is in `placement`.
+        status: see the design: `passed`, `failed`, `limited`, `errored`, `unavailable`.
+        reason: empty when passed, else a short stable name (`tolerance exceeded`, `timeout`, ...).
+        message: the reason in a sentence, with names and numbers; how to get it for `unavailable`.
+        placement: where it ran; None when it never loaded.
+        diffs: one per sample set and output.
+        seconds: wall time of the cell, load included.
+        log: the log file of the cell's process, relative to the release directory.
+    """
+
+    format: str
+    variant: str
+    runtime: str
+    device: Device
+    status: CellStatus
+    reason: str = ""
+    message: str = ""
+    placement: Placement | None = None
+    diffs: tuple[TensorDiff, ...] = ()
+    seconds: float = 0.0
+    log: str = ""
+
+    @property
+    def key(self) -> str:
+        """`format/variant runtime device`, the name of the cell everywhere a person reads."""
+        return f"{self.format}/{self.variant} {self.runtime} {self.device}"
+
+    @property
+    def max_abs(self) -> float | None:
+        """The largest distance over all outputs and sample sets; None when nothing was compared."""
+        return max((d.max_abs for d in self.diffs if d.max_abs is not None), default=None)
+
+
+class Runtime(Protocol):
+    """A loaded artifact, ready to infer. Tensors go in and out under canonical names."""
+
+    @property
+    def placement(self) -> Placement:
+        """Where inference runs, read back from the runtime, never echoed from the request."""
+
+    def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        """Runs one batch.
+
+        Returns:
+            Every output the artifact has, also ones the signature does not know, under canonical names where the
+            artifact's signature maps them and native names where it does not.
+        """
+
+
+class Load(Protocol):
+    """A runtime's way in, named by a registry row."""
+
+    def __call__(
+        self, artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]
+    ) -> AbstractContextManager[Runtime]:
+        """Loads the artifact; leaving the context frees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """A cell that the policy demands: any exported variant of the format must prove it, and none may fail it."""
+
+    format: str
+    runtime: str
+    device: Device
+
+    def __str__(self) -> str:
+        return f"{self.format} {self.runtime} {self.device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why the gate refused, or what broke.
+
+    Attributes:
+        code: short stable name: `empty report`, `missing required cell`, `tolerance exceeded`, ...
+        subject: the cell, artifact or file it is about.
+        message: one sentence with names and numbers.
+        broken: True when infrastructure is at fault (exit 3), False when the gate said no (exit 1).
+    """
+
+    code: str
+    subject: str
+    message: str
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The gate's decision: passed only when there is no reason against it."""
+
+    passed: bool
+    reasons: tuple[Reason, ...]
+    required: tuple[Requirement, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 released, 1 refused, 3 broken."""
+        if self.passed:
+            return 0
+        return 3 if any(reason.broken for reason in self.reasons) else 1

@@ -1,0 +1,137 @@
+"""The table of runtimes: one row for every runtime on every device it is run on.
+
+A new runtime is one module with `load` in `validators/runtimes/`, and its rows here. Modules are named by dotted path
+and imported on first use, in a worker process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from validators.contract import Device, Requirement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeRow:
+    """One runtime on one device.
+
+    Attributes:
+        name: the runtime's name everywhere.
+        format: the artifacts it runs.
+        device: where it is asked to run.
+        module: module with `load`, a `validators.contract.Load`.
+        options: settings for `load` that tell this row from its siblings.
+        required: whether the default policy demands this row.
+        preloaded: whether the cell needs TensorFlow, and so runs in a fork of the preloaded process.
+        browser: whether the cell needs the shared Chromium.
+        package: import name of the package that brings the runtime.
+        distribution: the same package's name on the index, whose version is recorded.
+        extra: paritygate's extra that installs it.
+        shown: how the matrix in the README names it.
+    """
+
+    name: str
+    format: str
+    device: Device
+    module: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    required: bool = True
+    preloaded: bool = False
+    browser: bool = False
+    package: str
+    distribution: str
+    extra: str
+    shown: str
+
+    @property
+    def requirement(self) -> Requirement:
+        """What a policy writes to demand this row."""
+        return Requirement(format=self.format, runtime=self.name, device=self.device)
+
+
+RUNTIMES = (
+    RuntimeRow(
+        name="tensorflow",
+        format="saved_model",
+        device="cpu",
+        module="validators.runtimes.saved_model",
+        preloaded=True,
+        package="tensorflow",
+        distribution="tensorflow",
+        extra="export",
+        shown="TensorFlow, without Keras",
+    ),
+    RuntimeRow(
+        name="litert-xnnpack",
+        format="tflite",
+        device="cpu",
+        module="validators.runtimes.litert",
+        options={"kernels": "xnnpack"},
+        package="ai_edge_litert",
+        distribution="ai-edge-litert",
+        extra="litert",
+        shown="LiteRT, XNNPACK delegate",
+    ),
+    RuntimeRow(
+        name="litert-reference",
+        format="tflite",
+        device="cpu",
+        module="validators.runtimes.litert",
+        options={"kernels": "reference"},
+        package="ai_edge_litert",
+        distribution="ai-edge-litert",
+        extra="litert",
+        shown="LiteRT, reference kernels",
+    ),
+    RuntimeRow(
+        name="onnxruntime",
+        format="onnx",
+        device="cpu",
+        module="validators.runtimes.ort",
+        package="onnxruntime",
+        distribution="onnxruntime",
+        extra="ort",
+        shown="ONNX Runtime, CPU provider",
+    ),
+    RuntimeRow(
+        name="tfjs-wasm",
+        format="tfjs",
+        device="cpu",
+        module="validators.runtimes.tfjs",
+        options={"backend": "wasm"},
+        browser=True,
+        package="playwright",
+        distribution="playwright",
+        extra="web",
+        shown="TF.js `wasm` in Chromium",
+    ),
+    RuntimeRow(
+        name="tfjs-cpu",
+        format="tfjs",
+        device="cpu",
+        module="validators.runtimes.tfjs",
+        options={"backend": "cpu"},
+        browser=True,
+        package="playwright",
+        distribution="playwright",
+        extra="web",
+        shown="TF.js `cpu` in Chromium",
+    ),
+)
+
+
+def runtime(name: str, device: Device) -> RuntimeRow:
+    """The row with this name and device.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for row in RUNTIMES:
+        if (row.name, row.device) == (name, device):
+            return row
+    msg = f"no runtime {name} on {device}"
+    raise KeyError(msg)
+
+
+def default_requirements(formats: tuple[str, ...]) -> tuple[Requirement, ...]:
+    """The required rows of the named formats, in the table's order."""
+    return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats)

@@ -1,0 +1,8 @@
+"""What a person or a CI server reads of a release: in, the records of the manifest; out, text. Nothing is decided here.
+
+* `matrix`: the pure model behind all of them: artifacts x (runtime, device), the headline, what blocks a requirement.
+* `text`: numbers and names as they are written everywhere; names come from models nobody trusts.
+* `markdown.render(manifest) -> str`: `report.md`, also shown in the Prefect UI.
+* `junit.render(manifest) -> bytes`: `junit.xml`, one test case for each cell and each requirement.
+* `terminal.render(manifest, console, ...)`: what `paritygate release` ends with.
+"""

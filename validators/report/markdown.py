@@ -1,0 +1,228 @@
+"""`report.md`: everything a release shows, for a person, also as plain text.
+
+In: a manifest (its files may still be unrecorded: the report is one of them). Out: GitHub-flavoured Markdown. Names and
+messages can come from a model that nobody trusts, so every text that is not ours passes `code` or `prose`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from exporters.contract import Artifact
+from validators.contract import Cell, TensorDiff, Tolerance
+from validators.manifest import Manifest
+from validators.report.matrix import build, headline, mark, summary
+from validators.report.text import counted, number, one_line, size
+
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;"})
+_MARKS = re.compile(r"[`*\[\]~$#]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word emphasises nothing
+_SEVERITY = ("errored", "failed", "unavailable", "limited")
+
+
+def render(manifest: Manifest) -> str:
+    """The report of a release."""
+    sections = (
+        _verdict,
+        _matrix,
+        _not_passed,
+        _findings,
+        _artifacts,
+        _comparisons,
+        _samples,
+        _toolchain,
+        _limits,
+        _verify,
+    )
+    blocks = [block for section in sections for block in section(manifest)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def code(name: str) -> str:
+    """A name in a code span; escaped as prose where it holds what a code span or a table cannot."""
+    name = one_line(name)
+    return f"`{name}`" if name and not {"`", "|", "\\"} & set(name) else prose(name)
+
+
+def prose(text: str) -> str:
+    """A text on one line that Markdown and HTML show as it is."""
+    return _MARKS.sub(r"\\\g<0>", one_line(text).translate(_ENTITIES))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose columns line up as plain text too."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines
+    )
+
+
+def _verdict(manifest: Manifest) -> Iterator[str]:
+    yield f"# {headline(manifest.verdict)}: {prose(manifest.model.name)}"
+    model = manifest.model
+    yield (
+        f"{summary(manifest)}. Made {prose(manifest.created)} by paritygate {prose(manifest.paritygate)}.\n\n"
+        f"Model {code(model.name)}: {size(model.size)}, {counted(model.layers, 'layer')}, "
+        f"{counted(model.parameters, 'parameter')}, Keras {prose(model.keras_version)}, SHA-256 {code(model.digest)}."
+    )
+    if model.trusted:
+        yield f"Trusted by the user: {', '.join(map(code, model.trusted))}."
+    if manifest.verdict.reasons:
+        yield "\n".join(
+            f"- **{prose(reason.code)}** {code(reason.subject)}: {prose(reason.message)}"
+            for reason in manifest.verdict.reasons
+        )
+
+
+def _matrix(manifest: Manifest) -> Iterator[str]:
+    matrix = build(manifest)
+    yield "## Matrix"
+    yield "Status and largest distance from the Keras reference. Empty: the runtime reads other formats."
+    header = ["artifact", *(prose(str(column)) for column in matrix.columns)]
+    yield _table(header, [[code(r.artifact), *(e.text() if e else "" for e in r.entries)] for r in matrix.rows])
+
+
+def _not_passed(manifest: Manifest) -> Iterator[str]:
+    blocks = []
+    for artifact in manifest.artifacts:
+        if artifact.status != "exported":
+            blocks.append(f"### {mark(artifact.status)} {code(artifact.key)}: {artifact.status}")
+            blocks.append(f"There is no artifact: {prose(artifact.reason)}")
+    cells = (cell for cell in manifest.cells if cell.status != "passed")
+    for cell in sorted(cells, key=lambda cell: _SEVERITY.index(cell.status)):
+        blocks += _cell(cell)
+    if blocks:
+        yield "## What did not pass"
+        yield from blocks
+
+
+def _cell(cell: Cell) -> Iterator[str]:
+    why = f" ({prose(cell.reason)})" if cell.reason else ""
+    yield f"### {mark(cell.status)} {code(cell.key)}: {cell.status}{why}"
+    lines = [f"- What: {prose(cell.message)}"] if cell.message else []
+    lines += [_difference(diff) for diff in cell.diffs if not diff.passed]
+    if place := cell.placement:
+        details = "".join(f", {prose(key)} {prose(value)}" for key, value in sorted(place.details.items()))
+        lines.append(f"- Where it ran: {place.device}, {prose(place.runtime)}, {prose(place.adapter)}{details}")
+    if cell.log:
+        lines.append(f"- Log: {code(cell.log)}")
+    yield "\n".join(lines)
+
+
+def _difference(diff: TensorDiff) -> str:
+    parts = [f"- Output {code(diff.name)} over {code(diff.sample_set)}, {prose(diff.problem)}: {prose(diff.message)}"]
+    if diff.elements:
+        parts.append(f"{diff.failing} of {counted(diff.elements, 'element')} beyond {_allowed(diff.tolerance)}.")
+    if diff.nonfinite_mismatches:
+        parts.append(f"{counted(diff.nonfinite_mismatches, 'element')} with another NaN or infinity.")
+    if worst := diff.worst:
+        index = ", ".join(map(str, worst.index))
+        parts.append(f"Worst at \\[{index}\\]: reference {prose(worst.reference)}, got {prose(worst.actual)}.")
+    return "\n  ".join(parts)
+
+
+def _allowed(tolerance: Tolerance | None) -> str:
+    if tolerance is None:
+        return "what is allowed (an exact comparison)"
+    limit = f"{number(tolerance.atol)} + {number(tolerance.rtol)} x the reference's magnitude"
+    return f"the tolerance {limit} ({prose(tolerance.reason)})"
+
+
+def _findings(manifest: Manifest) -> Iterator[str]:
+    lines = []
+    for artifact in manifest.artifacts:
+        for found in artifact.findings:
+            weight = "blocks" if found.blocking else "a note"
+            way_out = f" Way out: {prose(found.way_out)}" if found.way_out else ""
+            lines.append(f"- {code(artifact.key)} **{prose(found.code)}** ({weight}): {prose(found.message)}{way_out}")
+    if lines:
+        yield "## Findings in the artifacts"
+        yield "\n".join(lines)
+
+
+def _artifacts(manifest: Manifest) -> Iterator[str]:
+    yield "## Artifacts"
+    header = ("artifact", "status", "size", "digest", "options", "path", "seconds")
+    yield _table(header, [_artifact(artifact) for artifact in manifest.artifacts])
+
+
+def _artifact(artifact: Artifact) -> tuple[str, ...]:
+    options = ", ".join(f"{prose(key)} {prose(str(value))}" for key, value in sorted(artifact.options.items()))
+    there = artifact.status == "exported"
+    return (
+        code(artifact.key),
+        artifact.status,
+        size(artifact.size) if there else "",
+        code(artifact.digest[:12]),
+        options,
+        code(artifact.path),
+        f"{artifact.seconds:.1f}",
+    )
+
+
+def _comparisons(manifest: Manifest) -> Iterator[str]:
+    compared = [(cell, diff) for cell in manifest.cells for diff in cell.diffs]
+    yield "## How each output compared"
+    if not compared:
+        yield "Nothing was compared."
+        return
+    header = ("cell", "samples", "output", "max abs", "max rel", "failing / elements", "allowed: abs + rel")
+    yield _table(header, [_comparison(cell, diff) for cell, diff in compared])
+    reasons = dict.fromkeys(
+        f"- {_limit(diff.tolerance)}: {prose(diff.tolerance.reason)}" for _, diff in compared if diff.tolerance
+    )
+    yield "\n".join(["An element passes when |actual - reference| <= abs + rel x |reference|.", "", *reasons])
+
+
+def _comparison(cell: Cell, diff: TensorDiff) -> tuple[str, ...]:
+    return (
+        code(cell.key),
+        code(diff.sample_set),
+        code(diff.name),
+        number(diff.max_abs),
+        number(diff.max_rel),
+        f"{diff.failing} / {diff.elements}",
+        _limit(diff.tolerance),
+    )
+
+
+def _limit(tolerance: Tolerance | None) -> str:
+    return f"{number(tolerance.atol)} + {number(tolerance.rtol)}" if tolerance else "exact"
+
+
+def _samples(manifest: Manifest) -> Iterator[str]:
+    yield "## Samples"
+    header = ("set", "rows", "rows per call", "origin", "seed", "dynamic axes")
+    rows = [
+        (code(s.name), str(s.rows), str(s.batch), s.origin, "" if s.seed is None else str(s.seed), _pairs(s.dynamic))
+        for s in manifest.samples
+    ]
+    yield _table(header, rows)
+
+
+def _pairs(values: Mapping[str, object] | None) -> str:
+    return ", ".join(f"{prose(name)} = {prose(str(value))}" for name, value in sorted((values or {}).items()))
+
+
+def _toolchain(manifest: Manifest) -> Iterator[str]:
+    yield "## Toolchain"
+    yield f"{prose(manifest.platform)}. {_pairs(manifest.toolchain)}."
+    if manifest.seconds:
+        yield "Seconds: " + ", ".join(f"{prose(k)} {v:.1f}" for k, v in manifest.seconds.items()) + "."
+
+
+def _limits(_: Manifest) -> Iterator[str]:
+    yield "## Limits"
+    yield (
+        "What is shown holds for these samples, in these runtimes at these versions, on these devices. A status other\n"
+        "than `passed` claims nothing about equality, and a cell that the policy does not require cannot replace one\n"
+        "that it does."
+    )
+
+
+def _verify(_: Manifest) -> Iterator[str]:
+    yield "## Verify"
+    yield (
+        "    paritygate verify DIR --digest SHA256\n\n"
+        "checks every byte of the release directory and runs the cells again from its evidence. SHA256 is the digest\n"
+        "of `release.json`, which the release command prints. It cannot stand here: the manifest covers this report."
+    )

@@ -1,0 +1,66 @@
+"""TF Lite in LiteRT's interpreter: with the XNNPACK delegate, or with the reference kernels.
+
+In: a folder with `model.tflite`. Out: a runtime. Tensors are bound by the names in the file's signature, since the
+order of `get_input_details()` is not the model's (tensorflow#61065).
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exporters.contract import Signature
+from validators.contract import Device, Placement, Tensors
+
+FILE = "model.tflite"
+_SIGNATURE_KEY = "serving_default"
+
+
+class LiteRtRuntime:
+    """A loaded flatbuffer."""
+
+    def __init__(self, interpreter: Any, kernels: str) -> None:
+        self._interpreter = interpreter
+        self._runner = interpreter.get_signature_runner(_SIGNATURE_KEY)
+        self._kernels = kernels
+
+    @property
+    def placement(self) -> Placement:
+        operators = [op["op_name"] for op in self._interpreter._get_ops_details()]  # noqa: SLF001 - no public reader
+        delegated = operators.count("DELEGATE")
+        own = len(operators) - delegated
+        if self._kernels == "reference":
+            adapter = "reference kernels"
+        else:
+            adapter = "XNNPACK" if delegated else "optimised kernels (XNNPACK took nothing)"
+        return Placement(
+            device="cpu",
+            runtime=f"ai-edge-litert {metadata.version('ai-edge-litert')}",
+            adapter=adapter,
+            details={"delegate partitions": str(delegated), "operators in the plan": str(own)},
+        )
+
+    def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        """One call of the signature; the runner resizes dynamic inputs to the batch it gets."""
+        return {name: np.array(value) for name, value in self._runner(**inputs).items()}
+
+
+@contextmanager
+def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator[LiteRtRuntime]:
+    """Loads a flatbuffer.
+
+    Args:
+        artifact: folder with `model.tflite`.
+        signature: not needed, the file's signature has the canonical names.
+        device: `cpu`.
+        options: `kernels`: `xnnpack` or `reference`.
+    """
+    del signature, device
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = {"xnnpack": OpResolverType.BUILTIN, "reference": OpResolverType.BUILTIN_REF}[options["kernels"]]
+    interpreter = Interpreter(model_path=str(artifact / FILE), experimental_op_resolver_type=resolver, num_threads=1)
+    yield LiteRtRuntime(interpreter, options["kernels"])

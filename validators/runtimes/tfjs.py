@@ -1,0 +1,165 @@
+"""TF.js graph models in Chromium, on the backends `wasm` and `cpu`.
+
+In: a folder with `model.json` and its weight shards. Out: its outputs, as the TF.js that users load computes them.
+
+TF.js knows float32, int32, bool, complex64 and string. Wider inputs are narrowed on the way in, and refused where a
+value does not fit; an output that the signature declares with another width gets its declared dtype back. Both are
+written into the placement.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exporters.contract import Signature
+from exporters.errors import BadInput, Broken
+from validators.contract import Device, Placement, Tensors
+from validators.web.session import Session, open_session
+
+_INT32 = np.iinfo(np.int32)
+_CPU_BACKENDS = ("cpu", "wasm")
+
+
+@contextmanager
+def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["TfjsRuntime"]:  # noqa: ARG001 - the backend decides the device, and the placement tells it
+    """Loads a graph model into a page of its own.
+
+    Args:
+        artifact: folder with `model.json`.
+        signature: the native name of a tensor is its TensorFlow name (`Identity_1:0`) or its key in `model.json`.
+        device: not used: each backend has one device.
+        options: `backend` (`wasm` or `cpu`) and `endpoint` (the DevTools address from `BrowserHost.endpoint`).
+
+    Raises:
+        Broken: TF.js cannot load the model (its own message is kept), or the browser is gone.
+    """
+    declared = _declared(artifact)
+    with open_session(options["endpoint"], "tfjs", artifact) as session:
+        facts = session.load({"backend": options["backend"]})
+        yield TfjsRuntime(session=session, signature=signature, declared=declared, facts=facts)
+
+
+class TfjsRuntime:
+    """A loaded graph model; see `validators.contract.Runtime`.
+
+    Args:
+        session: the page it is loaded in.
+        signature: canonical and native names.
+        declared: `inputs` and `outputs` of `model.json`'s signature, key -> tensor name.
+        facts: what TF.js said of itself after loading.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        signature: Signature,
+        declared: Mapping[str, Mapping[str, str]],
+        facts: dict[str, Any],
+    ) -> None:
+        self._session = session
+        self._facts = facts
+        self._recasts: dict[str, str] = {}
+        self._inputs = {spec.name: _tensor_name(spec.native, declared["inputs"]) for spec in signature.inputs}
+        self._outputs = {spec.name: _tensor_name(spec.native, declared["outputs"]) for spec in signature.outputs}
+        self._dtypes = {spec.name: spec.dtype for spec in signature.outputs}
+        self._wanted = sorted(set(declared["outputs"].values()))
+
+    @property
+    def placement(self) -> Placement:
+        """Where TF.js says it ran last."""
+        facts, browser = self._facts, self._session.browser
+        if facts["backend"] == "wasm":
+            threads = f"{facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
+            adapter = f"wasm ({'SIMD' if facts['simd'] else 'no SIMD'}, {threads})"
+        else:
+            adapter = str(facts["backend"])
+        major = re.search(r"/(\d+)", browser)
+        binaries = {Path(path).name for path in self._session.server.served if path.endswith(".wasm")}
+        return Placement(
+            device="cpu" if facts["backend"] in _CPU_BACKENDS else "gpu",
+            runtime=f"tfjs {facts['version']}",
+            adapter=f"{adapter}, Chromium {major[1]}" if major else f"{adapter}, {browser}",
+            details={
+                "browser": browser,
+                "call": str(facts["call"]),
+                **({"binary": ", ".join(sorted(binaries))} if binaries else {}),
+                **self._recasts,
+            },
+        )
+
+    def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        """Runs one batch; see `validators.contract.Runtime.infer`.
+
+        Raises:
+            BadInput: a value does not fit the only integer or float that TF.js has.
+            Broken: TF.js raised; its own message is kept.
+        """
+        feeds = {self._inputs[name]: self._narrow(name, array) for name, array in inputs.items()}
+        found, self._facts = self._session.infer(feeds, self._wanted)
+        known = {name: native for name, native in self._outputs.items() if native in found}
+        outputs = {name: self._restore(name, found[native]) for name, native in known.items()}
+        strangers = {native: array for native, array in found.items() if native not in known.values()}
+        return {**outputs, **strangers}
+
+    def _narrow(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Returns the input as a dtype of TF.js, value for value (float64 is rounded to float32)."""
+        target = {"i": np.dtype(np.int32), "u": np.dtype(np.int32), "f": np.dtype(np.float32)}.get(array.dtype.kind)
+        if target is None or target == array.dtype:
+            return array
+        if target == np.int32:
+            lost = (array < _INT32.min) | (array > _INT32.max)
+        else:
+            lost = np.isfinite(array) & (np.abs(array) > np.finfo(np.float32).max)
+        if lost.any():
+            places = np.argwhere(lost)[:3]
+            shown = ", ".join(f"{array[tuple(place)]} at {place.tolist()}" for place in places)
+            raise BadInput(
+                f"input {name!r} holds {int(lost.sum())} values outside {target.name}, which is all TF.js has: {shown}",
+                next_step=f"use samples that fit {target.name}, or do not require the tfjs cells",
+            )
+        self._recasts[f"input {name}"] = f"{array.dtype} narrowed to {target}"
+        return array.astype(target)
+
+    def _restore(self, name: str, array: np.ndarray) -> np.ndarray:
+        """Returns the output with the dtype its signature declares, where TF.js only lacks that width."""
+        declared = self._dtypes[name]
+        if array.dtype.kind not in "if" or declared == array.dtype.name or declared in ("string", "bfloat16"):
+            return array
+        target = np.dtype(declared)
+        if target.kind not in {"i": "iu", "f": "f"}[array.dtype.kind]:
+            return array
+        restored = array.astype(target)
+        if array.dtype.kind == "i" and not np.array_equal(restored.astype(np.int64), array):
+            return array  # not a value of the declared dtype: let the comparison see what came
+        self._recasts[f"output {name}"] = f"{array.dtype.name} given back as {declared}"
+        return restored
+
+
+def _declared(artifact: Path) -> dict[str, dict[str, str]]:
+    """Reads the signature of `model.json`: `inputs` and `outputs`, key -> tensor name."""
+    path = artifact / "model.json"
+    try:
+        signature = json.loads(path.read_bytes())["signature"]
+        return {
+            side: {key: _with_index(entry["name"]) for key, entry in signature[side].items()}
+            for side in ("inputs", "outputs")
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Broken(f"{path} is no TF.js graph model with a signature: {error!r}") from error
+
+
+def _with_index(name: str) -> str:
+    """TensorFlow's full tensor name: `NODE:INDEX`, where a bare `NODE` means its first output."""
+    return name if ":" in name else f"{name}:0"
+
+
+def _tensor_name(native: str, declared: Mapping[str, str]) -> str:
+    """Returns the tensor a native name means: a tensor name as it stands, else a key of the artifact's signature."""
+    full = _with_index(native)
+    return full if full in declared.values() else declared.get(native, full)

@@ -1,0 +1,320 @@
+"""The samples of a release: what the user brings, what is derived from the signature, and how both are fed.
+
+In: the model's input specs, and the user's `.npz` or folder of `.npy` if there is one. Out: sample sets, their arrays,
+and the outputs of a runtime over a whole set, whatever batch it takes. Every fault of the user's samples is found
+here, before anything is exported.
+
+Text is held as object arrays of `str`. Labels (an array `labels` or `label` that is not an input) travel with the
+samples and are never fed.
+"""
+
+import difflib
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from exporters.contract import TensorSpec
+from exporters.errors import BadInput
+from validators.contract import Tensors
+from validators.evidence import numpy_dtype, read_npy
+from validators.manifest import SampleSet
+from validators.tolerance import dtype_name
+
+USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 3
+"""How many rows of the user's samples are used, how many go into one call, and how many are also fed singly."""
+
+_LABELS = ("labels", "label")
+_WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
+# Lengths of dynamic axes, in turn over the sets. All axes of a set have the same one, so that inputs that meet in an
+# addition, a concatenation or a T x T mask fit. Images and volumes (rank 4 up) must survive five halvings.
+_LENGTHS, _SPATIAL_LENGTHS, _SPATIAL_RANK = (16, 24), (32, 64), 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserSamples:
+    """The user's samples after all checks: one array for each input, the same rows in each, and labels if given."""
+
+    inputs: Mapping[str, np.ndarray]
+    labels: np.ndarray | None
+    rows: int
+
+
+def read_samples(path: Path) -> dict[str, np.ndarray]:
+    """Reads arrays by name from an `.npz` file, or from a folder with one `.npy` file for each input.
+
+    Raises:
+        BadInput: there is no such file, it is of another kind, damaged, empty, or holds pickled Python objects.
+    """
+    if path.is_dir():
+        arrays = {file.stem: read_npy(file) for file in sorted(path.glob("*.npy"))}
+    elif path.suffix == ".npz":
+        arrays = _read_npz(path)
+    else:
+        state = "no such file or folder" if not path.exists() else "it is neither"
+        raise BadInput(f"samples {path}: {state}, valid is an .npz file or a folder of .npy files", next_step=_SAVE)
+    if not arrays:
+        raise BadInput(f"samples {path}: holds no array, valid is one for each input", next_step=_SAVE)
+    return arrays
+
+
+def check_samples(samples: Tensors, inputs: Sequence[TensorSpec]) -> UserSamples:
+    """Holds the user's samples against the model's inputs; nothing is converted, guessed or left out.
+
+    Args:
+        samples: arrays by name, the rows of the set as first axis.
+        inputs: the source model's inputs.
+
+    Raises:
+        BadInput: a missing or unknown input; another type or shape; no rows, or not as many as the others; rows that
+            do not fill the model's fixed batch; NaN or infinity; labels that do not fit the rows.
+    """
+    names = [spec.name for spec in inputs]
+    labels = [name for name in _LABELS if name in samples and name not in names]
+    _check_names(set(samples) - set(labels[:1]), names)
+    for spec in inputs:
+        _check_array(samples[spec.name], spec)
+    rows = _common_rows({name: samples[name] for name in names + labels[:1]})
+    fixed = fixed_batch(inputs)
+    if fixed and rows % fixed:
+        raise BadInput(f"samples: got {rows} rows, valid is a multiple of the model's fixed batch of {fixed}")
+    arrays = {name: _as_objects(samples[name]) for name in names}
+    return UserSamples(inputs=arrays, labels=samples[labels[0]] if labels else None, rows=rows)
+
+
+def fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
+    """The batch that a model or an artifact insists on; None where it takes any.
+
+    Raises:
+        BadInput: the inputs insist on different ones.
+    """
+    batches = sorted({spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None})
+    if len(batches) > 1:
+        raise BadInput(f"the model's inputs fix different batches: {', '.join(map(str, batches))}; valid is one")
+    return batches[0] if batches else None
+
+
+def plan(inputs: Sequence[TensorSpec], *, user: UserSamples | None = None) -> tuple[SampleSet, ...]:
+    """The sample sets of a release.
+
+    Seeded sets: two rows one by one, two rows, seven rows; where the batch is fixed, one call and two calls of it.
+    Dynamic axes take two lengths over the sets. The user's samples come first: up to 64 rows in batches of 32,
+    and three rows one by one (not where the batch is fixed).
+
+    Args:
+        inputs: the source model's inputs.
+        user: the user's samples, if there are any.
+    """
+    fixed = fixed_batch(inputs)
+    sets = list(_user_sets(user.rows, fixed)) if user else []
+    calls = ((fixed, 1), (fixed, 2)) if fixed else ((1, 2), (2, 1), (7, 1))
+    for turn, (batch, repeats) in enumerate(calls):
+        name = f"seeded_batch{batch}" + ("_twice" if fixed and repeats == 2 else "")  # noqa: PLR2004 - it says twice
+        dynamic = _lengths(inputs, turn)
+        seed = turn + 1
+        rows = batch * repeats
+        sets.append(SampleSet(name=name, rows=rows, batch=batch, origin="seeded", seed=seed, dynamic=dynamic))
+    return tuple(sets)
+
+
+def generate(
+    sample_set: SampleSet,
+    inputs: Sequence[TensorSpec],
+    *,
+    user: UserSamples | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+) -> dict[str, np.ndarray]:
+    """The arrays of one set: rows of the user's samples, or values drawn from the set's seed.
+
+    Each input draws from its own stream (seeded by SHA-256 of seed and name), so two inputs of the same shape never
+    hold the same values, and swapping them shows. Draws are uniform: unlike a normal draw they need no libm, so a
+    seed means the same bytes on every machine.
+
+    Args:
+        sample_set: one of `plan`.
+        inputs: the source model's inputs.
+        user: the user's samples; needed for the sets that `plan` made of them.
+        bounds: lowest and highest value (inclusive) of an input, by name. Default: [-1, 1) for floating types,
+            0 or 1 for integers (any embedding has rows 0 and 1; the signature does not tell how many more).
+
+    Raises:
+        ValueError: a set of the user's samples without them.
+    """
+    if sample_set.origin == "user":
+        if user is None:
+            message = f"sample set `{sample_set.name}` consists of the user's samples, and none were given"
+            raise ValueError(message)
+        return {name: array[: sample_set.rows] for name, array in user.inputs.items()}
+    return {spec.name: _draw(sample_set, spec, (bounds or {}).get(spec.name)) for spec in inputs}
+
+
+def feed(infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int) -> dict[str, np.ndarray]:
+    """Runs a whole sample set through a runtime, `batch` rows a call, and joins the outputs.
+
+    A batch-1 artifact is fed row by row this way.
+
+    Args:
+        infer: one call of the runtime.
+        arrays: inputs with the same number of rows.
+        batch: rows a call; the last call takes what is left.
+
+    Raises:
+        BadInput: see `joined`.
+    """
+    sizes, outputs = [], []
+    for part in batches(arrays, batch):
+        sizes.append(_rows(part))
+        outputs.append(infer(part))
+    return joined(outputs, sizes)
+
+
+def batches(arrays: Tensors, batch: int) -> Iterator[dict[str, np.ndarray]]:
+    """Splits rows into parts of `batch`; the last part holds what is left."""
+    for start in range(0, _rows(arrays), batch):
+        yield {name: array[start : start + batch] for name, array in arrays.items()}
+
+
+def joined(outputs: Sequence[Tensors], sizes: Sequence[int]) -> dict[str, np.ndarray]:
+    """Joins the outputs of several calls; one call's stay as they are.
+
+    An output whose first axis is the batch in every call is concatenated. Any other (a scalar, a matrix of the model's
+    own) has no rows to line up: the calls are stacked along a new first axis, so it is compared call by call, and only
+    with runs of the same batches. An output that only some calls gave has fewer rows, which `compare` calls a shape
+    mismatch.
+
+    Args:
+        outputs: by call.
+        sizes: rows fed in each call.
+
+    Raises:
+        BadInput: an output that is not by rows changes its shape or type from call to call.
+    """
+    names = dict.fromkeys(name for part in outputs for name in part)
+    return {
+        name: _join_one(name, [(p[name], n) for p, n in zip(outputs, sizes, strict=True) if name in p])
+        for name in names
+    }
+
+
+_SAVE = "Write one with numpy.savez('samples.npz', INPUT_NAME=array, ...); `paritygate inspect MODEL` names the inputs."
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+    except FileNotFoundError as error:
+        raise BadInput(f"samples {path}: no such file", next_step=_SAVE) from error
+    # A damaged or encrypted zip, a lone .npy under this name, pickled objects: NumPy has no error of its own.
+    except (ValueError, EOFError, OSError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        message = f"samples {path}: cannot be read as .npz without pickled objects ({error})"
+        raise BadInput(message, next_step=_SAVE) from error
+    strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if strange:
+        raise BadInput(f"samples {path}: holds {', '.join(strange)}, valid are .npy members only", next_step=_SAVE)
+    return arrays
+
+
+def _check_names(given: set[str], names: Sequence[str]) -> None:
+    missing, extra = sorted(set(names) - given), sorted(given - set(names))
+    if not missing and not extra:
+        return
+    near = [(name, difflib.get_close_matches(name, missing, n=1)) for name in extra]
+    faults = [f"input `{name}` is missing" for name in missing]
+    faults += [f"`{name}` is not an input" + (f" (meant `{match[0]}`?)" if match else "") for name, match in near]
+    valid = ", ".join(f"`{name}`" for name in names)
+    raise BadInput(f"samples: {'; '.join(faults)}; valid are {valid}, and `labels`", next_step=_SAVE)
+
+
+def _check_array(array: np.ndarray, spec: TensorSpec) -> None:
+    what = f"samples: input `{spec.name}`"
+    if array.dtype.kind == "O" and not all(isinstance(value, str | bytes) for value in array.flat):
+        raise BadInput(f"{what} holds Python objects, valid is dtype {spec.dtype}")
+    if dtype_name(array) != spec.dtype:
+        fix = f"samples['{spec.name}'] = samples['{spec.name}'].astype('{spec.dtype}')"
+        next_step = "" if "string" in {spec.dtype, dtype_name(array)} else f"If the values survive it: {fix}"
+        raise BadInput(f"{what} has dtype {dtype_name(array)}, valid is {spec.dtype}", next_step=next_step)
+    shape = ["rows", *("any" if axis is None else axis for axis in spec.shape[1:])]
+    fits = zip(array.shape[1:], spec.shape[1:], strict=False)
+    if array.ndim != len(spec.shape) or any(want not in {None, got} for got, want in fits):
+        raise BadInput(f"{what} has shape {list(array.shape)}, valid is [{', '.join(map(str, shape))}]")
+    if not array.size:
+        raise BadInput(f"{what} has shape {list(array.shape)}: no values, valid is at least one row")
+    if spec.dtype != "string" and not np.isfinite(array).all():
+        bad = np.argwhere(~np.isfinite(array))
+        raise BadInput(f"{what} has {len(bad)} NaN or infinite values, the first at {bad[0].tolist()}; valid is none")
+
+
+def _common_rows(arrays: Tensors) -> int:
+    if len({array.shape[:1] for array in arrays.values()}) > 1:
+        got = ", ".join(f"`{name}` {list(array.shape)}" for name, array in arrays.items())
+        raise BadInput(f"samples: the arrays differ in rows: {got}; valid is the same first axis in each")
+    return _rows(arrays)
+
+
+def _as_objects(array: np.ndarray) -> np.ndarray:
+    """Text as an object array of `str`, everything else as it is."""
+    if dtype_name(array) != "string":
+        return array
+    words = [v.decode(errors="surrogateescape") if isinstance(v, bytes) else v for v in array.reshape(-1).tolist()]
+    return np.array(words, dtype=object).reshape(array.shape)
+
+
+def _user_sets(rows: int, fixed: int | None) -> Iterator[SampleSet]:
+    if fixed:
+        used = min(rows, max(USER_ROWS, fixed)) // fixed * fixed
+        yield SampleSet(name="user", rows=used, batch=fixed, origin="user")
+        return
+    yield SampleSet(name="user", rows=min(rows, USER_ROWS), batch=USER_BATCH, origin="user")
+    yield SampleSet(name="user_batch1", rows=min(rows, USER_ROWS_ONE_BY_ONE), batch=1, origin="user")
+
+
+def _lengths(inputs: Sequence[TensorSpec], turn: int) -> dict[str, int]:
+    lengths: dict[str, int] = {}
+    for spec in inputs:
+        choices = _SPATIAL_LENGTHS if len(spec.shape) >= _SPATIAL_RANK else _LENGTHS
+        for axis, length in enumerate(spec.shape):
+            if axis and length is None:
+                lengths[f"{spec.name}[{axis}]"] = choices[turn % len(choices)]
+    return lengths
+
+
+def _draw(sample_set: SampleSet, spec: TensorSpec, bounds: tuple[float, float] | None) -> np.ndarray:
+    digest = hashlib.sha256(f"{sample_set.seed}:{spec.name}".encode()).digest()
+    stream = np.random.default_rng(int.from_bytes(digest, "big"))
+    lengths = sample_set.dynamic or {}
+    axes = enumerate(spec.shape[1:], start=1)
+    shape = (sample_set.rows, *(lengths[f"{spec.name}[{i}]"] if n is None else n for i, n in axes))
+    if spec.dtype == "string":
+        return np.array(_WORDS, dtype=object)[stream.integers(0, len(_WORDS), shape)]
+    dtype = numpy_dtype(spec.dtype)
+    if dtype.kind in "iub":
+        low, high = bounds or (0, 1)
+        return stream.integers(int(low), int(high), shape, endpoint=True, dtype=np.int64).astype(dtype)
+    low, high = bounds or (-1.0, 1.0)
+    return stream.uniform(low, high, shape).astype(dtype)
+
+
+def _rows(arrays: Tensors) -> int:
+    return len(next(iter(arrays.values())))
+
+
+def _join_one(name: str, parts: Sequence[tuple[np.ndarray, int]]) -> np.ndarray:
+    arrays = [array for array, _ in parts]
+    if len(arrays) == 1:
+        return arrays[0]
+    one_type = len({dtype_name(array) for array in arrays}) == 1
+    if (
+        one_type
+        and all(array.shape[:1] == (rows,) for array, rows in parts)
+        and len({a.shape[1:] for a in arrays}) == 1
+    ):
+        return np.concatenate(arrays)
+    if one_type and len({array.shape for array in arrays}) == 1:
+        return np.stack(arrays)
+    kinds = ", ".join(dict.fromkeys(f"{dtype_name(array)}{list(array.shape)}" for array in arrays))
+    raise BadInput(f"output `{name}` changes from call to call: got {kinds}; valid is the batch as its first axis")

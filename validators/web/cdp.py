@@ -1,0 +1,127 @@
+"""A tab of a running Chromium, over the DevTools protocol.
+
+In: the DevTools address of a browser. Out: a `Page` that can go to an address and evaluate JavaScript. The tab lives in
+a browser context of its own, which Chromium disposes of when the connection ends: a cell that is killed takes its tab,
+hung or not, with it.
+
+Protocol: https://chromedevtools.github.io/devtools-protocol/
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from exporters.errors import Broken
+
+_LOADED = "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
+
+
+class Page:
+    """One tab. Not to be shared between threads.
+
+    What the page writes to its console goes to stdout, where the cell's log is captured.
+
+    Args:
+        socket: an open WebSocket to the browser's DevTools address.
+    """
+
+    def __init__(self, socket: Any) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self._session: dict[str, str] = {}
+        context = self._command("Target.createBrowserContext", disposeOnDetach=True)["browserContextId"]
+        target = self._command("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
+        session = self._command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = {"sessionId": session}
+        for domain in ("Inspector", "Runtime", "Log"):
+            self._command(f"{domain}.enable")
+
+    @property
+    def browser(self) -> str:
+        """The browser's name and version as it reports them, e.g. `Chrome/156.0.8078.79`."""
+        return str(self._command("Browser.getVersion")["product"])
+
+    def navigate(self, url: str) -> None:
+        """Opens `url` and waits until it has loaded.
+
+        Raises:
+            Broken: it cannot be reached.
+        """
+        failure = self._command("Page.navigate", url=url).get("errorText")
+        if failure:
+            raise Broken(f"the page could not be opened: {failure}")
+        self.evaluate(_LOADED)
+
+    def evaluate(self, expression: str) -> Any:
+        """Evaluates a JavaScript expression, waits for its promise and returns its value as JSON carries it.
+
+        Raises:
+            Broken: the script threw (its message is kept, its stack goes to stdout), the tab crashed or the browser
+                went away.
+        """
+        reply = self._command("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        thrown = reply.get("exceptionDetails")
+        if thrown:
+            described = _described(thrown)
+            _log("error", described)
+            raise Broken(described.split("\n    at ")[0])
+        return reply["result"].get("value")
+
+    def _command(self, method: str, **params: Any) -> dict[str, Any]:
+        from websockets.exceptions import ConnectionClosed
+
+        number = next(self._numbers)
+        try:
+            self._socket.send(json.dumps({"id": number, "method": method, "params": params, **self._session}))
+            while (message := json.loads(self._socket.recv())).get("id") != number:
+                _hear(message.get("method", ""), message.get("params", {}))
+        except ConnectionClosed as closed:
+            raise Broken(f"Chromium went away during {method}") from closed
+        if "error" in message:
+            raise Broken(f"Chromium refused {method}: {message['error'].get('message')}")
+        result: dict[str, Any] = message["result"]
+        return result
+
+
+def _hear(event: str, params: dict[str, Any]) -> None:
+    """Logs what the page says; raises when the tab is gone, for then no answer will ever come."""
+    if event == "Inspector.targetCrashed":
+        raise Broken("the tab crashed (out of memory, or a defect of the browser)")
+    if event in ("Inspector.detached", "Target.detachedFromTarget"):
+        raise Broken(f"the tab was closed by somebody else ({params.get('reason', 'no reason given')})")
+    if event == "Runtime.consoleAPICalled":
+        _log(params["type"], " ".join(str(a.get("value", a.get("description"))) for a in params["args"]))
+    elif event == "Runtime.exceptionThrown":
+        _log("error", _described(params["exceptionDetails"]))
+    elif event == "Log.entryAdded":
+        entry = params["entry"]
+        _log(entry["level"], f"{entry['text']} {entry.get('url', '')}")
+
+
+def _described(thrown: dict[str, Any]) -> str:
+    value = thrown.get("exception", {})
+    return str(value.get("description") or value.get("value") or thrown.get("text"))
+
+
+def _log(level: str, text: str) -> None:
+    print(f"[page {level}] {text}", flush=True)  # noqa: T201 - the cell's stdout is its log
+
+
+@contextmanager
+def open_page(endpoint: str) -> Iterator[Page]:
+    """Opens a tab in the browser at `endpoint`; leaving the context closes it.
+
+    Raises:
+        Broken: no browser answers there.
+    """
+    from websockets.exceptions import WebSocketException
+    from websockets.sync.client import connect
+
+    try:
+        socket = connect(endpoint, max_size=None, compression=None, proxy=None, close_timeout=1)
+    except (OSError, WebSocketException) as error:
+        raise Broken(f"no browser answers at {endpoint}: {error}", next_step="run the cell again") from error
+    with socket:
+        yield Page(socket)

@@ -1,0 +1,34 @@
+// The side of `validators/web/session.py` that runs in the tab: fetches input tensors, lets the runtime's module compute,
+// posts the outputs back. A runtime's module (`NAME.mjs`) exports
+//   load(options, base)      -> facts about itself
+//   infer(inputs, outputs)   -> {outputs: [{name, dtype, shape, data}], facts}
+// where an input is {name, dtype, shape, data}, and `base` is the address that `artifact/` and `node_modules/` are under.
+
+const TYPES = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+const base = new URL('../', location.href);
+const module = import(`./${new URLSearchParams(location.search).get('module')}.mjs`);
+
+async function fetchTensor({ name, dtype, shape, path }) {
+  const reply = await fetch(new URL(path, base));
+  if (!reply.ok) throw new Error(`input ${name}: the server answered ${reply.status}`);
+  const data = dtype === 'string' ? await reply.json() : new TYPES[dtype](await reply.arrayBuffer());
+  return { name, dtype, shape, data };
+}
+
+async function postTensor({ name, dtype, shape, data }, index) {
+  const path = `tensors/output-${index}`;
+  const body = dtype === 'string' ? JSON.stringify(data) : data;
+  const reply = await fetch(new URL(path, base), { method: 'POST', body });
+  if (!reply.ok) throw new Error(`output ${name}: the server answered ${reply.status}`);
+  return { name, dtype, shape, path };
+}
+
+globalThis.cell = {
+  async load(options) {
+    return (await module).load(options, base);
+  },
+  async infer({ inputs, outputs }) {
+    const result = await (await module).infer(await Promise.all(inputs.map(fetchTensor)), outputs);
+    return { outputs: await Promise.all(result.outputs.map(postTensor)), facts: result.facts };
+  },
+};
