@@ -61,8 +61,8 @@ $(ENVIRONMENT): requirements.lock pyproject.toml tools/installer.lock tools/envi
 
 $(BROWSER_PACKAGES): $(PAGE)/package-lock.json $(PAGE)/package.json
 	@command -v npm >/dev/null || { echo 'setup: npm not found; install Node 20 with npm (Debian: apt-get install npm)' >&2; exit 1; }
-	@echo 'setup: browser packages (TensorFlow.js; about half a minute)' >&2
-	@npm ci --prefix $(PAGE) --no-audit --no-fund --loglevel=error
+	@echo 'setup: browser packages (TensorFlow.js; a few seconds)' >&2
+	@npm ci --prefix $(PAGE) --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 # An order-only dependency would keep a database of an older Prefect: a new environment migrates it anew.

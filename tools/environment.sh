@@ -35,7 +35,7 @@ touch "$UNFINISHED"
 say 'uv, the installer (a few seconds)'
 host_pip --require-hashes --no-deps -r tools/installer.lock
 
-say "packages of requirements.lock: 2.3 GB on disk, about a minute on a fast line, then about a minute of byte-compiling"
+say 'packages of requirements.lock (the first time 2.3 GB, one to three minutes)'
 # Byte code is compiled here and not left to the first import: it halves the start of every TensorFlow process, also
 # where PYTHONDONTWRITEBYTECODE is set.
 if ! "$VENV/bin/uv" pip install --quiet --no-deps --require-hashes --compile-bytecode -r requirements.lock; then

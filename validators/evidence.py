@@ -14,6 +14,7 @@ that NumPy does not have are stored as their bits, with the type in the name: `N
 import json
 import math
 import re
+import tokenize
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from validators.tolerance import dtype_name
 EVIDENCE = "evidence"
 RECORD = "evidence.json"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_REGISTERED = 2  # NumPy's `isbuiltin` of types that a package such as ml_dtypes adds
 _NEXT_STEP = "Restore the release directory from where it was published, or make the release anew."
 
 
@@ -147,11 +149,13 @@ def write_tensors(folder: Path, tensors: Tensors) -> None:
         _checked_name(name, f"{folder}: tensor")
         if dtype_name(array) == "string":
             (folder / f"{name}.json").write_text(_text_to_json(f"{folder}: tensor `{name}`", array), encoding="utf-8")
-        elif array.dtype.isbuiltin == 1:
-            np.save(folder / f"{name}.npy", _portable(array), allow_pickle=False)
-        else:
+        elif array.dtype.isbuiltin == _REGISTERED:
             bits = np.asarray(array, order="C").view(f"u{array.dtype.itemsize}")
             np.save(folder / f"{name}.{array.dtype.name}.npy", _portable(bits), allow_pickle=False)
+        elif array.dtype.kind in "biufc":
+            np.save(folder / f"{name}.npy", _portable(array), allow_pickle=False)
+        else:
+            raise BadInput(f"{folder}: tensor `{name}` has dtype {array.dtype.name}, valid are numbers and text")
 
 
 def read_tensors(folder: Path) -> dict[str, np.ndarray]:
@@ -192,7 +196,8 @@ def read_npy(path: Path) -> np.ndarray:
             _check_header(file, path.stat().st_size)
             file.seek(0)
             return np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    # A header that is no Python literal takes NumPy's path for files of Python 2, where tokenizing may fail.
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
         message = f"{path}: not a valid .npy file ({error})"
         raise BadInput(message, next_step="Write it again with numpy.save(path, array, allow_pickle=False).") from error
     except OSError as error:

@@ -10,6 +10,7 @@ samples and are never fed.
 
 import difflib
 import hashlib
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from validators.tolerance import dtype_name
 USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 3
 """How many rows of the user's samples are used, how many go into one call, and how many are also fed singly."""
 
+_DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 _LABELS = ("labels", "label")
 _WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
 # Lengths of dynamic axes, in turn over the sets. All axes of a set have the same one, so that inputs that meet in an
@@ -205,12 +207,13 @@ _SAVE = "Write one with numpy.savez('samples.npz', INPUT_NAME=array, ...); `pari
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: np.load leaves its own file open when the zip is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = dict(archive)
     except FileNotFoundError as error:
         raise BadInput(f"samples {path}: no such file", next_step=_SAVE) from error
     # A damaged or encrypted zip, a lone .npy under this name, pickled objects: NumPy has no error of its own.
-    except (ValueError, EOFError, OSError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, OSError, TypeError, RuntimeError, SyntaxError, *_DAMAGED) as error:
         message = f"samples {path}: cannot be read as .npz without pickled objects ({error})"
         raise BadInput(message, next_step=_SAVE) from error
     strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]

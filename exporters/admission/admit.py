@@ -4,6 +4,7 @@ In: the facts and the user's two permissions. Out: nothing, or BadInput naming t
 """
 
 from exporters.admission.facts import CodeNeed, ModelFacts
+from exporters.admission.printable import printable
 from exporters.errors import BadInput
 
 _SHOWN = 5
@@ -23,13 +24,12 @@ def admit(facts: ModelFacts, *, custom_objects: bool, trust_lambda: bool) -> Non
     """
     _check_version(facts)
     for refusal in facts.refused:
-        raise BadInput(
-            f"{facts.name}: {_place(refusal.layer, refusal.position)}: {refusal.message}", next_step=refusal.next_step
-        )
+        place = _place(refusal.layer, refusal.position)
+        raise BadInput(printable(f"{facts.name}: {place}: {refusal.message}"), next_step=refusal.next_step)
     if facts.custom and not custom_objects:
         raise BadInput(
-            f"{facts.name} needs code that is not Keras' own: {_listed([_code(need) for need in facts.custom])}",
-            next_step=f"Give the code: --custom-objects PACKAGE.MODULE_OR_FILE{_suggestion(facts.custom)}",
+            printable(f"{facts.name} needs code that is not Keras' own: {_listed([_code(n) for n in facts.custom])}"),
+            next_step=printable(f"Give the code: --custom-objects PACKAGE.MODULE_OR_FILE{_suggestion(facts.custom)}"),
         )
     if facts.lambdas and not trust_lambda:
         found = [
@@ -37,7 +37,7 @@ def admit(facts: ModelFacts, *, custom_objects: bool, trust_lambda: bool) -> Non
             for need in facts.lambdas
         ]
         raise BadInput(
-            f"{facts.name} holds Python bytecode that would run unchecked, in {_listed(found)}",
+            printable(f"{facts.name} holds Python bytecode that would run unchecked, in {_listed(found)}"),
             next_step="If you trust where the file comes from: --trust-lambda. "
             "Better: replace the Lambda by a Keras layer or operation and save again.",
         )
@@ -49,25 +49,25 @@ def _check_version(facts: ModelFacts) -> None:
         return
     if major in ("1", "2"):
         raise BadInput(
-            f"{facts.name} was written by Keras {facts.keras_version}; files of Keras 2 are not read yet",
+            printable(f"{facts.name} was written by Keras {facts.keras_version}; files of Keras 2 are not read yet"),
             next_step="Load it with tf_keras (or that Keras), rebuild the model in Keras 3, copy its weights "
             "(set_weights) and save it again.",
         )
     raise BadInput(
-        f"{facts.name} says it was written by Keras {facts.keras_version}; files of Keras 3 are read",
+        printable(f"{facts.name} says it was written by Keras {facts.keras_version}; files of Keras 3 are read"),
         next_step="Save the model again with Keras 3: model.save('model.keras').",
     )
 
 
 def _place(layer: str, position: str) -> str:
-    where = position or "the model itself"
-    return f"layer {layer} ({where})" if layer else where
+    return f"layer {layer} ({position})" if layer else position or "the model itself"
 
 
 def _code(need: CodeNeed) -> str:
     registered = f", registered as {need.registered_name}" if need.registered_name not in ("", need.name) else ""
     module = f" from {need.module}" if need.module else ""
-    return f"{need.kind} {need.name}{module}{registered} at {_place(need.layer, need.position)}"
+    what = f"{need.kind} {need.name}{module}{registered}"
+    return what if need.kind == "model" else f"{what} at {_place(need.layer, need.position)}"
 
 
 def _listed(items: list[str]) -> str:

@@ -165,7 +165,7 @@ def _judge_name(here: _Object, kind: str, name: str, facts: ConfigFacts) -> bool
             Refusal(
                 layer=here.layer,
                 position=here.where,
-                message=f"{kind} {name!r} claims to be Keras' own (module {module}), and the supported Keras has no such",
+                message=f"{kind} {name!r} claims to be Keras' own (module {module}); the supported Keras has none",
                 next_step="If it is yours, move it to a module of your own and save the model again; "
                 "if a newer or older Keras had it, replace it there.",
             )

@@ -81,7 +81,8 @@ def _public() -> Iterator[tuple[str, str, str]]:
 
 
 def _saveable(base: type) -> Iterator[type]:
-    for child in base.__subclasses__():
+    children: list[type] = base.__subclasses__()
+    for child in children:
         yield child
         yield from _saveable(child)
 
@@ -90,7 +91,8 @@ def _internal() -> Iterator[tuple[str, str, str]]:
     """Operations and layers that Keras writes under their private module, which moves between versions."""
     from keras.src.saving.keras_saveable import KerasSaveable
 
-    for child in _saveable(KerasSaveable):
+    base: type = KerasSaveable
+    for child in _saveable(base):
         if child.__module__.startswith("keras.src."):
             yield "class", "keras.src", child.__name__
 

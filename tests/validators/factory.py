@@ -66,8 +66,8 @@ def artifact(key="tflite/dynamic", **changes):
 
 def limited_artifact(key="tflite/dynamic", **changes):
     """An artifact that its target cannot express."""
-    nothing = {"path": "", "digest": "", "size": 0, "signature": None, "options": {}}
-    return artifact(key, status="limited", **{**nothing, "reason": "TF Lite has no string ops", **changes})
+    nothing = {"status": "limited", "path": "", "digest": "", "size": 0, "signature": None, "options": {}}
+    return artifact(key, **{**nothing, "reason": "TF Lite has no string ops", **changes})
 
 
 def finding(**changes):

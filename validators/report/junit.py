@@ -90,7 +90,7 @@ def _details(cell: Cell, against: Sequence[Reason]) -> str:
         if diff.tolerance:
             limit = f"{number(diff.tolerance.atol)} + {number(diff.tolerance.rtol)} x |reference|"
             lines.append(f"  tolerance {limit}: {diff.tolerance.reason}")
-    lines += [f"gate: {reason.code}: {reason.message}" for reason in against]
+    lines += [f"gate: {reason.code}: {reason.message}" for reason in against if reason.message != cell.message]
     return "\n".join(line for line in lines if line)
 
 

@@ -14,7 +14,9 @@ from validators.report.matrix import build, headline, mark, summary
 from validators.report.text import counted, number, one_line, size
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;"})
-_MARKS = re.compile(r"[`*\[\]~$#]|(?<![^\W_])_|_(?![^\W_])")  # an underscore inside a word emphasises nothing
+# An underscore inside a word emphasises nothing, and a bracket alone makes no link: both stay readable as plain text.
+_MARKS = re.compile(r"[`*~$]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])")
+_SPAN = re.compile(r"(`[^`]+`)")
 _SEVERITY = ("errored", "failed", "unavailable", "limited")
 
 
@@ -39,12 +41,17 @@ def render(manifest: Manifest) -> str:
 def code(name: str) -> str:
     """A name in a code span; escaped as prose where it holds what a code span or a table cannot."""
     name = one_line(name)
-    return f"`{name}`" if name and not {"`", "|", "\\"} & set(name) else prose(name)
+    return f"`{name}`" if name and not {"`", "|", "\\"} & set(name) else _escaped(name)
 
 
 def prose(text: str) -> str:
-    """A text on one line that Markdown and HTML show as it is."""
-    return _MARKS.sub(r"\\\g<0>", one_line(text).translate(_ENTITIES))
+    """A text on one line that Markdown and HTML show as it is; names that stand between backticks stay code."""
+    parts = _SPAN.split(one_line(text))
+    return "".join(code(part[1:-1]) if index % 2 else _escaped(part) for index, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    return _MARKS.sub(r"\\\g<0>", text.translate(_ENTITIES))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -98,8 +105,10 @@ def _not_passed(manifest: Manifest) -> Iterator[str]:
 def _cell(cell: Cell) -> Iterator[str]:
     why = f" ({prose(cell.reason)})" if cell.reason else ""
     yield f"### {mark(cell.status)} {code(cell.key)}: {cell.status}{why}"
-    lines = [f"- What: {prose(cell.message)}"] if cell.message else []
-    lines += [_difference(diff) for diff in cell.diffs if not diff.passed]
+    failed = [diff for diff in cell.diffs if not diff.passed]
+    said = any(cell.message.startswith(diff.message) for diff in failed)
+    lines = [f"- What: {prose(cell.message)}"] if cell.message and not said else []
+    lines += [_difference(diff) for diff in failed]
     if place := cell.placement:
         details = "".join(f", {prose(key)} {prose(value)}" for key, value in sorted(place.details.items()))
         lines.append(f"- Where it ran: {place.device}, {prose(place.runtime)}, {prose(place.adapter)}{details}")
@@ -109,14 +118,14 @@ def _cell(cell: Cell) -> Iterator[str]:
 
 
 def _difference(diff: TensorDiff) -> str:
-    parts = [f"- Output {code(diff.name)} over {code(diff.sample_set)}, {prose(diff.problem)}: {prose(diff.message)}"]
+    parts = [f"- {prose(diff.problem)}, output {code(diff.name)} over {code(diff.sample_set)}: {prose(diff.message)}."]
     if diff.elements:
         parts.append(f"{diff.failing} of {counted(diff.elements, 'element')} beyond {_allowed(diff.tolerance)}.")
     if diff.nonfinite_mismatches:
         parts.append(f"{counted(diff.nonfinite_mismatches, 'element')} with another NaN or infinity.")
     if worst := diff.worst:
         index = ", ".join(map(str, worst.index))
-        parts.append(f"Worst at \\[{index}\\]: reference {prose(worst.reference)}, got {prose(worst.actual)}.")
+        parts.append(f"Worst at [{index}]: reference {prose(worst.reference)}, got {prose(worst.actual)}.")
     return "\n  ".join(parts)
 
 
@@ -132,7 +141,7 @@ def _findings(manifest: Manifest) -> Iterator[str]:
     for artifact in manifest.artifacts:
         for found in artifact.findings:
             weight = "blocks" if found.blocking else "a note"
-            way_out = f" Way out: {prose(found.way_out)}" if found.way_out else ""
+            way_out = f"; way out: {prose(found.way_out)}" if found.way_out else ""
             lines.append(f"- {code(artifact.key)} **{prose(found.code)}** ({weight}): {prose(found.message)}{way_out}")
     if lines:
         yield "## Findings in the artifacts"
@@ -181,7 +190,7 @@ def _comparison(cell: Cell, diff: TensorDiff) -> tuple[str, ...]:
         number(diff.max_abs),
         number(diff.max_rel),
         f"{diff.failing} / {diff.elements}",
-        _limit(diff.tolerance),
+        _limit(diff.tolerance) if diff.elements else "-",
     )
 
 

@@ -55,7 +55,7 @@ def render(manifest: Manifest, console: Console, *, release_dir: Path | None = N
     matrix = build(manifest)
     grid = _grid(matrix, console)
     fits = Measurement.get(console, console.options.update(width=_UNBOUNDED), grid).maximum <= console.width
-    console.print(grid if fits else _list(matrix, console))
+    console.print(Padding(grid if fits else _list(matrix, console), (1, 0)))
     console.print(_legend(matrix, console) if fits else Text(_NUMBERS, style="dim"))
     if manifest.verdict.reasons:
         console.print()
@@ -69,23 +69,25 @@ def render(manifest: Manifest, console: Console, *, release_dir: Path | None = N
 
 def _grid(matrix: Matrix, console: Console) -> Table:
     """Artifacts x runtimes, with the runtime's name over several lines to keep columns narrow."""
-    table = Table(box=ASCII if console.options.ascii_only else SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    box = ASCII if console.options.ascii_only else SIMPLE_HEAD
+    table = Table(box=box, show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("artifact", vertical="bottom", no_wrap=True)
     for column in matrix.columns:
-        table.add_column("\n".join([*column.runtime.split("-"), column.device]), no_wrap=True)
+        lines = (_words(part, console) for part in (*column.runtime.split("-"), column.device))
+        table.add_column(Text("\n".join(lines)), no_wrap=True)
     for row in matrix.rows:
         entries = (_short(entry, console) if entry else Text() for entry in row.entries)
         table.add_row(Text(_words(row.artifact, console)), *entries)
     return table
 
 
-def _list(matrix: Matrix, console: Console) -> Padding:
+def _list(matrix: Matrix, console: Console) -> Table:
     """One line for each cell, where the matrix is wider than the console."""
     table = Table.grid(padding=(0, 2, 0, 0))
     for artifact, column, entry in matrix.pairs():
         words = Text(entry.text(ascii_only=console.options.ascii_only), style=_COLOURS[entry.status])
         table.add_row(words, *(Text(_words(name, console)) for name in (artifact, column.runtime, column.device)))
-    return Padding(table, (1, 0))
+    return table
 
 
 def _short(entry: Entry, console: Console) -> Text:

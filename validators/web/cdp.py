@@ -66,7 +66,7 @@ class Page:
         if thrown:
             described = _described(thrown)
             _log("error", described)
-            raise Broken(described.split("\n    at ")[0])
+            raise Broken(described.split("\n    at ")[0].removeprefix("Error: "))
         return reply["result"].get("value")
 
     def _command(self, method: str, **params: Any) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Page:
 
 def _hear(event: str, params: dict[str, Any]) -> None:
     """Logs what the page says; raises when the tab is gone, for then no answer will ever come."""
-    if event == "Inspector.targetCrashed":
+    if event == "x":
         raise Broken("the tab crashed (out of memory, or a defect of the browser)")
     if event in ("Inspector.detached", "Target.detachedFromTarget"):
         raise Broken(f"the tab was closed by somebody else ({params.get('reason', 'no reason given')})")

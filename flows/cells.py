@@ -1,0 +1,100 @@
+"""The validation stages: one bounded job for every (artifact variant, runtime, device).
+
+In: an artifact and a runtime row. Out: a `Cell`, whatever happens: what could not run says why. Used by a release and
+by `paritygate verify` alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from exporters.contract import Artifact, Signature
+from exporters.errors import Broken
+from exporters.isolation import Job, Limits, Workers
+from validators.availability import missing
+from validators.contract import Cell
+from validators.registry import RuntimeRow
+from validators.web.browser import BrowserHost
+
+
+class Cells:
+    """Runs cells against the evidence in a release directory.
+
+    Args:
+        workers: where jobs run.
+        browser: the shared Chromium.
+        release: directory with `artifacts/` and `evidence/`.
+        limits: of each cell.
+        tolerance: `atol` and `rtol` set by hand; None for the default.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        browser: BrowserHost,
+        release: Path,
+        *,
+        limits: Limits,
+        tolerance: Mapping[str, float | None],
+    ) -> None:
+        self._workers = workers
+        self._browser = browser
+        self._release = release
+        self._limits = limits
+        self._tolerance = tolerance
+
+    def run(self, artifact: Artifact, row: RuntimeRow) -> Cell:
+        """Runs one cell.
+
+        Raises:
+            Cancelled: the run is ending.
+        """
+        cell = Cell(
+            format=artifact.format,
+            variant=artifact.variant,
+            runtime=row.name,
+            device=row.device,
+            status="errored",
+        )
+        if artifact.status != "exported":
+            return replace(cell, status=artifact.status, reason=f"export {artifact.status}", message=artifact.reason)
+        if lacking := missing(row):
+            return replace(cell, status="unavailable", reason="runtime missing", message=lacking)
+        try:
+            options = {"endpoint": self._browser.endpoint()} if row.browser else {}
+        except Broken as error:
+            return replace(cell, reason="browser", message=error.message)
+        return self._run_job(cell, artifact, row, options)
+
+    def _run_job(self, cell: Cell, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str]) -> Cell:
+        request: dict[str, Any] = {
+            "release": str(self._release),
+            "artifact": str(self._release / artifact.path),
+            "format": artifact.format,
+            "variant": artifact.variant,
+            "signature": TypeAdapter(Signature | None).dump_python(artifact.signature, mode="json"),
+            "runtime": row.name,
+            "device": row.device,
+            "options": dict(options),
+            **self._tolerance,
+        }
+        name = f"cell-{artifact.format}-{artifact.variant}-{row.name}-{row.device}"
+        job = Job(
+            name=name,
+            function="validators.cell:run",
+            request=request,
+            limits=self._limits,
+            preloaded=row.preloaded,
+        )
+        outcome = self._workers.run(job)
+        seconds = round(outcome.seconds, 3)
+        log = f"evidence/logs/{outcome.log.name}"
+        if outcome.status == "cancelled":
+            outcome.unwrap()
+        if outcome.status != "ok":
+            return replace(cell, reason=outcome.status, message=outcome.message, seconds=seconds, log=log)
+        done: Cell = TypeAdapter(Cell).validate_python(outcome.value)
+        return replace(done, seconds=seconds, log=log)

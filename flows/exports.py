@@ -1,0 +1,141 @@
+"""The export stages: admission, lowering, one job for every artifact.
+
+In: the model and the settings. Out: `ModelFacts`, lowered graphs in scratch space, and an `Artifact` for every row:
+exported and placed in the release, or the record of why not. One exporter's failure is data and stops no other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from exporters.admission import ModelFacts
+from exporters.contract import Artifact, Finding, Signature
+from exporters.isolation import GIB, Job, Limits, Outcome, Workers
+from exporters.registry import ExporterRow, rows_of
+from exporters.store import digest_tree, place, versions
+from flows.settings import Settings
+from flows.workspace import Workspace
+
+_ADMISSION = Limits(seconds=120, memory=2 * GIB)
+
+
+class Exports:
+    """Runs the export jobs of one release.
+
+    Args:
+        settings: the release's settings.
+        workers: where jobs run.
+        workspace: where bytes go.
+    """
+
+    def __init__(self, settings: Settings, workers: Workers, workspace: Workspace) -> None:
+        self._settings = settings
+        self._workers = workers
+        self._workspace = workspace
+        self._forms: Mapping[str, Any] = {}
+        self._limits = Limits(seconds=settings.limits.seconds, memory=int(settings.limits.memory_gib * GIB))
+        self._trust = {
+            "custom_objects": list(settings.custom_objects),
+            "trust_lambda": settings.trust_lambda,
+        }
+
+    def admit(self) -> ModelFacts:
+        """Looks at the file before any framework does.
+
+        Raises:
+            BadInput: the file is refused.
+        """
+        request = {
+            "model": str(self._settings.model),
+            "custom_objects": bool(self._settings.custom_objects),
+            "trust_lambda": self._settings.trust_lambda,
+        }
+        job = Job(name="admission", function="exporters.admission.job:run", request=request, limits=_ADMISSION)
+        return TypeAdapter(ModelFacts).validate_python(self._workers.run(job).unwrap())
+
+    def lower(self) -> None:
+        """Traces the model into every form that a wanted exporter starts from."""
+        forms = sorted({row.source for row in rows_of(self._settings.formats)} - {"model"})
+        if not forms:
+            return
+        request = {
+            "model": str(self._settings.model),
+            "destination": str(self._workspace.scratch / "lowered"),
+            "forms": forms,
+            **self._trust,
+        }
+        job = Job(
+            name="lowering", function="exporters.jobs:lower", request=request, limits=self._limits, preloaded=True
+        )
+        self._forms = self._workers.run(job).unwrap()["forms"]
+
+    def refer(self) -> dict[str, Any]:
+        """Computes the reference; see `validators.reference.run` for what it returns."""
+        samples = self._settings.samples
+        request = {
+            "model": str(self._settings.model),
+            "release": str(self._workspace.release),
+            "samples": str(samples.path) if samples.path else None,
+            "batches": list(samples.batches),
+            **self._trust,
+        }
+        job = Job(
+            name="reference", function="validators.reference:run", request=request, limits=self._limits, preloaded=True
+        )
+        answer: dict[str, Any] = self._workers.run(job).unwrap()
+        return answer
+
+    def export(self, row: ExporterRow, *, model_digest: str) -> Artifact:
+        """Exports one row and places what it wrote.
+
+        Args:
+            row: of `exporters.registry`.
+            model_digest: SHA-256 of the source model.
+        """
+        options = {**row.options, **({"opset": self._settings.onnx.opset} if row.format == "onnx" else {})}
+        artifact = Artifact(
+            format=row.format,
+            variant=row.variant,
+            status="errored",
+            source=model_digest,
+            options=options,
+            toolchain=versions(row.toolchain),
+        )
+        form = self._forms.get(row.source, "")
+        if isinstance(form, dict):
+            return replace(artifact, status="limited", reason=form["limited"][0])
+        written = self._workspace.scratch / f"{row.format}-{row.variant}"
+        request = {
+            "artifact": row.key,
+            "source": str(self._settings.model) if row.source == "model" else form,
+            "destination": str(written),
+            "options": {**options, **self._trust},
+        }
+        name = f"export-{row.format}-{row.variant}"
+        job = Job(name=name, function="exporters.jobs:export", request=request, limits=self._limits, preloaded=True)
+        outcome = self._workers.run(job)
+        return self._placed(replace(artifact, seconds=round(outcome.seconds, 3)), outcome, written)
+
+    def _placed(self, artifact: Artifact, outcome: Outcome, written: Path) -> Artifact:
+        """The artifact under its final name with its digest, or the record of why there is none."""
+        if outcome.status in {"cancelled", "bad input"}:
+            outcome.unwrap()
+        if outcome.status == "limited":
+            return replace(artifact, status="limited", reason=outcome.message)
+        if outcome.status != "ok":
+            return replace(artifact, reason=f"{outcome.status}: {outcome.message}")
+        relative = Path("artifacts", artifact.format, artifact.variant)
+        place(written, self._workspace.release / relative)
+        digest, size = digest_tree(self._workspace.release / relative)
+        return replace(
+            artifact,
+            status="exported",
+            path=relative.as_posix(),
+            digest=digest,
+            size=size,
+            signature=TypeAdapter(Signature).validate_python(outcome.value["signature"]),
+            findings=TypeAdapter(tuple[Finding, ...]).validate_python(outcome.value["findings"]),
+        )

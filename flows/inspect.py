@@ -1,0 +1,103 @@
+"""`paritygate inspect`: what a model file declares, without importing any framework.
+
+In: the path of a `.keras` file. Out: its `ModelFacts`, and the same as a page for a person.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from exporters.admission import CodeNeed, ModelFacts, admit, check_weights, examine
+from exporters.admission.printable import printable
+from exporters.contract import TensorSpec
+from exporters.errors import BadInput
+
+
+def inspect(path: Path) -> ModelFacts:
+    """Examines a model file and reads every weight (about a second for each gigabyte).
+
+    Raises:
+        BadInput: the file is no sound `.keras` archive, or a weight is not finite. What only a release would refuse
+            (missing code, Lambdas, a file of Keras 2) is no error here; it is part of the facts.
+    """
+    facts = examine(path)
+    check_weights(path)
+    return facts
+
+
+def render(facts: ModelFacts, console: Console) -> None:
+    """Prints the facts, ending with whether a release can begin and what it takes."""
+    page = Table.grid(padding=(0, 2))
+    page.add_column(style="bold", no_wrap=True)
+    page.add_column(overflow="fold")
+    for label, value in _rows(facts):
+        page.add_row(label, Text(printable(value)))
+    console.print(page)
+    console.print(_verdict(facts))
+
+
+def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
+    kinds = sorted(facts.layers.items(), key=lambda item: (-item[1], item[0]))
+    rows = [
+        ("Model", f"{facts.name}  ({facts.class_name})"),
+        ("Written by", f"Keras {facts.keras_version}" + (f", {facts.date_saved}" if facts.date_saved else "")),
+        ("SHA-256", facts.digest),
+        *_tensors("Input", facts.inputs),
+        *[
+            ("Output" if index == 0 else "", name)
+            for index, name in enumerate(facts.output_names or ("only building it can tell",))
+        ],
+        ("Layers", f"{facts.layer_count}: " + ", ".join(f"{name} {count}" for name, count in kinds)),
+        ("Parameters", f"{facts.parameters:,}  ({_bytes(facts.parameter_bytes)})"),
+        ("Size", _size(facts)),
+    ]
+    rows += [("Needs code", _need(need)) for need in facts.custom]
+    rows += [
+        ("Lambda", f"{need.layer or need.position}" + (f": its code names {need.hint}" if need.hint else ""))
+        for need in facts.lambdas
+    ]
+    rows += [("Refused", f"{refusal.layer or refusal.position}: {refusal.message}") for refusal in facts.refused]
+    rows += [("Training only", f"{need.name} (custom; not needed for inference)") for need in facts.compile_only_custom]
+    return rows
+
+
+def _tensors(label: str, specs: tuple[TensorSpec, ...] | None) -> list[tuple[str, str]]:
+    if specs is None:
+        return [(label, "only building it can tell")]
+    texts = [
+        f"{spec.name}  {spec.dtype} [{', '.join('?' if n is None else str(n) for n in spec.shape)}]" for spec in specs
+    ]
+    return [(label if index == 0 else "", text) for index, text in enumerate(texts)]
+
+
+def _size(facts: ModelFacts) -> str:
+    if not facts.has_optimizer_state:
+        return f"{_bytes(facts.size)}, without optimizer state: training cannot go on from this file as it was"
+    return f"{_bytes(facts.size)}; {_bytes(facts.size - facts.optimizer_bytes)} without the optimizer's state"
+
+
+def _need(need: CodeNeed) -> str:
+    module = f" from {need.module}" if need.module else ""
+    return f"{need.kind} {need.name}{module}" + (f", in layer {need.layer}" if need.layer else "")
+
+
+def _bytes(size: int) -> str:
+    """Decimal units, as file managers show them."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:  # noqa: PLR2004 - a decimal unit
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def _verdict(facts: ModelFacts) -> Text:
+    try:
+        admit(facts, custom_objects=False, trust_lambda=False)
+    except BadInput as error:
+        return Text(f"\nA release needs more: {error.message}\n  {error.next_step}", style="yellow")
+    return Text(
+        "\nA release can begin: the archive is sound, every weight is finite, no code is missing.", style="green"
+    )

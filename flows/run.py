@@ -1,0 +1,209 @@
+"""One release from its settings to its directory: the stages, and what they hand to each other.
+
+In: `Settings`. Out: a release directory under its final name, or nothing at all. Leaving the context kills every child
+and removes what is unfinished.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import TypeAdapter
+
+from exporters.admission import ModelFacts
+from exporters.contract import Artifact, Signature
+from exporters.errors import BadInput
+from exporters.isolation import GIB, Limits, Workers
+from exporters.registry import ExporterRow, rows_of
+from flows.cells import Cells
+from flows.conclude import Results, conclude
+from flows.exports import Exports
+from flows.progress import Event, Listener
+from flows.settings import Settings
+from flows.stages import Stage
+from flows.workspace import Workspace, refuse_target
+from validators.availability import missing
+from validators.contract import Cell
+from validators.integrity import manifest_digest
+from validators.manifest import Manifest, SampleSet
+from validators.registry import RUNTIMES, RuntimeRow
+from validators.samples import check_samples, read_samples
+from validators.web.browser import BrowserHost
+
+Work = Callable[[], tuple[bool, str]]
+"""A stage's work: returns whether its result is good, and a line for a person."""
+
+
+def refuse_unrunnable(settings: Settings) -> None:
+    """Says before anything runs that a required cell cannot run here.
+
+    Raises:
+        BadInput: the policy demands what this machine lacks; names the cell and how to get it.
+    """
+    rows = {row.requirement: row for row in RUNTIMES}
+    for requirement in settings.required:
+        if lacking := missing(rows[requirement]):
+            raise BadInput(
+                f"the policy requires `{requirement}`, which this machine cannot run: {lacking}",
+                next_step="`paritygate doctor` shows what runs here; policy.required in release.toml names what must.",
+            )
+
+
+class ReleaseRun:
+    """The state of one release while its stages run.
+
+    Attributes:
+        settings: what was asked.
+        manifest: the result; None until the verdict.
+        digest: SHA-256 of `release.json`; empty until the verdict.
+
+    Args:
+        settings: what to do.
+        listen: told when a stage starts and ends, from any thread.
+
+    Raises:
+        BadInput: the target directory is not ours, or the policy demands what this machine cannot run.
+    """
+
+    def __init__(self, settings: Settings, listen: Listener) -> None:
+        refuse_target(settings.release_dir.absolute())
+        refuse_unrunnable(settings)
+        self.settings = settings
+        self.manifest: Manifest | None = None
+        self.digest = ""
+        self._listen = listen
+        self._exporters = rows_of(settings.formats)
+        self._runtimes = tuple(row for row in RUNTIMES if row.format in settings.formats)
+        self._lock = threading.Lock()
+        self._seconds: dict[str, float] = {}
+        self._artifacts: dict[str, Artifact] = {}
+        self._cells: dict[str, Cell] = {}
+        self._facts: ModelFacts | None = None
+        self._reference: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        limits = self.settings.limits
+        self._workspace = Workspace(self.settings.release_dir.absolute())
+        self._workers = Workers(self._workspace.scratch, self._workspace.logs)
+        self._browser = BrowserHost()
+        self._export = Exports(self.settings, self._workers, self._workspace)
+        self._validate = Cells(
+            self._workers,
+            self._browser,
+            self._workspace.release,
+            limits=Limits(seconds=limits.seconds, memory=int(limits.memory_gib * GIB)),
+            tolerance={"atol": self.settings.policy.atol, "rtol": self.settings.policy.rtol},
+        )
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.cancel()
+        self._browser.close()
+        self._workspace.remove()
+
+    def warm_up(self) -> None:
+        """Starts what takes long (TensorFlow's import, Chromium), to overlap with whatever comes next."""
+        self._workers.preload()
+        if any(row.browser and not missing(row) for row in self._runtimes):
+            self._browser.start()
+
+    def cancel(self) -> None:
+        """Kills every running job; their stages end as cancelled."""
+        self._workers.close()
+
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages of this release, in an order in which needs come first."""
+        table: list[tuple[str, tuple[str, ...], Work]] = [
+            ("admission", (), self._admit),
+            ("lowering", ("admission",), self._lower),
+            ("reference", ("admission",), self._refer),
+        ]
+        # Both must hold before anything is exported: the samples may turn out not to fit the model.
+        sound = ("lowering", "reference")
+        table += [(f"export {row.key}", sound, partial(self._make, row)) for row in self._exporters]
+        table += [
+            (
+                f"cell {row.key} {runtime.name} {runtime.device}",
+                (f"export {row.key}",),
+                partial(self._run, row, runtime),
+            )
+            for row in self._exporters
+            for runtime in self._runtimes
+            if runtime.format == row.format
+        ]
+        table.append(("verdict", tuple(name for name, _, _ in table), self._conclude))
+        total = len(table)
+        return tuple(
+            Stage(name=name, needs=needs, run=partial(self._perform, name, work, total)) for name, needs, work in table
+        )
+
+    def _perform(self, name: str, work: Work, total: int) -> None:
+        """Does a stage's work and tells about it."""
+        started = time.monotonic()
+        self._listen(Event(stage=name, state="started", total=total))
+        good, message = False, ""
+        try:
+            good, message = work()
+        except BaseException as error:
+            message = str(error).partition("\n")[0]
+            raise
+        finally:
+            seconds = time.monotonic() - started
+            with self._lock:
+                self._seconds[name] = round(seconds, 3)
+            state: Any = "passed" if good else "failed"
+            self._listen(Event(stage=name, state=state, message=message, seconds=seconds, total=total))
+
+    def _admit(self) -> tuple[bool, str]:
+        facts = self._export.admit()
+        samples = self.settings.samples.path
+        if samples is not None:
+            read = read_samples(samples)
+            if facts.inputs is not None:  # the reference checks again, with what Keras says
+                check_samples(read, facts.inputs)
+        self._facts = facts
+        return True, f"{facts.name}: {facts.layer_count} layers, {facts.parameters:,} parameters"
+
+    def _lower(self) -> tuple[bool, str]:
+        self._export.lower()
+        return True, "weights as constants, calls inlined"
+
+    def _refer(self) -> tuple[bool, str]:
+        self._reference = self._export.refer()
+        return True, f"{sum(s['rows'] for s in self._reference['sets'])} samples through Keras, fp32 on CPU"
+
+    def _make(self, row: ExporterRow) -> tuple[bool, str]:
+        assert self._facts is not None  # noqa: S101 - admission comes first
+        artifact = self._export.export(row, model_digest=self._facts.digest)
+        self._artifacts[row.key] = artifact
+        if artifact.status != "exported":
+            return False, f"{artifact.status}: {artifact.reason}"
+        return True, f"{artifact.size / 1e6:.2f} MB"
+
+    def _run(self, row: ExporterRow, runtime: RuntimeRow) -> tuple[bool, str]:
+        cell = self._validate.run(self._artifacts[row.key], runtime)
+        self._cells[cell.key] = cell
+        if cell.status != "passed":
+            return False, f"{cell.status}: {cell.reason}: {cell.message}"
+        return True, f"max distance {cell.max_abs:.1e}" if cell.max_abs is not None else "equal"
+
+    def _conclude(self) -> tuple[bool, str]:
+        assert self._facts is not None  # noqa: S101 - admission comes first
+        results = Results(
+            facts=self._facts,
+            signature=TypeAdapter(Signature).validate_python(self._reference["signature"]),
+            parameters=self._reference["parameters"],
+            sets=TypeAdapter(tuple[SampleSet, ...]).validate_python(self._reference["sets"]),
+            artifacts=tuple(self._artifacts[row.key] for row in self._exporters),
+            cells=tuple(self._cells[key] for key in sorted(self._cells)),
+            seconds=self._seconds,
+        )
+        manifest = conclude(self._workspace.release, self.settings, results)
+        self.digest = manifest_digest(self._workspace.release)
+        self._workspace.publish()
+        self.manifest = manifest
+        passed = manifest.verdict.passed
+        return passed, "released" if passed else f"refused: {len(manifest.verdict.reasons)} reasons"

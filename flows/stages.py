@@ -1,0 +1,71 @@
+"""The stages of a release and what each waits for: written once, run by Prefect or on plain threads.
+
+In: functions. Out: `Stage`s, and `run_on_threads`, the engine without Prefect. `flows.release` is the other engine.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from exporters.errors import BadInput, Broken, Cancelled
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of a release.
+
+    Attributes:
+        name: what a person reads: `admission`, `export onnx/default`, `cell onnx/default onnxruntime cpu`.
+        needs: names of the stages that must have succeeded before.
+        run: does the work; its result is kept by whoever made the stage.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    run: Callable[[], None]
+
+
+def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:
+    """Runs every stage on a thread of its own as soon as what it needs is done.
+
+    Args:
+        stages: in an order in which needs come first.
+        cancel: ends the work of running stages; called when a stage raised or the run is interrupted.
+
+    Raises:
+        ParitygateError: what a stage raised; bad input before anything else, since it explains the rest.
+    """
+    with ThreadPoolExecutor(max_workers=len(stages), thread_name_prefix="stage") as pool:
+        futures: dict[str, Future[None]] = {}
+        for stage in stages:
+            needed = [futures[name] for name in stage.needs]
+            futures[stage.name] = pool.submit(_after, needed, stage.run)
+        try:
+            wait(futures.values(), return_when=FIRST_EXCEPTION)
+            if any(future.done() and future.exception() for future in futures.values()):
+                cancel()
+        except BaseException:
+            cancel()
+            raise
+    raise_first([error for future in futures.values() if (error := future.exception())])
+
+
+def _after(needed: Sequence[Future[None]], run: Callable[[], None]) -> None:
+    for future in needed:
+        future.result()
+    run()
+
+
+def raise_first(errors: Sequence[BaseException]) -> None:
+    """Raises the error that tells the user most, if there is any: bad input, then what broke, then the rest."""
+    ranked = sorted(errors, key=_rank)
+    if ranked:
+        raise ranked[0]
+
+
+def _rank(error: BaseException) -> int:
+    if isinstance(error, BadInput):
+        return 0
+    if isinstance(error, Cancelled):
+        return 3  # a consequence of something else
+    return 1 if isinstance(error, Broken) else 2
