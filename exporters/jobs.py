@@ -52,8 +52,15 @@ def lower(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unrollable(layers: Iterable[Any]) -> bool:
     """True when there are recurrent layers and each has a short enough static time axis."""
-    lengths = [layer.input.shape[1] if hasattr(layer, "input") else None for layer in layers]
+    lengths = [_time_steps(layer) for layer in layers]
     return bool(lengths) and all(length is not None and length <= _LONGEST_UNROLL for length in lengths)
+
+
+def _time_steps(layer: Any) -> int | None:
+    """Length of the time axis a recurrent layer was built for; None when it is dynamic or the layer does not say."""
+    shapes = getattr(layer, "_build_shapes_dict", None) or {}
+    sequence = shapes.get("sequences_shape") or shapes.get("input_shape")
+    return sequence[1] if sequence else None
 
 
 def _refuse_fixed_batch(form: Form, signature: Signature) -> None:

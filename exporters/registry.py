@@ -47,7 +47,7 @@ class Form:
 
 FORMS: Mapping[str, Form] = {
     "loop": Form(),
-    "unrolled": Form(recurrence="unrolled"),  # TF.js runs no TensorList loop; see FACTS on RNNs
+    "unrolled": Form(recurrence="unrolled"),  # where time is static: no loop that TF Lite or TF.js would have to run
     "batch1": Form(batch=1),
 }
 
@@ -63,7 +63,7 @@ EXPORTERS = (
         format="tflite",
         variant="dynamic",
         module="exporters.tflite",
-        source="loop",
+        source="unrolled",
         file="model.tflite",
         toolchain=("tensorflow", "keras"),
     ),

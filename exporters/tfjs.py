@@ -12,7 +12,9 @@ from typing import Any
 
 from exporters.contract import Finding, Signature
 from exporters.limits import known_limit
+from exporters.lowering.grouped import split_grouped_convolutions
 from exporters.lowering.trace import Graph
+from exporters.tfjs_fusions import mend_fusions
 from exporters.tfjs_stubs import conversion_module
 
 FILE = "model.json"
@@ -35,7 +37,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     import tensorflow as tf
 
     conversion = conversion_module()
-    graph = Graph.read(source)
+    graph = split_grouped_convolutions(Graph.read(source))
     _refuse_wide_integers(graph)
     flat = graph.function()
     signature_def = _signature_def(flat, graph.signature)
@@ -46,6 +48,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
         if limit is None:
             raise
         raise limit from error
+    mend_fusions(optimised)
     destination.mkdir()
     conversion.write_artifacts(
         conversion.MessageToDict(optimised),

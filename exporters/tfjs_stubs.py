@@ -24,6 +24,8 @@ def conversion_module() -> Any:
 
     Only for a worker process that ends after its job: the stand-ins stay in `sys.modules`.
     """
+    import keras  # noqa: F401 - first: once `jax` is a stand-in, Keras' own optional imports would stumble over it
+
     for name in _ABSENT:
         if name not in sys.modules:
             stub = ModuleType(name)

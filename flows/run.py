@@ -4,7 +4,9 @@ In: `Settings`. Out: a release directory under its final name, or nothing at all
 and removes what is unfinished.
 """
 
-import threading
+import contextlib
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,13 +17,13 @@ from pydantic import TypeAdapter
 
 from exporters.admission import ModelFacts
 from exporters.contract import Artifact, Signature
-from exporters.errors import BadInput
+from exporters.errors import BadInput, Broken
 from exporters.isolation import GIB, Limits, Workers
 from exporters.registry import ExporterRow, rows_of
 from flows.cells import Cells
 from flows.conclude import Results, conclude
 from flows.exports import Exports
-from flows.progress import Event, Listener
+from flows.progress import Event, Listener, State
 from flows.settings import Settings
 from flows.stages import Stage
 from flows.workspace import Workspace, refuse_target
@@ -59,6 +61,7 @@ class ReleaseRun:
         settings: what was asked.
         manifest: the result; None until the verdict.
         digest: SHA-256 of `release.json`; empty until the verdict.
+        ended: how each stage that ended did, by its name.
 
     Args:
         settings: what to do.
@@ -74,11 +77,10 @@ class ReleaseRun:
         self.settings = settings
         self.manifest: Manifest | None = None
         self.digest = ""
+        self.ended: dict[str, Event] = {}
         self._listen = listen
         self._exporters = rows_of(settings.formats)
         self._runtimes = tuple(row for row in RUNTIMES if row.format in settings.formats)
-        self._lock = threading.Lock()
-        self._seconds: dict[str, float] = {}
         self._artifacts: dict[str, Artifact] = {}
         self._cells: dict[str, Cell] = {}
         self._facts: ModelFacts | None = None
@@ -102,7 +104,18 @@ class ReleaseRun:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.cancel()
         self._browser.close()
+        if isinstance(error, Broken):
+            self._keep_logs(error)
         self._workspace.remove()
+
+    def _keep_logs(self, error: Broken) -> None:
+        """Copies the logs out of the staging folder when the error tells the user to read one."""
+        logs = str(self._workspace.logs)
+        if logs in error.next_step:
+            kept = tempfile.mkdtemp(prefix="paritygate-logs-")
+            with contextlib.suppress(OSError):  # a full disk must not hide what broke
+                shutil.copytree(logs, kept, dirs_exist_ok=True)
+            error.next_step = error.next_step.replace(logs, kept)
 
     def warm_up(self) -> None:
         """Starts what takes long (TensorFlow's import, Chromium), to overlap with whatever comes next."""
@@ -151,11 +164,12 @@ class ReleaseRun:
             message = str(error).partition("\n")[0]
             raise
         finally:
-            seconds = time.monotonic() - started
-            with self._lock:
-                self._seconds[name] = round(seconds, 3)
-            state: Any = "passed" if good else "failed"
-            self._listen(Event(stage=name, state=state, message=message, seconds=seconds, total=total))
+            state: State = "passed" if good else "failed"
+            event = Event(
+                stage=name, state=state, message=message, seconds=round(time.monotonic() - started, 3), total=total
+            )
+            self.ended[name] = event
+            self._listen(event)
 
     def _admit(self) -> tuple[bool, str]:
         facts = self._export.admit()
@@ -199,7 +213,7 @@ class ReleaseRun:
             sets=TypeAdapter(tuple[SampleSet, ...]).validate_python(self._reference["sets"]),
             artifacts=tuple(self._artifacts[row.key] for row in self._exporters),
             cells=tuple(self._cells[key] for key in sorted(self._cells)),
-            seconds=self._seconds,
+            seconds={name: event.seconds for name, event in self.ended.items()},
         )
         manifest = conclude(self._workspace.release, self.settings, results)
         self.digest = manifest_digest(self._workspace.release)

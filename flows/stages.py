@@ -37,15 +37,15 @@ def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> No
     """
     with ThreadPoolExecutor(max_workers=len(stages), thread_name_prefix="stage") as pool:
         futures: dict[str, Future[None]] = {}
-        for stage in stages:
-            needed = [futures[name] for name in stage.needs]
-            futures[stage.name] = pool.submit(_after, needed, stage.run)
         try:
+            for stage in stages:
+                needed = [futures[name] for name in stage.needs]
+                futures[stage.name] = pool.submit(_after, needed, stage.run)
             wait(futures.values(), return_when=FIRST_EXCEPTION)
             if any(future.done() and future.exception() for future in futures.values()):
                 cancel()
         except BaseException:
-            cancel()
+            cancel()  # the pool waits for its threads, and they for their jobs
             raise
     raise_first([error for future in futures.values() if (error := future.exception())])
 

@@ -60,6 +60,16 @@ def test_the_lock_satisfies_what_pyproject_asks_for():
     assert {need.name for need in asked} - met == set(), "run: make lock"
 
 
+def test_the_changelog_names_the_locked_toolchain():
+    newest = (ROOT / "CHANGELOG.md").read_text("utf-8").split("\n## ")[1]
+    table = dict(re.findall(r"^\| (\S+(?: Runtime)?)(?: \(converter\))? \| ([\d.]+) \|$", newest, re.MULTILINE))
+    named = {name.lower().replace(" ", ""): version for name, version in table.items()}
+    locked = pins("requirements.lock")
+    assert {"tensorflow", "keras", "tf2onnx", "onnxruntime", "tensorflowjs", "ai-edge-litert", "prefect"} <= set(named)
+    stale = {name for name, version in named.items() if (name, version) not in locked}
+    assert stale <= {"tf.js", "chromium"}  # not Python packages
+
+
 def test_the_installer_is_the_one_the_makefile_names():
     (version,) = re.findall(r"^UV_VERSION := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert pins("tools/installer.lock") == [("uv", version)]

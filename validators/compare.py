@@ -7,7 +7,7 @@ broadcast, nothing is skipped; a difference is data, never an exception.
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,7 @@ NOTHING = "nothing compared"
 PROBLEMS = (MISSING, EXTRA, DTYPE, SHAPE, NONFINITE, EXCEEDED, CONSTANT, NOTHING)
 """Every value that `TensorDiff.problem` takes when the comparison did not pass."""
 
+_BLOCK = 1 << 20
 _EXACT = Tolerance(atol=0.0, rtol=0.0, reason="exact")
 
 
@@ -131,12 +132,17 @@ def _compare_values(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measure:
-    """How far two tensors of one shape lie apart; fields as in `TensorDiff`, `worst` as a flat index."""
+    """How far two tensors of one shape lie apart: fields as in `TensorDiff`, and `worst` as a flat index.
+
+    `severity` orders worst elements: first the kind of fault (2 NaN or infinity, 1 beyond the tolerance, 0 none), then
+    how far it goes.
+    """
 
     failing: int
     nonfinite: int
     max_abs: float | None
     max_rel: float | None
+    severity: tuple[int, float]
     worst: int
 
 
@@ -168,21 +174,39 @@ def _kind(array: np.ndarray) -> str:
 
 
 def _measure(expected: np.ndarray, got: np.ndarray, allowed: Tolerance | None) -> _Measure:
-    """Measures two tensors of the same kind and shape, flat, so that scalars need no case of their own."""
+    """Measures two tensors of the same kind and shape.
+
+    Flat, so that scalars need no case of their own, and in blocks, so that the float64 copies and masks of a tensor
+    of gigabytes (64 segmentation maps) stay small.
+    """
     expected, got = expected.reshape(-1), got.reshape(-1)
     kind = _kind(expected)
-    if kind == "string":
-        return _measure_text(expected, got)
-    if kind == "real":
-        return _measure_real(expected, got, allowed or _EXACT)
-    return _measure_integers(expected, got)
+    blocks = []
+    for start in range(0, expected.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        if kind == "string":
+            block = _measure_text(expected[part], got[part])
+        elif kind == "real":
+            block = _measure_real(expected[part], got[part], allowed or _EXACT)
+        else:
+            block = _measure_integers(expected[part], got[part])
+        blocks.append(replace(block, worst=start + block.worst))
+    return _Measure(
+        failing=sum(block.failing for block in blocks),
+        nonfinite=sum(block.nonfinite for block in blocks),
+        max_abs=max((block.max_abs for block in blocks if block.max_abs is not None), default=None),
+        max_rel=max((block.max_rel for block in blocks if block.max_rel is not None), default=None),
+        severity=max(block.severity for block in blocks),
+        worst=max(blocks, key=lambda block: block.severity).worst,
+    )
 
 
 def _measure_text(expected: np.ndarray, got: np.ndarray) -> _Measure:
     """Text is equal or not; TensorFlow hands out bytes, others str: both are compared as UTF-8."""
     failing = np.array([_utf8(a) != _utf8(b) for a, b in zip(expected.tolist(), got.tolist(), strict=True)])
     count = int(np.count_nonzero(failing))
-    return _Measure(failing=count, nonfinite=0, max_abs=None, max_rel=None, worst=int(np.argmax(failing)))
+    worst = int(np.argmax(failing))
+    return _Measure(failing=count, nonfinite=0, max_abs=None, max_rel=None, severity=(min(count, 1), 0.0), worst=worst)
 
 
 def _measure_integers(expected: np.ndarray, got: np.ndarray) -> _Measure:
@@ -193,14 +217,16 @@ def _measure_integers(expected: np.ndarray, got: np.ndarray) -> _Measure:
     """
     a, b = expected.astype(np.uint64), got.astype(np.uint64)
     distance = np.where(expected > got, a - b, b - a).astype(np.float64)
-    failing = expected != got
+    count = int(np.count_nonzero(expected != got))
     everywhere = np.ones(expected.shape, dtype=bool)
+    worst = int(np.argmax(distance))
     return _Measure(
-        failing=int(np.count_nonzero(failing)),
+        failing=count,
         nonfinite=0,
         max_abs=_largest(distance, everywhere),
         max_rel=_largest_relative(distance, np.abs(expected.astype(np.float64)), everywhere),
-        worst=int(np.argmax(distance)),
+        severity=(min(count, 1), float(distance[worst])),
+        worst=worst,
     )
 
 
@@ -220,17 +246,19 @@ def _measure_real(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> 
         limit = np.where(finite, allowed.atol + allowed.rtol * magnitude, 0.0)
     failing = nonfinite | ~(distance <= limit)
     if nonfinite.any():
-        worst = np.argmax(nonfinite)
+        rank, score = 2, nonfinite
     elif failing.any():
-        worst = np.argmax(np.where(failing, distance - limit, -np.inf))
+        rank, score = 1, np.where(failing, distance - limit, -np.inf)
     else:
-        worst = np.argmax(distance)
+        rank, score = 0, distance
+    worst = int(np.argmax(score))
     return _Measure(
         failing=int(np.count_nonzero(failing)),
         nonfinite=int(np.count_nonzero(nonfinite)),
         max_abs=_largest(distance, finite),
         max_rel=_largest_relative(distance, magnitude, finite),
-        worst=int(worst),
+        severity=(rank, float(score[worst])),
+        worst=worst,
     )
 
 

@@ -23,8 +23,8 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     """Computes the reference outputs.
 
     Args:
-        request: `model` (path), `release` (directory to receive `evidence/`), `samples` (path or None),
-            `custom_objects`, `trust_lambda`.
+        request: `model` (path), `release` (directory to receive `evidence/`), `samples` (path or None), `batches`
+            (sizes of the seeded sets), `custom_objects`, `trust_lambda`.
 
     Returns:
         `signature` of the source model, `sets`, and `parameters` (weights that inference uses).
@@ -36,7 +36,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     release = Path(request["release"])
     inputs = model.signature.inputs
     user = check_samples(read_samples(Path(request["samples"])), inputs) if request["samples"] else None
-    sets = plan(inputs, user=user)
+    sets = plan(inputs, user=user, seeded=request["batches"])
     samples = {s.name: generate(s, inputs, user=user) for s in sets}
     write_evidence(release, signature=model.signature, sets=sets, samples=samples)
     for sample_set in sets:

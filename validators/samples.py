@@ -30,6 +30,9 @@ USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 3
 """How many rows of the user's samples are used, how many go into one call, and how many are also fed singly."""
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+SEEDED_BATCHES = (1, 2, 7)
+"""Batch sizes of the seeded sets: the single row of a phone, the smallest real batch, and one no kernel is tuned for."""
+
 _LABELS = ("labels", "label")
 _WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
 # Lengths of dynamic axes, in turn over the sets. All axes of a set have the same one, so that inputs that meet in an
@@ -100,20 +103,23 @@ def fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
     return batches[0] if batches else None
 
 
-def plan(inputs: Sequence[TensorSpec], *, user: UserSamples | None = None) -> tuple[SampleSet, ...]:
+def plan(
+    inputs: Sequence[TensorSpec], *, user: UserSamples | None = None, seeded: Sequence[int] = SEEDED_BATCHES
+) -> tuple[SampleSet, ...]:
     """The sample sets of a release.
 
-    Seeded sets: two rows one by one, two rows, seven rows; where the batch is fixed, one call and two calls of it.
+    Seeded sets: one call of each batch size, two of batch 1; where the batch is fixed, one call and two calls of it.
     Dynamic axes take two lengths over the sets. The user's samples come first: up to 64 rows in batches of 32,
     and three rows one by one (not where the batch is fixed).
 
     Args:
         inputs: the source model's inputs.
         user: the user's samples, if there are any.
+        seeded: batch sizes of the seeded sets, all different.
     """
     fixed = fixed_batch(inputs)
     sets = list(_user_sets(user.rows, fixed)) if user else []
-    calls = ((fixed, 1), (fixed, 2)) if fixed else ((1, 2), (2, 1), (7, 1))
+    calls = [(fixed, 1), (fixed, 2)] if fixed else [(batch, 2 if batch == 1 else 1) for batch in seeded]
     for turn, (batch, repeats) in enumerate(calls):
         name = f"seeded_batch{batch}" + ("_twice" if fixed and repeats == 2 else "")  # noqa: PLR2004 - it says twice
         dynamic = _lengths(inputs, turn)

@@ -54,8 +54,7 @@ def dtype_name(array: np.ndarray) -> str:
 
 def scale_of(array: np.ndarray) -> float:
     """The largest finite magnitude in an array of numbers; 0.0 when there is none."""
-    wide = np.abs(array.astype(np.complex128 if array.dtype.kind == "c" else np.float64, copy=False))
-    largest = float(np.max(wide, where=np.isfinite(wide), initial=0.0))
+    largest = float(np.max(np.abs(array), where=np.isfinite(array), initial=0.0))
     return min(largest, sys.float_info.max)
 
 

@@ -69,14 +69,19 @@ def datasets(archive: Archive, wanted: Callable[[str], bool] = lambda _: True) -
     import h5py
 
     with _plain_bytes(archive) as stream:
-        try:
+        with reading(archive, "the file itself"):
             file = h5py.File(stream, "r")
-        except OSError as error:
-            raise BadInput(
-                f"{archive.path}: member {WEIGHTS} is no readable HDF5 file ({error})", next_step=_RESAVE
-            ) from error
         with file:
             yield _walk(archive, file, wanted)
+
+
+@contextmanager
+def reading(archive: Archive, path: str) -> Iterator[None]:
+    """Turns what h5py raises over damaged structures into BadInput naming the group or dataset."""
+    try:
+        yield
+    except (KeyError, OSError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise _refused(archive, path, f"cannot be read ({error})") from error
 
 
 @contextmanager
@@ -122,12 +127,15 @@ class _Window(io.RawIOBase):
 def _walk(archive: Archive, file: Any, wanted: Callable[[str], bool]) -> Iterator[Stored]:
     import h5py
 
-    seen = {h5py.h5o.get_info(file.id).addr}
+    with reading(archive, "the root group"):
+        seen = {h5py.h5o.get_info(file.id).addr}
+        pending = [(h5py.h5o.open(file.id, b"/"), "")]
     total = 0
-    pending = [(h5py.h5o.open(file.id, b"/"), "")]
     while pending:
         group, prefix = pending.pop()
-        for name in _names(archive, group, prefix):
+        with reading(archive, prefix or "the root group"):
+            names = list(group)
+        for name in names:
             path = f"{prefix}{name.decode('utf-8', 'backslashreplace')}"
             if not wanted(path):
                 continue
@@ -146,25 +154,16 @@ def _walk(archive: Archive, file: Any, wanted: Callable[[str], bool]) -> Iterato
             yield stored
 
 
-def _names(archive: Archive, group: Any, prefix: str) -> list[bytes]:
-    try:
-        return list(group)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise _refused(archive, prefix or "the root", f"cannot be read ({error})") from error
-
-
 def _follow(archive: Archive, group: Any, name: bytes, path: str) -> tuple[Any, int]:
     """Opens what a hard link names, and says where in the file it is."""
     import h5py
 
-    try:
+    with reading(archive, path):
         link = group.links.get_info(name)
         if link.type != h5py.h5l.TYPE_HARD:
             target = group.links.get_val(name)
             raise _refused(archive, path, f"is a link to {target!r}; valid are groups and datasets of this file")
         item = h5py.h5o.open(group, name)
-    except (KeyError, OSError, RuntimeError, ValueError) as error:
-        raise _refused(archive, path, f"cannot be read ({error})") from error
     if not isinstance(item, h5py.h5g.GroupID | h5py.h5d.DatasetID):
         raise _refused(archive, path, f"is a {type(item).__name__}; valid are groups and datasets")
     return item, link.u
@@ -172,15 +171,12 @@ def _follow(archive: Archive, group: Any, name: bytes, path: str) -> tuple[Any, 
 
 def _checked(archive: Archive, path: str, dataset: Any) -> Stored:
     """Holds what a dataset declares against what is stored of it."""
-    try:
-        shape, dtype = dataset.shape, dataset.dtype
-        properties = dataset.get_create_plist()
-        stored = dataset.get_storage_size()
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
-        raise _refused(archive, path, f"cannot be read ({error})") from error
     import h5py
 
-    layout = properties.get_layout()
+    with reading(archive, path):
+        shape, dtype = dataset.shape, dataset.dtype
+        properties = dataset.get_create_plist()
+        stored, layout = dataset.get_storage_size(), properties.get_layout()
     if properties.get_external_count():
         raise _refused(archive, path, f"keeps its values in another file, {properties.get_external(0)[0]!r}")
     if layout == h5py.h5d.VIRTUAL:

@@ -17,8 +17,10 @@ MAX_DEPTH = 128
 MAX_VALUES = 2_000_000
 """Brackets and commas together, which bounds the parsed objects to some 200 MB."""
 
-# A whole string (so that brackets inside do not count; also one that never ends), or one structural byte.
-_TOKEN = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|([\[{])|([\]}])|,', re.DOTALL)
+# A whole string (so that brackets inside do not count; also one that never ends), an opening bracket, a closing one, or
+# what lies between.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\(?:.|\Z))*+(?:"|\Z)|([\[{])|([\]}])|([^"\[\]{}]++)', re.DOTALL)
+_OPENING, _CLOSING, _BETWEEN = 1, 2, 3
 
 
 def parse_object(where: str, data: bytes) -> dict[str, Any]:
@@ -49,15 +51,18 @@ def parse_object(where: str, data: bytes) -> dict[str, Any]:
 def check_bounds(where: str, data: bytes) -> None:
     """Raises BadInput when the text is too large, too deep or holds too many values to be parsed safely."""
     check_size(where, len(data))
-    depth = 0
-    for count, token in enumerate(_TOKEN.finditer(data)):
-        if token.lastindex == 1:
+    depth = values = 0
+    for token in _TOKEN.finditer(data):
+        if token.lastindex == _OPENING:
             depth += 1
+            values += 1
             if depth > MAX_DEPTH:
                 raise BadInput(f"{where} is nested more than {MAX_DEPTH} levels deep (at byte {token.start():,})")
-        elif token.lastindex == 2:  # noqa: PLR2004 - the second group: a closing bracket
+        elif token.lastindex == _CLOSING:
             depth -= 1
-        if count > MAX_VALUES:
+        elif token.lastindex == _BETWEEN:
+            values += token[_BETWEEN].count(b",")
+        if values > MAX_VALUES:
             raise BadInput(f"{where} holds more than {MAX_VALUES:,} values")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from exporters.admission.archive import Archive
-from exporters.admission.hdf5 import Stored, datasets
+from exporters.admission.hdf5 import Stored, datasets, reading
 from exporters.admission.printable import printable
 from exporters.errors import BadInput
 
@@ -78,10 +78,8 @@ def check_finite(archive: Archive) -> None:
     with datasets(archive, wanted=lambda path: role(path) == "weight") as stored:
         for item in stored:
             dataset = h5py.Dataset(item.dataset)
-            try:
+            with reading(archive, item.path):
                 bad = sum(_nonfinite(dataset[slab]) for slab in _slabs(item))
-            except OSError as error:
-                raise BadInput(f"{archive.path}: weight {printable(item.path)} cannot be read ({error})") from error
             if bad:
                 raise BadInput(
                     f"{archive.path}: layer {_layer(dataset.file, item.path)} has a weight "

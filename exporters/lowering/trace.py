@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import Limited
 from exporters.keras_model import SourceModel, tensor_specs
+from exporters.lowering.signbit import signbit_in_arithmetic
 from exporters.lowering.xla import xla_wrappers_inlined
 
 _GRAPH = "graph.pb"
@@ -91,7 +92,7 @@ def trace(model: SourceModel, *, batch: int | None = None, unroll: bool = False)
         # The identity gives each output a node of its own, also where one tensor serves as two outputs.
         return {name: tf.identity(value) for name, value in model.named(outputs).items()}
 
-    with xla_wrappers_inlined():
+    with xla_wrappers_inlined(), signbit_in_arithmetic():
         concrete = inference.get_concrete_function(**tensor_specs(model.signature.inputs, batch=batch))
     return _inlined(concrete, model.signature, batch)
 

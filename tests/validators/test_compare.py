@@ -310,9 +310,10 @@ def test_denormals_are_not_flushed():
 
 def test_the_worst_element_exceeds_its_own_limit_most():
     allowed = {"y": Tolerance(atol=0.0, rtol=0.1, reason="relative")}
-    diff = one(np.array([[1000.0, 1.0]]), np.array([[1050.0, 3.0]]), tolerances=allowed)
+    diff = one(np.array([[1000.0, 1.0]]), np.array([[1150.0, 61.0]]), tolerances=allowed)
+    assert diff.failing == 2
     assert diff.worst.index == (0, 1)
-    assert diff.max_abs == 50.0
+    assert diff.max_abs == 150.0
 
 
 def test_relative_difference_ignores_references_that_are_zero():
@@ -338,6 +339,26 @@ def test_one_element_moved_by_ten_tolerances_never_passes(reference, where):
     assert diff.problem in {"tolerance exceeded", "constant output"}
     assert diff.failing == 1
     assert np.ravel_multi_index(diff.worst.index, (3, 4)) == where
+
+
+@pytest.mark.parametrize("block", [1, 2, 5, 100])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "object"])
+def test_a_tensor_is_measured_alike_in_one_block_and_in_many(monkeypatch, block, dtype):
+    reference = np.random.default_rng(3).integers(-50, 50, (6, 4)).astype(dtype)
+    actual = reference.copy()
+    actual[1, 1], actual[4, 2], actual[5, 3] = -70, 99, 12
+    whole = one(reference, actual)
+    monkeypatch.setattr("validators.compare._BLOCK", block)
+    assert one(reference, actual) == whole
+    assert whole.failing == 3
+
+
+@pytest.mark.parametrize("block", [1, 2, 100])
+def test_a_nan_in_a_late_block_is_worse_than_any_number_in_an_early_one(monkeypatch, block):
+    monkeypatch.setattr("validators.compare._BLOCK", block)
+    actual = SOFTMAX.copy()
+    actual[0, 0], actual[3, 1] = 1e30, np.nan
+    assert one(SOFTMAX, actual).worst.index == (3, 1)
 
 
 def test_views_in_any_memory_order_are_compared_by_index():

@@ -218,6 +218,13 @@ def test_a_stray_or_doubled_file_is_refused(tmp_path, stray):
         read_evidence(tmp_path).reference(SET)
 
 
+def test_two_files_for_one_tensor_are_refused(tmp_path):
+    write_tensors(tmp_path, {"b": np.zeros(1)})
+    (tmp_path / "b.json").write_text('{"shape": [1], "values": ["a"]}')
+    with pytest.raises(BadInput, match="one NAME"):
+        read_tensors(tmp_path)
+
+
 def test_a_reference_that_lost_an_output_is_refused(tmp_path):
     write_release(tmp_path)
     damage_npy(tmp_path).unlink()

@@ -181,6 +181,12 @@ def test_a_sibling_that_passed_in_another_runtime_does_not_help_a_limited_varian
     ]
 
 
+def test_a_sibling_whose_record_belies_its_pass_excuses_no_limited_variant():
+    cells = [lite("batch1", diffs=()), lite("dynamic", "limited", reason="loop")]
+    verdict = one(cells=cells, artifacts=BOTH, required=[TFLITE])
+    assert {code for code, _ in found(verdict)} == {"limited", "nothing compared"}
+
+
 def test_all_variants_limited_is_refused_as_limited():
     cells = [lite("batch1", "limited", reason="no string ops"), lite("dynamic", "limited", reason="no string ops")]
     verdict = one(cells=cells, artifacts=BOTH, required=[TFLITE])

@@ -6,6 +6,7 @@ import pytest
 
 from exporters.errors import BadInput
 from exporters.store import digest_tree, sha256_file
+from validators import integrity
 from validators.integrity import check_files, manifest_digest, record_files
 from validators.manifest import MANIFEST, dump
 
@@ -126,15 +127,26 @@ def test_a_wrong_size_and_a_file_named_twice_are_named(release):
     ]
 
 
-def test_a_path_that_leaves_the_release_is_refused_and_never_opened(release, tmp_path_factory):
+@pytest.fixture
+def hashed(monkeypatch):
+    """The paths that are hashed from here on, resolved."""
+    seen = []
+    for name, hash_path in (("sha256_file", sha256_file), ("digest_tree", digest_tree)):
+        monkeypatch.setattr(integrity, name, lambda path, do=hash_path: seen.append(path.resolve()) or do(path))
+    return seen
+
+
+def test_a_path_that_leaves_the_release_is_refused_and_never_opened(release, tmp_path_factory, hashed):
     folder, manifest = release
     outside = tmp_path_factory.mktemp("outside") / "secret"
-    os.mkfifo(outside)  # opening it would hang
+    outside.write_bytes(b"secret")
     way_out = os.path.relpath(outside, folder)
     record = replace(manifest.files[0], path=way_out)
     artifact = replace(manifest.artifacts[0], path=way_out)
     forged = replace(manifest, files=(*manifest.files, record), artifacts=(artifact,))
     problems = check_files(folder, forged, digest=None)
+    assert hashed
+    assert all(path.is_relative_to(folder.resolve()) for path in hashed)
     assert any(problem.startswith("artifacts[0].path: ") for problem in problems)
     assert any(problem.startswith(f"files[{len(manifest.files)}].path: ") for problem in problems)
 
@@ -148,6 +160,16 @@ def test_a_symlink_is_refused_when_writing_and_named_when_checking(release, tmp_
     assert f"{name}: is a symlink or a special file; a release holds regular files only" in check_files(
         folder, manifest, digest=None
     )
+
+
+def test_an_artifact_behind_a_symlink_is_never_opened(release, tmp_path_factory, hashed):
+    folder, manifest = release
+    outside = tmp_path_factory.mktemp("outside") / "artifacts"
+    (folder / "artifacts").rename(outside)
+    (folder / "artifacts").symlink_to(outside)
+    assert any(problem.startswith("artifacts: is a symlink") for problem in check_files(folder, manifest, digest=None))
+    assert hashed
+    assert all(path.is_relative_to(folder.resolve()) for path in hashed)
 
 
 def test_a_file_replaced_by_a_symlink_to_the_same_bytes_is_named(release, tmp_path_factory):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import factory
 import pytest
 
+from validators.gate import judge
 from validators.report.junit import render
 
 # The shape that Jenkins' junit-10.xsd, GitLab and the GitHub reporters agree on: allowed children in their order, and
@@ -171,3 +172,15 @@ def test_characters_that_xml_forbids_are_spelled_out():
         toolchain={text: text},
     )
     assert "\\x00\\x1b[31m\\ud800\\uffff\\x0b]]> <&\"' ünï" in parsed(manifest).find(".//failure").get("message")
+
+
+@pytest.mark.parametrize("status", ["passed", "failed", "limited", "unavailable", "errored"])
+@pytest.mark.parametrize("required", [factory.REQUIRED, factory.REQUIRED[:1]])
+def test_the_gate_suite_is_green_exactly_when_the_gate_releases(status, required):
+    changed = {"passed": factory.cell(), "failed": factory.failed_cell()}.get(status)
+    base = factory.with_cell(changed or factory.cell_without_run(status))
+    manifest = replace(base, verdict=judge(cells=base.cells, artifacts=base.artifacts, required=required))
+    gate = parsed(manifest).find("testsuite[@name='gate']")
+    assert all(outcome(case) == "passed" for case in gate.iter("testcase")) == manifest.verdict.passed
+    if not manifest.verdict.passed:  # a limited variant is none of the gate's business while its sibling passed
+        assert outcome(cell_case(manifest)) in {"failure", "error"}

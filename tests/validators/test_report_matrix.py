@@ -21,7 +21,8 @@ def test_every_cell_has_its_place_and_nothing_else_is_shown():
 
 def test_rows_are_artifacts_and_columns_are_runtimes_with_the_gpu_last():
     gpu = factory.cell("saved_model/default", "tensorflow", device="gpu")
-    built = matrix.build(factory.manifest(cells=(gpu, *factory.passed_cells())))
+    cells = (gpu, *factory.passed_cells())
+    built = matrix.build(factory.manifest(cells=cells, verdict=factory.refused(required=())))
     assert [row.artifact for row in built.rows] == list(factory.ARTIFACTS)
     assert str(built.columns[0]) == "tensorflow cpu"
     assert str(built.columns[-1]) == "tensorflow gpu"

@@ -102,6 +102,12 @@ def test_the_release_directory_and_the_digest_stand_whole_on_their_lines_even_wh
     assert f"digest   {factory.DIGEST}" in lines
 
 
+@pytest.mark.parametrize("width", [120, 60])
+def test_a_runtime_named_like_markup_is_shown_as_it_is(width):
+    shown = said(factory.manifest(cells=(factory.cell(runtime="[red]a[/]"),)), width=width)
+    assert "[red]a[/]" in shown
+
+
 def test_a_hostile_name_neither_steers_the_terminal_nor_speaks_markup():
     text = "\x1b[2J[bold red]x[/]\u202e\r\n:smile:"
     manifest = factory.manifest(

@@ -150,7 +150,13 @@ def test_all_outputs_come_back_under_their_names_and_unknown_ones_under_the_nati
     graph.node("stranger", "Square", "x")
     for key, tensor in {"b": "parts:1", "c": "Identity:0", "a": "parts:0", "other": "stranger:0"}.items():
         graph.output(key, tensor)
-    specs = {"second": "parts:1", "first": "parts", "negative": "Identity:0", "again": "Identity:0", "gone": "nothing:0"}
+    specs = {
+        "second": "parts:1",
+        "first": "parts",
+        "negative": "Identity:0",
+        "again": "Identity:0",
+        "gone": "nothing:0",
+    }
     names = signature(
         [spec("x", "float32", None, 2, native="x:0")],
         [spec(name, "float32", None, native=native) for name, native in specs.items()],
@@ -249,7 +255,7 @@ def test_a_kernel_that_the_backend_lacks_is_named_with_the_backend(tmp_path, hos
     with tfjs.load(folder, names, "cpu", {"backend": "cpu", "endpoint": host.endpoint()}) as runtime:
         assert runtime.infer({"x": x})["y"].tolist() == (x @ x).tolist()
     wasm = {"backend": "wasm", "endpoint": host.endpoint()}
-    with pytest.raises(Broken, match=r"^Kernel 'Einsum' not registered for backend 'wasm'$"):  # noqa: SIM117, PT012 - the load must pass
+    with pytest.raises(Broken, match=r"^Kernel 'Einsum' not registered for backend 'wasm'$"):  # noqa: SIM117 - the load must pass
         with tfjs.load(folder, names, "cpu", wasm) as runtime:
             runtime.infer({"x": x})
     assert "[page error] Error: Kernel 'Einsum'" in capfd.readouterr().out
@@ -306,7 +312,10 @@ def edge(session, input_dtype="int64", **outputs):
 @pytest.mark.parametrize(
     ("array", "told"),
     [
-        (np.int64([0, 3_000_000_000, -(2**40)]), r"2 values outside int32.*3000000000 at \[1\], -1099511627776 at \[2\]"),
+        (
+            np.int64([0, 3_000_000_000, -(2**40)]),
+            r"2 values outside int32.*3000000000 at \[1\], -1099511627776 at \[2\]",
+        ),
         (np.uint32([2**31]), r"1 values outside int32.*2147483648 at \[0\]"),
         (np.float64([1e39, np.inf, np.nan]), r"1 values outside float32.*1e\+39 at \[0\]"),
     ],
@@ -353,6 +362,6 @@ def test_a_native_name_is_a_tensor_first_and_a_key_of_the_signature_second():
 def test_a_folder_without_a_readable_signature_is_refused_before_a_page_is_opened(tmp_path, content):
     if content is not None:
         (tmp_path / "model.json").write_text(content)
-    with pytest.raises(Broken, match="no TF.js graph model with a signature"):  # noqa: SIM117 - opening raises
+    with pytest.raises(Broken, match=r"no TF\.js graph model with a signature"):  # noqa: SIM117 - opening raises
         with tfjs.load(tmp_path, signature([], []), "cpu", {"backend": "cpu", "endpoint": "ws://127.0.0.1:9/"}):
             pass

@@ -7,6 +7,8 @@ import pytest
 
 from validators.web.server import PageServer
 
+GUESS = "0" * 22
+
 
 @pytest.fixture
 def server(tmp_path):
@@ -80,8 +82,8 @@ def test_nothing_outside_the_folders_is_served(server, path):
 def test_a_request_without_the_token_gets_nothing(server):
     server.tensors["input-0"] = b"private"
     for path in ("artifact/model.json", "tensors/input-0"):
-        assert ask(server, path, token="guess")[0].status == 404
-    assert ask(server, "tensors/output-0", method="POST", body=b"x", token="guess")[0].status == 404
+        assert ask(server, path, token=GUESS)[0].status == 404
+    assert ask(server, "tensors/output-0", method="POST", body=b"x", token=GUESS)[0].status == 404
     assert list(server.tensors) == ["input-0"]
 
 

@@ -87,7 +87,7 @@ class Page:
 
 def _hear(event: str, params: dict[str, Any]) -> None:
     """Logs what the page says; raises when the tab is gone, for then no answer will ever come."""
-    if event == "x":
+    if event == "Inspector.targetCrashed":
         raise Broken("the tab crashed (out of memory, or a defect of the browser)")
     if event in ("Inspector.detached", "Target.detachedFromTarget"):
         raise Broken(f"the tab was closed by somebody else ({params.get('reason', 'no reason given')})")

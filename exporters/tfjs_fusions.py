@@ -1,0 +1,79 @@
+"""Fused operators that TF.js does not run as TensorFlow's optimizer leaves them.
+
+The optimizer inside the TF.js converter fuses whatever is added after a product into `_FusedMatMul` or `_FusedConv2D`, and
+the activation after that. Three of the results stop or diverge in the browser:
+
+* a constant bias with leading axes of length 1: folding a Keras batch norm leaves [1, 1, N]. The wasm backend takes rank
+  1 only (`FusedConv2D only supports rank-1 bias but got rank 4`). The values are the same, so the shape is flattened.
+* a bias that is no bias but another product, as in every recurrent step (x W + h U). Wasm stops in the same way; the
+  fusion is taken apart again.
+* an activation outside the list that every backend fuses, `Tanh` above all. Taken apart as well.
+
+Removable when the wasm backend broadcasts biases and fuses every activation the converter emits (tfjs#8304 is the open
+list of what the runtime lacks).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+_PLAIN = {"_FusedMatMul": "MatMul", "_FusedConv2D": "Conv2D"}
+_BIAS = 2  # position among the inputs: a, b, bias
+_FUSED_EVERYWHERE = {"BiasAdd", "Relu", "Relu6", "Elu", "LeakyRelu", "Prelu", "Sigmoid"}
+_FUSED_ONLY = {"fused_ops", "epsilon", "leakyrelu_alpha", "num_args", "TArgs", "num_host_args", "host_inputs"}
+
+
+def mend_fusions(graph_def: Any) -> None:
+    """Flattens and unfuses in place what is described above.
+
+    Args:
+        graph_def: the converter's optimised `GraphDef`, weights still inside.
+    """
+    constants = {node.name: node for node in graph_def.node if node.op == "Const"}
+    nodes = list(graph_def.node)
+    del graph_def.node[:]
+    for node in nodes:
+        graph_def.node.extend(_mended(node, constants) if node.op in _PLAIN else [node])
+
+
+def _mended(node: Any, constants: dict[str, Any]) -> Iterator[Any]:
+    fused = [name.decode() for name in node.attr["fused_ops"].list.s]
+    bias = constants.get(node.input[_BIAS]) if "BiasAdd" in fused else None
+    has_bias = "BiasAdd" not in fused or (bias is not None and _flatten(bias))
+    if has_bias and set(fused) <= _FUSED_EVERYWHERE:
+        yield node
+    else:
+        yield from _unfused(node, fused)
+
+
+def _flatten(bias: Any) -> bool:
+    """Makes a constant bias one of rank 1, where only axes of length 1 go away; says whether it is one now."""
+    import tensorflow as tf
+
+    values = tf.make_ndarray(bias.attr["value"].tensor)
+    if values.ndim > 1 and values.size == values.shape[-1]:
+        bias.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values.reshape(-1)))
+        return True
+    return bool(values.ndim == 1)
+
+
+def _unfused(node: Any, fused: list[str]) -> Iterator[Any]:
+    """The product, the addition and the activation as nodes of their own; the last one has the node's name."""
+    product = type(node)()
+    product.CopyFrom(node)
+    product.op = _PLAIN[node.op]
+    product.name = f"{node.name}/product"
+    product.input[:] = [*node.input[:_BIAS], *(name for name in node.input if name.startswith("^"))]
+    for attribute in _FUSED_ONLY & set(product.attr):
+        del product.attr[attribute]
+    chain = [product]
+    for position, operator in enumerate(fused):
+        extra = [node.input[_BIAS]] if operator == "BiasAdd" else []
+        step = type(node)(
+            name=f"{node.name}/fused_{position}",
+            op="AddV2" if operator == "BiasAdd" else operator,
+            input=[chain[-1].name, *extra],
+        )
+        step.attr["T"].CopyFrom(node.attr["T"])
+        chain.append(step)
+    chain[-1].name = node.name
+    yield from chain

@@ -1,0 +1,104 @@
+"""Progress for people, on stderr: a live list on a terminal, one line for every ended stage elsewhere.
+
+In: events, from any thread. Out: text. The live list vanishes at the end, since the verdict's table follows it.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from flows.progress import Event, Listener
+from validators.report.text import one_line
+
+_CELL = "cell "
+_REFRESH = 8  # per second
+
+
+@contextlib.contextmanager
+def shown(console: Console) -> Iterator[Listener]:
+    """Shows the events it is given for as long as it holds.
+
+    Args:
+        console: writes to stderr; decides by itself whether it is a terminal.
+    """
+    if not console.is_terminal or console.is_dumb_terminal:
+        yield Lines(console)
+        return
+    board = Board()
+    with Live(board, console=console, refresh_per_second=_REFRESH, transient=True):
+        yield board
+
+
+class Lines:
+    """A line for every ended stage: `12.3s  done    export onnx/default  0.11 MB`.
+
+    Args:
+        console: where to.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        if event.state == "started":
+            return
+        word = "done  " if event.state == "passed" else "FAILED"
+        elapsed = time.monotonic() - self._started
+        line = f"{elapsed:6.1f}s  {word}  {event.stage}  {one_line(event.message)}".rstrip()
+        with self._lock:
+            self._console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+class Board:
+    """The live list: what runs now and for how long, what has failed, and how far the whole is."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._lock = threading.Lock()
+        self._running: dict[str, float] = {}
+        self._ended: list[Event] = []
+        self._total = 0
+        self._spinner = Spinner("dots")
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._total = event.total
+            if event.state == "started":
+                self._running[event.stage] = time.monotonic()
+            else:
+                self._running.pop(event.stage, None)
+                self._ended.append(event)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        with self._lock:
+            running, ended = dict(self._running), tuple(self._ended)
+        now = time.monotonic()
+        table = Table.grid(padding=(0, 1))
+        table.add_column(width=1)
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for event in ended:
+            style, mark = ("green", "✓") if event.state == "passed" else ("red", "✗")
+            mark = mark if not options.ascii_only else "+x"[event.state != "passed"]
+            message = Text(one_line(event.message), style="dim" if event.state == "passed" else "red")
+            table.add_row(Text(mark, style=style), Text(event.stage), Text(f"{event.seconds:.1f}s", "dim"), message)
+        for stage, since in running.items():
+            table.add_row(self._spinner, Text(stage), Text(f"{now - since:.1f}s"), Text())
+        yield Group(table, self._summary(ended, now))
+
+    def _summary(self, ended: tuple[Event, ...], now: float) -> Text:
+        elapsed = f"{now - self._began:.0f}s"
+        if not self._total:
+            return Text(f"starting  {elapsed}", style="dim")
+        cells = sum(event.stage.startswith(_CELL) for event in ended)
+        return Text.assemble(f"{len(ended)} of {self._total} stages, {cells} cells done  ", (elapsed, "dim"))

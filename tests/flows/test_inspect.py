@@ -1,0 +1,86 @@
+"""`inspect`: the facts of a file on one page, whatever a release would say to it."""
+
+import io
+import subprocess
+import sys
+
+import hostile
+import numpy as np
+import pytest
+from hostile import keras_file
+from rich.console import Console
+
+from exporters.errors import BadInput
+from flows.inspect import inspect, render
+
+
+def page(path) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    render(inspect(path), console)
+    return console.file.getvalue()
+
+
+def test_the_page_of_a_sound_model_holds_what_a_user_asks(tmp_path):
+    text = page(keras_file(tmp_path / "small.keras"))
+    for words in (
+        "small.keras  (Sequential)",
+        "Keras 3.15.1, 2026-01-02@03:04:05",
+        "image  float32 [?, 4]",
+        "score",
+        "2: Dense 1, InputLayer 1",
+        "15  (60 B)",
+        "without the optimizer's state",
+        "A release can begin",
+    ):
+        assert words in text
+
+
+def test_a_file_without_optimizer_state_says_that_training_cannot_go_on(tmp_path):
+    weights = hostile.h5(lambda file: file.create_dataset("layers/dense/vars/0", data=np.ones(2000, "f4")))
+    text = page(keras_file(tmp_path / "m.keras", weights=weights))
+    assert "training cannot go on" in text
+    assert "2,000  (8.0 kB)" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("a custom class", "Needs code  layer L1 from my.layers, in layer dist"),
+        ("bytecode", "Lambda      warp: its code names"),
+        ("a vocabulary by path", "Refused     words: StringLookup reads its vocabulary"),
+        ("a name that steers the terminal", "in layer \\x1b[2Jx"),
+    ],
+)
+def test_what_stands_against_a_release_is_shown_and_is_no_error(kind, words, tmp_path):
+    text = page(keras_file(tmp_path / "m.keras", config=hostile.CONFIGS[kind][0]))
+    assert words in text
+    assert "A release needs more" in text
+    assert "\x1b" not in text
+
+
+def test_a_subclass_and_a_custom_loss_are_shown(tmp_path):
+    loss = {"module": "builtins", "class_name": "function", "config": "focal"}
+    config = {"module": None, "class_name": "Net", "config": {}, "compile_config": {"loss": loss}}
+    text = page(keras_file(tmp_path / "m.keras", config=config))
+    assert "only building it can tell" in text
+    assert "focal (custom; not needed for inference)" in text
+
+
+def test_a_file_of_keras_2_is_shown(tmp_path):
+    assert "Keras 2.15.0" in page(keras_file(tmp_path / "m.keras", metadata={"keras_version": "2.15.0"}))
+
+
+def test_a_weight_that_is_not_finite_is_an_error(tmp_path):
+    weights = hostile.small_weights(np.float32([np.nan]))
+    with pytest.raises(BadInput, match="layer score"):
+        inspect(keras_file(tmp_path / "m.keras", weights=weights))
+
+
+def test_no_framework_is_imported(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from rich.console import Console; from flows.inspect import *; "
+        f"render(inspect(Path({str(keras_file(tmp_path / 'm.keras'))!r})), Console(file=sys.stderr)); "
+        "print(sorted({name.split('.')[0] for name in sys.modules} & {'keras', 'tensorflow', 'prefect'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
