@@ -1,10 +1,11 @@
 """Fused operators that TF.js does not run as TensorFlow's optimizer leaves them.
 
-The optimizer inside the TF.js converter fuses whatever is added after a product into `_FusedMatMul` or `_FusedConv2D`, and
-the activation after that. Three of the results stop or diverge in the browser:
+The optimizer inside the TF.js converter fuses whatever is added after a product into `_FusedMatMul` or `_FusedConv2D`,
+and the activation after that. Three of the results stop or diverge in the browser:
 
-* a constant bias with leading axes of length 1: folding a Keras batch norm leaves [1, 1, N]. The wasm backend takes rank
-  1 only (`FusedConv2D only supports rank-1 bias but got rank 4`). The values are the same, so the shape is flattened.
+* a constant bias with leading axes of length 1: folding a Keras batch norm leaves [1, 1, N]. The wasm backend takes
+  rank 1 only (`FusedConv2D only supports rank-1 bias but got rank 4`). The values are the same, so the shape is
+  flattened.
 * a bias that is no bias but another product, as in every recurrent step (x W + h U). Wasm stops in the same way; the
   fusion is taken apart again.
 * an activation outside the list that every backend fuses, `Tanh` above all. Taken apart as well.
@@ -29,10 +30,11 @@ def mend_fusions(graph_def: Any) -> None:
         graph_def: the converter's optimised `GraphDef`, weights still inside.
     """
     constants = {node.name: node for node in graph_def.node if node.op == "Const"}
-    nodes = list(graph_def.node)
+    # All at once at the end: extend() copies, and a bias that stands before its fusion would be copied unmended.
+    nodes = [part for node in graph_def.node for part in (_mended(node, constants) if node.op in _PLAIN else [node])]
+    mended = type(graph_def)(node=nodes)
     del graph_def.node[:]
-    for node in nodes:
-        graph_def.node.extend(_mended(node, constants) if node.op in _PLAIN else [node])
+    graph_def.node.extend(mended.node)
 
 
 def _mended(node: Any, constants: dict[str, Any]) -> Iterator[Any]:

@@ -205,8 +205,8 @@ def _released(settings: "Settings", *, prefect: bool) -> "ReleaseRun":
         from flows import prefect_home
 
         with prefect_home.api():
-            from flows.release import release_in_prefect
-
+            with prefect_home.importing():
+                from flows.release import release_in_prefect
             release_in_prefect(run)
     return run
 

@@ -18,6 +18,7 @@ from flows.progress import Event, Listener
 from validators.report.text import one_line
 
 _CELL = "cell "
+_WORDS = {"passed": "done  ", "failed": "FAILED"}
 _REFRESH = 8  # per second
 
 
@@ -49,9 +50,9 @@ class Lines:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        if event.state == "started":
+        if event.state not in _WORDS:
             return
-        word = "done  " if event.state == "passed" else "FAILED"
+        word = _WORDS[event.state]
         elapsed = time.monotonic() - self._started
         line = f"{elapsed:6.1f}s  {word}  {event.stage}  {one_line(event.message)}".rstrip()
         with self._lock:
@@ -76,7 +77,8 @@ class Board:
                 self._running[event.stage] = time.monotonic()
             else:
                 self._running.pop(event.stage, None)
-                self._ended.append(event)
+                if event.state in _WORDS:
+                    self._ended.append(event)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with self._lock:

@@ -3,6 +3,7 @@
 In: the registries and this machine. Out: a `Diagnosis` and its page. Packages are looked up, never imported.
 """
 
+import json
 import os
 import platform
 import shutil
@@ -12,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import validators
 from exporters.errors import BadInput
 from exporters.registry import EXPORTERS
 from validators.availability import missing
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _ASK_SECONDS = 10.0
+PAGE = Path(validators.__file__).parent / "web" / "page"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ def examine() -> Diagnosis:
         f"{processor}, {os.cpu_count()} cores",
         gpu=_gpu(),
         runtimes=tuple(_runtime(row, processor, browser) for row in RUNTIMES),
-        tools=(*_exporter_packages(), *_flow_packages(), browser, _node()),
+        tools=(*_exporter_packages(), *_flow_packages(), browser, *_page_packages(), _node()),
     )
 
 
@@ -165,6 +168,20 @@ def _exporter_packages() -> list[Tool]:
 
 def _flow_packages() -> list[Tool]:
     return [_package("prefect", "flows; --no-prefect does without", extra="flow")]
+
+
+def _page_packages() -> list[Tool]:
+    """The npm packages of the page that runs TF.js."""
+    wanted = json.loads((PAGE / "package.json").read_text("utf-8")).get("dependencies", {})
+    return [_page_package(name) for name in sorted(wanted)]
+
+
+def _page_package(name: str) -> Tool:
+    try:
+        found = json.loads((PAGE / "node_modules" / name / "package.json").read_text("utf-8"))["version"]
+    except OSError:
+        found = ""
+    return Tool(name=name, version=found, serves="TF.js cells", remedy="" if found else f"npm ci --prefix {PAGE}")
 
 
 def _package(name: str, serves: str, *, extra: str) -> Tool:

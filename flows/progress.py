@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["started", "passed", "failed"]
+State = Literal["started", "passed", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,8 @@ class Event:
 
     Attributes:
         stage: the stage's name.
-        state: `started`; `passed` (it did what it should); `failed` (its artifact or cell is not good, or it raised).
+        state: `started`; `passed` (it did what it should); `failed` (its artifact or cell is not good, or it raised);
+            `stopped` (the run is ending, this stage is not the reason).
         message: what came of it, one line; empty at the start.
         seconds: how long it took.
         total: how many stages the run has.

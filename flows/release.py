@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _OTHER_STAGES = 4  # admission, lowering, reference, verdict
 _MOST_STAGES = len(EXPORTERS) + sum(e.format == r.format for e in EXPORTERS for r in RUNTIMES) + _OTHER_STAGES
 _RECORD_SECONDS = 5.0
-_THREADS: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=_MOST_STAGES)
+_THREADS: Any = ThreadPoolTaskRunner(max_workers=_MOST_STAGES)  # Any: its future's type is not what `flow` declares
 
 _warm: ContextVar[ReleaseRun | None] = ContextVar("warm", default=None)
 
@@ -119,7 +119,6 @@ def _run_stages(run: ReleaseRun) -> None:
                 return _failed(error)
             raise
         ended = run.ended[name]
-        get_run_logger().info("%s: %s", ended.state, ended.message)
         return Completed(name=ended.state.capitalize(), message=ended.message)
 
     futures: dict[str, PrefectFuture[Any]] = {}

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from pydantic import TypeAdapter
 
 from exporters.admission import ModelFacts
 from exporters.contract import Artifact, Signature
-from exporters.errors import BadInput, Broken
+from exporters.errors import BadInput, Broken, Cancelled
 from exporters.isolation import GIB, Limits, Workers
 from exporters.registry import ExporterRow, rows_of
 from flows.cells import Cells
@@ -54,6 +55,18 @@ def refuse_unrunnable(settings: Settings) -> None:
             )
 
 
+def refuse_absent(settings: Settings) -> None:
+    """Says before anything starts that a file is not there; what is in it, admission judges.
+
+    Raises:
+        BadInput: the model or the samples do not exist.
+    """
+    named = {"model": settings.model, "samples": settings.samples.path}
+    for what, path in named.items():
+        if path is not None and not path.exists():
+            raise BadInput(f"{path}: no such file ({what})", next_step=f"Check the path; relative to {Path.cwd()}.")
+
+
 class ReleaseRun:
     """The state of one release while its stages run.
 
@@ -68,10 +81,12 @@ class ReleaseRun:
         listen: told when a stage starts and ends, from any thread.
 
     Raises:
-        BadInput: the target directory is not ours, or the policy demands what this machine cannot run.
+        BadInput: a file is not there, the target directory is not ours, or the policy demands what this machine
+            cannot run.
     """
 
     def __init__(self, settings: Settings, listen: Listener) -> None:
+        refuse_absent(settings)
         refuse_target(settings.release_dir.absolute())
         refuse_unrunnable(settings)
         self.settings = settings
@@ -157,14 +172,16 @@ class ReleaseRun:
         """Does a stage's work and tells about it."""
         started = time.monotonic()
         self._listen(Event(stage=name, state="started", total=total))
-        good, message = False, ""
+        state: State = "failed"
+        message = ""
         try:
             good, message = work()
+            state = "passed" if good else "failed"
         except BaseException as error:
             message = str(error).partition("\n")[0]
+            state = "stopped" if isinstance(error, Cancelled) else "failed"
             raise
         finally:
-            state: State = "passed" if good else "failed"
             event = Event(
                 stage=name, state=state, message=message, seconds=round(time.monotonic() - started, 3), total=total
             )
@@ -219,5 +236,8 @@ class ReleaseRun:
         self.digest = manifest_digest(self._workspace.release)
         self._workspace.publish()
         self.manifest = manifest
-        passed = manifest.verdict.passed
-        return passed, "released" if passed else f"refused: {len(manifest.verdict.reasons)} reasons"
+        verdict = manifest.verdict
+        if verdict.passed:
+            return True, "released"
+        reasons = len(verdict.reasons)
+        return False, f"{'refused' if verdict.exit_code == 1 else 'broken'}: {reasons} reason{'s' * (reasons > 1)}"

@@ -14,9 +14,10 @@ from pydantic import TypeAdapter
 from exporters.contract import Signature
 from exporters.keras_model import SourceModel, load
 from validators.contract import Tensors
-from validators.evidence import reference_folder, write_evidence, write_tensors
+from validators.evidence import reference_folder, write_evidence
 from validators.manifest import SampleSet
 from validators.samples import check_samples, feed, generate, plan, read_samples
+from validators.tensorfiles import write_tensors
 
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class RuntimeRow:
         device: where it is asked to run.
         module: module with `load`, a `validators.contract.Load`.
         options: settings for `load` that tell this row from its siblings.
+        computes: types the runtime lacks -> the type it computes in instead, whose tolerance then holds. The runtime
+            gives the declared type back, so only the tolerance changes.
         required: whether the default policy demands this row.
         preloaded: whether the cell needs TensorFlow, and so runs in a fork of the preloaded process.
         browser: whether the cell needs the shared Chromium.
@@ -34,6 +36,7 @@ class RuntimeRow:
     device: Device
     module: str
     options: Mapping[str, str] = field(default_factory=dict)
+    computes: Mapping[str, str] = field(default_factory=dict)
     required: bool = True
     preloaded: bool = False
     browser: bool = False
@@ -47,6 +50,8 @@ class RuntimeRow:
         """What a policy writes to demand this row."""
         return Requirement(format=self.format, runtime=self.name, device=self.device)
 
+
+_TFJS_COMPUTES = {"float64": "float32"}  # TF.js has no wider float: the converter narrows weights, the runtime inputs
 
 RUNTIMES = (
     RuntimeRow(
@@ -98,6 +103,7 @@ RUNTIMES = (
         device="cpu",
         module="validators.runtimes.tfjs",
         options={"backend": "wasm"},
+        computes=_TFJS_COMPUTES,
         browser=True,
         package="websockets",
         distribution="websockets",
@@ -110,6 +116,7 @@ RUNTIMES = (
         device="cpu",
         module="validators.runtimes.tfjs",
         options={"backend": "cpu"},
+        computes=_TFJS_COMPUTES,
         browser=True,
         package="websockets",
         distribution="websockets",

@@ -22,8 +22,8 @@ import numpy as np
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
 from validators.contract import Tensors
-from validators.evidence import numpy_dtype, read_npy
 from validators.manifest import SampleSet
+from validators.tensorfiles import numpy_dtype, read_npy
 from validators.tolerance import dtype_name
 
 USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 3
@@ -31,13 +31,28 @@ USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 3
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 SEEDED_BATCHES = (1, 2, 7)
-"""Batch sizes of the seeded sets: the single row of a phone, the smallest real batch, and one no kernel is tuned for."""
+"""Batch sizes of the seeded sets: the single row of a phone, the smallest real batch, one no kernel is tuned for."""
 
 _LABELS = ("labels", "label")
 _WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
 # Lengths of dynamic axes, in turn over the sets. All axes of a set have the same one, so that inputs that meet in an
 # addition, a concatenation or a T x T mask fit. Images and volumes (rank 4 up) must survive five halvings.
 _LENGTHS, _SPATIAL_LENGTHS, _SPATIAL_RANK = (16, 24), (32, 64), 4
+
+
+class UnsteadyOutput(BadInput):
+    """An output without rows changes from call to call, so nothing lines up with it.
+
+    Bad input when the original model does so; when an artifact does, that is a difference (`validators.cell`).
+
+    Args:
+        output: its name.
+        message: what it was from call to call.
+    """
+
+    def __init__(self, output: str, message: str) -> None:
+        super().__init__(message)
+        self.output = output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +186,7 @@ def feed(infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int) -> di
         batch: rows a call; the last call takes what is left.
 
     Raises:
-        BadInput: see `joined`.
+        UnsteadyOutput: see `joined`.
     """
     sizes, outputs = [], []
     for part in batches(arrays, batch):
@@ -199,7 +214,7 @@ def joined(outputs: Sequence[Tensors], sizes: Sequence[int]) -> dict[str, np.nda
         sizes: rows fed in each call.
 
     Raises:
-        BadInput: an output that is not by rows changes its shape or type from call to call.
+        UnsteadyOutput: an output that is not by rows changes its shape or type from call to call.
     """
     names = dict.fromkeys(name for part in outputs for name in part)
     return {
@@ -326,4 +341,5 @@ def _join_one(name: str, parts: Sequence[tuple[np.ndarray, int]]) -> np.ndarray:
     if one_type and len({array.shape for array in arrays}) == 1:
         return np.stack(arrays)
     kinds = ", ".join(dict.fromkeys(f"{dtype_name(array)}{list(array.shape)}" for array in arrays))
-    raise BadInput(f"output `{name}` changes from call to call: got {kinds}; valid is the batch as its first axis")
+    message = f"output `{name}` changes from call to call: got {kinds}; valid is the batch as its first axis"
+    raise UnsteadyOutput(name, message)

@@ -3,6 +3,7 @@
 In: a job's function and files. Out: a `Child`: a pid, a wait, an exit code.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+from exporters.isolation import tree
 
 FORK_IS_SAFE = sys.platform == "linux"
 
@@ -35,16 +38,27 @@ class Child:
     """A started job process. `exit_code` is negative for a signal and None while it runs or when its host died."""
 
     ended: threading.Event = field(default_factory=threading.Event)
-    started: threading.Event = field(default_factory=threading.Event)
     pid: int | None = None
+    unwanted: bool = False
     exit_code: int | None = None
     failure: str = ""
+
+    def begin(self, pid: int) -> None:
+        """Records the process; one that was given up while it waited for its host is killed at once."""
+        self.pid = pid
+        if self.unwanted:
+            tree.kill(pid)
+
+    def kill(self) -> None:
+        """Kills the process with its descendants, also one that a busy host has yet to fork."""
+        self.unwanted = True
+        if self.pid is not None:
+            tree.kill(self.pid)
 
     def finish(self, exit_code: int | None, failure: str = "") -> None:
         """Records the end and wakes whoever waits."""
         self.exit_code = exit_code
         self.failure = failure
-        self.started.set()
         self.ended.set()
 
 
@@ -59,8 +73,7 @@ def fresh(function: str, request: Path, result: Path, log: Path) -> Child:
             stderr=stream,
             env=_environment(),
         )
-    child.pid = process.pid
-    child.started.set()
+    child.begin(process.pid)
     threading.Thread(target=lambda: child.finish(process.wait()), name=f"wait {process.pid}", daemon=True).start()
     return child
 
@@ -120,9 +133,7 @@ class Host:
             if "failed" in message:
                 self._failure = message["failed"]
             elif "pid" in message:
-                child = self._children[message["id"]]
-                child.pid = message["pid"]
-                child.started.set()
+                self._children[message["id"]].begin(message["pid"])
             elif "exit" in message:
                 self._children.pop(message["id"]).finish(message["exit"])
         with self._lock:
@@ -135,6 +146,5 @@ class Host:
         """Ends the host; children that still run die with it."""
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None and stream is self._process.stdin:
-                stream.close()
+        with contextlib.suppress(BrokenPipeError):  # a task that a dead host never took is still in the buffer
+            self._stdin.close()

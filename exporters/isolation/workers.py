@@ -94,8 +94,8 @@ class Workers:
             host, self._host = self._host, None
             self._turn.notify_all()
         for child in children:
-            if child.pid is not None and not child.ended.is_set():
-                tree.kill(child.pid)
+            if not child.ended.is_set():
+                child.kill()
         if host is not None:
             host.close()
 
@@ -139,8 +139,8 @@ class Workers:
                 self._held[job.name] = max(held, _TYPICAL_MEMORY)
             broken = self._broken_bound(job, peak, time.monotonic() - started)
             if broken is not None:
+                child.kill()
                 if child.pid is not None:
-                    tree.kill(child.pid)
                     child.ended.wait(10)
                 return broken, peak
         return None, peak

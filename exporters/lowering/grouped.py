@@ -1,8 +1,8 @@
 """Grouped convolutions as one convolution for each group.
 
-In: a lowered graph. Out: the same graph, with every `Conv2D` whose filter takes fewer channels than its input has written
-as split, convolutions, concat. TF.js has no grouped kernel on any backend and refuses the shapes (tfjs#8304 lists what
-is missing); ONNX Runtime and LiteRT have one and keep the original.
+In: a lowered graph. Out: the same graph, with every `Conv2D` whose filter takes fewer channels than its input has
+written as split, convolutions, concat. TF.js has no grouped kernel on any backend and refuses the shapes (tfjs#8304
+lists what is missing); ONNX Runtime and LiteRT have one and keep the original.
 
 Removable when TF.js runs grouped convolutions.
 """

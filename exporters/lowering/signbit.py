@@ -1,7 +1,7 @@
 """The sign of zero, asked in arithmetic that every target has.
 
-`keras.ops.argmax` and `argmin` order -0.0 before 0.0 (jax#24280) and ask for the sign with `Bitcast` and `BitwiseAnd`, which
-no target has: every model that ends in an argmax would be lost. 1 / -0.0 is -Inf, so a comparison tells the same.
+`keras.ops.argmax` and `argmin` order -0.0 before 0.0 (jax#24280) and ask for the sign with `Bitcast` and `BitwiseAnd`,
+which no target has: every model that ends in an argmax would be lost. 1 / -0.0 is -Inf, so a comparison tells the same.
 
 Removable when Keras asks otherwise, or when TF Lite, TF.js and tf2onnx all know `Bitcast`.
 """

@@ -6,17 +6,9 @@ import pytest
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import BadInput
-from validators.evidence import (
-    numpy_dtype,
-    read_evidence,
-    read_npy,
-    read_tensors,
-    reference_folder,
-    samples_folder,
-    write_evidence,
-    write_tensors,
-)
+from validators.evidence import read_evidence, reference_folder, samples_folder, write_evidence
 from validators.manifest import SampleSet
+from validators.tensorfiles import numpy_dtype, read_npy, read_tensors, write_tensors
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="image", dtype="float32", shape=(None, 2)),),

@@ -9,14 +9,14 @@ written into the placement.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from exporters.contract import Signature
+from exporters.contract import Signature, TensorSpec
 from exporters.errors import BadInput, Broken
 from validators.contract import Device, Placement, Tensors
 from validators.web.session import Session, open_session
@@ -31,7 +31,8 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
     Args:
         artifact: folder with `model.json`.
-        signature: the native name of a tensor is its TensorFlow name (`Identity_1:0`) or its key in `model.json`.
+        signature: canonical names, keys of `model.json`'s signature; where that lacks one, the native name is the
+            TensorFlow name (`Identity_1:0`) or another key.
         device: not used: each backend has one device.
         options: `backend` (`wasm` or `cpu`) and `endpoint` (the DevTools address from `BrowserHost.endpoint`).
 
@@ -65,8 +66,8 @@ class TfjsRuntime:
         self._session = session
         self._facts = facts
         self._recasts: dict[str, str] = {}
-        self._inputs = {spec.name: _tensor_name(spec.native, declared["inputs"]) for spec in signature.inputs}
-        self._outputs = {spec.name: _tensor_name(spec.native, declared["outputs"]) for spec in signature.outputs}
+        self._inputs = _bound(signature.inputs, declared["inputs"])
+        self._outputs = _bound(signature.outputs, declared["outputs"])
         self._dtypes = {spec.name: spec.dtype for spec in signature.outputs}
         self._wanted = sorted(set(declared["outputs"].values()))
 
@@ -157,6 +158,11 @@ def _declared(artifact: Path) -> dict[str, dict[str, str]]:
 def _with_index(name: str) -> str:
     """TensorFlow's full tensor name: `NODE:INDEX`, where a bare `NODE` means its first output."""
     return name if ":" in name else f"{name}:0"
+
+
+def _bound(specs: Sequence[TensorSpec], declared: Mapping[str, str]) -> dict[str, str]:
+    """Canonical name -> tensor name: by what `model.json` says, as its users read it, and only then by our record."""
+    return {spec.name: declared.get(spec.name) or _tensor_name(spec.native, declared) for spec in specs}
 
 
 def _tensor_name(native: str, declared: Mapping[str, str]) -> str:
