@@ -87,7 +87,7 @@ class Cells:
             function="validators.cell:run",
             request=request,
             limits=self._limits,
-            preloaded=row.preloaded,
+            host=row.host,
         )
         outcome = self._workers.run(job)
         seconds = round(outcome.seconds, 3)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.progress import Event, Listener
-from validators.report.text import one_line
+from validators.report.text import counted, one_line
 
 _CELL = "cell "
 _WORDS = {"passed": "done  ", "failed": "FAILED"}
@@ -103,4 +103,4 @@ class Board:
         if not self._total:
             return Text(f"starting  {elapsed}", style="dim")
         cells = sum(event.stage.startswith(_CELL) for event in ended)
-        return Text.assemble(f"{len(ended)} of {self._total} stages, {cells} cells done  ", (elapsed, "dim"))
+        return Text.assemble(f"{len(ended)} of {self._total} stages, {counted(cells, 'cell')} done  ", (elapsed, "dim"))

@@ -18,6 +18,7 @@ from exporters.registry import ExporterRow, rows_of
 from exporters.store import digest_tree, place, versions
 from flows.settings import Settings
 from flows.workspace import Workspace
+from validators.hosts import TENSORFLOW
 
 _ADMISSION = Limits(seconds=120, memory=2 * GIB)
 
@@ -68,7 +69,7 @@ class Exports:
             **self._trust,
         }
         job = Job(
-            name="lowering", function="exporters.jobs:lower", request=request, limits=self._limits, preloaded=True
+            name="lowering", function="exporters.jobs:lower", request=request, limits=self._limits, host=TENSORFLOW
         )
         self._forms = self._workers.run(job).unwrap()["forms"]
 
@@ -83,7 +84,7 @@ class Exports:
             **self._trust,
         }
         job = Job(
-            name="reference", function="validators.reference:run", request=request, limits=self._limits, preloaded=True
+            name="reference", function="validators.reference:run", request=request, limits=self._limits, host=TENSORFLOW
         )
         answer: dict[str, Any] = self._workers.run(job).unwrap()
         return answer
@@ -115,7 +116,7 @@ class Exports:
             "options": {**options, **self._trust},
         }
         name = f"export-{row.format}-{row.variant}"
-        job = Job(name=name, function="exporters.jobs:export", request=request, limits=self._limits, preloaded=True)
+        job = Job(name=name, function="exporters.jobs:export", request=request, limits=self._limits, host=TENSORFLOW)
         outcome = self._workers.run(job)
         return self._placed(replace(artifact, seconds=round(outcome.seconds, 3)), outcome, written)
 

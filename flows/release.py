@@ -60,7 +60,7 @@ def release_in_prefect(run: ReleaseRun) -> None:
     try:
         state: State[Any] = release(run.settings, return_state=True)
         _await_records(state.state_details.flow_run_id, len(run.ended))
-    except (HTTPError, PrefectException) as error:
+    except (HTTPError, PrefectException, RuntimeError) as error:  # a stage's own errors are in the state, not raised
         raise Broken(
             f"the Prefect server failed: {type(error).__name__}: {error}",
             next_step="Check PREFECT_API_URL and the server's log; --no-prefect does without a server.",

@@ -30,6 +30,7 @@ from flows.stages import Stage
 from flows.workspace import Workspace, refuse_target
 from validators.availability import missing
 from validators.contract import Cell
+from validators.hosts import LIGHT, TENSORFLOW, hosts
 from validators.integrity import manifest_digest
 from validators.manifest import Manifest, SampleSet
 from validators.registry import RUNTIMES, RuntimeRow
@@ -104,7 +105,7 @@ class ReleaseRun:
     def __enter__(self) -> Self:
         limits = self.settings.limits
         self._workspace = Workspace(self.settings.release_dir.absolute())
-        self._workers = Workers(self._workspace.scratch, self._workspace.logs)
+        self._workers = Workers(self._workspace.scratch, self._workspace.logs, hosts=hosts())
         self._browser = BrowserHost()
         self._export = Exports(self.settings, self._workers, self._workspace)
         self._validate = Cells(
@@ -134,7 +135,8 @@ class ReleaseRun:
 
     def warm_up(self) -> None:
         """Starts what takes long (TensorFlow's import, Chromium), to overlap with whatever comes next."""
-        self._workers.preload()
+        for host in (TENSORFLOW, LIGHT):
+            self._workers.preload(host)
         if any(row.browser and not missing(row) for row in self._runtimes):
             self._browser.start()
 

@@ -22,6 +22,7 @@ from flows.stages import Stage, run_on_threads
 from validators.availability import missing
 from validators.contract import Cell, Reason, Verdict
 from validators.gate import DIGEST, judge
+from validators.hosts import hosts
 from validators.integrity import check_files, manifest_digest
 from validators.manifest import Manifest, load
 from validators.registry import RUNTIMES, RuntimeRow
@@ -117,7 +118,7 @@ def _run(release: Path, manifest: Manifest, artifacts: Sequence[Artifact], liste
 
     with tempfile.TemporaryDirectory(prefix="paritygate-verify-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
-        with Workers(folder, folder) as workers:
+        with Workers(folder, folder, hosts=hosts()) as workers:
             cells = Cells(
                 workers,
                 browser,
@@ -125,8 +126,8 @@ def _run(release: Path, manifest: Manifest, artifacts: Sequence[Artifact], liste
                 limits=Limits(),
                 tolerance={"atol": manifest.policy.atol, "rtol": manifest.policy.rtol},
             )
-            if any(row.preloaded for row in runnable):
-                workers.preload()
+            for host in {row.host for row in runnable if row.host}:
+                workers.preload(host)
             if any(row.browser for row in runnable):
                 browser.start()
             stages = [

@@ -23,7 +23,8 @@ class RuntimeRow:
         computes: types the runtime lacks -> the type it computes in instead, whose tolerance then holds. The runtime
             gives the declared type back, so only the tolerance changes.
         required: whether the default policy demands this row.
-        preloaded: whether the cell needs TensorFlow, and so runs in a fork of the preloaded process.
+        host: the preloaded process its cells fork from, a name in `validators.hosts`; empty for a fresh interpreter
+            (a process that touches CUDA must not be a fork).
         browser: whether the cell needs the shared Chromium.
         package: import name of the package that brings the runtime.
         distribution: the same package's name on the index, whose version is recorded.
@@ -38,7 +39,7 @@ class RuntimeRow:
     options: Mapping[str, str] = field(default_factory=dict)
     computes: Mapping[str, str] = field(default_factory=dict)
     required: bool = True
-    preloaded: bool = False
+    host: str = "runtimes"
     browser: bool = False
     package: str
     distribution: str
@@ -59,7 +60,7 @@ RUNTIMES = (
         format="saved_model",
         device="cpu",
         module="validators.runtimes.saved_model",
-        preloaded=True,
+        host="tensorflow",
         package="tensorflow",
         distribution="tensorflow",
         extra="export",

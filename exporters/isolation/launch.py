@@ -118,7 +118,7 @@ class Host:
                 self._stdin.flush()
             except (BrokenPipeError, ValueError):
                 self._children.pop(key)
-                child.finish(None, self._failure or "the preloaded TensorFlow process ended")
+                child.finish(None, self._failure or "the preloaded process ended")
         return child
 
     @property
@@ -128,19 +128,20 @@ class Host:
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - opened as a pipe above
-        for line in self._process.stdout:
-            message = json.loads(line)
-            if "failed" in message:
-                self._failure = message["failed"]
-            elif "pid" in message:
-                self._children[message["id"]].begin(message["pid"])
-            elif "exit" in message:
-                self._children.pop(message["id"]).finish(message["exit"])
+        with self._process.stdout as lines:
+            for line in lines:
+                message = json.loads(line)
+                if "failed" in message:
+                    self._failure = message["failed"]
+                elif "pid" in message:
+                    self._children[message["id"]].begin(message["pid"])
+                elif "exit" in message:
+                    self._children.pop(message["id"]).finish(message["exit"])
         with self._lock:
             orphans = list(self._children.values())
             self._children.clear()
         for child in orphans:
-            child.finish(None, self._failure or "the preloaded TensorFlow process died")
+            child.finish(None, self._failure or "the preloaded process died")
 
     def close(self) -> None:
         """Ends the host; children that still run die with it."""

@@ -40,14 +40,14 @@ class Job:
         function: `package.module:function`; takes the request, returns something JSON can hold.
         request: what the function gets; JSON values only.
         limits: its bounds.
-        preloaded: run in a fork of the process that has TensorFlow imported; else in a fresh interpreter.
+        host: name of the preloaded process to run in a fork of; empty for a fresh interpreter.
     """
 
     name: str
     function: str
     request: Mapping[str, Any]
     limits: Limits = field(default_factory=Limits)
-    preloaded: bool = False
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +20,6 @@ from exporters.isolation import tree
 from exporters.isolation.launch import FORK_IS_SAFE, Child, Host, fresh
 from exporters.isolation.outcome import GIB, Job, Outcome
 
-PRELOADED = ("tensorflow", "keras")
 _POLL = 0.1  # seconds between two looks at a running job's memory
 _TYPICAL_MEMORY = GIB  # what the budget reserves for a job: a small model's TensorFlow process, measured 0.6-0.9 GiB
 
@@ -30,12 +30,21 @@ class Workers:
     Args:
         folder: scratch space for requests and results; must exist.
         logs: where each job's log goes, `NAME.log`; must exist.
+        hosts: preloaded processes: name -> modules that each imports once. Started when first needed, or by `preload`.
         cores: how many jobs run at once; default the machine's cores.
         memory: bytes that running jobs may hold together before a further one has to wait; default 80 % of the
             machine's memory.
     """
 
-    def __init__(self, folder: Path, logs: Path, *, cores: int | None = None, memory: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        logs: Path,
+        *,
+        hosts: Mapping[str, Sequence[str]] | None = None,
+        cores: int | None = None,
+        memory: int | None = None,
+    ) -> None:
         self._folder = folder
         self._logs = logs
         self._cores = cores or os.cpu_count() or 1
@@ -44,7 +53,8 @@ class Workers:
         self._running: dict[str, Child | None] = {}
         self._held: dict[str, int] = {}
         self._closing = threading.Event()
-        self._host: Host | None = None
+        self._modules = hosts or {}
+        self._hosts: dict[str, Host] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -54,13 +64,21 @@ class Workers:
     ) -> None:
         self.close()
 
-    def preload(self) -> None:
-        """Starts the TensorFlow import in the background, so that it overlaps with whatever comes next."""
+    def preload(self, name: str) -> None:
+        """Starts a host's imports in the background, so that they overlap with whatever comes next."""
+        if FORK_IS_SAFE:
+            self._alive_host(name)
+
+    def _alive_host(self, name: str) -> Host | None:
+        """The host, started anew when it has died; None while closing."""
         with self._turn:
-            if FORK_IS_SAFE and not self._closing.is_set() and (self._host is None or not self._host.alive):
-                if self._host is not None:
-                    self._host.close()
-                self._host = Host(PRELOADED, self._logs / "preload.log")
+            host = self._hosts.get(name)
+            if self._closing.is_set() or (host is not None and host.alive):
+                return host
+            if host is not None:
+                host.close()
+            self._hosts[name] = Host(self._modules[name], self._logs / f"host-{name}.log")
+            return self._hosts[name]
 
     def run(self, job: Job) -> Outcome:
         """Runs one job to its end, however it ends; blocks the calling thread.
@@ -87,16 +105,17 @@ class Workers:
         return Outcome(**answer, seconds=seconds, peak_memory=peak, log=log)
 
     def close(self) -> None:
-        """Kills every running job and the preloaded process. Safe to call twice."""
+        """Kills every running job and the preloaded processes. Safe to call twice."""
         self._closing.set()
         with self._turn:
             children = [child for child in self._running.values() if child is not None]
-            host, self._host = self._host, None
+            hosts = list(self._hosts.values())
+            self._hosts.clear()
             self._turn.notify_all()
         for child in children:
             if not child.ended.is_set():
                 child.kill()
-        if host is not None:
+        for host in hosts:
             host.close()
 
     def _take_turn(self, job: Job) -> bool:
@@ -120,10 +139,9 @@ class Workers:
         request, result = self._files(job)
         result.unlink(missing_ok=True)
         request.write_text(json.dumps(job.request), "utf-8")
-        if job.preloaded and FORK_IS_SAFE:
-            self.preload()
-            if self._host is not None:
-                return self._host.fork(job.function, request, result, log)
+        host = self._alive_host(job.host) if job.host and FORK_IS_SAFE else None
+        if host is not None:
+            return host.fork(job.function, request, result, log)
         return fresh(job.function, request, result, log)
 
     def _files(self, job: Job) -> tuple[Path, Path]:

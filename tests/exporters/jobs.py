@@ -53,3 +53,46 @@ def broken(_request: dict) -> None:
 
 def no_json(_request: dict) -> object:
     return object()
+
+
+def not_a_number(_request: dict) -> float:
+    return float("nan")
+
+
+def refused_memory(_request: dict) -> None:
+    raise MemoryError("a whole tensor")
+
+
+def leave(request: dict) -> None:
+    os._exit(request["status"])
+
+
+def say_in_c(_request: dict) -> None:
+    """As converters do that are written in C++: past Python's streams."""
+    os.write(1, b"said in C on stdout\n")
+    os.write(2, b"said in C on stderr\n")
+
+
+def family(_request: dict) -> list[int]:
+    return [os.getpid(), os.getppid()]
+
+
+def environment(_request: dict) -> dict:
+    return dict(os.environ)
+
+
+def nap(request: dict) -> list[float]:
+    """Sleeps; returns when it began and ended, and notes that it lived to the end where it is told."""
+    began = time.time()
+    time.sleep(request["seconds"])
+    if "mark" in request:
+        with open(request["mark"], "w") as stream:
+            stream.write("lived")
+    return [began, time.time()]
+
+
+def allocate(request: dict) -> int:
+    """Holds some memory for a while."""
+    held = bytearray(os.urandom(1)) * request["bytes"]
+    time.sleep(request["seconds"])
+    return len(held)

@@ -1,0 +1,70 @@
+"""Doctor: every row of the registry, versions, and for each missing thing the command that brings it."""
+
+import io
+import json
+import sys
+
+import pytest
+from rich.console import Console
+
+from flows import cli, doctor
+from validators.registry import RUNTIMES
+
+
+def page(found):
+    console = Console(file=io.StringIO(), width=160, color_system=None)
+    doctor.render(found, console)
+    return console.file.getvalue()
+
+
+def test_every_runtime_of_the_registry_has_its_row():
+    found = doctor.examine()
+    assert [(r.name, r.device) for r in found.runtimes] == [(row.name, row.device) for row in RUNTIMES]
+    text = page(found)
+    assert all(row.name in text for row in RUNTIMES)
+
+
+def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch):
+    monkeypatch.setattr("validators.availability.find_spec", lambda name: None)
+    found = doctor.examine()
+    assert not any(runtime.ready for runtime in found.runtimes)
+    assert all("pip install 'paritygate[" in runtime.problem for runtime in found.runtimes)
+    assert "missing  onnxruntime on cpu: the package onnxruntime is not installed" in page(found)
+
+
+def test_a_missing_chromium_is_named_with_the_command_that_brings_it(monkeypatch):
+    monkeypatch.setenv("PARITYGATE_CHROMIUM", "/nowhere/chromium")
+    found = doctor.examine()
+    browser = next(tool for tool in found.tools if tool.name == "Chromium")
+    assert "/nowhere/chromium" in browser.remedy
+    assert not any(runtime.ready for runtime in found.runtimes if runtime.name.startswith("tfjs"))
+
+
+def test_without_a_driver_there_is_no_cuda_device(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert doctor.examine().gpu == "no CUDA device"
+
+
+def test_a_card_is_named_as_the_driver_names_it(monkeypatch, tmp_path):
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'NVIDIA H100, 560.1'\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    assert doctor.examine().gpu == "CUDA: NVIDIA H100, 560.1"
+
+
+def test_nothing_heavy_is_imported():
+    before = set(sys.modules)
+    doctor.examine()
+    assert not {"tensorflow", "onnxruntime", "prefect", "playwright"} & (set(sys.modules) - before)
+
+
+@pytest.mark.parametrize(("missing", "code"), [(False, 0), (True, 3)])
+def test_json_is_the_whole_diagnosis_and_the_code_says_whether_anything_runs(capfdbinary, monkeypatch, missing, code):
+    if missing:
+        monkeypatch.setattr("validators.availability.find_spec", lambda name: None)
+    else:
+        monkeypatch.setattr("flows.doctor.missing", lambda row: "")
+    assert cli.main(["doctor", "--json"]) == code
+    told = json.loads(capfdbinary.readouterr().out)
+    assert {"system", "gpu", "runtimes", "tools"} == set(told)
