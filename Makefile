@@ -16,7 +16,7 @@ ENVIRONMENT := .venv/.ready
 BROWSER_PACKAGES := $(PAGE)/node_modules/.ready
 PREFECT := .paritygate/prefect/.ready
 
-.PHONY: help setup demo test test-quick lint bench lock clean chromium
+.PHONY: help setup demo test test-quick lint bench matrix lock clean chromium
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ lint: $(ENVIRONMENT) ## ruff and mypy
 
 bench: setup ## the figures of the README: paritygate against the stock converters (several minutes)
 	$(PY) benchmarks/stock.py
+
+matrix: $(ENVIRONMENT) ## write the README's matrix anew from the registries
+	$(PY) -m tools.matrix
 
 lock: $(ENVIRONMENT) ## write the two lock files anew from pyproject.toml and the Makefile
 	$(UV_COMPILE) pyproject.toml --all-extras -o requirements.lock

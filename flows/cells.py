@@ -28,7 +28,7 @@ class Cells:
         browser: the shared Chromium.
         release: directory with `artifacts/` and `evidence/`.
         limits: of each cell.
-        tolerance: `atol` and `rtol` set by hand; None for the default.
+        options: `atol` and `rtol` set by hand (None for the default), `sample_seconds`.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Cells:
         release: Path,
         *,
         limits: Limits,
-        tolerance: Mapping[str, float | None],
+        options: Mapping[str, float | None],
     ) -> None:
         self._workers = workers
         self._browser = browser
         self._release = release
         self._limits = limits
-        self._tolerance = tolerance
+        self._options = options
 
     def run(self, artifact: Artifact, row: RuntimeRow) -> Cell:
         """Runs one cell.
@@ -79,7 +79,7 @@ class Cells:
             "runtime": row.name,
             "device": row.device,
             "options": dict(options),
-            **self._tolerance,
+            **self._options,
         }
         name = f"cell-{artifact.format}-{artifact.variant}-{row.name}-{row.device}"
         job = Job(

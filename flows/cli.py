@@ -130,6 +130,7 @@ def _safe(text: str) -> str:
 @app.command
 def release(  # noqa: PLR0913 - one parameter for every flag
     model: Annotated[Path, Parameter(help="The trained `.keras` file.")],
+    /,
     *,
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="Release directory; default NAME.release here.")
@@ -212,7 +213,7 @@ def _released(settings: "Settings", *, prefect: bool) -> "ReleaseRun":
 
 
 @app.command
-def inspect(model: Annotated[Path, Parameter(help="A `.keras` file.")], *, as_json: _Json = False) -> int:
+def inspect(model: Annotated[Path, Parameter(help="A `.keras` file.")], /, *, as_json: _Json = False) -> int:
     """Show what a model file declares, without importing TensorFlow.
 
     Signature, layers by kind, parameters, sizes, Keras version, custom objects and Lambdas.
@@ -230,6 +231,7 @@ def inspect(model: Annotated[Path, Parameter(help="A `.keras` file.")], *, as_js
 @app.command
 def verify(
     release_dir: Annotated[Path, Parameter(help="A directory that `paritygate release` wrote.")],
+    /,
     *,
     digest: Annotated[
         str | None, Parameter(help="SHA-256 of its release.json, as you were told it when it was released.")

@@ -99,8 +99,7 @@ def migrate(folder: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    version = importlib.metadata.version("prefect")
-    stamp = folder / f"migrated-{version}"
+    stamp = folder / f"migrated-{prefect_version()}"
     folder.mkdir(parents=True, exist_ok=True)
     if stamp.exists() and (folder / "prefect.db").exists():
         return
@@ -109,6 +108,11 @@ def migrate(folder: Path) -> None:
         if not (stamp.exists() and (folder / "prefect.db").exists()):
             _create_database(folder)
             stamp.touch()
+
+
+def prefect_version() -> str:
+    """The installed Prefect's; a database is migrated once for each."""
+    return importlib.metadata.version("prefect")
 
 
 def _create_database(folder: Path) -> None:

@@ -113,7 +113,11 @@ class ReleaseRun:
             self._browser,
             self._workspace.release,
             limits=Limits(seconds=limits.seconds, memory=int(limits.memory_gib * GIB)),
-            tolerance={"atol": self.settings.policy.atol, "rtol": self.settings.policy.rtol},
+            options={
+                "atol": self.settings.policy.atol,
+                "rtol": self.settings.policy.rtol,
+                "sample_seconds": limits.sample_seconds,
+            },
         )
         return self
 

@@ -73,6 +73,9 @@ class Limits(_Section):
     """Bounds of every job."""
 
     seconds: float = Field(default=900, gt=0, description="Wall time of one export or cell.")
+    sample_seconds: float = Field(
+        default=60, gt=0, description="A cell starts no further sample set that would take it beyond this time."
+    )
     memory_gib: float = Field(default=12, gt=0, description="Resident memory of one job's process tree, GiB.")
 
 

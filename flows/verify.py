@@ -18,6 +18,7 @@ from exporters.errors import BadInput
 from exporters.isolation import Limits, Workers
 from flows.cells import Cells
 from flows.progress import Event, Listener
+from flows.settings import Settings
 from flows.stages import Stage, run_on_threads
 from validators.availability import missing
 from validators.contract import Cell, Reason, Verdict
@@ -124,7 +125,11 @@ def _run(release: Path, manifest: Manifest, artifacts: Sequence[Artifact], liste
                 browser,
                 release.absolute(),
                 limits=Limits(),
-                tolerance={"atol": manifest.policy.atol, "rtol": manifest.policy.rtol},
+                options={
+                    "atol": manifest.policy.atol,
+                    "rtol": manifest.policy.rtol,
+                    "sample_seconds": Settings.model_fields["limits"].default.sample_seconds,
+                },
             )
             for host in {row.host for row in runnable if row.host}:
                 workers.preload(host)

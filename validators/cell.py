@@ -16,8 +16,9 @@ from exporters.contract import Signature
 from validators.compare import SHAPE, compare, unmeasured
 from validators.contract import Cell, Placement, TensorDiff, Tensors
 from validators.evidence import read_evidence
+from validators.feeding import Patience, UnsteadyOutput, feed
 from validators.registry import RuntimeRow, runtime
-from validators.samples import UnsteadyOutput, feed, fixed_batch
+from validators.samples import fixed_batch
 from validators.tolerance import dtype_name, tolerances
 
 WRONG_DEVICE = "wrong device"
@@ -29,7 +30,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
             `signature` (of the artifact), `runtime`, `device`, `options` (beside the row's own), `atol` and `rtol`
-            (None for the default).
+            (None for the default), `sample_seconds` (see `validators.feeding.Patience`).
 
     Returns:
         The cell as JSON.
@@ -39,20 +40,28 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     signature = TypeAdapter(Signature).validate_python(request["signature"])
     evidence = read_evidence(Path(request["release"]))
     options = {**row.options, **request["options"]}
+    patience = Patience(request["sample_seconds"])
     diffs: list[TensorDiff] = []
+    skipped: list[str] = []
     with import_module(row.module).load(Path(request["artifact"]), signature, row.device, options) as loaded:
-        for sample_set in evidence.sets:
+        for sample_set in sorted(evidence.sets, key=lambda sample_set: sample_set.rows):
+            if not patience.covers(sample_set.rows):
+                skipped.append(sample_set.name)
+                continue
             reference = evidence.reference(sample_set)
             allowed = tolerances(
                 reference, atol=request["atol"], rtol=request["rtol"], dtypes=_computed_in(row, reference)
             )
             batch = fixed_batch(signature.inputs) or sample_set.batch
+            samples = evidence.samples(sample_set)
+            fed = time.monotonic()
             try:
-                actual = feed(loaded.infer, evidence.samples(sample_set), batch)
+                actual = feed(loaded.infer, samples, batch)
             except UnsteadyOutput as error:
                 diffs.append(unmeasured(error.output, sample_set.name, SHAPE, error.message))
             else:
                 diffs += compare(reference, actual, sample_set=sample_set.name, tolerances=allowed)
+            patience.spend(sample_set.rows, time.monotonic() - fed)
         placement = loaded.placement
     reason, message = _judge(row, placement, diffs)
     cell = Cell(
@@ -65,6 +74,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         message=message,
         placement=placement,
         diffs=tuple(diffs),
+        skipped=tuple(skipped),
         seconds=round(time.monotonic() - started, 3),
     )
     answer: dict[str, Any] = TypeAdapter(Cell).dump_python(cell, mode="json")

@@ -109,6 +109,7 @@ class Cell:
         message: the reason in a sentence, with names and numbers; how to get it for `unavailable`.
         placement: where it ran; None when it never loaded.
         diffs: one per sample set and output.
+        skipped: sample sets left out because the runtime is too slow for them; never all.
         seconds: wall time of the cell, load included.
         log: the log file of the cell's process, relative to the release directory.
     """
@@ -122,6 +123,7 @@ class Cell:
     message: str = ""
     placement: Placement | None = None
     diffs: tuple[TensorDiff, ...] = ()
+    skipped: tuple[str, ...] = ()
     seconds: float = 0.0
     log: str = ""
 

@@ -15,8 +15,9 @@ from exporters.contract import Signature
 from exporters.keras_model import SourceModel, load
 from validators.contract import Tensors
 from validators.evidence import reference_folder, write_evidence
+from validators.feeding import feed
 from validators.manifest import SampleSet
-from validators.samples import check_samples, feed, generate, plan, read_samples
+from validators.samples import check_samples, generate, plan, read_samples
 from validators.tensorfiles import write_tensors
 
 

@@ -13,7 +13,7 @@ import hashlib
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,21 +38,6 @@ _WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
 # Lengths of dynamic axes, in turn over the sets. All axes of a set have the same one, so that inputs that meet in an
 # addition, a concatenation or a T x T mask fit. Images and volumes (rank 4 up) must survive five halvings.
 _LENGTHS, _SPATIAL_LENGTHS, _SPATIAL_RANK = (16, 24), (32, 64), 4
-
-
-class UnsteadyOutput(BadInput):
-    """An output without rows changes from call to call, so nothing lines up with it.
-
-    Bad input when the original model does so; when an artifact does, that is a difference (`validators.cell`).
-
-    Args:
-        output: its name.
-        message: what it was from call to call.
-    """
-
-    def __init__(self, output: str, message: str) -> None:
-        super().__init__(message)
-        self.output = output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,54 +160,6 @@ def generate(
     return {spec.name: _draw(sample_set, spec, (bounds or {}).get(spec.name)) for spec in inputs}
 
 
-def feed(infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int) -> dict[str, np.ndarray]:
-    """Runs a whole sample set through a runtime, `batch` rows a call, and joins the outputs.
-
-    A batch-1 artifact is fed row by row this way.
-
-    Args:
-        infer: one call of the runtime.
-        arrays: inputs with the same number of rows.
-        batch: rows a call; the last call takes what is left.
-
-    Raises:
-        UnsteadyOutput: see `joined`.
-    """
-    sizes, outputs = [], []
-    for part in batches(arrays, batch):
-        sizes.append(_rows(part))
-        outputs.append(infer(part))
-    return joined(outputs, sizes)
-
-
-def batches(arrays: Tensors, batch: int) -> Iterator[dict[str, np.ndarray]]:
-    """Splits rows into parts of `batch`; the last part holds what is left."""
-    for start in range(0, _rows(arrays), batch):
-        yield {name: array[start : start + batch] for name, array in arrays.items()}
-
-
-def joined(outputs: Sequence[Tensors], sizes: Sequence[int]) -> dict[str, np.ndarray]:
-    """Joins the outputs of several calls; one call's stay as they are.
-
-    An output whose first axis is the batch in every call is concatenated. Any other (a scalar, a matrix of the model's
-    own) has no rows to line up: the calls are stacked along a new first axis, so it is compared call by call, and only
-    with runs of the same batches. An output that only some calls gave has fewer rows, which `compare` calls a shape
-    mismatch.
-
-    Args:
-        outputs: by call.
-        sizes: rows fed in each call.
-
-    Raises:
-        UnsteadyOutput: an output that is not by rows changes its shape or type from call to call.
-    """
-    names = dict.fromkeys(name for part in outputs for name in part)
-    return {
-        name: _join_one(name, [(p[name], n) for p, n in zip(outputs, sizes, strict=True) if name in p])
-        for name in names
-    }
-
-
 _SAVE = "Write one with numpy.savez('samples.npz', INPUT_NAME=array, ...); `paritygate inspect MODEL` names the inputs."
 
 
@@ -277,7 +214,7 @@ def _common_rows(arrays: Tensors) -> int:
     if len({array.shape[:1] for array in arrays.values()}) > 1:
         got = ", ".join(f"`{name}` {list(array.shape)}" for name, array in arrays.items())
         raise BadInput(f"samples: the arrays differ in rows: {got}; valid is the same first axis in each")
-    return _rows(arrays)
+    return len(next(iter(arrays.values())))
 
 
 def _as_objects(array: np.ndarray) -> np.ndarray:
@@ -321,25 +258,3 @@ def _draw(sample_set: SampleSet, spec: TensorSpec, bounds: tuple[float, float] |
         return stream.integers(int(low), int(high), shape, endpoint=True, dtype=np.int64).astype(dtype)
     low, high = bounds or (-1.0, 1.0)
     return stream.uniform(low, high, shape).astype(dtype)
-
-
-def _rows(arrays: Tensors) -> int:
-    return len(next(iter(arrays.values())))
-
-
-def _join_one(name: str, parts: Sequence[tuple[np.ndarray, int]]) -> np.ndarray:
-    arrays = [array for array, _ in parts]
-    if len(arrays) == 1:
-        return arrays[0]
-    one_type = len({dtype_name(array) for array in arrays}) == 1
-    if (
-        one_type
-        and all(array.shape[:1] == (rows,) for array, rows in parts)
-        and len({a.shape[1:] for a in arrays}) == 1
-    ):
-        return np.concatenate(arrays)
-    if one_type and len({array.shape for array in arrays}) == 1:
-        return np.stack(arrays)
-    kinds = ", ".join(dict.fromkeys(f"{dtype_name(array)}{list(array.shape)}" for array in arrays))
-    message = f"output `{name}` changes from call to call: got {kinds}; valid is the batch as its first axis"
-    raise UnsteadyOutput(name, message)

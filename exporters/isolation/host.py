@@ -28,9 +28,9 @@ def _say(out: int, message: dict[str, Any]) -> None:
     os.write(out, (json.dumps(message) + "\n").encode())
 
 
-def _child(task: dict[str, str]) -> int:
+def _child(task: dict[str, str], host: int) -> int:
     """Runs in the fork: everything it prints goes to its own log."""
-    die_with_parent()
+    die_with_parent(host)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log = os.open(task["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -42,12 +42,13 @@ def _child(task: dict[str, str]) -> int:
 
 
 def _fork(task: dict[str, str], out: int) -> int:
+    host = os.getpid()
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             os.close(out)
-            code = _child(task)
+            code = _child(task, host)
             sys.stdout.flush()
             sys.stderr.flush()
         finally:

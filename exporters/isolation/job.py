@@ -4,8 +4,8 @@ In: the name of a function and a file with its request. Out: a file with `{"stat
 written in one step, so that a supervisor finds either the whole answer or none. This is the process boundary: the
 only place where any exception is caught.
 
-Run as `python -m exporters.isolation.job FUNCTION REQUEST RESULT` in a fresh interpreter, or called by the preloaded
-host in a fork.
+Run as `python -m exporters.isolation.job FUNCTION REQUEST RESULT PARENT` in a fresh interpreter, or called by the
+preloaded host in a fork.
 """
 
 import ctypes
@@ -23,10 +23,14 @@ from exporters.errors import BadInput, Limited
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def die_with_parent() -> None:
-    """Asks Linux to kill this process when the thread that started it ends; elsewhere the supervisor's kill serves."""
+def die_with_parent(parent: int) -> None:
+    """Asks Linux to kill this process when the thread that started it ends; elsewhere the supervisor's kill serves.
+
+    Args:
+        parent: pid of the process that started this one, told by itself: an interpreter takes long enough to start
+            for its parent to be gone before it can ask.
+    """
     if sys.platform == "linux":
-        parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it ended before the request was in force
             os.kill(os.getpid(), signal.SIGKILL)
@@ -82,9 +86,9 @@ def perform(function: str, request: Path, result: Path) -> int:
 
 def main() -> int:
     """Entry of a job in a fresh interpreter."""
-    die_with_parent()
+    function, request, result, parent = sys.argv[1:]
+    die_with_parent(int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor ends us
-    function, request, result = sys.argv[1:]
     return perform(function, Path(request), Path(result))
 
 

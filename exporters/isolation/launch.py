@@ -67,7 +67,7 @@ def fresh(function: str, request: Path, result: Path, log: Path) -> Child:
     child = Child()
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "exporters.isolation.job", function, str(request), str(result)],
+            [sys.executable, "-m", "exporters.isolation.job", function, str(request), str(result), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

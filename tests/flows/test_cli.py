@@ -60,7 +60,7 @@ FILES = {
     "a pickle": (pickle.dumps({"a": 1}), "pickle"),
 }
 ARRAYS = {
-    "a missing input": ({}, "image"),
+    "a missing input": ({}, "holds no array"),
     "a misnamed input": ({"imge": image()["image"]}, "imge"),
     "an extra input": (image(extra=np.zeros(2, "float32")), "extra"),
     "a wrong shape": ({"image": np.zeros((2, 8, 9, 1), "float32")}, "image"),
@@ -259,10 +259,25 @@ def alive(processes, seconds):
     return psutil.wait_procs(processes, timeout=seconds)[1]
 
 
+def await_line(process, text):
+    """Reads the progress until a line holds the text."""
+    for line in process.stderr:
+        if text in line:
+            return
+    pytest.fail(f"the command ended before it said {text!r}")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--no-prefect"], []], ids=["threads", "prefect"])
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_every_process_and_removes_the_staging_folder(tmp_path, signum, arguments):
+@pytest.mark.parametrize(
+    ("signum", "arguments", "moment"),
+    [
+        (signal.SIGINT, ["--no-prefect"], "done    lowering"),  # exports are running
+        (signal.SIGTERM, ["--no-prefect"], "done    admission"),  # TensorFlow is being imported
+        (signal.SIGTERM, [], "done    lowering"),
+        (signal.SIGINT, [], None),  # Prefect's server is starting
+    ],
+)
+def test_a_signal_ends_every_process_and_removes_the_staging_folder(tmp_path, signum, arguments, moment):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     process = subprocess.Popen(
         [*COMMAND, "release", str(DIGITS), "-o", str(tmp_path / "out"), *arguments],
@@ -271,6 +286,8 @@ def test_a_signal_ends_every_process_and_removes_the_staging_folder(tmp_path, si
         stderr=subprocess.PIPE,
         text=True,
     )
+    if moment:
+        await_line(process, moment)
     children = descendants(process, at_least=6)  # TensorFlow's host, the browser's host and Chromium's own
     process.send_signal(signum)
     _, err = process.communicate(timeout=30)

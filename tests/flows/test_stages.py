@@ -75,7 +75,7 @@ def test_bad_input_wins_over_everything():
     errors = [Cancelled("stopped"), ValueError("bug"), Broken("broken"), BadInput("NaN in the samples")]
     with pytest.raises(BadInput, match="NaN"):
         raise_first(errors)
-    with pytest.raises(Broken, match="^broken$"):
+    with pytest.raises(Broken, match=r"^broken$"):
         raise_first(errors[:3])
     raise_first([])
 

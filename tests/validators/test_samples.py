@@ -10,16 +10,8 @@ import pytest
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
 from validators.compare import compare
-from validators.samples import (
-    batches,
-    check_samples,
-    feed,
-    fixed_batch,
-    generate,
-    joined,
-    plan,
-    read_samples,
-)
+from validators.feeding import Patience, batches, feed, joined
+from validators.samples import check_samples, fixed_batch, generate, plan, read_samples
 from validators.tolerance import tolerances
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 8, 8, 1))
@@ -367,3 +359,18 @@ def test_an_output_that_only_some_calls_gave_does_not_pass_unseen():
     cut = joined([parts[0], {}], [2, 2])
     (diff,) = compare(reference, cut, sample_set="s", tolerances=tolerances(reference))
     assert diff.problem == "shape mismatch"
+
+
+def test_the_first_set_always_runs_and_the_next_only_if_it_is_expected_to_fit():
+    patience = Patience(10.0)
+    assert patience.covers(1_000_000)
+    patience.spend(2, 6.0)
+    assert patience.covers(1)
+    assert not patience.covers(2)
+
+
+def test_the_fastest_row_so_far_is_what_is_expected_of_the_next():
+    patience = Patience(10.0)
+    patience.spend(1, 5.0)  # compiling
+    patience.spend(1, 0.1)
+    assert patience.covers(40)

@@ -176,6 +176,10 @@ def _comparisons(manifest: Manifest) -> Iterator[str]:
         return
     header = ("cell", "samples", "output", "max abs", "max rel", "failing / elements", "allowed: abs + rel")
     yield _table(header, [_comparison(cell, diff) for cell, diff in compared])
+    for cell in manifest.cells:
+        if cell.skipped:
+            left_out = ", ".join(map(code, cell.skipped))
+            yield f"{code(cell.key)} was too slow for all samples; left out: {left_out}."
     reasons = dict.fromkeys(
         f"- {_limit(diff.tolerance)}: {prose(diff.tolerance.reason)}" for _, diff in compared if diff.tolerance
     )

@@ -1,0 +1,145 @@
+"""One bench for all slow tests: TensorFlow is imported once, one Chromium serves all cells, every model is exported and
+run once, however many tests look at what came of it.
+"""
+
+import itertools
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from exporters.contract import Artifact, Signature
+from exporters.isolation import Job, Limits, Outcome, Workers
+from exporters.registry import EXPORTERS
+from flows.cells import Cells
+from flows.exports import Exports
+from flows.settings import load_settings
+from flows.workspace import Workspace
+from validators.contract import Cell
+from validators.hosts import TENSORFLOW, hosts
+from validators.manifest import SampleSet
+from validators.registry import RUNTIMES, RuntimeRow
+from validators.web.browser import BrowserHost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What came of one model.
+
+    Attributes:
+        model: the `.keras` file.
+        release: folder with `artifacts/` and `evidence/`.
+        forms: lowered form -> folder, or why there is none.
+        signature, sets: of the reference.
+        artifacts: by `format/variant`.
+        cells: by `Cell.key`.
+    """
+
+    model: Path
+    release: Path
+    forms: Mapping[str, Any]
+    signature: Signature
+    sets: tuple[SampleSet, ...]
+    artifacts: Mapping[str, Artifact]
+    cells: Mapping[str, Cell]
+
+
+class Lane:
+    """`Workers.run` under names of its own, so that several models share one pool of processes."""
+
+    def __init__(self, workers: Workers, name: str) -> None:
+        self._workers = workers
+        self._name = name
+
+    def run(self, job: Job) -> Outcome:
+        return self._workers.run(replace(job, name=f"{self._name}-{job.name}"))
+
+
+class Bench:
+    """Runs jobs, exports and cells for tests.
+
+    Args:
+        folder: everything is written below it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        jobs = folder / "jobs"
+        jobs.mkdir()
+        self.workers = Workers(jobs, jobs, hosts=hosts())
+        self.browser = BrowserHost()
+        self._pool = ThreadPoolExecutor(3, thread_name_prefix="bench")
+        self._proofs: dict[str, Future[Proof]] = {}
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+
+    def close(self) -> None:
+        self.workers.close()
+        self.browser.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def outcome(self, function: str, request: Mapping[str, Any], *, host: str = TENSORFLOW) -> Outcome:
+        """Runs one function as a job, however it ends."""
+        name = f"{function.rpartition(':')[2]}-{next(self._numbers)}"
+        return self.workers.run(Job(name=name, function=function, request=request, host=host))
+
+    def call(self, function: str, request: Mapping[str, Any], *, host: str = TENSORFLOW) -> Any:
+        """Runs one function as a job that must succeed."""
+        return self.outcome(function, request, host=host).unwrap()
+
+    def build(self, model: str, *, seed: int = 7) -> Path:
+        """Builds a model of `tests/models.py`, or of another table: `MODULE:NAME`."""
+        table, _, name = model.rpartition(":")
+        folder = self.folder / "models" / f"{name}-{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        request = {"name": name, "folder": str(folder), "seed": seed}
+        return Path(self.call(f"{table or 'tests.models'}:build", request))
+
+    def prove(self, models: Sequence[str]) -> None:
+        """Begins the work on several models, which then runs side by side."""
+        with self._lock:
+            for model in models:
+                if model not in self._proofs:
+                    self._proofs[model] = self._pool.submit(self._prove, model)
+
+    def proof(self, model: str) -> Proof:
+        """What came of a model; the work is done once."""
+        self.prove([model])
+        return self._proofs[model].result()
+
+    def cell(self, release: Path, artifact: Artifact, row: RuntimeRow, *, lane: str = "") -> Cell:
+        """Runs one cell of an artifact in a release, from any thread."""
+        jobs = Lane(self.workers, lane or f"cell{next(self._numbers)}")
+        tolerance = {"atol": None, "rtol": None}
+        cells = Cells(jobs, self.browser, release, limits=Limits(seconds=120), tolerance=tolerance)
+        return cells.run(artifact, row)
+
+    def _prove(self, name: str) -> Proof:
+        model = self.build(name)
+        lane = name.rpartition(":")[2]
+        settings = load_settings(None, {"model": str(model), "output": str(self.folder / f"{lane}.release")})
+        workspace = Workspace(settings.release_dir)
+        exports = Exports(settings, Lane(self.workers, lane), workspace)
+        digest = exports.admit().digest
+        exports.lower()
+        reference = exports.refer()
+        artifacts = {row.key: exports.export(row, model_digest=digest) for row in EXPORTERS}
+        cells = [
+            self.cell(workspace.release, artifact, row, lane=lane)
+            for artifact in artifacts.values()
+            for row in RUNTIMES
+            if row.format == artifact.format
+        ]
+        return Proof(
+            model=model,
+            release=workspace.release,
+            forms=exports._forms,
+            signature=TypeAdapter(Signature).validate_python(reference["signature"]),
+            sets=TypeAdapter(tuple[SampleSet, ...]).validate_python(reference["sets"]),
+            artifacts=artifacts,
+            cells={cell.key: cell for cell in cells},
+        )

@@ -1,0 +1,178 @@
+"""The Prefect flow end to end: states, names and the artifact as a server records them."""
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from flows import prefect_home
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "examples" / "digits" / "digits.keras"
+COMMAND = [sys.executable, "-m", "flows.cli", "release", str(DIGITS), "--formats", "onnx"]
+STAGES = {
+    "admission",
+    "lowering",
+    "reference",
+    "export onnx/default",
+    "cell onnx/default onnxruntime cpu",
+    "verdict",
+}
+
+pytestmark = pytest.mark.slow
+
+
+def environment(**more):
+    """This process's, without what it may say about Prefect."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    return {**kept, **{name: str(value) for name, value in more.items()}}
+
+
+def ask(url, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - the server this test started
+        return json.load(answer)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """A Prefect server of our own on loopback; gives the address of its API."""
+    home = tmp_path_factory.mktemp("prefect-server")
+    if (prepared := prefect_home.home() / "prefect.db").exists():  # made at set-up; a fresh one takes 20 s more
+        with (
+            contextlib.closing(sqlite3.connect(prepared)) as ours,
+            contextlib.closing(sqlite3.connect(home / "prefect.db")) as theirs,
+        ):
+            ours.backup(theirs)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("prefect"), "server", "start", "--port", str(port), "--no-ui"]
+    settings = environment(PREFECT_HOME=home, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
+    api = f"http://127.0.0.1:{port}/api"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                ask(f"{api}/health")
+                break
+            except OSError:
+                assert process.poll() is None, (home / "log").read_text()
+                assert time.monotonic() < deadline, "the server did not answer in two minutes"
+                time.sleep(0.2)
+        yield api
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def run_on(api, *arguments, home):
+    settings = environment(PREFECT_API_URL=api, PREFECT_HOME=home)
+    return subprocess.run([*COMMAND, *arguments], cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+
+
+def latest_run(api):
+    runs = ask(f"{api}/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+    tasks = ask(f"{api}/task_runs/filter", {"flow_runs": {"id": {"any_": [runs[0]["id"]]}}})
+    return runs[0], {task["name"]: task["state"] for task in tasks}
+
+
+def test_a_released_model_is_a_completed_run_with_a_task_for_every_stage_and_the_matrix(server, tmp_path):
+    out = tmp_path / "digits.release"
+    done = run_on(server, "-o", out, "--json", home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (out / "release.json").read_text("utf-8")
+    run, tasks = latest_run(server)
+    digest = json.loads(done.stdout)["model"]["digest"]
+    assert run["name"] == f"release-digits-{digest[:8]}"
+    assert (run["state"]["type"], run["state"]["name"]) == ("COMPLETED", "Released")
+    assert str(out) in run["state"]["message"]
+    assert set(tasks) == STAGES
+    assert {(state["type"], state["name"]) for state in tasks.values()} == {("COMPLETED", "Passed")}
+    assert tasks["export onnx/default"]["message"].endswith("MB")
+    artifacts = ask(f"{server}/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    assert [artifact["key"] for artifact in artifacts] == ["release-digits"]
+    assert "onnxruntime" in artifacts[0]["data"]
+
+
+def test_a_refused_model_is_a_failed_run_named_refused_with_the_reasons(server, tmp_path):
+    config = tmp_path / "release.toml"
+    config.write_text("[policy]\natol = 0.0\nrtol = 0.0\n")
+    done = run_on(server, "-o", tmp_path / "out", "--config", config, home=tmp_path / "home")
+    assert done.returncode == 1, done.stderr
+    run, tasks = latest_run(server)
+    assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", "Refused")
+    assert "onnx/default onnxruntime cpu" in run["state"]["message"]
+    cell = tasks["cell onnx/default onnxruntime cpu"]
+    assert (cell["type"], cell["name"]) == ("COMPLETED", "Failed")  # a parity failure is data; its task did its work
+
+
+def test_bad_input_fails_the_run_by_name_and_leaves_the_later_stages_unstarted(server, tmp_path):
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    done = run_on(server, "-o", tmp_path / "out", "--samples", samples, home=tmp_path / "home")
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    run, tasks = latest_run(server)
+    assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", "Bad input")
+    assert str(samples) in run["state"]["message"]
+    assert tasks["admission"]["name"] == "Bad input"
+    assert not [path for path in (tmp_path / "home").rglob("*") if path.parent.name == "storage"]
+
+
+def test_a_server_that_does_not_answer_is_broken_with_the_way_around_it(tmp_path):
+    done = run_on("http://127.0.0.1:9/api", "-o", tmp_path / "out", home=tmp_path / "home")
+    assert done.returncode == 3
+    assert "the Prefect server failed" in done.stderr
+    assert "--no-prefect" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_embedded_server_records_every_stage_before_it_goes_and_leaves_the_users_home_alone(tmp_path):
+    settings = environment(PREFECT_HOME=tmp_path / "prefect", HOME=tmp_path / "home")
+    (tmp_path / "home").mkdir()
+    prepared = [sys.executable, "-m", "flows.prefect_home"]
+    subprocess.run(prepared, cwd=ROOT, env=settings, check=True)
+    command = [*COMMAND, "-o", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with contextlib.closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
+        tasks = database.execute("SELECT name, state_type FROM task_run").fetchall()
+        runs = database.execute("SELECT state_name FROM flow_run").fetchall()
+    assert sorted(tasks) == sorted((name, "COMPLETED") for name in STAGES)
+    assert runs == [("Released",)]
+    assert not (tmp_path / "home" / ".prefect").exists()
+
+
+def test_a_prepared_database_is_not_prepared_again(tmp_path):
+    folder = tmp_path / "prefect"
+    folder.mkdir()
+    (folder / "prefect.db").touch()
+    (folder / f"migrated-{prefect_home.prefect_version()}").touch()
+    prefect_home.migrate(folder)
+    assert (folder / "prefect.db").stat().st_size == 0
+
+
+def test_the_flow_runs_by_itself_as_a_deployment_calls_it(server, tmp_path):
+    script = (
+        "from flows.release import release; from flows.settings import Settings; from pathlib import Path; "
+        f"s = release(Settings(model=Path({str(DIGITS)!r}), output=Path({str(tmp_path / 'out')!r}), "
+        "formats=('onnx',)), return_state=True); print(s.name)"
+    )
+    settings = environment(PREFECT_API_URL=server, PREFECT_HOME=tmp_path / "home", PREFECT_LOGGING_LEVEL="ERROR")
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "Released", done.stderr
+    assert (tmp_path / "out" / "release.json").exists()
