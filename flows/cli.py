@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ParitygateError as error:
         return _tell(error, as_json=as_json)
     except OSError as error:
-        return _tell(Broken(f"the machine refused: {error}"), as_json=as_json)
+        return _tell(Broken(str(error), next_step="Check free space and permissions."), as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the process boundary: a bug of ours, said so
         bug = Broken(
             f"this is a bug in paritygate: {type(error).__name__}: {error}",
@@ -173,7 +173,12 @@ def release(  # noqa: PLR0913 - one parameter for every flag
         "trust_lambda": trust_lambda,
     }
     settings = load_settings(config, flags)
-    run = _released(settings, prefect=not no_prefect)
+    try:
+        run = _released(settings, prefect=not no_prefect)
+    except OSError as error:
+        raise Broken(
+            f"{settings.release_dir}: cannot be written: {error}", next_step="Check free space and permissions there."
+        ) from error
     manifest = run.manifest
     if manifest is None:
         raise Broken("the run ended without a verdict")

@@ -114,8 +114,8 @@ class Bench:
     def cell(self, release: Path, artifact: Artifact, row: RuntimeRow, *, lane: str = "") -> Cell:
         """Runs one cell of an artifact in a release, from any thread."""
         jobs = Lane(self.workers, lane or f"cell{next(self._numbers)}")
-        tolerance = {"atol": None, "rtol": None}
-        cells = Cells(jobs, self.browser, release, limits=Limits(seconds=120), tolerance=tolerance)
+        options = {"atol": None, "rtol": None, "sample_seconds": 60.0}
+        cells = Cells(jobs, self.browser, release, limits=Limits(seconds=120), options=options)
         return cells.run(artifact, row)
 
     def _prove(self, name: str) -> Proof:

@@ -11,7 +11,11 @@ n * u (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., chapter 
 
 * the relative part, 1e-4 for float32, is 1,678 u: room for sums of thousands of terms through dozens of layers;
 * a small element is often the difference of large ones, and its error follows *them*: the absolute part is therefore
-  a share of the output's scale (its largest finite magnitude over the sample set), 1e-5 or 168 u for float32.
+  a share of the output's scale (its largest finite magnitude over the sample set), 1e-5 or 168 u for float32;
+* sigmoid, softmax and their like work with numbers of magnitude one inside (1 / (1 + e)), so that even an output that
+  is small everywhere carries the rounding of one: the absolute part is at least 2 epsilon of one (2.4e-7 for
+  float32), but never more than a hundredth of the output's scale, so that an output of tiny numbers is still held to
+  two digits and an artifact that answers zero fails.
 
 This agrees with what others demand of a conversion in float32: Keras' own tests 1e-6 (ONNX) and 1e-4 (LiteRT),
 Polygraphy 1e-5 absolute or relative, LiteRT's GPU check 1e-4 at most, TF.js end-to-end 1e-3, tf2onnx 1e-5 absolute.
@@ -32,6 +36,17 @@ SMALLEST_SCALE = 1e-12
 _ORDER = "runtimes sum in other orders, and small elements inherit the error of the large ones"
 _ROUNDS = "every layer rounds to this type; {k} epsilon cover 64 layers of random rounding"
 _HALF_EPSILONS = 4
+
+_EPSILONS_OF_ONE = 2
+_MOST_OF_SCALE = 1e-2
+_EPSILON: Mapping[str, float] = {
+    "float32": 2.0**-23,
+    "complex64": 2.0**-23,
+    "float64": 2.0**-52,
+    "complex128": 2.0**-52,
+    "float16": 2.0**-10,
+    "bfloat16": 2.0**-7,
+}
 
 # dtype -> (relative part, absolute part as a share of the output's scale, why)
 _DEFAULTS: Mapping[str, tuple[float, float, str]] = {
@@ -83,7 +98,8 @@ def tolerance(dtype: str, scale: float, *, atol: float | None = None, rtol: floa
     if dtype not in _DEFAULTS:
         return None
     relative, share, why = _DEFAULTS[dtype]
-    absolute = share * max(scale, SMALLEST_SCALE)
+    scale = max(scale, SMALLEST_SCALE)
+    absolute = max(share * scale, min(_EPSILONS_OF_ONE * _EPSILON[dtype], _MOST_OF_SCALE * scale))
     return Tolerance(
         atol=absolute if atol is None else float(atol),
         rtol=relative if rtol is None else float(rtol),
@@ -131,7 +147,7 @@ def _reasons(dtype: str, scale: float, *, atol: float | None, rtol: float | None
     if rtol is None:
         defaults.append(f"{relative:.2g} of each value")
     if atol is None:
-        defaults.append(f"{share:.2g} of the output's largest magnitude ({scale:.4g})")
+        defaults.append(f"{share:.2g} of the output's largest magnitude ({scale:.4g}) or 2 epsilon of one")
     if defaults:
         reasons.append(f"{dtype} default: {' plus '.join(defaults)}: {why}")
     return reasons

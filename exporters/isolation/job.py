@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,12 @@ def _one_line(error: BaseException) -> str:
 def perform(function: str, request: Path, result: Path) -> int:
     """Calls the function with the request and writes the answer.
 
+    Temporary files go beside the request: a job that is killed cannot remove its own, whoever owns that folder can.
+
     Returns:
         0 when the answer is on disk, 1 when even that failed (a full disk, say).
     """
+    os.environ["TMPDIR"] = tempfile.tempdir = str(request.parent.absolute())
     answer = _answer(function, request)
     try:
         text = json.dumps(answer, allow_nan=False)

@@ -20,7 +20,16 @@ def test_the_float32_default_is_a_share_of_each_value_and_of_the_outputs_scale()
 
 
 def test_an_output_that_is_zero_everywhere_still_allows_some_noise():
-    assert tolerance("float32", 0.0).atol == pytest.approx(1e-17)
+    assert tolerance("float32", 0.0).atol == pytest.approx(1e-14, abs=0)
+
+
+def test_an_output_that_is_small_everywhere_is_allowed_the_rounding_of_one_as_sigmoid_leaves_it():
+    assert tolerance("float32", 1.6e-4).atol == pytest.approx(2.0**-22, abs=0)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-5, 1e-7, 1e-11])
+def test_an_artifact_that_answers_zero_is_beyond_the_tolerance_at_any_scale(scale):
+    assert tolerance("float32", scale).atol < scale / 50
 
 
 def test_atol_and_rtol_are_not_swapped():

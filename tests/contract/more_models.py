@@ -1,0 +1,44 @@
+"""Models for single questions, beside the table in `tests/models.py`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def static_batch() -> Any:
+    """A model whose own batch is fixed."""
+    import keras
+    from keras import layers
+
+    x = keras.Input(batch_shape=(4, 3), name="x")
+    return keras.Model(x, layers.Dense(2, name="y")(x))
+
+
+def double() -> Any:
+    """Everything in float64, which TF.js does not have."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((6,), name="x", dtype="float64")
+    hidden = layers.Dense(8, activation="tanh", dtype="float64")(x)
+    return keras.Model(x, layers.Dense(3, name="y", dtype="float64")(hidden))
+
+
+def twins() -> Any:
+    """Two inputs of one shape and three outputs of one shape: whatever is swapped still fits."""
+    import keras
+    from keras import layers
+
+    zeta, alpha = keras.Input((4,), name="zeta"), keras.Input((4,), name="alpha")
+    hidden = layers.Concatenate()([layers.Dense(5, activation="tanh", name="deep")(zeta), alpha])
+    return keras.Model([zeta, alpha], [layers.Dense(3, name=name)(hidden) for name in ("third", "first", "second")])
+
+
+def build(request: Mapping[str, Any]) -> str:
+    """Job: as `tests.models.build`, for the models of this table."""
+    import keras
+
+    keras.utils.set_random_seed(request["seed"])
+    path = Path(request["folder"]) / f"{request['name']}.keras"
+    {"static_batch": static_batch, "double": double, "twins": twins}[request["name"]]().save(path)
+    return str(path)

@@ -1,0 +1,233 @@
+"""Every exporter row and every runtime row, over every model of `tests/models.py`.
+
+The models are built, exported and run once; each test looks at one promise of what came of it.
+"""
+
+import pytest
+from models import MODELS
+
+from exporters.registry import EXPORTERS, FORMATS
+from exporters.store import digest_tree, files_below
+from validators.gate import judge
+from validators.registry import RUNTIMES, default_requirements
+
+pytestmark = pytest.mark.slow
+
+every_model = pytest.mark.parametrize("model", sorted(MODELS))
+every_artifact = pytest.mark.parametrize("key", [row.key for row in EXPORTERS])
+
+NAMES = {
+    "single_input": (["image"], ["probabilities"]),
+    "two_inputs": (["zeta", "alpha"], ["score"]),
+    "dict_inputs": (["ids", "size"], ["y"]),
+    "list_outputs": (["x"], ["third", "first", "second"]),
+    "dict_outputs": (["x"], ["left", "right", "winner"]),
+    "lstm_states": (["x"], ["lstm_0", "lstm_1", "lstm_2"]),
+    "shared_layer": (["x"], ["d_0", "d_1"]),
+    "dynamic_sequence": (["x"], ["peak"]),
+    "recurrent": (["x"], ["y"]),
+    "grouped_convolution": (["x"], ["y"]),
+}
+
+
+def cells_of(proof, key):
+    return [cell for cell in proof.cells.values() if f"{cell.format}/{cell.variant}" == key]
+
+
+def test_the_table_of_models_and_the_table_of_names_are_the_same():
+    assert set(NAMES) == set(MODELS)
+
+
+@every_model
+def test_the_model_has_these_canonical_names(proof, model):
+    assert [spec.name for spec in proof.signature.inputs] == NAMES[model][0]
+    assert [spec.name for spec in proof.signature.outputs] == NAMES[model][1]
+
+
+@every_model
+@every_artifact
+def test_the_row_exports_the_model(proof, key, model):
+    artifact = proof.artifacts[key]
+    assert (artifact.status, artifact.reason) == ("exported", "")
+    assert artifact.toolchain
+    assert artifact.source == digest_tree(proof.model)[0]
+
+
+@every_model
+@every_artifact
+def test_every_runtime_of_the_format_proves_the_artifact_equal(proof, key, model):
+    cells = cells_of(proof, key)
+    assert {cell.runtime for cell in cells} == {row.name for row in RUNTIMES if row.format == key.partition("/")[0]}
+    assert [(cell.key, cell.reason, cell.message) for cell in cells if cell.status != "passed"] == []
+
+
+@every_model
+@every_artifact
+def test_a_cell_compares_every_output_over_every_sample_set(proof, key, model):
+    wanted = [(sample_set.name, output.name) for sample_set in proof.sets for output in proof.signature.outputs]
+    assert len({sample_set.batch for sample_set in proof.sets}) >= 3
+    for cell in cells_of(proof, key):
+        assert sorted((diff.sample_set, diff.name) for diff in cell.diffs) == sorted(wanted), cell.key
+        assert all(diff.elements and diff.worst for diff in cell.diffs), cell.key
+
+
+@every_model
+@every_artifact
+def test_a_cell_says_where_it_ran(proof, key, model):
+    adapters = {
+        "tensorflow": "CPU",
+        "litert-xnnpack": "XNNPACK",
+        "litert-reference": "reference kernels",
+        "onnxruntime": "CPUExecutionProvider",
+        "tfjs-wasm": "wasm",
+        "tfjs-cpu": "cpu",
+    }
+    for cell in cells_of(proof, key):
+        assert cell.placement.device == cell.device, cell.key
+        assert cell.placement.adapter.startswith(adapters[cell.runtime]), cell.key
+        assert cell.placement.runtime.rpartition(" ")[2][0].isdigit(), cell.key
+
+
+@every_model
+def test_the_gate_lets_the_model_out(proof, model):
+    verdict = judge(
+        cells=list(proof.cells.values()),
+        artifacts=list(proof.artifacts.values()),
+        required=default_requirements(FORMATS),
+    )
+    assert [reason.message for reason in verdict.reasons] == []
+    assert verdict.passed
+
+
+@every_model
+@every_artifact
+def test_the_recorded_signature_has_the_models_names_and_types_in_its_order(proof, key, model):
+    signature = proof.artifacts[key].signature
+    for recorded, source in ((signature.inputs, proof.signature.inputs), (signature.outputs, proof.signature.outputs)):
+        assert [(spec.name, spec.dtype) for spec in recorded] == [(spec.name, spec.dtype) for spec in source]
+        assert all(spec.native for spec in recorded)
+
+
+@every_model
+@every_artifact
+def test_the_artifact_itself_has_exactly_the_models_names_and_types(proof, facts, key, model):
+    for side, source in (("inputs", proof.signature.inputs), ("outputs", proof.signature.outputs)):
+        inside = {name: dtype for name, (dtype, _) in facts[key][side].items()}
+        assert inside == {spec.name: spec.dtype for spec in source}
+
+
+@every_model
+@pytest.mark.parametrize("key", ["saved_model/default", "tflite/dynamic", "tfjs/default"])
+def test_dynamic_axes_stay_dynamic_and_fixed_ones_fixed(proof, facts, key, model):
+    for spec in proof.signature.inputs:
+        assert facts[key]["inputs"][spec.name][1] == list(spec.shape), spec.name
+
+
+@every_model
+def test_batch1_fixes_the_batch_and_nothing_else(proof, facts, model):
+    for spec in proof.signature.inputs:
+        assert facts["tflite/batch1"]["inputs"][spec.name][1] == [1, *spec.shape[1:]]
+
+
+@every_model
+def test_onnx_names_its_dynamic_axes(proof, facts, model):
+    for side, specs in (("inputs", proof.signature.inputs), ("outputs", proof.signature.outputs)):
+        for spec in specs:
+            axes = [
+                ("batch" if axis == 0 else f"{spec.name}_{axis}") if length is None else length
+                for axis, length in enumerate(spec.shape)
+            ]
+            assert facts["onnx/default"][side][spec.name][1] == axes
+
+
+def test_the_sequence_axis_of_onnx_is_called_after_its_input(bench):
+    inside = {"onnx/default": str(bench.proof("dynamic_sequence").release / "artifacts/onnx/default")}
+    facts = bench.call("tests.contract.look_inside:facts", inside)
+    assert facts["onnx/default"]["inputs"]["x"] == ["float32", ["batch", "x_1", 3]]
+
+
+@every_model
+def test_onnx_is_of_the_opset_and_ir_version_that_runtimes_read(facts, model):
+    assert facts["onnx/default"]["opset"][""] == 18
+    assert facts["onnx/default"]["ir"] == 10
+
+
+@every_model
+@pytest.mark.parametrize("key", ["tflite/dynamic", "tflite/batch1"])
+def test_tflite_needs_nothing_but_builtin_operators(facts, key, model):
+    assert facts[key]["custom"] == []
+    assert facts[key]["key"] == "serving_default"
+
+
+@every_model
+@every_artifact
+def test_the_digest_and_the_size_are_those_of_the_bytes(proof, key, model):
+    artifact = proof.artifacts[key]
+    assert digest_tree(proof.release / artifact.path) == (artifact.digest, artifact.size)
+    assert artifact.path == f"artifacts/{key}"
+
+
+@every_model
+@every_artifact
+def test_the_artifact_has_the_file_that_its_row_promises(proof, key, model):
+    row = next(row for row in EXPORTERS if row.key == key)
+    files = [path.name for path in files_below(proof.release / proof.artifacts[key].path)]
+    assert (row.file or "saved_model.pb") in files
+
+
+# One model each: promises that cost another export.
+
+
+@pytest.mark.parametrize("model", ["single_input", "recurrent"])
+def test_an_export_of_the_same_model_has_the_same_bytes_again(bench, proof, model, tmp_path):
+    forms = ["batch1", "loop", "unrolled"]
+    request = {"model": str(proof.model), "destination": str(tmp_path / "forms"), "forms": forms}
+    lowered = bench.call("exporters.jobs:lower", request | {"custom_objects": [], "trust_lambda": False})["forms"]
+    for row in EXPORTERS:
+        if row.source != "model":  # TensorFlow puts a random identifier into every SavedModel
+            request = {"artifact": row.key, "source": lowered[row.source], "destination": str(tmp_path / row.format)}
+            bench.call("exporters.jobs:export", request | {"options": dict(row.options)})
+            assert digest_tree(tmp_path / row.format)[0] == proof.artifacts[row.key].digest, row.key
+            (tmp_path / row.format).rename(tmp_path / f"{row.format}-{row.variant}")
+
+
+@pytest.mark.parametrize("key", [row.key for row in EXPORTERS])
+@pytest.mark.parametrize("model", ["two_inputs"])
+def test_an_exporter_writes_below_its_destination_only(bench, proof, model, key, tmp_path):
+    row = next(row for row in EXPORTERS if row.key == key)
+    source = str(proof.model) if row.source == "model" else proof.forms[row.source]
+    before = digest_tree(proof.model.parent if row.source == "model" else bench.folder / source)
+    options = {**row.options, "custom_objects": [], "trust_lambda": False}
+    export = {"artifact": key, "source": source, "destination": str(tmp_path / "out" / "made"), "options": options}
+    (tmp_path / "out").mkdir()
+    request = {"watched": str(tmp_path / "watched"), "export": export}
+    assert bench.call("tests.contract.look_inside:export_watched", request) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["made"]
+    assert digest_tree(proof.model.parent if row.source == "model" else bench.folder / source) == before
+
+
+@pytest.mark.parametrize("model", ["tests.contract.more_models:static_batch"])
+def test_a_model_with_a_batch_of_its_own_has_no_batch1_variant_and_keeps_its_batch(proof, model):
+    limited = proof.artifacts["tflite/batch1"]
+    assert (limited.status, limited.reason) == ("limited", "the model's own batch is fixed at 4")
+    assert {cell.status for cell in cells_of(proof, "tflite/batch1")} == {"limited"}
+    rest = [cell for cell in proof.cells.values() if (cell.format, cell.variant) != ("tflite", "batch1")]
+    assert [(cell.key, cell.message) for cell in rest if cell.status != "passed"] == []
+    assert len({cell.format for cell in rest}) == len(FORMATS)
+    assert {spec.shape[0] for a in proof.artifacts.values() if a.signature for spec in a.signature.inputs} == {4}
+    verdict = judge(
+        cells=list(proof.cells.values()),
+        artifacts=list(proof.artifacts.values()),
+        required=default_requirements(FORMATS),
+    )
+    assert verdict.passed
+
+
+@pytest.mark.parametrize("model", ["tests.contract.more_models:double"])
+def test_float64_is_held_to_float64_where_the_runtime_has_it_and_to_float32_in_tfjs(proof, model):
+    assert [(cell.key, cell.message) for cell in proof.cells.values() if cell.status != "passed"] == []
+    for cell in proof.cells.values():
+        (rtol,) = {diff.tolerance.rtol for diff in cell.diffs}
+        assert rtol == (1e-4 if cell.format == "tfjs" else 1e-4 * 2.0**-29), cell.key
+    tfjs = [cell.max_abs for cell in proof.cells.values() if cell.format == "tfjs"]
+    assert min(tfjs) > 1e-10  # float64's own tolerance would have been a false alarm
