@@ -98,6 +98,7 @@ def _first_paragraph(error: BaseException) -> str:
 
 def _import_user_module(name: str) -> Any:
     if not name.endswith(".py"):
+        sys.path.append(str(Path.cwd()))  # a package beside the user; workers leave the current folder out otherwise
         return importlib.import_module(name)
     path = Path(name)
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -29,8 +29,13 @@ _ENVIRONMENT = {
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+# -P: the folder the user stands in may hold a `json.py`; our own code and the installed packages come first.
+_PYTHON = (sys.executable, "-P", "-m")
+
+
 def _environment() -> dict[str, str]:
-    return {**os.environ, **_ENVIRONMENT, "PYTHONPATH": str(_ROOT)}
+    path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, **_ENVIRONMENT, "PYTHONPATH": path}
 
 
 @dataclass(slots=True)
@@ -67,7 +72,7 @@ def fresh(function: str, request: Path, result: Path, log: Path) -> Child:
     child = Child()
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "exporters.isolation.job", function, str(request), str(result), str(os.getpid())],
+            [*_PYTHON, "exporters.isolation.job", function, str(request), str(result), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
@@ -93,7 +98,7 @@ class Host:
         self._failure = ""
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "exporters.isolation.host", *modules],
+                [*_PYTHON, "exporters.isolation.host", *modules],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,

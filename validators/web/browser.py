@@ -131,7 +131,7 @@ class BrowserHost:
         chromium = self._chromium or find_chromium()
         if chromium is None:
             raise Broken("there is no Chromium on this machine", next_step=CHROMIUM_HINT)
-        command = [sys.executable, "-m", "validators.web.host", str(chromium)]
+        command = [sys.executable, "-P", "-m", "validators.web.host", str(chromium)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _announcement(self, seconds: float) -> dict[str, str]:
