@@ -102,14 +102,17 @@ def onnx(folder: Path) -> Facts:
 
 
 def export_watched(request: Mapping[str, Any]) -> list[str]:
-    """Job: exports in an empty working directory and an empty folder for temporary files; returns what it left there."""
+    """Job: exports in an empty working directory and an empty folder for temporary files; returns what it left there.
+
+    TensorFlow's own compiled functions do not count: it removes them when its process ends by itself.
+    """
     from exporters.jobs import export
 
-    folders = [Path(request["watched"]) / name for name in ("here", "temporary", "home")]
-    for folder in folders:
+    here, temporary = Path(request["watched"]) / "here", Path(request["watched"]) / "temporary"
+    for folder in (here, temporary):
         folder.mkdir(parents=True)
-    os.chdir(folders[0])
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folders[1])
-    os.environ["HOME"] = str(folders[2])
+    os.chdir(here)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
     export(request["export"])
-    return [str(path) for folder in folders for path in folder.rglob("*")]
+    left = [*here.rglob("*"), *temporary.rglob("*")]
+    return [str(path) for path in left if not path.name.startswith("__autograph_generated_file")]

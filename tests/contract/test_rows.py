@@ -225,9 +225,11 @@ def test_a_model_with_a_batch_of_its_own_has_no_batch1_variant_and_keeps_its_bat
 
 @pytest.mark.parametrize("model", ["tests.contract.more_models:double"])
 def test_float64_is_held_to_float64_where_the_runtime_has_it_and_to_float32_in_tfjs(proof, model):
-    assert [(cell.key, cell.message) for cell in proof.cells.values() if cell.status != "passed"] == []
-    for cell in proof.cells.values():
+    cells = [cell for cell in proof.cells.values() if cell.format != "tflite"]
+    assert {cell.status for cell in proof.cells.values() if cell.format == "tflite"} == {"limited"}  # no such kernels
+    assert [(cell.key, cell.message) for cell in cells if cell.status != "passed"] == []
+    for cell in cells:
         (rtol,) = {diff.tolerance.rtol for diff in cell.diffs}
         assert rtol == (1e-4 if cell.format == "tfjs" else 1e-4 * 2.0**-29), cell.key
-    tfjs = [cell.max_abs for cell in proof.cells.values() if cell.format == "tfjs"]
+    tfjs = [cell.max_abs for cell in cells if cell.format == "tfjs"]
     assert min(tfjs) > 1e-10  # float64's own tolerance would have been a false alarm

@@ -293,6 +293,7 @@ def test_a_signal_ends_every_process_and_removes_the_staging_folder(tmp_path, si
     _, err = process.communicate(timeout=30)
     assert process.returncode == 128 + signum
     assert "Traceback" not in err
+    assert "done    cell" not in err  # the running jobs were stopped, not waited for
     assert not alive(children, seconds=5)
     assert not list(tmp_path.iterdir())
 
