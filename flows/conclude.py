@@ -37,14 +37,13 @@ class Results:
 
     Attributes:
         facts: of the source model.
-        signature, parameters, sets: as `validators.reference.run` returned them, as records.
+        signature, sets: as `validators.reference.run` returned them, as records.
         artifacts, cells: in the registries' order.
         seconds: wall time of each stage.
     """
 
     facts: ModelFacts
     signature: Any
-    parameters: int
     sets: tuple[SampleSet, ...]
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
@@ -99,7 +98,7 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
             size=facts.size,
             keras_version=facts.keras_version,
             layers=facts.layer_count,
-            parameters=results.parameters,
+            parameters=facts.parameters,
             signature=results.signature,
             trusted=_trusted(settings),
         ),

@@ -123,7 +123,6 @@ class ReleaseRun:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.cancel()
-        self._browser.close()
         if isinstance(error, Broken):
             self._keep_logs(error)
         self._workspace.remove()
@@ -145,8 +144,9 @@ class ReleaseRun:
             self._browser.start()
 
     def cancel(self) -> None:
-        """Kills every running job; their stages end as cancelled."""
+        """Ends every process of the run; stages whose jobs still ran end as cancelled."""
         self._workers.close()
+        self._browser.close()
 
     def stages(self) -> tuple[Stage, ...]:
         """All stages of this release, in an order in which needs come first."""
@@ -229,10 +229,10 @@ class ReleaseRun:
 
     def _conclude(self) -> tuple[bool, str]:
         assert self._facts is not None  # noqa: S101 - admission comes first
+        self.cancel()  # before the files are hashed: nobody may write to a log any more
         results = Results(
             facts=self._facts,
             signature=TypeAdapter(Signature).validate_python(self._reference["signature"]),
-            parameters=self._reference["parameters"],
             sets=TypeAdapter(tuple[SampleSet, ...]).validate_python(self._reference["sets"]),
             artifacts=tuple(self._artifacts[row.key] for row in self._exporters),
             cells=tuple(self._cells[key] for key in sorted(self._cells)),

@@ -29,7 +29,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
             (sizes of the seeded sets), `custom_objects`, `trust_lambda`.
 
     Returns:
-        `signature` of the source model, `sets`, and `parameters` (weights that inference uses).
+        `signature` of the source model, and `sets`.
 
     Raises:
         BadInput: the samples do not fit the model, or Keras cannot load it.
@@ -47,7 +47,6 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "signature": TypeAdapter(Signature).dump_python(model.signature, mode="json"),
         "sets": TypeAdapter(tuple[SampleSet, ...]).dump_python(sets, mode="json"),
-        "parameters": sum(int(np.prod(variable.shape)) for variable in model.keras.variables),
     }
 
 
