@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from exporters.contract import Finding, Signature
 from exporters.errors import Limited
 from exporters.limits import known_limit
-from exporters.registry import EXPORTERS, FORMS, Form
+from exporters.registry import EXPORTERS, FORMS, RECURRENCES, Form
 
 _LONGEST_UNROLL = 256  # steps; beyond it an unrolled graph takes minutes to convert, a loop stays a loop
 
@@ -32,28 +32,40 @@ def lower(request: Mapping[str, Any]) -> dict[str, Any]:
     from exporters.lowering.trace import recurrent_layers, trace
 
     model = load(Path(request["model"]), custom_objects=request["custom_objects"], trust_lambda=request["trust_lambda"])
-    unrollable = _unrollable(recurrent_layers(model))
-    made: dict[Form, str] = {}
+    layers = recurrent_layers(model)
+    made: dict[tuple[int | None, int], str] = {}
     answer: dict[str, Any] = {}
-    # Unrolling switches the layers of the loaded model for good, so those forms come last.
-    for name in sorted(request["forms"], key=lambda name: FORMS[name].recurrence):
-        form = FORMS[name] if unrollable else Form(batch=FORMS[name].batch)
+    # Unrolling switches the layers of the loaded model for good, so the forms that unroll more come later.
+    for name, form in sorted(FORMS.items(), key=lambda item: RECURRENCES.index(item[1].recurrence)):
+        if name not in request["forms"]:
+            continue
+        unroll = _to_unroll(layers, form)
+        same = (form.batch, len(unroll))  # without recurrent layers, all forms of one batch are one graph
         folder = Path(request["destination"]) / name
         try:
-            if form not in made:
+            if same not in made:
                 _refuse_fixed_batch(form, model.signature)
-                trace(model, batch=form.batch, unroll=form.recurrence == "unrolled").save(folder)
-                made[form] = str(folder)
-            answer[name] = made[form]
+                trace(model, batch=form.batch, unroll=unroll).save(folder)
+                made[same] = str(folder)
+            answer[name] = made[same]
         except Limited as error:
             answer[name] = {"limited": [error.message, error.limit, error.next_step]}
     return {"signature": TypeAdapter(Signature).dump_python(model.signature, mode="json"), "forms": answer}
 
 
-def _unrollable(layers: Iterable[Any]) -> bool:
-    """True when there are recurrent layers and each has a short enough static time axis."""
-    lengths = [_time_steps(layer) for layer in layers]
-    return bool(lengths) and all(length is not None and length <= _LONGEST_UNROLL for length in lengths)
+def _to_unroll(layers: Iterable[Any], form: Form) -> list[Any]:
+    """The recurrent layers that a form writes out: those with a static time axis that is short enough."""
+    import keras
+
+    known = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+    if form.recurrence == "loop":
+        return []
+    return [
+        layer
+        for layer in layers
+        if (form.recurrence == "unrolled" or not isinstance(layer, known))
+        and (_time_steps(layer) or _LONGEST_UNROLL + 1) <= _LONGEST_UNROLL
+    ]
 
 
 def _time_steps(layer: Any) -> int | None:

@@ -63,6 +63,24 @@ LIMITS = (
         source="tfjs#8304",
     ),
     Limit(
+        id="tfjs-loop",
+        format="tfjs",
+        pattern=r"has a recurrent loop over a list of tensors",
+        says="TF.js does not run the loop of a recurrent layer whose time axis is dynamic or longer than 256 steps",
+        way_out="Give the model a static time axis: it is then written out step by step.",
+        versions="tensorflowjs 4.22",
+        source="tfjs#7422",
+    ),
+    Limit(
+        id="tfjs-no-kernel",
+        format="tfjs",
+        pattern=r"Kernel '\w+' not registered for backend",
+        says="this TF.js backend has no kernel for an operator of the model",
+        way_out="Use another backend, and leave this one out of policy.required.",
+        versions="tensorflowjs 4.22",
+        source="tfjs#7439",
+    ),
+    Limit(
         id="tfjs-int64",
         format="tfjs",
         pattern=r"int64 constant outside int32",
@@ -82,7 +100,10 @@ LIMITS = (
     ),
 )
 
-_OPERATORS = re.compile(r"'(tf\.\w+)' op is neither|(?:before|after) optimization\s+(.*)|left over: (.*)")
+_OPERATORS = re.compile(
+    r"'(tf\.\w+)' op is neither|(?:before|after) optimization\s+(.*)|left over: (.*)"
+    r"|Kernel '(\w+)' not registered"
+)
 
 
 def known_limit(target: str, message: str) -> Limited | None:

@@ -33,6 +33,9 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     from keras.src.export.tf2onnx_lib import patch_tf2onnx
 
     patch_tf2onnx()  # tf2onnx 1.17 uses names that NumPy 2 removed
+    # It also walks sets of nodes, whose order is that of their addresses: names and order of constants changed from run
+    # to run. By name the order is the same wherever the hash seed is (`exporters.isolation.launch` fixes it).
+    tf2onnx.graph.Node.__hash__ = lambda node: hash(node.name)
     graph = Graph.read(source)
     specs = (*graph.signature.inputs, *graph.signature.outputs)
     model, storage = tf2onnx.convert.from_graph_def(

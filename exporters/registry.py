@@ -6,7 +6,7 @@ on first use, in a worker process.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,17 +37,28 @@ class ExporterRow:
         return f"{self.format}/{self.variant}"
 
 
+Recurrence = Literal["loop", "known", "unrolled"]
+RECURRENCES: tuple[Recurrence, ...] = get_args(Recurrence)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How the model is traced for a target: with which batch, and how recurrent layers are written."""
+    """How the model is traced for a target.
+
+    Attributes:
+        batch: fixed length of the first axis; None keeps it free.
+        recurrence: `loop` for all recurrent layers; `known`: a loop for LSTM, GRU and SimpleRNN, which the target has
+            operators for, the others (ConvLSTM, custom cells) written out; `unrolled`: all written out. Only layers
+            whose time axis is static and not too long can be written out.
+    """
 
     batch: int | None = None
-    recurrence: Literal["loop", "unrolled"] = "loop"
+    recurrence: Recurrence = "loop"
 
 
 FORMS: Mapping[str, Form] = {
-    "loop": Form(),
-    "unrolled": Form(recurrence="unrolled"),  # where time is static: no loop that TF Lite or TF.js would have to run
+    "known": Form(recurrence="known"),  # ONNX: tf2onnx knows these three loops and writes others that no runtime loads
+    "unrolled": Form(recurrence="unrolled"),  # TF Lite, TF.js: no loop that they would have to run
     "batch1": Form(batch=1),
 }
 
@@ -87,7 +98,7 @@ EXPORTERS = (
         format="onnx",
         variant="default",
         module="exporters.onnx",
-        source="loop",
+        source="known",
         file="model.onnx",
         options={"opset": 18},
         toolchain=("tensorflow", "keras", "tf2onnx", "onnx"),

@@ -29,13 +29,14 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
 
     model = load(source, custom_objects=options["custom_objects"], trust_lambda=options["trust_lambda"])
     archive = keras.export.ExportArchive()
-    archive.track(model.keras)  # variables, and the lookup tables that layers hold (keras#21078)
+    archive.track(model.keras)  # its variables, and the lookup tables that its layers hold (keras#21078)
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
     def serve(**inputs: Any) -> dict[str, Any]:
         return model.call(inputs)
 
     signature = serve.get_concrete_function(**tensor_specs(model.signature.inputs))
+    archive._filter_and_track_resources()  # noqa: SLF001 - finds the tables
     tracked = archive._tf_trackable  # noqa: SLF001 - write_out() takes no function of keyword arguments
     tracked.serve = serve
     tf.saved_model.save(tracked, str(destination), signatures={"serving_default": signature})

@@ -125,6 +125,9 @@ def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:
     if unknown:
         message = f"has operators TF.js does not know: {', '.join(unknown)}"
         findings.append(Finding(code="unsupported-op", blocking=True, message=message, way_out="See tfjs#8304."))
+    if any(node["op"].startswith("TensorList") for node in _nodes(model)):
+        message = "has a recurrent loop over a list of tensors"
+        findings.append(Finding(code="tensor-list-loop", blocking=True, message=message))
     missing = sorted(p for group in model["weightsManifest"] for p in group["paths"] if not (artifact / p).is_file())
     if missing:
         findings.append(

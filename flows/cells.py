@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from exporters.contract import Artifact, Signature
 from exporters.errors import Broken
 from exporters.isolation import Job, Limits, Workers
+from exporters.limits import known_limit
 from validators.availability import missing
 from validators.contract import Cell
 from validators.registry import RuntimeRow
@@ -94,6 +95,8 @@ class Cells:
         log = f"evidence/logs/{outcome.log.name}"
         if outcome.status == "cancelled":
             outcome.unwrap()
+        if outcome.status == "python error" and (limit := known_limit(artifact.format, outcome.message)):
+            return replace(cell, status="limited", reason=limit.limit, message=limit.message, seconds=seconds, log=log)
         if outcome.status != "ok":
             return replace(cell, reason=outcome.status, message=outcome.message, seconds=seconds, log=log)
         done: Cell = TypeAdapter(Cell).validate_python(outcome.value)

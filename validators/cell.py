@@ -17,6 +17,7 @@ from validators.compare import SHAPE, compare, unmeasured
 from validators.contract import Cell, Placement, TensorDiff, Tensors
 from validators.evidence import read_evidence
 from validators.feeding import Patience, UnsteadyOutput, feed
+from validators.manifest import SampleSet
 from validators.registry import RuntimeRow, runtime
 from validators.samples import fixed_batch
 from validators.tolerance import dtype_name, tolerances
@@ -44,7 +45,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     diffs: list[TensorDiff] = []
     skipped: list[str] = []
     with import_module(row.module).load(Path(request["artifact"]), signature, row.device, options) as loaded:
-        for sample_set in sorted(evidence.sets, key=lambda sample_set: sample_set.rows):
+        for sample_set in _comparable(evidence.sets, fixed_batch(signature.inputs)):
             if not patience.covers(sample_set.rows):
                 skipped.append(sample_set.name)
                 continue
@@ -52,11 +53,10 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
             allowed = tolerances(
                 reference, atol=request["atol"], rtol=request["rtol"], dtypes=_computed_in(row, reference)
             )
-            batch = fixed_batch(signature.inputs) or sample_set.batch
             samples = evidence.samples(sample_set)
             fed = time.monotonic()
             try:
-                actual = feed(loaded.infer, samples, batch)
+                actual = feed(loaded.infer, samples, sample_set.batch)
             except UnsteadyOutput as error:
                 diffs.append(unmeasured(error.output, sample_set.name, SHAPE, error.message))
             else:
@@ -79,6 +79,15 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     )
     answer: dict[str, Any] = TypeAdapter(Cell).dump_python(cell, mode="json")
     return answer
+
+
+def _comparable(sets: Sequence[SampleSet], fixed: int | None) -> list[SampleSet]:
+    """The sets an artifact can be held against, the shortest first.
+
+    One with a fixed batch sees only the sets that the original was fed in the same batch: a model may mix the rows of a
+    batch (a maximum over all of it), and then row by row is another question.
+    """
+    return sorted((s for s in sets if fixed in {None, s.batch}), key=lambda sample_set: sample_set.rows)
 
 
 def _computed_in(row: RuntimeRow, reference: Tensors) -> dict[str, str]:

@@ -26,12 +26,15 @@ from validators.manifest import SampleSet
 from validators.tensorfiles import numpy_dtype, read_npy
 from validators.tolerance import dtype_name
 
-USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 3
+USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 16
 """How many rows of the user's samples are used, how many go into one call, and how many are also fed singly."""
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 SEEDED_BATCHES = (1, 2, 7)
 """Batch sizes of the seeded sets: the single row of a phone, the smallest real batch, one no kernel is tuned for."""
+
+SINGLE_ROWS = 8
+"""Rows of a seeded set that is fed one by one."""
 
 _LABELS = ("labels", "label")
 _WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
@@ -104,29 +107,45 @@ def fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
 
 
 def plan(
-    inputs: Sequence[TensorSpec], *, user: UserSamples | None = None, seeded: Sequence[int] = SEEDED_BATCHES
+    inputs: Sequence[TensorSpec],
+    *,
+    user: UserSamples | None = None,
+    seeded: Sequence[int] = SEEDED_BATCHES,
+    stretch: int = 1,
 ) -> tuple[SampleSet, ...]:
     """The sample sets of a release.
 
-    Seeded sets: one call of each batch size, two of batch 1; where the batch is fixed, one call and two calls of it.
-    Dynamic axes take two lengths over the sets. The user's samples come first: up to 64 rows in batches of 32,
-    and three rows one by one (not where the batch is fixed).
+    Seeded sets: one call of each batch size, and eight rows one by one (an artifact with a batch of one sees no other
+    set); where the batch is fixed, one call and two calls of it. Dynamic axes take two lengths over the sets of one
+    batch or over all. The user's samples come first: up to 64 rows in batches of 32, and sixteen rows one by one (not
+    where the batch is fixed).
 
     Args:
         inputs: the source model's inputs.
         user: the user's samples, if there are any.
         seeded: batch sizes of the seeded sets, all different.
+        stretch: what the lengths of dynamic axes are multiplied with, for models that need longer ones.
     """
     fixed = fixed_batch(inputs)
     sets = list(_user_sets(user.rows, fixed)) if user else []
-    calls = [(fixed, 1), (fixed, 2)] if fixed else [(batch, 2 if batch == 1 else 1) for batch in seeded]
-    for turn, (batch, repeats) in enumerate(calls):
-        name = f"seeded_batch{batch}" + ("_twice" if fixed and repeats == 2 else "")  # noqa: PLR2004 - it says twice
-        dynamic = _lengths(inputs, turn)
-        seed = turn + 1
-        rows = batch * repeats
-        sets.append(SampleSet(name=name, rows=rows, batch=batch, origin="seeded", seed=seed, dynamic=dynamic))
+    for turn, (name, rows, batch) in enumerate(_seeded(inputs, fixed, seeded)):
+        lengths = _lengths(inputs, turn, stretch)
+        sets.append(SampleSet(name=name, rows=rows, batch=batch, origin="seeded", seed=turn + 1, dynamic=lengths))
     return tuple(sets)
+
+
+def _seeded(inputs: Sequence[TensorSpec], fixed: int | None, batches: Sequence[int]) -> Iterator[tuple[str, int, int]]:
+    """Name, rows and batch of the seeded sets."""
+    if fixed:
+        yield f"seeded_batch{fixed}", fixed, fixed
+        yield f"seeded_batch{fixed}_twice", 2 * fixed, fixed
+        return
+    yield "seeded_batch1", SINGLE_ROWS, 1
+    if _lengths(inputs, 0, 1):
+        yield "seeded_batch1_longer", SINGLE_ROWS, 1
+    for batch in batches:
+        if batch > 1:
+            yield f"seeded_batch{batch}", batch, batch
 
 
 def generate(
@@ -234,13 +253,13 @@ def _user_sets(rows: int, fixed: int | None) -> Iterator[SampleSet]:
     yield SampleSet(name="user_batch1", rows=min(rows, USER_ROWS_ONE_BY_ONE), batch=1, origin="user")
 
 
-def _lengths(inputs: Sequence[TensorSpec], turn: int) -> dict[str, int]:
+def _lengths(inputs: Sequence[TensorSpec], turn: int, stretch: int) -> dict[str, int]:
     lengths: dict[str, int] = {}
     for spec in inputs:
         choices = _SPATIAL_LENGTHS if len(spec.shape) >= _SPATIAL_RANK else _LENGTHS
         for axis, length in enumerate(spec.shape):
             if axis and length is None:
-                lengths[f"{spec.name}[{axis}]"] = choices[turn % len(choices)]
+                lengths[f"{spec.name}[{axis}]"] = stretch * choices[turn % len(choices)]
     return lengths
 
 

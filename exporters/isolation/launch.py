@@ -25,6 +25,7 @@ _ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "PYTHONUNBUFFERED": "1",
+    "PYTHONHASHSEED": "0",  # converters walk sets of names; the same model shall become the same bytes
 }
 _ROOT = Path(__file__).resolve().parents[2]
 

@@ -5,6 +5,7 @@ named. Keras' `stateless_call` takes the weights as arguments and returns state 
 and dropout leave nothing behind that a converter would stumble over.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import Limited
 from exporters.keras_model import SourceModel, tensor_specs
+from exporters.lowering.addition import additions_as_written
 from exporters.lowering.signbit import signbit_in_arithmetic
 from exporters.lowering.xla import xla_wrappers_inlined
 
@@ -60,16 +62,17 @@ class Graph:
         return wrapped.prune(feeds, fetches)
 
 
-def trace(model: SourceModel, *, batch: int | None = None, unroll: bool = False) -> Graph:
+def trace(model: SourceModel, *, batch: int | None = None, unroll: Sequence[Any] = ()) -> Graph:
     """Traces the model's inference once.
 
     Args:
-        model: the source model; with `unroll` its recurrent layers stay switched to unrolled form.
+        model: the source model.
         batch: fixed length of the first axis, None to keep the model's own.
-        unroll: write recurrent layers out step by step instead of as a loop; needs static time.
+        unroll: recurrent layers of the model to write out step by step instead of as a loop; they need static time,
+            and stay switched to this form.
 
     Raises:
-        Limited: the constants do not fit into one protocol buffer (2 GiB).
+        Limited: the constants do not fit into one protocol buffer (2 GiB), or the model looks words up in a table.
     """
     import tensorflow as tf
 
@@ -80,9 +83,8 @@ def trace(model: SourceModel, *, batch: int | None = None, unroll: bool = False)
             limit="graphdef-2gib",
             next_step="SavedModel keeps weights beside the graph and is not affected.",
         )
-    if unroll:
-        for layer in recurrent_layers(model):
-            layer.unroll = True
+    for layer in unroll:
+        layer.unroll = True
     trainable = [tf.constant(v.value.numpy()) for v in model.keras.trainable_variables]
     fixed = [tf.constant(v.value.numpy()) for v in model.keras.non_trainable_variables]
 
@@ -92,7 +94,7 @@ def trace(model: SourceModel, *, batch: int | None = None, unroll: bool = False)
         # The identity gives each output a node of its own, also where one tensor serves as two outputs.
         return {name: tf.identity(value) for name, value in model.named(outputs).items()}
 
-    with xla_wrappers_inlined(), signbit_in_arithmetic():
+    with xla_wrappers_inlined(), signbit_in_arithmetic(), additions_as_written():
         concrete = inference.get_concrete_function(**tensor_specs(model.signature.inputs, batch=batch))
     return _inlined(concrete, model.signature, batch)
 
@@ -109,6 +111,12 @@ def _inlined(concrete: Any, signature: Signature, batch: int | None) -> Graph:
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
+    if len(frozen.inputs) != len(signature.inputs):
+        raise Limited(
+            "the model looks words up in a table, which a graph of constants cannot hold",
+            limit="lookup-table",
+            next_step="SavedModel keeps tables; for other targets, look up before the model and export the rest.",
+        )
     inputs = {tensor.op.name: tensor for tensor in frozen.inputs}
     # tf.function flattens a dict of outputs in the order of its sorted keys.
     outputs = dict(zip(sorted(spec.name for spec in signature.outputs), frozen.outputs, strict=True))

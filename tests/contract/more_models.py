@@ -29,9 +29,24 @@ def twins() -> Any:
     import keras
     from keras import layers
 
+    def head(name: str) -> Any:
+        return layers.Dense(3, bias_initializer="random_normal", name=name)
+
     zeta, alpha = keras.Input((4,), name="zeta"), keras.Input((4,), name="alpha")
     hidden = layers.Concatenate()([layers.Dense(5, activation="tanh", name="deep")(zeta), alpha])
-    return keras.Model([zeta, alpha], [layers.Dense(3, name=name)(hidden) for name in ("third", "first", "second")])
+    return keras.Model([zeta, alpha], [head(name)(hidden) for name in ("third", "first", "second")])
+
+
+def residual() -> Any:
+    """A signal of one channel and what a convolution makes of it, added up; longest where the batch is one."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((6, 1), name="x")
+    return keras.Model(x, layers.Add(name="y")([x, layers.Conv1D(1, 3, padding="same")(x)]))
+
+
+MODELS = {function.__name__: function for function in (static_batch, double, twins, residual)}
 
 
 def build(request: Mapping[str, Any]) -> str:
@@ -40,5 +55,5 @@ def build(request: Mapping[str, Any]) -> str:
 
     keras.utils.set_random_seed(request["seed"])
     path = Path(request["folder"]) / f"{request['name']}.keras"
-    {"static_batch": static_batch, "double": double, "twins": twins}[request["name"]]().save(path)
+    MODELS[request["name"]]().save(path)
     return str(path)

@@ -6,7 +6,7 @@ The models are built, exported and run once; each test looks at one promise of w
 import pytest
 from models import MODELS
 
-from exporters.registry import EXPORTERS, FORMATS
+from exporters.registry import EXPORTERS, FORMATS, FORMS
 from exporters.store import digest_tree, files_below
 from validators.gate import judge
 from validators.registry import RUNTIMES, default_requirements
@@ -180,8 +180,7 @@ def test_the_artifact_has_the_file_that_its_row_promises(proof, key, model):
 
 @pytest.mark.parametrize("model", ["single_input", "recurrent"])
 def test_an_export_of_the_same_model_has_the_same_bytes_again(bench, proof, model, tmp_path):
-    forms = ["batch1", "loop", "unrolled"]
-    request = {"model": str(proof.model), "destination": str(tmp_path / "forms"), "forms": forms}
+    request = {"model": str(proof.model), "destination": str(tmp_path / "forms"), "forms": list(FORMS)}
     lowered = bench.call("exporters.jobs:lower", request | {"custom_objects": [], "trust_lambda": False})["forms"]
     for row in EXPORTERS:
         if row.source != "model":  # TensorFlow puts a random identifier into every SavedModel

@@ -190,12 +190,24 @@ def test_text_samples_become_objects_of_str():
 def test_seeded_sets_take_several_batch_sizes_and_two_lengths_for_each_dynamic_axis():
     sets = plan([IMAGE, TOKENS])
     assert [(s.name, s.rows, s.batch) for s in sets] == [
-        ("seeded_batch1", 2, 1),
+        ("seeded_batch1", 8, 1),
+        ("seeded_batch1_longer", 8, 1),
         ("seeded_batch2", 2, 2),
         ("seeded_batch7", 7, 7),
     ]
-    assert [s.dynamic for s in sets] == [{"tokens[1]": 16}, {"tokens[1]": 24}, {"tokens[1]": 16}]
-    assert len({s.seed for s in sets}) == 3
+    assert [s.dynamic["tokens[1]"] for s in sets] == [16, 24, 16, 24]
+    assert len({s.seed for s in sets}) == 4
+
+
+def test_batch_one_is_always_there_since_some_artifacts_see_no_other():
+    assert [(s.name, s.rows, s.batch) for s in plan([IMAGE], seeded=(3,))] == [
+        ("seeded_batch1", 8, 1),
+        ("seeded_batch3", 3, 3),
+    ]
+
+
+def test_dynamic_axes_can_be_stretched_for_models_that_shorten_them():
+    assert [s.dynamic["tokens[1]"] for s in plan([TOKENS], stretch=8)] == [128, 192, 128, 192]
 
 
 def test_a_fixed_batch_is_called_once_and_twice():
@@ -213,19 +225,19 @@ def test_dynamic_axes_of_different_inputs_agree_so_that_they_can_meet():
     mask = TensorSpec(name="mask", dtype="bool", shape=(None, None, None))
     sets = plan([TOKENS, mask])
     assert sets[0].dynamic == {"tokens[1]": 16, "mask[1]": 16, "mask[2]": 16}
-    assert generate(sets[1], [TOKENS, mask])["mask"].shape == (2, 24, 24)
+    assert generate(sets[1], [TOKENS, mask])["mask"].shape == (8, 24, 24)
 
 
 def test_dynamic_images_are_large_enough_for_five_halvings():
     photo = TensorSpec(name="photo", dtype="float32", shape=(None, None, None, 3))
-    assert generate(plan([photo])[1], [photo])["photo"].shape == (2, 64, 64, 3)
+    assert generate(plan([photo])[1], [photo])["photo"].shape == (8, 64, 64, 3)
 
 
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        (100, [("user", 64, 32), ("user_batch1", 3, 1)]),
-        (10, [("user", 10, 32), ("user_batch1", 3, 1)]),
+        (100, [("user", 64, 32), ("user_batch1", 16, 1)]),
+        (10, [("user", 10, 32), ("user_batch1", 10, 1)]),
         (1, [("user", 1, 32), ("user_batch1", 1, 1)]),
     ],
 )
@@ -235,7 +247,7 @@ def test_the_users_samples_come_first_capped_and_also_one_by_one(rows, expected)
     sets = plan([spec], user=user)
     assert [(s.name, s.rows, s.batch) for s in sets[:2]] == expected
     assert all(s.seed is None and s.origin == "user" for s in sets[:2])
-    assert generate(sets[1], [spec], user=user)["x"].tolist() == list(range(min(rows, 3)))
+    assert generate(sets[1], [spec], user=user)["x"].tolist() == list(range(min(rows, 16)))
     assert len(sets) == 5
 
 
@@ -301,7 +313,7 @@ def test_a_seed_means_the_same_bytes_in_every_process_and_release():
 from exporters.contract import TensorSpec
 from validators.samples import generate, plan
 spec = TensorSpec(name="x", dtype="float32", shape=(None, 2))
-print(generate(plan([spec])[0], [spec])["x"].tobytes().hex())
+print(generate(plan([spec])[0], [spec])["x"][:2].tobytes().hex())
 """
     environment = os.environ | {"PYTHONHASHSEED": "1"}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -1,0 +1,204 @@
+"""Artifacts that are wrong on purpose are refused, each with its own reason, and right ones are not.
+
+Every artifact here loads and runs. The real cell and the real gate judge it.
+"""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from exporters.registry import EXPORTERS, FORMS
+from validators.evidence import read_evidence
+from validators.gate import judge
+from validators.registry import RUNTIMES, default_requirements
+
+pytestmark = pytest.mark.slow
+
+TWINS = "tests.contract.more_models:twins"
+KEYS = {"onnx": "onnx/default", "tflite": "tflite/dynamic", "tfjs": "tfjs/default", "saved_model": "saved_model/default"}
+ROWS = [pytest.param(row, id=f"{row.format} {row.name}") for row in RUNTIMES if row.device == "cpu"]
+ONNX = [row for row in ROWS if row.values[0].format == "onnx"]
+
+
+@pytest.fixture
+def proof(bench):
+    return bench.proof(TWINS)
+
+
+@pytest.fixture
+def copied(proof, tmp_path):
+    """The good release once more, free to be changed."""
+    shutil.copytree(proof.release, tmp_path / "release")
+    return tmp_path / "release"
+
+
+@pytest.fixture
+def wrong(bench, proof, copied):
+    """Tampers with an artifact of the copy and runs its cell."""
+
+    def run(row, fault, **needs):
+        artifact = proof.artifacts[KEYS[row.format]]
+        request = {"format": row.format, "fault": fault, "folder": str(copied / artifact.path), **needs}
+        bench.call("tests.tamper:tamper", request)
+        return bench.cell(copied, artifact, row)
+
+    return run
+
+
+def reasons_with(proof, cell):
+    """The gate's reasons when this cell stands in the place of the good one."""
+    cells = [cell if other.key == cell.key else other for other in proof.cells.values()]
+    verdict = judge(
+        cells=cells,
+        artifacts=list(proof.artifacts.values()),
+        required=default_requirements(tuple(KEYS)),
+    )
+    assert verdict.passed == (not verdict.reasons)
+    return [(reason.code, reason.subject) for reason in verdict.reasons]
+
+
+def refused(proof, cell, reason):
+    """Asserts that cell and gate refuse for this reason; returns the outputs that fail and the sets they fail over."""
+    assert (cell.status, cell.reason) == ("failed", reason), cell.message
+    assert reasons_with(proof, cell) == [(reason, cell.key)]
+    assert cell.message
+    failed = [diff for diff in cell.diffs if not diff.passed]
+    assert failed[0].message in cell.message
+    return {diff.name for diff in failed}, {diff.sample_set for diff in failed}
+
+
+def ten_tolerances(proof, times=10.0):
+    """How far the bias of `third` has to move for its largest value to leave its tolerance so many times."""
+    evidence = read_evidence(proof.release)
+    third = np.concatenate([evidence.reference(s)["third"][:, 0] for s in evidence.sets])
+    cell = next(cell for cell in proof.cells.values() if cell.format == "onnx")
+    allowed = max((diff.tolerance for diff in cell.diffs if diff.name == "third"), key=lambda t: t.atol)
+    return float(times * (allowed.atol + allowed.rtol * np.abs(third).max()))
+
+
+SETS = {"seeded_batch1", "seeded_batch2", "seeded_batch7"}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_untouched_artifact_passes(proof, row):
+    cell = next(c for c in proof.cells.values() if (c.runtime, c.variant) == (row.name, KEYS[row.format].split("/")[1]))
+    assert cell.status == "passed", cell.message
+    assert reasons_with(proof, cell) == []
+
+
+@pytest.mark.parametrize("row", ONNX)
+def test_an_artifact_that_was_only_written_again_passes(wrong, row):
+    cell = wrong(row, "nothing")
+    assert (cell.status, cell.reason) == ("passed", "")
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_one_weight_that_moves_an_output_by_ten_tolerances_is_refused(wrong, proof, row):
+    by = ten_tolerances(proof)
+    cell = wrong(row, "weight", by=by)
+    outputs, sets = refused(proof, cell, "tolerance exceeded")
+    assert (outputs, sets) == ({"third"}, SETS)
+    worst = max(diff.max_abs for diff in cell.diffs)
+    assert worst == pytest.approx(by, rel=0.05)
+    for diff in cell.diffs:
+        if not diff.passed:  # one of its three columns
+            assert diff.failing == diff.elements / 3
+            assert diff.worst.index[1] == 0
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_one_weight_that_moves_an_output_by_a_tenth_of_a_tolerance_is_not(wrong, proof, row):
+    assert wrong(row, "weight", by=ten_tolerances(proof, times=0.02)).status == "passed"
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_two_swapped_outputs_are_refused(wrong, proof, row):
+    assert refused(proof, wrong(row, "swapped outputs"), "tolerance exceeded") == ({"first", "second"}, SETS)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_two_swapped_inputs_of_one_shape_are_refused(wrong, proof, row):
+    cell = wrong(row, "swapped inputs")
+    assert refused(proof, cell, "tolerance exceeded") == ({"first", "second", "third"}, SETS)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_stale_artifact_of_the_same_architecture_is_refused(bench, proof, copied, row):
+    artifact = proof.artifacts[KEYS[row.format]]
+    shutil.rmtree(copied / artifact.path)
+    shutil.copytree(stale(bench, artifact.key), copied / artifact.path)
+    cell = bench.cell(copied, artifact, row)
+    assert refused(proof, cell, "tolerance exceeded") == ({"first", "second", "third"}, SETS)
+
+
+def stale(bench, key):
+    """The artifact of a model that differs by its seed only."""
+    folder = bench.folder / "stale"
+    if not folder.exists():
+        model = bench.build(TWINS, seed=8)
+        trust = {"custom_objects": [], "trust_lambda": False}
+        request = {"model": str(model), "destination": str(folder), "forms": list(FORMS), **trust}
+        sources = bench.call("exporters.jobs:lower", request)["forms"] | {"model": str(model)}
+        for row in EXPORTERS:
+            if row.key in KEYS.values():
+                request = {"artifact": row.key, "source": sources[row.source], "destination": str(folder / row.format)}
+                bench.call("exporters.jobs:export", request | {"options": {**row.options, **trust}})
+    return folder / key.partition("/")[0]
+
+
+@pytest.mark.parametrize("row", ONNX)
+@pytest.mark.parametrize(
+    ("fault", "reason", "output"),
+    [
+        ("missing output", "missing output", "second"),
+        ("extra output", "extra output", "fourth"),
+        ("dtype", "dtype mismatch", "first"),
+        ("shape", "shape mismatch", "first"),
+        ("constant", "constant output", "first"),
+    ],
+)
+def test_each_fault_of_an_output_is_refused_for_its_own_reason(wrong, proof, row, fault, reason, output):
+    assert refused(proof, wrong(row, fault), reason) == ({output}, SETS)
+
+
+@pytest.mark.parametrize("row", ONNX)
+def test_nan_in_one_output_of_one_rare_row_is_refused(wrong, proof, row):
+    evidence = read_evidence(proof.release)
+    columns = {s.name: evidence.samples(s)["zeta"][:, 0] for s in evidence.sets}
+    second, largest = np.sort(np.concatenate(list(columns.values())))[-2:]
+    rare = max(columns, key=lambda name: columns[name].max())
+    cell = wrong(row, "nan in a rare row", above=float((second + largest) / 2))
+    assert refused(proof, cell, "nonfinite mismatch") == ({"first"}, {rare})
+    (diff,) = [diff for diff in cell.diffs if not diff.passed]
+    assert diff.nonfinite_mismatches == 3
+    assert diff.worst.index[0] == columns[rare].argmax()
+    assert diff.worst.actual == "nan"
+
+
+@pytest.mark.parametrize("row", ONNX)
+def test_an_output_of_one_row_that_would_broadcast_is_refused_where_the_batch_is_larger(wrong, proof, row):
+    outputs, sets = refused(proof, wrong(row, "one row"), "shape mismatch")
+    assert (outputs, sets) == ({"first"}, {"seeded_batch2", "seeded_batch7"})
+
+
+@pytest.mark.parametrize("row", ONNX)
+def test_an_artifact_that_is_wrong_at_one_batch_size_only_is_refused(wrong, proof, row):
+    assert refused(proof, wrong(row, "wrong at batch 7"), "tolerance exceeded") == ({"first"}, {"seeded_batch7"})
+
+
+def test_the_gate_refuses_a_changed_byte_even_where_every_cell_passed(proof):
+    verdict = judge(
+        cells=list(proof.cells.values()),
+        artifacts=list(proof.artifacts.values()),
+        required=default_requirements(tuple(KEYS)),
+        digest_problems=["artifacts/onnx/default/model.onnx: was changed"],
+    )
+    assert [reason.code for reason in verdict.reasons] == ["digest mismatch"]
+
+
+def test_a_cell_that_ran_elsewhere_does_not_count_although_its_numbers_agree(proof):
+    cell = next(cell for cell in proof.cells.values() if cell.format == "onnx")
+    elsewhere = replace(cell, placement=replace(cell.placement, device="gpu"))
+    assert reasons_with(proof, elsewhere) == [("wrong device", cell.key)]
