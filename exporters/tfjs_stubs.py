@@ -1,7 +1,8 @@
 """Stand-ins for packages that tensorflowjs imports and SavedModel -> graph model never calls.
 
 tensorflowjs 4.22 imports decision forests, TensorFlow Hub and JAX at the top of its modules; decision forests pins
-TensorFlow 2.19, so installing them would hold everything else back. Removable when tensorflowjs imports them where it uses them; its last release is 4.22.
+TensorFlow 2.19, so installing them would hold everything else back. Removable when tensorflowjs imports them where it
+uses them; its last release is 4.22.
 """
 
 import importlib

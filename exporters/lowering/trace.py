@@ -5,6 +5,7 @@ named. Keras' `stateless_call` takes the weights as arguments and returns state 
 and dropout leave nothing behind that a converter would stumble over.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,11 +17,21 @@ from exporters.contract import Signature, TensorSpec
 from exporters.errors import Limited
 from exporters.keras_model import SourceModel, tensor_specs
 from exporters.lowering.addition import additions_as_written
+from exporters.lowering.einsum import einsum_as_matrix_product
+from exporters.lowering.gelu import gelu_with_erf
 from exporters.lowering.signbit import signbit_in_arithmetic
 from exporters.lowering.xla import xla_wrappers_inlined
 
 _GRAPH = "graph.pb"
 _SIGNATURE = "signature.json"
+_REWRITES = (
+    xla_wrappers_inlined,
+    signbit_in_arithmetic,
+    additions_as_written,
+    einsum_as_matrix_product,
+    gelu_with_erf,
+)
+"""What Keras and TensorFlow write otherwise while a model is traced for a target; one module each, each removable."""
 _PROTO_LIMIT = 2**31 - 1  # bytes of one serialised protocol buffer
 
 
@@ -94,7 +105,9 @@ def trace(model: SourceModel, *, batch: int | None = None, unroll: Sequence[Any]
         # The identity gives each output a node of its own, also where one tensor serves as two outputs.
         return {name: tf.identity(value) for name, value in model.named(outputs).items()}
 
-    with xla_wrappers_inlined(), signbit_in_arithmetic(), additions_as_written():
+    with contextlib.ExitStack() as rewrites:
+        for rewrite in _REWRITES:
+            rewrites.enter_context(rewrite())
         concrete = inference.get_concrete_function(**tensor_specs(model.signature.inputs, batch=batch))
     return _inlined(concrete, model.signature, batch)
 

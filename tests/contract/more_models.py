@@ -46,7 +46,17 @@ def residual() -> Any:
     return keras.Model(x, layers.Add(name="y")([x, layers.Conv1D(1, 3, padding="same")(x)]))
 
 
-MODELS = {function.__name__: function for function in (static_batch, double, twins, residual)}
+def long_recurrence() -> Any:
+    """A recurrent layer over a dynamic time axis: it stays a loop."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((None, 3), name="x")
+    return keras.Model(x, layers.LSTM(4, name="y")(x))
+
+
+TABLE = (static_batch, double, twins, residual, long_recurrence)
+MODELS = {function.__name__: function for function in TABLE}
 
 
 def build(request: Mapping[str, Any]) -> str:

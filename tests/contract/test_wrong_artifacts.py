@@ -17,7 +17,12 @@ from validators.registry import RUNTIMES, default_requirements
 pytestmark = pytest.mark.slow
 
 TWINS = "tests.contract.more_models:twins"
-KEYS = {"onnx": "onnx/default", "tflite": "tflite/dynamic", "tfjs": "tfjs/default", "saved_model": "saved_model/default"}
+KEYS = {
+    "onnx": "onnx/default",
+    "tflite": "tflite/dynamic",
+    "tfjs": "tfjs/default",
+    "saved_model": "saved_model/default",
+}
 ROWS = [pytest.param(row, id=f"{row.format} {row.name}") for row in RUNTIMES if row.device == "cpu"]
 ONNX = [row for row in ROWS if row.values[0].format == "onnx"]
 

@@ -1,0 +1,43 @@
+"""A job function that mends hand-written fused nodes: `exporters.tfjs_fusions` on its own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def mend(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Job: one fused node with its bias.
+
+    Args:
+        request: `op`, `fused` (operators), `bias` (shape of a constant one; None for the output of another node).
+
+    Returns:
+        `nodes`: [name, operator, inputs] of all but constants; `bias`: its shape afterwards; `left`: attributes that
+        only fused nodes have, on nodes that are not.
+    """
+    import numpy as np
+    import tensorflow as tf
+    from tensorflow.core.framework import graph_pb2
+
+    from exporters.tfjs_fusions import mend_fusions
+
+    graph = graph_pb2.GraphDef()
+    if request["bias"] is not None:
+        bias = graph.node.add(name="bias", op="Const")
+        values = np.arange(np.prod(request["bias"]), dtype=np.float32).reshape(request["bias"])
+        bias.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values))
+    inputs = ["a", "b", "bias", "^control"]
+    fused = graph.node.add(name="fused", op=request["op"], input=inputs)
+    fused.attr["T"].type = tf.float32.as_datatype_enum
+    fused.attr["fused_ops"].list.s.extend(name.encode() for name in request["fused"])
+    fused.attr["num_args"].i = 1
+    fused.attr["epsilon"].f = 0.5
+    graph.node.add(name="after", op="Identity", input=["fused"])
+    mend_fusions(graph)
+    nodes = [node for node in graph.node if node.op != "Const"]
+    shapes = [tf.make_ndarray(node.attr["value"].tensor).shape for node in graph.node if node.op == "Const"]
+    plain = [node for node in nodes if not node.op.startswith("_Fused")]
+    return {
+        "nodes": [[node.name, node.op, list(node.input)] for node in nodes],
+        "bias": list(shapes[0]) if shapes else None,
+        "left": sorted({key for node in plain for key in node.attr if key in {"fused_ops", "epsilon", "num_args"}}),
+    }

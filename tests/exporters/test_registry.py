@@ -1,0 +1,34 @@
+"""The table of exporters is whole: everything it names is there."""
+
+from importlib.util import find_spec
+from typing import get_args
+
+import pytest
+
+from exporters.registry import EXPORTERS, FORMATS, FORMS, RECURRENCES, rows_of
+from flows.settings import Format
+
+
+def test_every_row_has_a_key_of_its_own():
+    assert len({row.key for row in EXPORTERS}) == len(EXPORTERS)
+
+
+@pytest.mark.parametrize("row", EXPORTERS, ids=lambda row: row.key)
+def test_a_row_names_a_module_a_source_and_a_toolchain_that_exist(row):
+    assert find_spec(row.module) is not None
+    assert row.source in {"model", *FORMS}
+    assert "tensorflow" in row.toolchain
+    assert row.variant
+
+
+def test_every_lowered_form_is_used_by_some_row():
+    assert {row.source for row in EXPORTERS} == {"model", *FORMS}
+    assert {form.recurrence for form in FORMS.values()} <= set(RECURRENCES)
+
+
+def test_the_settings_know_the_same_formats():
+    assert get_args(Format) == FORMATS
+
+
+def test_rows_of_some_formats_keep_the_tables_order():
+    assert [row.key for row in rows_of(("onnx", "tflite"))] == ["tflite/dynamic", "tflite/batch1", "onnx/default"]

@@ -1,0 +1,37 @@
+"""A runtime that computes y = 2 x, or what a test gives it instead; loaded like any other, by module name."""
+
+from contextlib import contextmanager
+
+from validators.contract import Placement
+
+
+class Fake:
+    """`answers` maps a batch to outputs; `calls` keeps the rows of each call."""
+
+    device = "cpu"
+    answers = staticmethod(lambda inputs: {"y": inputs["x"] * 2})
+    calls: list[int]
+
+    def __init__(self):
+        self.calls = []
+        self.closed = False
+
+    @property
+    def placement(self):
+        return Placement(device=self.device, runtime="fake 1.0", adapter="fake")
+
+    def infer(self, inputs):
+        self.calls.append(len(inputs["x"]))
+        return self.answers(inputs)
+
+
+current = Fake()
+
+
+@contextmanager
+def load(artifact, signature, device, options):
+    current.loaded = (artifact, device, dict(options))
+    try:
+        yield current
+    finally:
+        current.closed = True
