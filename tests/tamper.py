@@ -1,7 +1,7 @@
 """Makes artifacts wrong on purpose: each function does one thing to a good artifact of the model `twins`.
 
-`tamper` is a job function: it runs where TensorFlow is. An artifact that is wrong in one of these ways still loads and runs;
-only its numbers, names, types or shapes are off.
+`tamper` is a job function: it runs where TensorFlow is. An artifact that is wrong in one of these ways still loads and
+runs; only its numbers, names, types or shapes are off.
 """
 
 import json

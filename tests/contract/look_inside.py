@@ -1,4 +1,4 @@
-"""Job functions that read an artifact's own file, independently of the exporter that wrote it and of what it recorded."""
+"""Job functions that read an artifact's own file, independently of the exporter that wrote it and what it recorded."""
 
 import json
 import os

@@ -46,6 +46,24 @@ def residual() -> Any:
     return keras.Model(x, layers.Add(name="y")([x, layers.Conv1D(1, 3, padding="same")(x)]))
 
 
+def gelu() -> Any:
+    """The exact GELU, which TensorFlow writes with `Erfc`."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((4,), name="x")
+    return keras.Model(x, layers.Dense(3, name="y")(layers.Dense(6, activation="gelu")(x)))
+
+
+def attention() -> Any:
+    """An attention layer: Keras writes it with `Einsum`."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((5, 8), name="x")
+    return keras.Model(x, layers.Add(name="y")([x, layers.MultiHeadAttention(num_heads=2, key_dim=3)(x, x)]))
+
+
 def long_recurrence() -> Any:
     """A recurrent layer over a dynamic time axis: it stays a loop."""
     import keras
@@ -55,7 +73,7 @@ def long_recurrence() -> Any:
     return keras.Model(x, layers.LSTM(4, name="y")(x))
 
 
-TABLE = (static_batch, double, twins, residual, long_recurrence)
+TABLE = (static_batch, double, twins, residual, gelu, attention, long_recurrence)
 MODELS = {function.__name__: function for function in TABLE}
 
 

@@ -64,8 +64,9 @@ def test_every_runtime_of_the_format_proves_the_artifact_equal(proof, key, model
 @every_model
 @every_artifact
 def test_a_cell_compares_every_output_over_every_sample_set(proof, key, model):
-    wanted = [(sample_set.name, output.name) for sample_set in proof.sets for output in proof.signature.outputs]
     assert len({sample_set.batch for sample_set in proof.sets}) >= 3
+    sets = [s.name for s in proof.sets if s.batch == 1 or key != "tflite/batch1"]
+    wanted = [(name, output.name) for name in sets for output in proof.signature.outputs]
     for cell in cells_of(proof, key):
         assert sorted((diff.sample_set, diff.name) for diff in cell.diffs) == sorted(wanted), cell.key
         assert all(diff.elements and diff.worst for diff in cell.diffs), cell.key

@@ -17,12 +17,8 @@ from validators.registry import RUNTIMES, default_requirements
 pytestmark = pytest.mark.slow
 
 TWINS = "tests.contract.more_models:twins"
-KEYS = {
-    "onnx": "onnx/default",
-    "tflite": "tflite/dynamic",
-    "tfjs": "tfjs/default",
-    "saved_model": "saved_model/default",
-}
+VARIANTS = {"onnx": "default", "tflite": "dynamic", "tfjs": "default", "saved_model": "default"}
+KEYS = {name: f"{name}/{variant}" for name, variant in VARIANTS.items()}
 ROWS = [pytest.param(row, id=f"{row.format} {row.name}") for row in RUNTIMES if row.device == "cpu"]
 ONNX = [row for row in ROWS if row.values[0].format == "onnx"]
 
@@ -88,7 +84,7 @@ SETS = {"seeded_batch1", "seeded_batch2", "seeded_batch7"}
 
 @pytest.mark.parametrize("row", ROWS)
 def test_the_untouched_artifact_passes(proof, row):
-    cell = next(c for c in proof.cells.values() if (c.runtime, c.variant) == (row.name, KEYS[row.format].split("/")[1]))
+    cell = next(c for c in proof.cells.values() if (c.runtime, c.variant) == (row.name, VARIANTS[row.format]))
     assert cell.status == "passed", cell.message
     assert reasons_with(proof, cell) == []
 
@@ -155,7 +151,7 @@ def stale(bench, key):
 
 @pytest.mark.parametrize("row", ONNX)
 @pytest.mark.parametrize(
-    ("fault", "reason", "output"),
+    "case",
     [
         ("missing output", "missing output", "second"),
         ("extra output", "extra output", "fourth"),
@@ -163,8 +159,10 @@ def stale(bench, key):
         ("shape", "shape mismatch", "first"),
         ("constant", "constant output", "first"),
     ],
+    ids=lambda case: case[0],
 )
-def test_each_fault_of_an_output_is_refused_for_its_own_reason(wrong, proof, row, fault, reason, output):
+def test_each_fault_of_an_output_is_refused_for_its_own_reason(wrong, proof, row, case):
+    fault, reason, output = case
     assert refused(proof, wrong(row, fault), reason) == ({output}, SETS)
 
 

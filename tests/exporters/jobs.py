@@ -5,13 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from exporters.errors import BadInput, Limited
 
 
 def echo(request: dict) -> dict:
-    print("said on stdout")
-    print("said on stderr", file=sys.stderr)
+    sys.stdout.write("said on stdout\n")
+    sys.stderr.write("said on stderr\n")
     return request
 
 
@@ -25,10 +26,9 @@ def segfault(_request: dict) -> None:
 
 def hang(request: dict) -> None:
     """Hangs together with a grandchild; writes the grandchild's pid where it is told."""
-    grandchild = subprocess.Popen(["sleep", "600"])
+    grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     if "pids" in request:
-        with open(request["pids"], "w") as stream:
-            stream.write(f"{os.getpid()} {grandchild.pid}")
+        Path(request["pids"]).write_text(f"{os.getpid()} {grandchild.pid}", "utf-8")
     time.sleep(600)
 
 
@@ -86,8 +86,7 @@ def nap(request: dict) -> list[float]:
     began = time.time()
     time.sleep(request["seconds"])
     if "mark" in request:
-        with open(request["mark"], "w") as stream:
-            stream.write("lived")
+        Path(request["mark"]).write_text("lived", "utf-8")
     return [began, time.time()]
 
 

@@ -1,11 +1,12 @@
 """Every way a job can end becomes a typed outcome, and none of them leaves a process behind.
 
-The preloaded processes here import next to nothing, so both ways to start a job are quick to test; one slow test has the
-real one.
+The preloaded processes here import next to nothing, so both ways to start a job are quick to test; one slow test has
+the real one.
 """
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,9 +117,8 @@ def test_an_end_that_is_not_an_answer_has_its_own_type_and_the_real_message(star
     assert outcome.status == status
     assert message in outcome.message
     assert outcome.value is None
-    with pytest.raises(error, match=".") as raised:
+    with pytest.raises(error, match=re.escape(outcome.message)):
         outcome.unwrap()
-    assert outcome.message in raised.value.message
 
 
 def test_bad_input_keeps_its_next_step_and_a_limit_its_identifier(start):

@@ -1,17 +1,13 @@
-"""Job functions that lower and export as `exporters.jobs` does, with one of our rewrites left out: what it is there for.
+"""Job functions that lower and export as `exporters.jobs` does, with one of our rewrites left out.
 
-The request says which: `without`, a key of `REWRITES`.
+The request says which: `without`, a rewrite of `exporters.lowering.trace` by its function's name, or a key of `OTHERS`.
 """
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 from unittest import mock
 
-REWRITES = {
-    "xla": ("exporters.lowering.trace.xla_wrappers_inlined", nullcontext),
-    "signbit": ("exporters.lowering.trace.signbit_in_arithmetic", nullcontext),
-    "addition": ("exporters.lowering.trace.additions_as_written", nullcontext),
+OTHERS = {
     "unrolling": ("exporters.jobs._LONGEST_UNROLL", 0),
     "grouped": ("exporters.tfjs.split_grouped_convolutions", lambda graph: graph),
     "fusions": ("exporters.tfjs.mend_fusions", lambda _graph_def: None),
@@ -21,12 +17,23 @@ REWRITES = {
 def lower(request: Mapping[str, Any]) -> dict[str, Any]:
     from exporters import jobs
 
-    with mock.patch(*REWRITES[request["without"]]):
+    with _left_out(request["without"]):
         return jobs.lower(request)
 
 
 def export(request: Mapping[str, Any]) -> dict[str, Any]:
-    from exporters import jobs, tfjs  # noqa: F401 - what is patched must be there
+    from exporters import jobs
 
-    with mock.patch(*REWRITES[request["without"]]):
+    with _left_out(request["without"]):
         return jobs.export(request)
+
+
+def _left_out(name: str) -> Any:
+    from exporters import tfjs  # noqa: F401 - what is patched by name must be imported
+    from exporters.lowering import trace
+
+    if name in OTHERS:
+        return mock.patch(*OTHERS[name])
+    kept = tuple(rewrite for rewrite in trace._REWRITES if rewrite.__name__ != name)
+    assert len(kept) == len(trace._REWRITES) - 1, f"there is no rewrite {name}"
+    return mock.patch.object(trace, "_REWRITES", kept)
