@@ -36,9 +36,8 @@ def lower(request: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[tuple[int | None, int], str] = {}
     answer: dict[str, Any] = {}
     # Unrolling switches the layers of the loaded model for good, so the forms that unroll more come later.
-    for name, form in sorted(FORMS.items(), key=lambda item: RECURRENCES.index(item[1].recurrence)):
-        if name not in request["forms"]:
-            continue
+    for name in sorted(request["forms"], key=lambda name: RECURRENCES.index(FORMS[name].recurrence)):
+        form = FORMS[name]
         unroll = _to_unroll(layers, form)
         same = (form.batch, len(unroll))  # without recurrent layers, all forms of one batch are one graph
         folder = Path(request["destination"]) / name

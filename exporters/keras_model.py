@@ -67,7 +67,13 @@ def load(path: Path, *, custom_objects: Sequence[str] = (), trust_lambda: bool =
     import keras
 
     for name in custom_objects:
-        _register(_import_user_module(name))
+        try:
+            _register(_import_user_module(name))
+        except Exception as error:
+            raise BadInput(
+                f"--custom-objects {name}: cannot be imported: {type(error).__name__}: {error}",
+                next_step="Name a package.module that imports in this environment, or a .py file.",
+            ) from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the optimizer and about metrics: inference needs neither
@@ -103,7 +109,7 @@ def _import_user_module(name: str) -> Any:
     path = Path(name)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise BadInput(f"--custom-objects {name}: there is no such Python file")
+        raise FileNotFoundError(name)
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
     spec.loader.exec_module(module)
@@ -122,9 +128,16 @@ def _functional(model: Any, name: str) -> Any:
     """The model as a Functional one: Sequential carries one, a subclass is wrapped once its input shape is known."""
     import keras
 
-    inner = getattr(model, "_functional", None) or model  # Sequential keeps its graph there once built
-    if isinstance(inner, keras.src.models.functional.Functional):
-        return inner
+    functional = keras.src.models.functional.Functional
+    if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call and model.built:
+        return model._functional  # noqa: SLF001 - where Sequential keeps its graph once built
+    if isinstance(model, functional):
+        if type(model).call is functional.call:
+            return model
+        inputs = keras.tree.map_structure(
+            lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), model.input
+        )
+        return keras.Model(inputs, model(inputs, training=False))
     shape = (getattr(model, "_build_shapes_dict", None) or {}).get("input_shape")
     if not model.built or shape is None:
         raise BadInput(

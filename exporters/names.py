@@ -1,16 +1,22 @@
 """Canonical tensor names: the one way a tensor is called in every format, sample file and report.
 
 In: where each tensor stands in the model's structure, and the model's own name for it. Out: unique names that match
-`[A-Za-z][A-Za-z0-9_]*`, so that every target, file system and programming language takes them as they are.
+`[A-Za-z][A-Za-z0-9_]*` and are no keyword, so that every target, file system and programming language takes them as
+they are.
 """
 
 import json
+import keyword
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 TreePath = tuple[str | int, ...]
 """Steps from the root of a structure to one tensor: a str is a dict key, an int a position in a list or tuple."""
+
+
+_TAKEN = {"self"}
+"""What TensorFlow makes of a signature is a method with keyword arguments."""
 
 
 def canonical(paths_and_names: Sequence[tuple[TreePath, str]]) -> tuple[str, ...]:
@@ -43,7 +49,8 @@ def _spoken(path: TreePath, name: str) -> str:
 
 def _identifier(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    return safe if re.match(r"[A-Za-z]", safe) else f"t_{safe}"
+    usable = re.match(r"[A-Za-z]", safe) and not keyword.iskeyword(safe) and safe not in _TAKEN
+    return safe if usable else f"t_{safe}"
 
 
 def _numbered(name: str, taken: set[str]) -> Iterator[str]:

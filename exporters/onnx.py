@@ -37,19 +37,21 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     # to run. By name the order is the same wherever the hash seed is (`exporters.isolation.launch` fixes it).
     tf2onnx.graph.Node.__hash__ = lambda node: hash(node.name)
     graph = Graph.read(source)
-    specs = (*graph.signature.inputs, *graph.signature.outputs)
+    named = _named(graph.signature)
     model, storage = tf2onnx.convert.from_graph_def(
         graph.graph_def,
         name="paritygate",
         opset=options["opset"],
         input_names=[spec.native for spec in graph.signature.inputs],
         output_names=[spec.native for spec in graph.signature.outputs],
-        tensors_to_rename={spec.native: spec.name for spec in specs},
+        tensors_to_rename={
+            traced.native: spec.native for traced, spec in zip(_all(graph.signature), _all(named), strict=True)
+        },
         large_model=graph.graph_def.ByteSize() > _LARGE,
     )
     if storage is not None:
         _restore_weights(model.graph, storage.name_to_tensor_data)
-    _name_axes(model.graph, graph.signature)
+    _name_axes(model.graph, named)
     model.ir_version = IR_VERSION
     destination.mkdir()
     onnx.save_model(
@@ -58,10 +60,23 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
         save_as_external_data=model.ByteSize() > _PROTO_LIMIT,
         location=_WEIGHTS,
     )
+    return named
+
+
+def _named(signature: Signature) -> Signature:
+    """The names in the file: the canonical ones; an output called like an input, as ONNX forbids, is `NAME_output`."""
+    taken = {spec.name for spec in signature.inputs}
     return Signature(
-        inputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.inputs),
-        outputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.outputs),
+        inputs=tuple(replace(spec, native=spec.name) for spec in signature.inputs),
+        outputs=tuple(
+            replace(spec, native=f"{spec.name}_output" if spec.name in taken else spec.name)
+            for spec in signature.outputs
+        ),
     )
+
+
+def _all(signature: Signature) -> tuple[TensorSpec, ...]:
+    return (*signature.inputs, *signature.outputs)
 
 
 def _restore_weights(graph: Any, stored: Mapping[str, bytes]) -> None:
@@ -89,7 +104,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
 def _name_axes(graph: Any, signature: Signature) -> None:
     """Dynamic axes get names: `batch` for the first, `NAME_AXIS` for others; tf2onnx calls them `unk__38`."""
     for values, specs in ((graph.input, signature.inputs), (graph.output, signature.outputs)):
-        by_name = {spec.name: spec for spec in specs}
+        by_name = {spec.native: spec for spec in specs}
         for value in values:
             _name_axes_of(value, by_name.get(value.name))
 

@@ -35,7 +35,7 @@ def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> No
     Raises:
         ParitygateError: what a stage raised; bad input before anything else, since it explains the rest.
     """
-    with ThreadPoolExecutor(max_workers=len(stages), thread_name_prefix="stage") as pool:
+    with ThreadPoolExecutor(max_workers=max(1, len(stages)), thread_name_prefix="stage") as pool:
         futures: dict[str, Future[None]] = {}
         try:
             for stage in stages:

@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 
 from exporters.errors import BadInput
+from exporters.store import files_below
 from validators.integrity import ATTESTATIONS
-from validators.manifest import MANIFEST
+from validators.manifest import MANIFEST, load
 
 
 def refuse_target(target: Path) -> None:
@@ -23,9 +24,10 @@ def refuse_target(target: Path) -> None:
         return
     if target.is_dir() and not any(target.iterdir()):
         return
-    if not (target / MANIFEST).is_file():
+    foreign = _foreign(target)
+    if foreign:
         raise BadInput(
-            f"{target}: exists and is not a release directory (it has no {MANIFEST})",
+            f"{target}: exists and is not a release directory ({foreign})",
             next_step="Choose another directory with -o, or remove this one.",
         )
     attestations = target / ATTESTATIONS
@@ -34,6 +36,21 @@ def refuse_target(target: Path) -> None:
             f"{target}: is a release with attestations, which a new release would lose",
             next_step="Choose another directory with -o.",
         )
+
+
+def _foreign(target: Path) -> str:
+    """What in a directory a release would not hold; empty when it is a release and nothing else."""
+    if not (target / MANIFEST).is_file():
+        return f"it has no {MANIFEST}"
+    try:
+        named = {record.path for record in load(target).files} | {MANIFEST}
+    except BadInput as error:
+        return error.message
+    for file in files_below(target):
+        path = file.relative_to(target)
+        if path.as_posix() not in named and path.parts[0] != ATTESTATIONS:
+            return f"its {MANIFEST} does not know {path}"
+    return ""
 
 
 class Workspace:
@@ -56,7 +73,12 @@ class Workspace:
             folder.mkdir(parents=True)
 
     def publish(self) -> None:
-        """Gives the finished release its final name; an older release there makes way in the same breath."""
+        """Gives the finished release its final name; an older release there is moved aside first.
+
+        Raises:
+            BadInput: what stands there by now is not ours to replace.
+        """
+        refuse_target(self.target)
         replaced = self._staging / "replaced"
         if self.target.exists():
             self.target.rename(replaced)

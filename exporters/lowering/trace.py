@@ -109,7 +109,7 @@ def trace(model: SourceModel, *, batch: int | None = None, unroll: Sequence[Any]
         for rewrite in _REWRITES:
             rewrites.enter_context(rewrite())
         concrete = inference.get_concrete_function(**tensor_specs(model.signature.inputs, batch=batch))
-    return _inlined(concrete, model.signature, batch)
+    return _frozen(concrete, model.signature, batch)
 
 
 def recurrent_layers(model: SourceModel) -> list[Any]:
@@ -119,23 +119,24 @@ def recurrent_layers(model: SourceModel) -> list[Any]:
     return [layer for layer in model.keras._flatten_layers() if isinstance(layer, keras.layers.RNN)]  # noqa: SLF001
 
 
-def _inlined(concrete: Any, signature: Signature, batch: int | None) -> Graph:
+def _frozen(concrete: Any, signature: Signature, batch: int | None) -> Graph:
     """Weights as constants, calls inlined, names of the graph's tensors noted in the signature."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+    outputs = {name: tensor.name for name, tensor in concrete.structured_outputs.items()}
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
-    if len(frozen.inputs) != len(signature.inputs):
+    inputs = {tensor.op.name: tensor for tensor in frozen.inputs}
+    if captured := sorted(set(inputs) - {spec.name for spec in signature.inputs}):
         raise Limited(
-            "the model looks words up in a table, which a graph of constants cannot hold",
+            f"the model looks words up in a table, which a graph of constants cannot hold ({', '.join(captured)})",
             limit="lookup-table",
             next_step="SavedModel keeps tables; for other targets, look up before the model and export the rest.",
         )
-    inputs = {tensor.op.name: tensor for tensor in frozen.inputs}
-    # tf.function flattens a dict of outputs in the order of its sorted keys.
-    outputs = dict(zip(sorted(spec.name for spec in signature.outputs), frozen.outputs, strict=True))
     named = Signature(
         inputs=tuple(_bound(spec, inputs[spec.name], batch) for spec in signature.inputs),
-        outputs=tuple(_bound(spec, outputs[spec.name], None) for spec in signature.outputs),
+        outputs=tuple(
+            _bound(spec, frozen.graph.get_tensor_by_name(outputs[spec.name]), None) for spec in signature.outputs
+        ),
     )
     return Graph(graph_def=frozen.graph.as_graph_def(), signature=named)
 

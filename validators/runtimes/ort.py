@@ -1,6 +1,7 @@
 """ONNX in ONNX Runtime, on its CPU execution provider.
 
-In: a folder with `model.onnx`. Out: a runtime; names are the canonical ones in the file itself.
+In: a folder with `model.onnx`. Out: a runtime; names in the file are the canonical ones, but for outputs that
+are called like an input.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,9 +21,10 @@ _PROVIDERS: Mapping[Device, str] = {"cpu": "CPUExecutionProvider"}
 class OrtRuntime:
     """An inference session."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, signature: Signature) -> None:
         self._session = session
-        self._outputs = [output.name for output in session.get_outputs()]
+        canonical = {spec.native: spec.name for spec in signature.outputs}
+        self._outputs = {output.name: canonical.get(output.name, output.name) for output in session.get_outputs()}
 
     @property
     def placement(self) -> Placement:
@@ -34,15 +36,17 @@ class OrtRuntime:
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """One run of the session, every output it has."""
-        return dict(zip(self._outputs, self._session.run(self._outputs, dict(inputs)), strict=True))
+        arrays = self._session.run(list(self._outputs), dict(inputs))
+        return dict(zip(self._outputs.values(), arrays, strict=True))
 
 
 @contextmanager
 def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator[OrtRuntime]:
     """Opens a session on the provider of the device alone, so that nothing can fall back unseen."""
-    del signature, options
+    del options
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3  # errors; warnings about unused initializers say nothing of the numbers
-    yield OrtRuntime(onnxruntime.InferenceSession(str(artifact / FILE), settings, providers=[_PROVIDERS[device]]))
+    session = onnxruntime.InferenceSession(str(artifact / FILE), settings, providers=[_PROVIDERS[device]])
+    yield OrtRuntime(session, signature)
