@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from validators.web.host import FOLDER_PREFIX
+
 ROOT = Path(__file__).resolve().parents[1]
 # Not resolved: the interpreter of a virtual environment is a link, and following it leaves the environment.
 BIN = ROOT / ".venv" / "bin"
@@ -27,7 +29,7 @@ def alive() -> list[str]:
         command = process.info["cmdline"] or [""]
         program = Path(process.info["cwd"] or "/", command[0])
         ours = program.is_relative_to(BIN)
-        browser = any("paritygate-chromium-" in word for word in command)
+        browser = any(FOLDER_PREFIX in word for word in command)
         if (ours or browser) and process.pid != os.getpid():
             found.append(f"{process.pid} {' '.join(command)[:100]}")
     return found

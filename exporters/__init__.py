@@ -6,9 +6,8 @@ A tour, in the order the data goes:
 * `keras_model` loads it, `names` gives its tensors their canonical names.
 * `lowering` traces it into flat graphs.
 * `saved_model`, `tflite`, `tfjs`, `onnx`: one exporter each, one row each in `registry`; `limits` explains what a
-  target
-  cannot express.
-* `store` hashes and places what they wrote; `contract` holds the records that cross the border; `errors` what can go
-  wrong.
+  target cannot express.
+* `store` hashes and places what they wrote; `contract` holds the records that cross the border; `errors` what can
+  go wrong.
 * `isolation` runs every one of these jobs (`jobs`) in a bounded process of its own.
 """

@@ -47,12 +47,14 @@ class Finding:
         code: short stable identifier, e.g. `flex-op`.
         blocking: True when the artifact cannot run in its runtime because of this.
         message: what was found, with the names of the ops.
-        way_out: what the user can do about it.
+        limit: the row of `exporters.limits` that explains it; empty where the exporter itself is at fault.
+        way_out: what the user can do about it; empty where the limit's row says it.
     """
 
     code: str
     blocking: bool
     message: str
+    limit: str = ""
     way_out: str = ""
 
 
@@ -74,6 +76,7 @@ class Artifact:
         variant: `default`, `dynamic`, `batch1`.
         status: `exported`; `limited` (the target cannot express the model); `errored` (the exporter broke).
         reason: one sentence for `limited` and `errored`, naming the limit or the error; else empty.
+        limit: the row of `exporters.limits` for `limited`, what a waiver names; else empty.
         path: the file or folder, relative to the release directory; empty unless `exported`.
         digest: SHA-256 over the artifact (of the file, or of the sorted list of the folder's file digests).
         size: bytes of all files together.
@@ -89,6 +92,7 @@ class Artifact:
     variant: str
     status: ArtifactStatus
     reason: str = ""
+    limit: str = ""
     path: str = ""
     digest: str = ""
     size: int = 0

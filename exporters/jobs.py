@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Finding, Signature
 from exporters.errors import Limited
-from exporters.limits import known_limit
+from exporters.limits import limited
 from exporters.registry import EXPORTERS, FORMS, RECURRENCES, Form
 
 _LONGEST_UNROLL = 256  # steps; beyond it an unrolled graph takes minutes to convert, a loop stays a loop
@@ -99,7 +99,9 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
     findings: tuple[Finding, ...] = module.check(destination, signature)
     for finding in findings:
         if finding.blocking:
-            raise known_limit(row.format, finding.message) or RuntimeError(f"{finding.code}: {finding.message}")
+            if finding.limit:
+                raise limited(finding.limit, finding.message)
+            raise RuntimeError(f"{finding.code}: {finding.message}")
     return {
         "signature": TypeAdapter(Signature).dump_python(signature, mode="json"),
         "findings": TypeAdapter(tuple[Finding, ...]).dump_python(findings, mode="json"),

@@ -89,16 +89,22 @@ def load(path: Path, *, custom_objects: Sequence[str] = (), trust_lambda: bool =
         NotImplementedError,
     ) as error:
         raise BadInput(
-            f"{path.name}: Keras {keras.__version__} cannot load it: {_first_paragraph(error)}",
+            f"{path.name}: Keras {keras.__version__} cannot load it: {_cause(error)}",
             next_step="Check that the file loads with keras.saving.load_model in the environment that wrote it.",
         ) from error
     functional = _functional(model, path.name)
     return SourceModel(keras=functional, signature=_signature(functional))
 
 
-def _first_paragraph(error: BaseException) -> str:
-    """Keras appends whole configurations to its messages; the first paragraph says what is wrong."""
-    text = str(error).strip().split("\n\n")[0]
+def _cause(error: BaseException) -> str:
+    """What is wrong in Keras' words, without the configurations, values and lists that it appends.
+
+    Where Keras wraps one error in another, the last one it "encountered" is the cause.
+    """
+    paragraphs = [p for p in str(error).strip().split("\n\n") if not p.startswith(("config=", "List of objects"))]
+    encountered = [p for p in paragraphs if p.startswith("Exception encountered: ")]
+    text = encountered[-1].removeprefix("Exception encountered: ") if encountered else " ".join(paragraphs)
+    text = text.partition(" Full object config:")[0].partition(", value=[")[0]
     return " ".join(text.split())[:600]
 
 

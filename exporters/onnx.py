@@ -135,16 +135,12 @@ def check(artifact: Path, signature: Signature) -> tuple[Finding, ...]:
     )
     findings = []
     if foreign:
-        message = f"TensorFlow operators were left over: {', '.join(sorted(foreign))}"
-        findings.append(
-            Finding(
-                code="leftover-op", blocking=True, message=message, way_out="See tensorflow-onnx's list of operators."
-            )
-        )
+        message = ", ".join(sorted(foreign))
+        findings.append(Finding(code="leftover-op", blocking=True, message=message, limit="onnx-unknown-op"))
     domains = sorted(set(opsets) - {"", "ai.onnx", "ai.onnx.ml"})
     if domains:
-        message = f"uses operator domains outside the standard: {', '.join(domains)}"
-        findings.append(Finding(code="custom-domain", blocking=True, message=message))
+        message = ", ".join(domains)
+        findings.append(Finding(code="custom-domain", blocking=True, message=message, limit="onnx-custom-domain"))
     extra = sorted({value.name for value in model.graph.input} - {spec.name for spec in signature.inputs})
     if extra:
         message = f"demands inputs that the model does not have: {', '.join(extra)}"

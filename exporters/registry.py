@@ -20,6 +20,7 @@ class ExporterRow:
         source: `model` for the `.keras` file itself, or the name of a lowered form, a key of `FORMS`.
         file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
         options: what the exporter is asked unless the user says otherwise.
+        section: section of `release.toml` where the user says otherwise; empty where there is nothing to say.
         toolchain: distribution packages whose versions are recorded with the artifact.
     """
 
@@ -29,6 +30,7 @@ class ExporterRow:
     source: str
     file: str = ""
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    section: str = ""
     toolchain: tuple[str, ...]
 
     @property
@@ -101,6 +103,7 @@ EXPORTERS = (
         source="known",
         file="model.onnx",
         options={"opset": 18},
+        section="onnx",
         toolchain=("tensorflow", "keras", "tf2onnx", "onnx"),
     ),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.contract import Finding, Signature
-from exporters.limits import known_limit
+from exporters.limits import known_limit, limited
 from exporters.lowering.grouped import split_grouped_convolutions
 from exporters.lowering.trace import Graph
 from exporters.tfjs_fusions import mend_fusions
@@ -86,9 +86,7 @@ def _refuse_wide_integers(graph: Graph) -> None:
             continue
         values = tf.make_ndarray(node.attr["value"].tensor)
         if values.size and (values.max() >= _INT32 or values.min() < -_INT32) and not _is_sentinel(values, np):
-            limit = known_limit("tfjs", "int64 constant outside int32")
-            assert limit is not None  # noqa: S101 - the row is in the table
-            raise limit
+            raise limited("tfjs-int64", f"constant {node.name} holds {values.min()} to {values.max()}")
 
 
 def _is_sentinel(values: Any, np: Any) -> bool:
@@ -123,11 +121,12 @@ def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:
     unknown = sorted({node["op"] for node in _nodes(model)} - known)
     findings = []
     if unknown:
-        message = f"has operators TF.js does not know: {', '.join(unknown)}"
-        findings.append(Finding(code="unsupported-op", blocking=True, message=message, way_out="See tfjs#8304."))
-    if any(node["op"].startswith("TensorList") for node in _nodes(model)):
-        message = "has a recurrent loop over a list of tensors"
-        findings.append(Finding(code="tensor-list-loop", blocking=True, message=message))
+        findings.append(
+            Finding(code="unsupported-op", blocking=True, message=", ".join(unknown), limit="tfjs-unknown-op")
+        )
+    lists = sorted({node["op"] for node in _nodes(model) if node["op"].startswith("TensorList")})
+    if lists:
+        findings.append(Finding(code="tensor-list-loop", blocking=True, message=", ".join(lists), limit="tfjs-loop"))
     missing = sorted(p for group in model["weightsManifest"] for p in group["paths"] if not (artifact / p).is_file())
     if missing:
         findings.append(

@@ -89,9 +89,7 @@ def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:
     other = sorted(name for name in custom if not name.startswith("Flex"))
     findings = []
     if flex:
-        message = f"needs TensorFlow's own kernels for {', '.join(flex)}; no current LiteRT runtime has them"
-        findings.append(Finding(code="flex-op", blocking=True, message=message, way_out="See LiteRT#6458."))
+        findings.append(Finding(code="flex-op", blocking=True, message=", ".join(flex), limit="tflite-flex-op"))
     if other:
-        message = f"needs custom operators: {', '.join(other)}"
-        findings.append(Finding(code="custom-op", blocking=True, message=message, way_out="Register them in the app."))
+        findings.append(Finding(code="custom-op", blocking=True, message=", ".join(other), limit="tflite-custom-op"))
     return tuple(findings)

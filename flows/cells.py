@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.contract import Artifact, Signature
-from exporters.errors import Broken
+from exporters.errors import Broken, Cancelled
 from exporters.isolation import Job, Limits, Workers
 from exporters.limits import known_limit
 from validators.availability import missing
@@ -66,6 +66,8 @@ class Cells:
             return replace(cell, status="unavailable", reason="runtime missing", message=lacking)
         try:
             options = {"endpoint": self._browser.endpoint()} if row.browser else {}
+        except Cancelled:
+            raise
         except Broken as error:
             return replace(cell, reason="browser", message=error.message)
         return self._run_job(cell, artifact, row, options)
@@ -95,9 +97,20 @@ class Cells:
         log = f"evidence/logs/{outcome.log.name}"
         if outcome.status == "cancelled":
             outcome.unwrap()
+        cell = replace(cell, seconds=seconds, log=log)
+        if outcome.status == "limited":
+            return replace(cell, status="limited", reason=outcome.limit, message=outcome.message)
         if outcome.status == "python error" and (limit := known_limit(artifact.format, outcome.message)):
-            return replace(cell, status="limited", reason=limit.limit, message=limit.message, seconds=seconds, log=log)
+            return replace(cell, status="limited", reason=limit.limit, message=limit.message)
         if outcome.status != "ok":
-            return replace(cell, reason=outcome.status, message=outcome.message, seconds=seconds, log=log)
+            message = " ".join(filter(None, (outcome.message, outcome.next_step)))
+            return replace(cell, reason=outcome.status, message=message)
         done: Cell = TypeAdapter(Cell).validate_python(outcome.value)
         return replace(done, seconds=seconds, log=log)
+
+
+def outcome_of(cell: Cell) -> tuple[bool, str]:
+    """Whether the cell passed, and a line for a person."""
+    if cell.status != "passed":
+        return False, f"{cell.status}: {cell.reason}: {cell.message}"
+    return True, "equal" if cell.max_abs is None else f"max distance {cell.max_abs:.1e}"

@@ -16,6 +16,7 @@ import cyclopts
 from cyclopts import App, Parameter
 
 from exporters.errors import BadInput, Broken, Limited, ParitygateError
+from exporters.registry import FORMATS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,7 +142,7 @@ def release(  # noqa: PLR0913 - one parameter for every flag
     ] = None,
     formats: Annotated[
         list[str] | None,
-        Parameter(consume_multiple=True, negative=(), help="saved_model, tflite, tfjs, onnx; default: all."),
+        Parameter(consume_multiple=True, negative=(), help=f"{', '.join(FORMATS)}; default: all."),
     ] = None,
     custom_objects: Annotated[
         list[str] | None,

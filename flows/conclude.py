@@ -13,7 +13,7 @@ from typing import Any
 from exporters.admission import ModelFacts
 from exporters.contract import Artifact
 from exporters.registry import EXPORTERS
-from exporters.store import digest_tree, versions
+from exporters.store import digest_tree, sha256_file, versions
 from flows.settings import Settings
 from validators.contract import Cell, Verdict
 from validators.gate import judge
@@ -65,6 +65,8 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
         cells=results.cells,
         artifacts=results.artifacts,
         required=settings.required,
+        sample_sets=[sample_set.name for sample_set in results.sets],
+        outputs=[output.name for output in results.signature.outputs],
         digest_problems=_moved(release, results.artifacts),
     )
     manifest = _manifest(settings, results, verdict)
@@ -107,6 +109,7 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
             formats=settings.formats,
             atol=settings.policy.atol,
             rtol=settings.policy.rtol,
+            sample_seconds=settings.limits.sample_seconds,
         ),
         samples=results.sets,
         artifacts=results.artifacts,
@@ -125,4 +128,10 @@ def _toolchain(formats: Sequence[str]) -> Mapping[str, str]:
 
 def _trusted(settings: Settings) -> tuple[str, ...]:
     lambdas = ("Lambda bytecode",) if settings.trust_lambda else ()
-    return (*(f"custom objects: {name}" for name in settings.custom_objects), *lambdas)
+    return (*map(_custom_code, settings.custom_objects), *lambdas)
+
+
+def _custom_code(name: str) -> str:
+    """Which code was trusted: a file with its digest, a module by its name."""
+    path = Path(name)
+    return f"custom objects: {name}" + (f" (SHA-256 {sha256_file(path)})" if path.is_file() else "")

@@ -3,7 +3,6 @@
 In: the registries and this machine. Out: a `Diagnosis` and its page. Packages are looked up, never imported.
 """
 
-import json
 import os
 import platform
 import shutil
@@ -13,20 +12,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import validators
 from exporters.errors import BadInput
 from exporters.registry import EXPORTERS
-from validators.availability import missing
+from validators.availability import missing, remedy
 from validators.contract import Device
 from validators.registry import RUNTIMES, RuntimeRow
 from validators.report.text import one_line
 from validators.web.browser import CHROMIUM_HINT, find_chromium
+from validators.web.session import PACKAGES_HINT, package_names, package_versions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _ASK_SECONDS = 10.0
-PAGE = Path(validators.__file__).parent / "web" / "page"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ class RuntimeState:
         name, format, device: as in the registry.
         required: whether the default policy demands it.
         ready: whether it can run here.
-        version: of the package that brings it; empty when missing.
+        version: of the package that brings it, in a browser the page's own; empty when missing.
         adapter: what it would run on.
         problem: what is missing and the command that brings it; empty when ready.
     """
@@ -110,14 +108,14 @@ def render(found: Diagnosis, console: "Console") -> None:
     console.print(Text(f"{found.system}\nGPU: {found.gpu}"))
     runtimes = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for heading in ("", "runtime", "runs", "on", "version", "adapter"):
-        runtimes.add_column(heading, overflow="fold")
+        runtimes.add_column(heading, overflow="fold", no_wrap=heading != "adapter")
     for runtime in found.runtimes:
         runtimes.add_row(
             _mark(ready=runtime.ready), runtime.name, runtime.format, runtime.device, runtime.version, runtime.adapter
         )
     tools = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for heading in ("", "tool", "version", "for"):
-        tools.add_column(heading, overflow="fold")
+        tools.add_column(heading, overflow="fold", no_wrap=heading == "tool")
     for tool in found.tools:
         tools.add_row(_mark(ready=not tool.remedy), tool.name, tool.version, tool.serves)
     console.print()
@@ -149,7 +147,7 @@ def _runtime(row: RuntimeRow, processor: str, browser: Tool) -> RuntimeState:
         device=row.device,
         required=row.required,
         ready=not problem,
-        version=_version(row.distribution),
+        version=_page_version(row) if row.browser else _version(row.distribution),
         adapter="" if problem else adapter,
         problem=problem,
     )
@@ -172,21 +170,26 @@ def _flow_packages() -> list[Tool]:
 
 def _page_packages() -> list[Tool]:
     """The npm packages of the page that runs TF.js."""
-    wanted = json.loads((PAGE / "package.json").read_text("utf-8")).get("dependencies", {})
-    return [_page_package(name) for name in sorted(wanted)]
+    found = package_versions()
+    return [
+        Tool(
+            name=name,
+            version=found.get(name, ""),
+            serves="TF.js cells",
+            remedy="" if name in found else PACKAGES_HINT,
+        )
+        for name in package_names()
+    ]
 
 
-def _page_package(name: str) -> Tool:
-    try:
-        found = json.loads((PAGE / "node_modules" / name / "package.json").read_text("utf-8"))["version"]
-    except OSError:
-        found = ""
-    return Tool(name=name, version=found, serves="TF.js cells", remedy="" if found else f"npm ci --prefix {PAGE}")
+def _page_version(row: RuntimeRow) -> str:
+    """The version of the page's packages that are called after the row's format."""
+    return ", ".join(sorted({version for name, version in package_versions().items() if row.format in name}))
 
 
 def _package(name: str, serves: str, *, extra: str) -> Tool:
     found = _version(name)
-    return Tool(name=name, version=found, serves=serves, remedy="" if found else f"pip install 'paritygate[{extra}]'")
+    return Tool(name=name, version=found, serves=serves, remedy="" if found else remedy(extra))
 
 
 def _version(distribution: str) -> str:

@@ -4,6 +4,7 @@ In: the model and the settings. Out: `ModelFacts`, lowered graphs in scratch spa
 exported and placed in the release, or the record of why not. One exporter's failure is data and stops no other.
 """
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.admission import ModelFacts
+from exporters.admission.job import LIMITS as ADMISSION
 from exporters.contract import Artifact, Finding, Signature
 from exporters.isolation import GIB, Job, Limits, Outcome, Workers
 from exporters.registry import ExporterRow, rows_of
@@ -19,8 +21,6 @@ from exporters.store import digest_tree, place, versions
 from flows.settings import Settings
 from flows.workspace import Workspace
 from validators.hosts import TENSORFLOW
-
-_ADMISSION = Limits(seconds=120, memory=2 * GIB)
 
 
 class Exports:
@@ -36,7 +36,10 @@ class Exports:
         self._settings = settings
         self._workers = workers
         self._workspace = workspace
+        self._model = settings.model
+        self._samples = settings.samples.path
         self._forms: Mapping[str, Any] = {}
+        self._lowering = Outcome(status="ok", log=workspace.logs / "lowering.log")
         self._limits = Limits(seconds=settings.limits.seconds, memory=int(settings.limits.memory_gib * GIB))
         self._trust = {
             "custom_objects": list(settings.custom_objects),
@@ -46,24 +49,51 @@ class Exports:
     def admit(self) -> ModelFacts:
         """Looks at the file before any framework does.
 
+        What is looked at is a copy, and every later stage reads the same copy: a training run may write the next
+        checkpoint under the same name meanwhile.
+
         Raises:
             BadInput: the file is refused.
         """
+        self._model = self._copied(self._settings.model)
+        self._samples = self._copied(self._samples) if self._samples else None
         request = {
-            "model": str(self._settings.model),
+            "model": str(self._model),
             "custom_objects": bool(self._settings.custom_objects),
             "trust_lambda": self._settings.trust_lambda,
         }
-        job = Job(name="admission", function="exporters.admission.job:run", request=request, limits=_ADMISSION)
+        job = Job(name="admission", function="exporters.admission.job:run", request=request, limits=ADMISSION)
         return TypeAdapter(ModelFacts).validate_python(self._workers.run(job).unwrap())
 
-    def lower(self) -> None:
-        """Traces the model into every form that a wanted exporter starts from."""
+    @property
+    def samples(self) -> Path | None:
+        """The copy of the user's samples, once admitted; None when there are none."""
+        return self._samples
+
+    def _copied(self, path: Path) -> Path:
+        copy = self._workspace.scratch / "given" / path.name
+        copy.parent.mkdir(exist_ok=True)
+        if path.is_dir():
+            shutil.copytree(path, copy)
+        else:
+            shutil.copyfile(path, copy)
+        return copy
+
+    def lower(self) -> bool:
+        """Traces the model into every form that a wanted exporter starts from; a failure becomes theirs.
+
+        Returns:
+            Whether it worked.
+
+        Raises:
+            BadInput: Keras cannot load the model.
+            Cancelled: the run is ending.
+        """
         forms = sorted({row.source for row in rows_of(self._settings.formats)} - {"model"})
         if not forms:
-            return
+            return True
         request = {
-            "model": str(self._settings.model),
+            "model": str(self._model),
             "destination": str(self._workspace.scratch / "lowered"),
             "forms": forms,
             **self._trust,
@@ -71,16 +101,18 @@ class Exports:
         job = Job(
             name="lowering", function="exporters.jobs:lower", request=request, limits=self._limits, host=TENSORFLOW
         )
-        self._forms = self._workers.run(job).unwrap()["forms"]
+        self._lowering = self._workers.run(job)
+        if self._lowering.status in {"ok", "bad input", "cancelled"}:
+            self._forms = self._lowering.unwrap()["forms"]
+        return self._lowering.status == "ok"
 
     def refer(self) -> dict[str, Any]:
         """Computes the reference; see `validators.reference.run` for what it returns."""
-        samples = self._settings.samples
         request = {
-            "model": str(self._settings.model),
+            "model": str(self._model),
             "release": str(self._workspace.release),
-            "samples": str(samples.path) if samples.path else None,
-            "batches": list(samples.batches),
+            "samples": str(self._samples) if self._samples else None,
+            "batches": list(self._settings.samples.batches),
             **self._trust,
         }
         job = Job(
@@ -105,13 +137,16 @@ class Exports:
             options=options,
             toolchain=versions(row.toolchain),
         )
-        form = self._forms.get(row.source, "")
+        if row.source != "model" and self._lowering.status != "ok":
+            return self._placed(artifact, self._lowering, Path())
+        form = self._model if row.source == "model" else self._forms[row.source]
         if isinstance(form, dict):
-            return replace(artifact, status="limited", reason=form["limited"][0])
+            message, limit, next_step = form["limited"]
+            return replace(artifact, status="limited", reason=_sentence(message, next_step), limit=limit)
         written = self._workspace.scratch / f"{row.format}-{row.variant}"
         request = {
             "artifact": row.key,
-            "source": str(self._settings.model) if row.source == "model" else form,
+            "source": str(form),
             "destination": str(written),
             "options": {**options, **self._trust},
         }
@@ -125,9 +160,10 @@ class Exports:
         if outcome.status in {"cancelled", "bad input"}:
             outcome.unwrap()
         if outcome.status == "limited":
-            return replace(artifact, status="limited", reason=outcome.message)
+            reason = _sentence(outcome.message, outcome.next_step)
+            return replace(artifact, status="limited", reason=reason, limit=outcome.limit)
         if outcome.status != "ok":
-            return replace(artifact, reason=f"{outcome.status}: {outcome.message}")
+            return replace(artifact, reason=_sentence(f"{outcome.status}: {outcome.message}", outcome.next_step))
         relative = Path("artifacts", artifact.format, artifact.variant)
         place(written, self._workspace.release / relative)
         digest, size = digest_tree(self._workspace.release / relative)
@@ -140,3 +176,8 @@ class Exports:
             signature=TypeAdapter(Signature).validate_python(outcome.value["signature"]),
             findings=TypeAdapter(tuple[Finding, ...]).validate_python(outcome.value["findings"]),
         )
+
+
+def _sentence(message: str, next_step: str) -> str:
+    """What happened and what to do about it, in one line."""
+    return f"{message}. {next_step}" if next_step else message

@@ -3,28 +3,40 @@
 In: the path of a `.keras` file. Out: its `ModelFacts`, and the same as a page for a person.
 """
 
+import tempfile
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exporters.admission import CodeNeed, ModelFacts, admit, check_weights, examine
+from exporters.admission import CodeNeed, ModelFacts, admit
+from exporters.admission.job import LIMITS
 from exporters.admission.printable import printable
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
+from exporters.isolation import Job, Workers
 
 
 def inspect(path: Path) -> ModelFacts:
-    """Examines a model file and reads every weight (about a second for each gigabyte).
+    """Examines a model file and reads every weight, in a bounded process (about a second for each gigabyte).
 
     Raises:
+        Broken: the process that looked at it died.
         BadInput: the file is no sound `.keras` archive, or a weight is not finite. What only a release would refuse
             (missing code, Lambdas, a file of Keras 2) is no error here; it is part of the facts.
     """
-    facts = examine(path)
-    check_weights(path)
-    return facts
+    with tempfile.TemporaryDirectory(prefix="paritygate-inspect-") as scratch:
+        folder = Path(scratch)
+        with Workers(folder, folder) as workers:
+            job = Job(
+                name="inspect",
+                function="exporters.admission.job:look",
+                request={"model": str(path.absolute())},
+                limits=LIMITS,
+            )
+            return TypeAdapter(ModelFacts).validate_python(workers.run(job).unwrap())
 
 
 def render(facts: ModelFacts, console: Console) -> None:

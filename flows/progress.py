@@ -3,9 +3,12 @@
 In: events, from any thread. Out: whatever listens: the CLI's live display, plain lines, Prefect's task log.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from exporters.errors import Cancelled
 
 State = Literal["started", "passed", "failed", "stopped"]
 
@@ -31,3 +34,24 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+
+Work = Callable[[], tuple[bool, str]]
+"""A stage's work: returns whether its result is good, and a line for a person."""
+
+
+def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
+    """Does a stage's work and tells about it, also when it raises."""
+    started = time.monotonic()
+    listen(Event(stage=name, state="started", total=total))
+    state: State = "failed"
+    message = ""
+    try:
+        good, message = work()
+        state = "passed" if good else "failed"
+    except BaseException as error:
+        message = str(error).partition("\n")[0]
+        state = "stopped" if isinstance(error, Cancelled) else "failed"
+        raise
+    finally:
+        seconds = round(time.monotonic() - started, 3)
+        listen(Event(stage=name, state=state, message=message, seconds=seconds, total=total))

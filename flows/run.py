@@ -7,8 +7,6 @@ and removes what is unfinished.
 import contextlib
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,15 +16,15 @@ from pydantic import TypeAdapter
 
 from exporters.admission import ModelFacts
 from exporters.contract import Artifact, Signature
-from exporters.errors import BadInput, Broken, Cancelled
+from exporters.errors import BadInput, Broken
 from exporters.isolation import GIB, Limits, Workers
 from exporters.registry import ExporterRow, rows_of
-from flows.cells import Cells
+from flows.cells import Cells, outcome_of
 from flows.conclude import Results, conclude
 from flows.exports import Exports
-from flows.progress import Event, Listener, State
+from flows.progress import Event, Listener, Work
 from flows.settings import Settings
-from flows.stages import Stage
+from flows.stages import Stage, stages_of
 from flows.workspace import Workspace, refuse_target
 from validators.availability import missing
 from validators.contract import Cell
@@ -36,9 +34,6 @@ from validators.manifest import Manifest, SampleSet
 from validators.registry import RUNTIMES, RuntimeRow
 from validators.samples import check_samples, read_samples
 from validators.web.browser import BrowserHost
-
-Work = Callable[[], tuple[bool, str]]
-"""A stage's work: returns whether its result is good, and a line for a person."""
 
 
 def refuse_unrunnable(settings: Settings) -> None:
@@ -155,9 +150,15 @@ class ReleaseRun:
             ("lowering", ("admission",), self._lower),
             ("reference", ("admission",), self._refer),
         ]
-        # Both must hold before anything is exported: the samples may turn out not to fit the model.
-        sound = ("lowering", "reference")
-        table += [(f"export {row.key}", sound, partial(self._make, row)) for row in self._exporters]
+        # Nothing is exported before the reference holds: the samples may turn out not to fit the model.
+        table += [
+            (
+                f"export {row.key}",
+                ("reference",) if row.source == "model" else ("lowering", "reference"),
+                partial(self._make, row),
+            )
+            for row in self._exporters
+        ]
         table += [
             (
                 f"cell {row.key} {runtime.name} {runtime.device}",
@@ -169,44 +170,25 @@ class ReleaseRun:
             if runtime.format == row.format
         ]
         table.append(("verdict", tuple(name for name, _, _ in table), self._conclude))
-        total = len(table)
-        return tuple(
-            Stage(name=name, needs=needs, run=partial(self._perform, name, work, total)) for name, needs, work in table
-        )
+        return stages_of(table, self._note)
 
-    def _perform(self, name: str, work: Work, total: int) -> None:
-        """Does a stage's work and tells about it."""
-        started = time.monotonic()
-        self._listen(Event(stage=name, state="started", total=total))
-        state: State = "failed"
-        message = ""
-        try:
-            good, message = work()
-            state = "passed" if good else "failed"
-        except BaseException as error:
-            message = str(error).partition("\n")[0]
-            state = "stopped" if isinstance(error, Cancelled) else "failed"
-            raise
-        finally:
-            event = Event(
-                stage=name, state=state, message=message, seconds=round(time.monotonic() - started, 3), total=total
-            )
-            self.ended[name] = event
-            self._listen(event)
+    def _note(self, event: Event) -> None:
+        if event.state != "started":
+            self.ended[event.stage] = event
+        self._listen(event)
 
     def _admit(self) -> tuple[bool, str]:
         facts = self._export.admit()
-        samples = self.settings.samples.path
-        if samples is not None:
-            read = read_samples(samples)
+        if self._export.samples is not None:
+            read = read_samples(self._export.samples)
             if facts.inputs is not None:  # the reference checks again, with what Keras says
                 check_samples(read, facts.inputs)
         self._facts = facts
         return True, f"{facts.name}: {facts.layer_count} layers, {facts.parameters:,} parameters"
 
     def _lower(self) -> tuple[bool, str]:
-        self._export.lower()
-        return True, "weights as constants, calls inlined"
+        good = self._export.lower()
+        return good, "weights as constants, calls inlined" if good else "the graph could not be traced"
 
     def _refer(self) -> tuple[bool, str]:
         self._reference = self._export.refer()
@@ -223,9 +205,7 @@ class ReleaseRun:
     def _run(self, row: ExporterRow, runtime: RuntimeRow) -> tuple[bool, str]:
         cell = self._validate.run(self._artifacts[row.key], runtime)
         self._cells[cell.key] = cell
-        if cell.status != "passed":
-            return False, f"{cell.status}: {cell.reason}: {cell.message}"
-        return True, f"max distance {cell.max_abs:.1e}" if cell.max_abs is not None else "equal"
+        return outcome_of(cell)
 
     def _conclude(self) -> tuple[bool, str]:
         assert self._facts is not None  # noqa: S101 - admission comes first

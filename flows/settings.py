@@ -8,7 +8,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -17,7 +17,7 @@ from exporters.registry import FORMATS
 from validators.contract import Requirement
 from validators.registry import RUNTIMES, default_requirements
 
-Format = Literal["saved_model", "tflite", "tfjs", "onnx"]
+_FORMAT_CHOICES = {"items": {"type": "string", "enum": list(FORMATS)}}  # so that a form offers them
 
 
 class _Section(BaseModel):
@@ -33,8 +33,10 @@ class Policy(_Section):
         "runtime of every exported format, whatever this machine has.",
         examples=[["onnx onnxruntime cpu"]],
     )
-    atol: float | None = Field(default=None, ge=0, description="Absolute tolerance, in the output's unit.")
-    rtol: float | None = Field(default=None, ge=0, description="Relative tolerance.")
+    atol: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Absolute tolerance, in the output's unit."
+    )
+    rtol: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Relative tolerance.")
 
     @field_validator("required")
     @classmethod
@@ -72,11 +74,16 @@ class Onnx(_Section):
 class Limits(_Section):
     """Bounds of every job."""
 
-    seconds: float = Field(default=900, gt=0, description="Wall time of one export or cell.")
+    seconds: float = Field(default=900, gt=0, allow_inf_nan=False, description="Wall time of one export or cell.")
     sample_seconds: float = Field(
-        default=60, gt=0, description="A cell starts no further sample set that would take it beyond this time."
+        default=60,
+        gt=0,
+        allow_inf_nan=False,
+        description="A cell starts no further sample set that would take it beyond this time.",
     )
-    memory_gib: float = Field(default=12, gt=0, description="Resident memory of one job's process tree, GiB.")
+    memory_gib: float = Field(
+        default=12, gt=0, allow_inf_nan=False, description="Resident memory of one job's process tree, GiB."
+    )
 
 
 class Settings(_Section):
@@ -84,7 +91,9 @@ class Settings(_Section):
 
     model: Path = Field(description="The trained `.keras` file.")
     output: Path | None = Field(default=None, description="Release directory; default `NAME.release` beside you.")
-    formats: tuple[Format, ...] = Field(default=get_args(Format), min_length=1, description="What to export.")
+    formats: tuple[str, ...] = Field(
+        default=FORMATS, min_length=1, description="What to export.", json_schema_extra=_FORMAT_CHOICES
+    )
     samples: Samples = Samples()
     policy: Policy = Policy()
     onnx: Onnx = Onnx()
@@ -95,12 +104,12 @@ class Settings(_Section):
     )
     trust_lambda: bool = Field(default=False, description="Let Lambda layers run the bytecode stored in the file.")
 
-    @field_validator("formats", mode="before")
+    @field_validator("formats")
     @classmethod
-    def _known_formats(cls, formats: Any) -> Any:
-        for name in formats if isinstance(formats, list | tuple) else ():
+    def _known_formats(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        for name in formats:
             if name not in FORMATS:
-                raise ValueError(_unknown("format", str(name), FORMATS))
+                raise ValueError(_unknown("format", name, FORMATS))
         return formats
 
     @model_validator(mode="after")
@@ -170,7 +179,9 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
 def _merge(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     for key, value in overrides.items():
         if isinstance(value, Mapping):
-            _merge(values.setdefault(key, {}), value)
+            section = values.setdefault(key, {})
+            if isinstance(section, dict):  # anything else in a section's place is refused when it is validated
+                _merge(section, value)
         elif value is not None:
             values[key] = value
 
@@ -183,6 +194,10 @@ def _fault(fault: Any) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).lstrip(".")
     if fault["type"] == "extra_forbidden":
         return _unknown("key", path, _valid_keys(fault["loc"][:-1]), prefix=".".join(map(str, fault["loc"][:-1])))
+    if fault["type"] == "model_type":
+        return (
+            f"{path}: got {fault['input']!r}, valid is a section [{path}] with {', '.join(_valid_keys(fault['loc']))}"
+        )
     message = fault["msg"].removeprefix("Value error, ")
     got = f", got {fault['input']!r}" if fault["type"] != "value_error" and fault["type"] != "missing" else ""
     return f"{path}: {message}{got}" if path else message

@@ -6,8 +6,10 @@ In: functions. Out: `Stage`s, and `run_on_threads`, the engine without Prefect. 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 from exporters.errors import BadInput, Broken, Cancelled
+from flows.progress import Listener, Work, perform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,20 @@ class Stage:
     name: str
     needs: tuple[str, ...]
     run: Callable[[], None]
+
+
+def stages_of(table: Sequence[tuple[str, tuple[str, ...], Work]], listen: Listener) -> tuple[Stage, ...]:
+    """Stages that tell when they start and end.
+
+    Args:
+        table: name, needs and work of each, in an order in which needs come first.
+        listen: told about every one of them, from any thread.
+    """
+    total = len(table)
+    return tuple(
+        Stage(name=name, needs=needs, run=partial(perform, name, work, total=total, listen=listen))
+        for name, needs, work in table
+    )
 
 
 def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:

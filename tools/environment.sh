@@ -45,6 +45,7 @@ fi
 
 say 'paritygate itself, editable'
 "$VENV/bin/uv" pip install --quiet --no-deps --no-build-isolation --offline --editable .
+"$VENV/bin/python" -m compileall -q exporters validators flows
 
 rm "$UNFINISHED"
 say "environment ready: $("$VENV/bin/python" --version) in $VENV"

@@ -1,7 +1,7 @@
 """The README's matrix of formats, runtimes and devices, made from the registries.
 
-In: `exporters.registry` and `validators.registry`. Out: a Markdown table; `python -m tools.matrix` writes it between the
-README's markers, and a test fails when the two differ.
+In: `exporters.registry` and `validators.registry`. Out: a Markdown table; `python -m tools.matrix` writes it between
+the README's markers, and a test fails when the two differ.
 """
 
 from pathlib import Path

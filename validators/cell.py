@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature
-from validators.compare import SHAPE, compare, unmeasured
+from validators.compare import NOTHING, SHAPE, compare, unmeasured
 from validators.contract import Cell, Placement, TensorDiff, Tensors
 from validators.evidence import read_evidence
 from validators.feeding import Patience, UnsteadyOutput, feed
@@ -42,26 +42,24 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     evidence = read_evidence(Path(request["release"]))
     options = {**row.options, **request["options"]}
     patience = Patience(request["sample_seconds"])
+    fixed = fixed_batch(signature.inputs)
     diffs: list[TensorDiff] = []
-    skipped: list[str] = []
+    skipped: dict[str, str] = {}
     with import_module(row.module).load(Path(request["artifact"]), signature, row.device, options) as loaded:
-        for sample_set in _comparable(evidence.sets, fixed_batch(signature.inputs)):
-            if not patience.covers(sample_set.rows):
-                skipped.append(sample_set.name)
+        for sample_set in sorted(evidence.sets, key=_turn):
+            if why := _another_batch(sample_set, fixed) or patience.refuses(sample_set.rows):
+                skipped[sample_set.name] = why
                 continue
             reference = evidence.reference(sample_set)
             allowed = tolerances(
                 reference, atol=request["atol"], rtol=request["rtol"], dtypes=_computed_in(row, reference)
             )
-            samples = evidence.samples(sample_set)
-            fed = time.monotonic()
             try:
-                actual = feed(loaded.infer, samples, sample_set.batch)
+                actual = feed(patience.watch(loaded.infer), evidence.samples(sample_set), sample_set.batch)
             except UnsteadyOutput as error:
                 diffs.append(unmeasured(error.output, sample_set.name, SHAPE, error.message))
             else:
                 diffs += compare(reference, actual, sample_set=sample_set.name, tolerances=allowed)
-            patience.spend(sample_set.rows, time.monotonic() - fed)
         placement = loaded.placement
     reason, message = _judge(row, placement, diffs)
     cell = Cell(
@@ -74,20 +72,30 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         message=message,
         placement=placement,
         diffs=tuple(diffs),
-        skipped=tuple(skipped),
+        skipped=skipped,
         seconds=round(time.monotonic() - started, 3),
     )
     answer: dict[str, Any] = TypeAdapter(Cell).dump_python(cell, mode="json")
     return answer
 
 
-def _comparable(sets: Sequence[SampleSet], fixed: int | None) -> list[SampleSet]:
-    """The sets an artifact can be held against, the shortest first.
+def _turn(sample_set: SampleSet) -> tuple[int, bool, int]:
+    """When a set has its turn: first those of many small calls, which tell soonest how fast a runtime is.
+
+    The user's own samples come before seeded ones of the same batch: they say most if there is no time for all.
+    """
+    return sample_set.batch, sample_set.origin != "user", sample_set.rows
+
+
+def _another_batch(sample_set: SampleSet, fixed: int | None) -> str:
+    """Why an artifact cannot be held against a set because of its batch; empty when it can.
 
     One with a fixed batch sees only the sets that the original was fed in the same batch: a model may mix the rows of a
     batch (a maximum over all of it), and then row by row is another question.
     """
-    return sorted((s for s in sets if fixed in {None, s.batch}), key=lambda sample_set: sample_set.rows)
+    if fixed in {None, sample_set.batch}:
+        return ""
+    return f"fed in batches of {sample_set.batch}, the artifact takes {fixed}"
 
 
 def _computed_in(row: RuntimeRow, reference: Tensors) -> dict[str, str]:
@@ -100,6 +108,10 @@ def _judge(row: RuntimeRow, placement: Placement, diffs: Sequence[TensorDiff]) -
     """The reason why the cell failed, and its sentence; two empty strings when it passed."""
     if placement.device != row.device:
         return WRONG_DEVICE, f"asked for {row.device}, ran on {placement.device} ({placement.adapter})"
+    if not placement.adapter.startswith(row.adapter):
+        return WRONG_DEVICE, f"asked for the adapter {row.adapter}, ran on {placement.adapter}"
+    if not diffs:
+        return NOTHING, "no sample set was fed to the artifact"
     for diff in diffs:
         if not diff.passed:
             others = sum(not other.passed for other in diffs) - 1

@@ -31,18 +31,15 @@ def compare(
     *,
     sample_set: str,
     tolerances: Mapping[str, Tolerance | None],
-    dtypes: Mapping[str, str] | None = None,
 ) -> tuple[TensorDiff, ...]:
     """Compares all outputs over one sample set.
 
     Args:
         reference: what the original computed.
-        actual: what the artifact computed, also outputs that nobody knows.
+        actual: what the artifact computed, also outputs that nobody knows; each of the reference's own type.
         sample_set: its name, for the records.
         tolerances: an entry for every reference output (`validators.tolerance.tolerances`); None demands equality.
             Integers, booleans and text are always compared exactly.
-        dtypes: outputs that the target is known to deliver in another type of the same kind than the reference's,
-            by name (TF.js: int64 becomes int32). Everything else must have the reference's own type.
 
     Returns:
         One record for each output: the reference's in its order, then the unexpected ones by name. Never empty:
@@ -56,8 +53,7 @@ def compare(
         diffs.append(unmeasured("", sample_set, NOTHING, f"the reference has no outputs, got {_names(actual)}"))
     for name, expected in reference.items():
         allowed = tolerances[name]
-        dtype = (dtypes or {}).get(name, dtype_name(expected))
-        problem, what = _incomparable(name, expected, actual, dtype)
+        problem, what = _incomparable(name, expected, actual)
         if problem:
             diffs.append(unmeasured(name, sample_set, problem, f"output `{name}` {what}"))
         else:
@@ -89,13 +85,13 @@ def unmeasured(name: str, sample_set: str, problem: str, message: str) -> Tensor
     )
 
 
-def _incomparable(name: str, expected: np.ndarray, actual: Tensors, dtype: str) -> tuple[str, str]:
+def _incomparable(name: str, expected: np.ndarray, actual: Tensors) -> tuple[str, str]:
     """The problem that forbids comparing any value, and the predicate of its sentence; two empty strings if none."""
     if name not in actual:
         return MISSING, f"is missing, got {_names(actual)}"
     got = actual[name]
-    if dtype_name(got) != dtype or kind_of(got) != kind_of(expected):
-        return DTYPE, f"has dtype {dtype_name(got)}, expected {dtype} (the model's: {dtype_name(expected)})"
+    if dtype_name(got) != dtype_name(expected):
+        return DTYPE, f"has dtype {dtype_name(got)}, expected {dtype_name(expected)}"
     if got.shape != expected.shape:
         return SHAPE, f"has shape {list(got.shape)}, expected {list(expected.shape)}"
     if not expected.size:

@@ -18,6 +18,8 @@ CellStatus = Literal["passed", "failed", "limited", "errored", "unavailable"]
 Device = Literal["cpu", "gpu"]
 Tensors = Mapping[str, np.ndarray]
 """Canonical name -> array."""
+TOO_SLOW = "too slow"
+"""What the reason of a sample set starts with that was left out for want of time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,8 @@ class Cell:
         message: the reason in a sentence, with names and numbers; how to get it for `unavailable`.
         placement: where it ran; None when it never loaded.
         diffs: one per sample set and output.
-        skipped: sample sets left out because the runtime is too slow for them; never all.
+        skipped: sample sets that the artifact was not fed, each with why: `too slow: ...`, or a batch that it does not
+            take; never all of them.
         seconds: wall time of the cell, load included.
         log: the log file of the cell's process, relative to the release directory.
     """
@@ -123,7 +126,7 @@ class Cell:
     message: str = ""
     placement: Placement | None = None
     diffs: tuple[TensorDiff, ...] = ()
-    skipped: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     log: str = ""
 
@@ -131,6 +134,11 @@ class Cell:
     def key(self) -> str:
         """`format/variant runtime device`, the name of the cell everywhere a person reads."""
         return f"{self.format}/{self.variant} {self.runtime} {self.device}"
+
+    @property
+    def unseen(self) -> Mapping[str, str]:
+        """The skipped sets that the artifact could have been fed, had the runtime been faster; each with why."""
+        return {name: why for name, why in self.skipped.items() if why.startswith(TOO_SLOW)}
 
     @property
     def max_abs(self) -> float | None:
@@ -143,7 +151,7 @@ class Runtime(Protocol):
 
     @property
     def placement(self) -> Placement:
-        """Where inference runs, read back from the runtime, never echoed from the request."""
+        """Where inference ran, read back from the runtime after the last call, never echoed from the request."""
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """Runs one batch.
@@ -165,7 +173,7 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """A cell that the policy demands: any exported variant of the format must prove it, and none may fail it."""
+    """A cell that the policy demands: every exported variant of the format must prove it, and none may fail it."""
 
     format: str
     runtime: str

@@ -4,12 +4,13 @@ In: one call of a runtime, and arrays by rows. Out: its outputs over all rows, w
 `Patience`, which says when a slow runtime has seen enough.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from exporters.errors import BadInput
-from validators.contract import Tensors
+from validators.contract import TOO_SLOW, Tensors
 from validators.tolerance import dtype_name
 
 
@@ -32,10 +33,12 @@ class Patience:
     """Decides whether a further sample set is worth the wait.
 
     A backend in plain JavaScript or on a software GPU may take a minute for one image. The first set always runs;
-    another one runs only when all of them together are expected to stay within the time.
+    another one runs only when the calls over all of them together are expected to stay within the time. What a row
+    takes is measured call by call and the fastest call counts, since the first one also compiles: the first set
+    should therefore be one of several calls.
 
     Args:
-        seconds: for all sets together.
+        seconds: for the calls over all sets together.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -43,12 +46,29 @@ class Patience:
         self._spent = 0.0
         self._per_row: float | None = None
 
-    def covers(self, rows: int) -> bool:
-        """Whether a set of so many rows still fits, by the fastest row so far (the first calls also compile)."""
-        return self._per_row is None or self._spent + rows * self._per_row <= self._seconds
+    def refuses(self, rows: int) -> str:
+        """Why a set of so many rows is not begun; empty when it is."""
+        expected = rows * self._per_row if self._per_row is not None else 0.0
+        if self._per_row is None or self._spent + expected <= self._seconds:
+            return ""
+        return (
+            f"{TOO_SLOW}: {self._spent:.1f} s were spent and {rows} more rows take about {expected:.1f} s, "
+            f"limits.sample_seconds is {self._seconds:g}"
+        )
+
+    def watch(self, infer: Callable[[Tensors], Tensors]) -> Callable[[Tensors], Tensors]:
+        """The same call of the runtime, whose rows and seconds are noted every time."""
+
+        def watched(inputs: Tensors) -> Tensors:
+            started = time.monotonic()
+            outputs = infer(inputs)
+            self.spend(_rows(inputs), time.monotonic() - started)
+            return outputs
+
+        return watched
 
     def spend(self, rows: int, seconds: float) -> None:
-        """Notes what a set took."""
+        """Notes what one call took."""
         self._spent += seconds
         per_row = seconds / rows
         self._per_row = per_row if self._per_row is None else min(self._per_row, per_row)

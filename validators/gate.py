@@ -1,7 +1,8 @@
 """The gate: all cells and artifacts in, one verdict out. It fails closed.
 
-In: every cell that ran or could not run, every artifact, what the policy requires, and the digests that do not hold.
-Out: a `Verdict` that passes only when there is no reason against it. Pure: no I/O, no logging, no clock.
+In: every cell that ran or could not run, every artifact, what the policy requires, the sample sets and outputs that
+there are to compare, and the digests that do not hold. Out: a `Verdict` that passes only when there is no reason
+against it. Pure: no I/O, no logging, no clock.
 
 A reason stands against the release when
 
@@ -9,16 +10,19 @@ A reason stands against the release when
 * a file's digest does not match (`digest mismatch`);
 * any cell failed, required or not: it ran and contradicts equality (the cell's own reason);
 * any cell says it passed and its own record contradicts it: it ran elsewhere than asked or nowhere (`wrong device`),
-  compared nothing (`nothing compared`), carries a difference that did not pass (`inconsistent cell`), or belongs to
-  no exported artifact (`unknown artifact`);
-* a required (format, runtime, device) is `errored`, `unavailable`, `limited` or has no cell at all (`missing required
-  cell`), or an exported variant of a required format has no cell in any required runtime (the same).
+  compared nothing (`nothing compared`), carries a difference that did not pass (`inconsistent cell`), lacks an output
+  over a sample set that it does not name as skipped, or names all as skipped (`incomplete cell`), or belongs to no
+  exported artifact (`unknown artifact`);
+* a variant of a required (format, runtime, device) is `errored`, `unavailable` or `limited` there, or was exported and
+  has no cell there; or the format has no artifact at all (`missing required cell`);
+* an artifact was exported, required or not, and no cell proves it (`unproven artifact`): it would ship all the same.
 
-What is errored, unavailable or limited without being required does not stand against a release. A variant that is
-`limited` is no reason while a sibling variant passed in the same runtime on the same device: a recurrent model becomes
-TF Lite only with a batch of one, and that copy proves the format.
+Two things are tolerated. What never ran without being required, as long as another cell proves the artifact. And a
+variant that is `limited` where a sibling variant is proven, in the same runtime on the same device: a recurrent model
+becomes TF Lite only with a batch of one, and that copy proves the format.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from exporters.contract import Artifact
@@ -30,7 +34,12 @@ DIGEST = "digest mismatch"
 MISSING = "missing required cell"
 DEVICE = "wrong device"
 INCONSISTENT = "inconsistent cell"
+INCOMPLETE = "incomplete cell"
 UNKNOWN = "unknown artifact"
+UNPROVEN = "unproven artifact"
+
+_NEVER_RAN = ("errored", "unavailable", "limited")
+_RAN = ("passed", "failed")
 
 
 def judge(
@@ -38,6 +47,8 @@ def judge(
     cells: Sequence[Cell],
     artifacts: Sequence[Artifact],
     required: Sequence[Requirement],
+    sample_sets: Sequence[str],
+    outputs: Sequence[str],
     digest_problems: Sequence[str] = (),
 ) -> Verdict:
     """Decides whether the release goes out.
@@ -46,6 +57,8 @@ def judge(
         cells: in any order; the verdict does not depend on it.
         artifacts: one record for each variant, exported or not.
         required: what the policy demands.
+        sample_sets: names of all sets of the evidence.
+        outputs: canonical names of all outputs of the model.
         digest_problems: one sentence for each file whose digest does not match, or that is missing or extra.
 
     Returns:
@@ -55,7 +68,8 @@ def judge(
     cells = sorted(cells, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
     artifacts = sorted(artifacts, key=lambda artifact: (artifact.format, artifact.variant))
     exported = {artifact.key for artifact in artifacts if artifact.status == "exported"}
-    contradictions = {id(cell): _contradiction(cell, exported) for cell in cells}
+    wanted = tuple(itertools.product(sample_sets, outputs))
+    contradictions = {id(cell): _contradiction(cell, exported, wanted) for cell in cells}
     proven = [cell for cell in cells if cell.status == "passed" and contradictions[id(cell)] is None]
 
     reasons = list(_empty(cells, required))
@@ -63,7 +77,7 @@ def judge(
     for requirement in required:
         reasons += _unmet(requirement, cells=cells, artifacts=artifacts, proven=proven)
     reasons += [reason for reason in contradictions.values() if reason]
-    reasons += _unproven(artifacts, cells=cells, required=required)
+    reasons += _unproven(artifacts, cells=cells, proven=proven, said=tuple(reason.subject for reason in reasons))
     reasons = list(dict.fromkeys(reasons))
     return Verdict(passed=not reasons, reasons=tuple(reasons), required=tuple(required))
 
@@ -75,13 +89,15 @@ def _empty(cells: Sequence[Cell], required: Sequence[Requirement]) -> Iterator[R
         yield Reason(code=EMPTY, subject="policy", message="the policy requires no cell, so nothing would be proven")
 
 
-def _contradiction(cell: Cell, exported: set[str]) -> Reason | None:
+def _contradiction(cell: Cell, exported: set[str], wanted: Sequence[tuple[str, str]]) -> Reason | None:
     """Why this cell stands against the release by itself: it failed, or its own record belies that it passed."""
     if cell.status == "failed":
         return Reason(code=cell.reason or "failed", subject=cell.key, message=_sentence(cell.message, "it failed"))
     if cell.status != "passed":
         return None
     code, message = _belied(cell, exported)
+    if not code and (lacking := _lacking(cell, wanted)):
+        code, message = INCOMPLETE, f"the cell says it passed, but {lacking}"
     return Reason(code=code, subject=cell.key, message=message) if code else None
 
 
@@ -103,37 +119,50 @@ def _belied(cell: Cell, exported: set[str]) -> tuple[str, str]:
     return "", ""
 
 
+def _lacking(cell: Cell, wanted: Sequence[tuple[str, str]]) -> str:
+    """Which (sample set, output) a cell left out without saying so; empty when it covers what it has to."""
+    wanted = [(sample_set, output) for sample_set, output in wanted if sample_set not in cell.skipped]
+    if not wanted:
+        return "it was held against no sample set of the evidence"
+    seen = {(diff.sample_set, diff.name) for diff in cell.diffs}
+    lacks = [f"`{output}` over `{sample_set}`" for sample_set, output in wanted if (sample_set, output) not in seen]
+    return f"it lacks {', '.join(lacks)}" if lacks else ""
+
+
 def _unmet(
     requirement: Requirement, *, cells: Sequence[Cell], artifacts: Sequence[Artifact], proven: Sequence[Cell]
 ) -> Iterator[Reason]:
-    """Why one requirement is not met; failed and contradicted cells speak for themselves elsewhere."""
+    """Why one requirement is not met, variant by variant; failed and contradicted cells speak for themselves."""
     mine = [cell for cell in cells if _answers(cell, requirement)]
     met = any(_answers(cell, requirement) for cell in proven)
-    variants = {cell.variant for cell in mine}
-    not_run = [a for a in artifacts if a.format == requirement.format and a.variant not in variants]
-    records: list[Cell | Artifact] = [*mine, *not_run]
-    explained = False
+    variants = [artifact for artifact in artifacts if artifact.format == requirement.format]
+    covered = {cell.variant for cell in mine if cell.status in {*_RAN, *_NEVER_RAN}}
+    records: list[Cell | Artifact] = [*mine, *(a for a in variants if a.variant not in covered)]
     for record in records:
-        if record.status == "limited" and met:
-            continue
-        if record.status in {"errored", "unavailable", "limited"}:
-            explained = True
+        if record.status in _NEVER_RAN and not (record.status == "limited" and met):
             yield _stopped(record)
-    if not met and not explained and not any(cell.status in {"passed", "failed"} for cell in mine):
-        formats = {artifact.format for artifact in artifacts if artifact.status == "exported"}
-        why = "it was not run" if requirement.format in formats else f"no {requirement.format} artifact was exported"
-        yield Reason(code=MISSING, subject=str(requirement), message=f"the policy requires this cell: {why}")
+        elif record.status == "exported":
+            subject = f"{record.key} {requirement.runtime} {requirement.device}"
+            yield Reason(code=MISSING, subject=subject, message="the policy requires this cell: it was not run")
+    if not variants and not mine:
+        message = f"the policy requires this cell: no {requirement.format} artifact was exported"
+        yield Reason(code=MISSING, subject=str(requirement), message=message)
 
 
 def _unproven(
-    artifacts: Sequence[Artifact], *, cells: Sequence[Cell], required: Sequence[Requirement]
+    artifacts: Sequence[Artifact], *, cells: Sequence[Cell], proven: Sequence[Cell], said: Sequence[str]
 ) -> Iterator[Reason]:
-    """Exported variants of required formats that no required runtime ever saw: copies that nobody proved."""
+    """Exported artifacts without any cell that proves them, where nothing was said of the artifact or its cells yet."""
+    known = {(cell.format, cell.variant) for cell in proven}
     for artifact in artifacts:
-        mine = [cell for cell in cells for r in required if _answers(cell, r) and cell.format == artifact.format]
-        if artifact.status == "exported" and mine and all(cell.variant != artifact.variant for cell in mine):
-            message = "this variant was exported, but no required runtime ran it"
-            yield Reason(code=MISSING, subject=artifact.key, message=message)
+        named = any(subject == artifact.key or subject.startswith(f"{artifact.key} ") for subject in said)
+        if artifact.status != "exported" or named or (artifact.format, artifact.variant) in known:
+            continue
+        mine = [cell for cell in cells if (cell.format, cell.variant) == (artifact.format, artifact.variant)]
+        found = "; ".join(f"{cell.runtime} {cell.device} is {_said(cell)}" for cell in mine) or "no runtime ran it"
+        broken = any(cell.status == "errored" for cell in mine)
+        message = f"this artifact was exported, and nothing proves it: {found}"
+        yield Reason(code=UNPROVEN, subject=artifact.key, message=message, broken=broken)
 
 
 def _answers(cell: Cell, requirement: Requirement) -> bool:
@@ -150,6 +179,11 @@ def _stopped(record: Cell | Artifact) -> Reason:
         message=_sentence(message, f"it is {record.status}"),
         broken=record.status == "errored",
     )
+
+
+def _said(cell: Cell) -> str:
+    why = ": ".join(word for word in (cell.reason, cell.message) if word)
+    return f"{cell.status} ({why})" if why else cell.status
 
 
 def _sentence(message: str, otherwise: str) -> str:

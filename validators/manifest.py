@@ -72,12 +72,20 @@ class SampleSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRecord:
-    """The policy that was in force, as far as it decides: what was required and which tolerance was set by hand."""
+    """The policy that was in force, as far as it decides.
+
+    Attributes:
+        required: the cells that had to be proven.
+        formats: the formats that were exported.
+        atol, rtol: the tolerance set by hand, None for the default.
+        sample_seconds: a cell begins no further sample set that would take its inference beyond so many seconds.
+    """
 
     required: tuple[Requirement, ...]
     formats: tuple[str, ...]
     atol: float | None
     rtol: float | None
+    sample_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

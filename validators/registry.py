@@ -22,6 +22,7 @@ class RuntimeRow:
         options: settings for `load` that tell this row from its siblings.
         computes: types the runtime lacks -> the type it computes in instead, whose tolerance then holds. The runtime
             gives the declared type back, so only the tolerance changes.
+        adapter: what the placement's adapter must begin with; empty where any will do.
         required: whether the default policy demands this row.
         host: the preloaded process its cells fork from, a name in `validators.hosts`; empty for a fresh interpreter
             (a process that touches CUDA must not be a fork).
@@ -38,6 +39,7 @@ class RuntimeRow:
     module: str
     options: Mapping[str, str] = field(default_factory=dict)
     computes: Mapping[str, str] = field(default_factory=dict)
+    adapter: str = ""
     required: bool = True
     host: str = "runtimes"
     browser: bool = False
@@ -93,6 +95,7 @@ RUNTIMES = (
         format="onnx",
         device="cpu",
         module="validators.runtimes.ort",
+        adapter="CPUExecutionProvider",
         package="onnxruntime",
         distribution="onnxruntime",
         extra="ort",
@@ -105,6 +108,7 @@ RUNTIMES = (
         module="validators.runtimes.tfjs",
         options={"backend": "wasm"},
         computes=_TFJS_COMPUTES,
+        adapter="wasm",
         browser=True,
         package="websockets",
         distribution="websockets",
@@ -118,6 +122,7 @@ RUNTIMES = (
         module="validators.runtimes.tfjs",
         options={"backend": "cpu"},
         computes=_TFJS_COMPUTES,
+        adapter="cpu",
         browser=True,
         package="websockets",
         distribution="websockets",

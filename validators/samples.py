@@ -1,11 +1,9 @@
-"""The samples of a release: what the user brings, what is derived from the signature, and how both are fed.
+"""The samples of a release: what the user brings, and what is drawn by the signature.
 
-In: the model's input specs, and the user's `.npz` or folder of `.npy` if there is one. Out: sample sets, their arrays,
-and the outputs of a runtime over a whole set, whatever batch it takes. Every fault of the user's samples is found
-here, before anything is exported.
+In: the model's input specs, and the user's `.npz` or folder of `.npy` if there is one. Out: sample sets and their
+arrays (`validators.feeding` feeds them). Every fault of the user's samples is found here, before anything is exported.
 
-Text is held as object arrays of `str`. Labels (an array `labels` or `label` that is not an input) travel with the
-samples and are never fed.
+Text is held as object arrays of `str`. Labels (an array `labels` or `label` that is not an input) are not fed.
 """
 
 import difflib
@@ -27,7 +25,11 @@ from validators.tensorfiles import numpy_dtype, read_npy
 from validators.tolerance import dtype_name
 
 USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 16
-"""How many rows of the user's samples are used, how many go into one call, and how many are also fed singly."""
+"""How many rows of the user's samples are used, how many go into one call, and how many are also fed singly.
+
+Of more rows than are used, those are taken that lie evenly spread over the file, the first and the last among them: in
+a file sorted by class the first rows would all be of one class.
+"""
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 SEEDED_BATCHES = (1, 2, 7)
@@ -45,10 +47,9 @@ _LENGTHS, _SPATIAL_LENGTHS, _SPATIAL_RANK = (16, 24), (32, 64), 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserSamples:
-    """The user's samples after all checks: one array for each input, the same rows in each, and labels if given."""
+    """The user's samples after all checks: one array for each input, the same rows in each."""
 
     inputs: Mapping[str, np.ndarray]
-    labels: np.ndarray | None
     rows: int
 
 
@@ -74,7 +75,7 @@ def check_samples(samples: Tensors, inputs: Sequence[TensorSpec]) -> UserSamples
     """Holds the user's samples against the model's inputs; nothing is converted, guessed or left out.
 
     Args:
-        samples: arrays by name, the rows of the set as first axis.
+        samples: arrays by name, the rows of the set as first axis; `labels` or `label` may be among them.
         inputs: the source model's inputs.
 
     Raises:
@@ -91,7 +92,7 @@ def check_samples(samples: Tensors, inputs: Sequence[TensorSpec]) -> UserSamples
     if fixed and rows % fixed:
         raise BadInput(f"samples: got {rows} rows, valid is a multiple of the model's fixed batch of {fixed}")
     arrays = {name: _as_objects(samples[name]) for name in names}
-    return UserSamples(inputs=arrays, labels=samples[labels[0]] if labels else None, rows=rows)
+    return UserSamples(inputs=arrays, rows=rows)
 
 
 def fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
@@ -118,13 +119,14 @@ def plan(
     Seeded sets: one call of each batch size, and eight rows one by one (an artifact with a batch of one sees no other
     set); where the batch is fixed, one call and two calls of it. Dynamic axes take two lengths over the sets of one
     batch or over all. The user's samples come first: up to 64 rows in batches of 32, and sixteen rows one by one (not
-    where the batch is fixed).
+    where the batch is fixed), both evenly spread over all the rows.
 
     Args:
         inputs: the source model's inputs.
         user: the user's samples, if there are any.
         seeded: batch sizes of the seeded sets, all different.
-        stretch: what the lengths of dynamic axes are multiplied with, for models that need longer ones.
+        stretch: what the lengths of dynamic axes of sequences (rank 3 at most) are multiplied with, for models that
+            need longer ones; images keep their size.
     """
     fixed = fixed_batch(inputs)
     sets = list(_user_sets(user.rows, fixed)) if user else []
@@ -153,20 +155,18 @@ def generate(
     inputs: Sequence[TensorSpec],
     *,
     user: UserSamples | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of one set: rows of the user's samples, or values drawn from the set's seed.
 
     Each input draws from its own stream (seeded by SHA-256 of seed and name), so two inputs of the same shape never
     hold the same values, and swapping them shows. Draws are uniform: unlike a normal draw they need no libm, so a
-    seed means the same bytes on every machine.
+    seed means the same bytes on every machine: [-1, 1) for floating types, 0 or 1 for integers (any embedding has rows
+    0 and 1; the signature does not tell how many more).
 
     Args:
         sample_set: one of `plan`.
         inputs: the source model's inputs.
         user: the user's samples; needed for the sets that `plan` made of them.
-        bounds: lowest and highest value (inclusive) of an input, by name. Default: [-1, 1) for floating types,
-            0 or 1 for integers (any embedding has rows 0 and 1; the signature does not tell how many more).
 
     Raises:
         ValueError: a set of the user's samples without them.
@@ -175,8 +175,14 @@ def generate(
         if user is None:
             message = f"sample set `{sample_set.name}` consists of the user's samples, and none were given"
             raise ValueError(message)
-        return {name: array[: sample_set.rows] for name, array in user.inputs.items()}
-    return {spec.name: _draw(sample_set, spec, (bounds or {}).get(spec.name)) for spec in inputs}
+        spread = _spread(user.rows, sample_set.rows)
+        return {name: array[spread] for name, array in user.inputs.items()}
+    return {spec.name: _draw(sample_set, spec) for spec in inputs}
+
+
+def sequences(inputs: Sequence[TensorSpec]) -> bool:
+    """Whether any input has an axis that `stretch` lengthens."""
+    return any(None in spec.shape[1:] and len(spec.shape) < _SPATIAL_RANK for spec in inputs)
 
 
 _SAVE = "Write one with numpy.savez('samples.npz', INPUT_NAME=array, ...); `paritygate inspect MODEL` names the inputs."
@@ -256,14 +262,20 @@ def _user_sets(rows: int, fixed: int | None) -> Iterator[SampleSet]:
 def _lengths(inputs: Sequence[TensorSpec], turn: int, stretch: int) -> dict[str, int]:
     lengths: dict[str, int] = {}
     for spec in inputs:
-        choices = _SPATIAL_LENGTHS if len(spec.shape) >= _SPATIAL_RANK else _LENGTHS
+        spatial = len(spec.shape) >= _SPATIAL_RANK
+        choices = _SPATIAL_LENGTHS if spatial else tuple(stretch * length for length in _LENGTHS)
         for axis, length in enumerate(spec.shape):
             if axis and length is None:
-                lengths[f"{spec.name}[{axis}]"] = stretch * choices[turn % len(choices)]
+                lengths[f"{spec.name}[{axis}]"] = choices[turn % len(choices)]
     return lengths
 
 
-def _draw(sample_set: SampleSet, spec: TensorSpec, bounds: tuple[float, float] | None) -> np.ndarray:
+def _spread(rows: int, used: int) -> list[int]:
+    """Indices of the rows that are used: all of them, or as many as asked from the first to the last."""
+    return [index * (rows - 1) // max(used - 1, 1) for index in range(used)]
+
+
+def _draw(sample_set: SampleSet, spec: TensorSpec) -> np.ndarray:
     digest = hashlib.sha256(f"{sample_set.seed}:{spec.name}".encode()).digest()
     stream = np.random.default_rng(int.from_bytes(digest, "big"))
     lengths = sample_set.dynamic or {}
@@ -273,7 +285,5 @@ def _draw(sample_set: SampleSet, spec: TensorSpec, bounds: tuple[float, float] |
         return np.array(_WORDS, dtype=object)[stream.integers(0, len(_WORDS), shape)]
     dtype = numpy_dtype(spec.dtype)
     if dtype.kind in "iub":
-        low, high = bounds or (0, 1)
-        return stream.integers(int(low), int(high), shape, endpoint=True, dtype=np.int64).astype(dtype)
-    low, high = bounds or (-1.0, 1.0)
-    return stream.uniform(low, high, shape).astype(dtype)
+        return stream.integers(0, 1, shape, endpoint=True, dtype=np.int64).astype(dtype)
+    return stream.uniform(-1.0, 1.0, shape).astype(dtype)

@@ -3,12 +3,27 @@
 In: `{"model": PATH, "custom_objects": bool, "trust_lambda": bool}`. Out: the `ModelFacts` as JSON.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from exporters.admission import admit, check_weights, examine
+from exporters.isolation import GIB, Limits
 
-from exporters.admission import ModelFacts, admit, check_weights, examine
+LIMITS = Limits(seconds=120, memory=2 * GIB)
+"""Bounds of these jobs: reading a file takes seconds and little memory, whatever the file says."""
+
+
+def look(request: dict[str, Any]) -> dict[str, Any]:
+    """Examines a model and reads its weights, without deciding about it: `{"model": PATH}` is all it takes.
+
+    Raises:
+        BadInput: as `examine` and `check_weights` do.
+    """
+    path = Path(request["model"])
+    facts = examine(path)
+    check_weights(path)
+    return asdict(facts)
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -21,5 +36,4 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     facts = examine(path)
     admit(facts, custom_objects=request["custom_objects"], trust_lambda=request["trust_lambda"])
     check_weights(path)
-    dumped: dict[str, Any] = TypeAdapter(ModelFacts).dump_python(facts, mode="json")
-    return dumped
+    return asdict(facts)

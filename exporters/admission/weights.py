@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-
 from exporters.admission.archive import Archive
 from exporters.admission.hdf5 import Stored, datasets, reading
 from exporters.admission.printable import printable
@@ -102,6 +100,8 @@ def _layer(file: Any, path: str) -> str:
 
 def _slabs(item: Stored) -> Iterator[tuple[Any, ...]]:
     """Index expressions that cover an array in parts of about `_SLAB` bytes."""
+    import numpy as np
+
     shape, itemsize = item.shape, item.dtype.itemsize
     axis = 0
     while axis < len(shape) and math.prod(shape[axis + 1 :]) * itemsize > _SLAB:
@@ -117,6 +117,8 @@ def _slabs(item: Stored) -> Iterator[tuple[Any, ...]]:
 
 def _nonfinite(values: Any) -> int:
     """How many values are NaN or infinite; Keras stores bfloat16 as opaque pairs of bytes."""
+    import numpy as np
+
     array = np.asarray(values)
     if array.dtype.kind in "fc":
         return int(array.size - np.count_nonzero(np.isfinite(array)))

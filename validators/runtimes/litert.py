@@ -29,18 +29,23 @@ class LiteRtRuntime:
 
     @property
     def placement(self) -> Placement:
+        """By the plan that LiteRT made; XNNPACK may find no operator that it can take, which the adapter then says."""
         operators = [op["op_name"] for op in self._interpreter._get_ops_details()]  # noqa: SLF001 - no public reader
         delegated = operators.count("DELEGATE")
         own = len(operators) - delegated
-        if self._kernels == "reference":
+        details = {"delegate partitions": str(delegated), "operators in the plan": str(own)}
+        if delegated:  # also where nobody asked for it: the plan is what LiteRT does report
+            adapter = "XNNPACK"
+        elif self._kernels == "reference":
             adapter = "reference kernels"
+            details["kernels"] = "as asked for: LiteRT does not report which kernels its operators use"
         else:
-            adapter = "XNNPACK" if delegated else "optimised kernels (XNNPACK took nothing)"
+            adapter = "optimised kernels (XNNPACK took nothing)"
         return Placement(
             device="cpu",
             runtime=f"ai-edge-litert {metadata.version('ai-edge-litert')}",
             adapter=adapter,
-            details={"delegate partitions": str(delegated), "operators in the plan": str(own)},
+            details=details,
         )
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from unittest import mock
 import numpy as np
 
 from exporters.contract import Signature
+from exporters.errors import Broken
 from validators.contract import Device, Placement, Tensors
 
 _SIGNATURE_KEY = "serving_default"
@@ -23,29 +24,34 @@ _SIGNATURE_KEY = "serving_default"
 class SavedModelRuntime:
     """A loaded SavedModel's serving function."""
 
-    def __init__(self, function: Any, device: Device) -> None:
+    def __init__(self, function: Any) -> None:
         self._function = function
-        self._ran_on: Device = device
+        self._ran_on: set[str] = set()
 
     @property
     def placement(self) -> Placement:
+        """Where the outputs of all calls came to lie; raises Broken when TensorFlow has not said so."""
         import tensorflow as tf
 
-        return Placement(device=self._ran_on, runtime=f"tensorflow {tf.__version__}", adapter=self._ran_on.upper())
+        if not self._ran_on:
+            raise Broken("TensorFlow does not say on which device the outputs of the SavedModel were computed")
+        device: Device = "cpu" if self._ran_on == {"CPU"} else "gpu"
+        return Placement(
+            device=device, runtime=f"tensorflow {tf.__version__}", adapter=", ".join(sorted(self._ran_on))
+        )
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """One call of the serving function; text comes back as `str`."""
         import tensorflow as tf
 
         outputs = self._function(**{name: tf.constant(array) for name, array in inputs.items()})
-        self._ran_on = _device_of(outputs.values(), self._ran_on)
+        self._ran_on |= _devices_of(outputs.values())
         return {name: _array(tensor) for name, tensor in outputs.items()}
 
 
-def _device_of(tensors: Any, otherwise: Device) -> Device:
-    """Where the outputs live, by TensorFlow's own word: `/job:localhost/.../device:CPU:0`."""
-    kinds = {match[1] for t in tensors if (match := re.search(r"device:(\w+):", t.device or ""))}
-    return ("gpu" if "GPU" in kinds else "cpu") if kinds else otherwise
+def _devices_of(tensors: Any) -> set[str]:
+    """Where tensors live, by TensorFlow's own word: `/job:localhost/.../device:CPU:0`."""
+    return {match[1] for tensor in tensors if (match := re.search(r"device:(\w+):", tensor.device or ""))}
 
 
 def _array(tensor: Any) -> np.ndarray:
@@ -61,9 +67,10 @@ def load(
     artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]
 ) -> Iterator[SavedModelRuntime]:
     """Loads the serving function of a SavedModel."""
-    del signature, options  # the SavedModel's own names are the canonical ones
+    # The SavedModel's own names are the canonical ones; where it runs, TensorFlow decides and the placement tells.
+    del signature, device, options
     import tensorflow as tf
 
     with mock.patch.dict(sys.modules, {"keras": None, "tf_keras": None}):
         model = tf.saved_model.load(str(artifact))
-        yield SavedModelRuntime(model.signatures[_SIGNATURE_KEY], device)
+        yield SavedModelRuntime(model.signatures[_SIGNATURE_KEY])

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from exporters.contract import Signature, TensorSpec
-from exporters.errors import BadInput, Broken
+from exporters.errors import Broken
+from exporters.limits import limited
 from validators.contract import Device, Placement, Tensors
 from validators.web.session import Session, open_session
 
@@ -98,7 +99,7 @@ class TfjsRuntime:
         """Runs one batch; see `validators.contract.Runtime.infer`.
 
         Raises:
-            BadInput: a value does not fit the only integer or float that TF.js has.
+            Limited: a value does not fit the only integer or float that TF.js has.
             Broken: TF.js raised; its own message is kept.
         """
         feeds = {self._inputs[name]: self._narrow(name, array) for name, array in inputs.items()}
@@ -114,16 +115,13 @@ class TfjsRuntime:
         if target is None or target == array.dtype:
             return array
         if target == np.int32:
-            lost = (array < _INT32.min) | (array > _INT32.max)
+            limit, lost = "tfjs-int64", (array < _INT32.min) | (array > _INT32.max)
         else:
-            lost = np.isfinite(array) & (np.abs(array) > np.finfo(np.float32).max)
+            limit, lost = "tfjs-float64", np.isfinite(array) & (np.abs(array) > np.finfo(np.float32).max)
         if lost.any():
             places = np.argwhere(lost)[:3]
             shown = ", ".join(f"{array[tuple(place)]} at {place.tolist()}" for place in places)
-            raise BadInput(
-                f"input {name!r} holds {int(lost.sum())} values outside {target.name}, which is all TF.js has: {shown}",
-                next_step=f"use samples that fit {target.name}, or do not require the tfjs cells",
-            )
+            raise limited(limit, f"input {name!r} holds {int(lost.sum())} values outside {target.name}, {shown}")
         self._recasts[f"input {name}"] = f"{array.dtype} narrowed to {target}"
         return array.astype(target)
 

@@ -84,9 +84,15 @@ class BrowserHost:
         self.close()
 
     @property
+    def pid(self) -> int | None:
+        """The host process, whose descendants are the whole Chromium; None while there is none."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
     def alive(self) -> bool:
         """True while the host process runs: it ends when its Chromium does."""
-        return self._process is not None and self._process.poll() is None
+        return self.pid is not None
 
     def start(self) -> None:
         """Starts Chromium and returns at once; does nothing when it already runs.

@@ -18,6 +18,8 @@ import threading
 import time
 from pathlib import Path
 
+FOLDER_PREFIX = "paritygate-web-"
+"""How the folder is called that a Chromium of ours lives in: by it a process is known as ours."""
 FLAGS = (
     "--headless",
     "--remote-debugging-port=0",
@@ -59,8 +61,8 @@ def launch_flags(profile: Path) -> list[str]:
 def _scratch() -> Path:
     """Makes the folder that Chromium lives in; the path of a socket it puts there must stay below 108 bytes."""
     parent = tempfile.gettempdir()
-    fits = len(f"{parent}/paritygate-web-12345678/org.chromium.Chromium.123456/SingletonSocket") < 108  # noqa: PLR2004 - sun_path
-    return Path(tempfile.mkdtemp(prefix="paritygate-web-", dir=parent if fits else "/tmp"))  # noqa: S108 - a fresh folder
+    fits = len(f"{parent}/{FOLDER_PREFIX}12345678/org.chromium.Chromium.123456/SingletonSocket") < 108  # noqa: PLR2004 - sun_path
+    return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent if fits else "/tmp"))  # noqa: S108 - a fresh folder
 
 
 def _prctl(option: int, value: int) -> None:
@@ -116,6 +118,11 @@ def _stop_at_end_of_stdin(stop: threading.Event) -> None:
     stop.set()
 
 
+def _announce(folder: Path, told: dict[str, str]) -> None:
+    """Writes the line that the supervisor waits for."""
+    print(json.dumps({**told, "folder": str(folder)}), flush=True)  # noqa: T201 - stdout is the way to the supervisor
+
+
 def main(arguments: list[str]) -> int:
     """Runs one Chromium until told to stop; the only argument is the executable."""
     stop = threading.Event()
@@ -127,10 +134,11 @@ def main(arguments: list[str]) -> int:
     try:
         process = _launch(Path(arguments[0]), folder, folder / "log")
         threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
-        told = _await_endpoint(process, folder / "log", stop)
-        print(json.dumps({**told, "folder": str(folder)}), flush=True)  # noqa: T201 - the line the supervisor waits for
+        _announce(folder, told := _await_endpoint(process, folder / "log", stop))
         while "error" not in told and process.poll() is None and not stop.wait(0.1):
             pass
+    except OSError as error:  # no executable of this machine's kind, a script without an interpreter, no memory ...
+        _announce(folder, {"error": f"{arguments[0]} cannot be run: {error}"})
     finally:
         if process is not None:
             _kill_tree(process)

@@ -1,8 +1,10 @@
 """The loopback server behind a page: its scripts, the artifact and the tensors, and nothing else.
 
 In: folders to serve and tensors to hand over. Out: the tensors the page posts back. Every address holds a random token,
-so that nothing else on the machine can read the samples; the headers forbid the page any other origin and let it use
-threads (`SharedArrayBuffer` needs cross-origin isolation).
+so that the port alone tells other programs on the machine nothing. The token is no wall between users of one machine:
+Chromium's DevTools listen on loopback without a password, and who finds their port can read the open page, samples
+included. The headers forbid the page any other origin and let it use threads (`SharedArrayBuffer` needs cross-origin
+isolation).
 """
 
 import secrets

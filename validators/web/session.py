@@ -20,7 +20,7 @@ from validators.web.server import PageServer
 
 PAGE = Path(__file__).parent / "page"
 PACKAGES = PAGE / "node_modules"
-PACKAGES_HINT = "run `make setup`, or `npm ci` in validators/web/page"
+PACKAGES_HINT = f"run `make setup`, or `npm ci --prefix {PAGE}`"
 
 
 def package_version(package: str) -> str | None:
@@ -29,6 +29,17 @@ def package_version(package: str) -> str | None:
         return str(json.loads((PACKAGES / package / "package.json").read_bytes())["version"])
     except FileNotFoundError:
         return None
+
+
+def package_names() -> tuple[str, ...]:
+    """The browser packages that the page asks for, in alphabetical order."""
+    return tuple(sorted(json.loads((PAGE / "package.json").read_bytes())["dependencies"]))
+
+
+def package_versions() -> dict[str, str]:
+    """The versions of those browser packages that are installed."""
+    found = {name: package_version(name) for name in package_names()}
+    return {name: version for name, version in found.items() if version is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
