@@ -91,6 +91,7 @@ class Cells:
             request=request,
             limits=self._limits,
             host=row.host,
+            companions=(self._browser.pid,) if row.browser and self._browser.pid else (),
         )
         outcome = self._workers.run(job)
         seconds = round(outcome.seconds, 3)

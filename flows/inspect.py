@@ -4,12 +4,9 @@ In: the path of a `.keras` file. Out: its `ModelFacts`, and the same as a page f
 """
 
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from pydantic import TypeAdapter
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from exporters.admission import CodeNeed, ModelFacts, admit
 from exporters.admission.job import LIMITS
@@ -17,6 +14,10 @@ from exporters.admission.printable import printable
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
 from exporters.isolation import Job, Workers
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 
 def inspect(path: Path) -> ModelFacts:
@@ -27,20 +28,32 @@ def inspect(path: Path) -> ModelFacts:
         BadInput: the file is no sound `.keras` archive, or a weight is not finite. What only a release would refuse
             (missing code, Lambdas, a file of Keras 2) is no error here; it is part of the facts.
     """
-    with tempfile.TemporaryDirectory(prefix="paritygate-inspect-") as scratch:
-        folder = Path(scratch)
-        with Workers(folder, folder) as workers:
-            job = Job(
-                name="inspect",
-                function="exporters.admission.job:look",
-                request={"model": str(path.absolute())},
-                limits=LIMITS,
-            )
-            return TypeAdapter(ModelFacts).validate_python(workers.run(job).unwrap())
+    job = Job(
+        name="inspect",
+        function="exporters.admission.job:look",
+        request={"model": str(path.absolute())},
+        limits=LIMITS,
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="paritygate-inspect-") as scratch,
+        ThreadPoolExecutor(1) as pool,
+        Workers(Path(scratch), Path(scratch)) as workers,
+    ):
+        looking = pool.submit(workers.run, job)
+        # These imports take as long as the look itself; meanwhile the process is at work.
+        import rich.table
+        import rich.text  # noqa: F401 - for `render`
+        from pydantic import TypeAdapter
+
+        facts = TypeAdapter(ModelFacts)
+        return facts.validate_python(looking.result().unwrap())
 
 
-def render(facts: ModelFacts, console: Console) -> None:
+def render(facts: ModelFacts, console: "Console") -> None:
     """Prints the facts, ending with whether a release can begin and what it takes."""
+    from rich.table import Table
+    from rich.text import Text
+
     page = Table.grid(padding=(0, 2))
     page.add_column(style="bold", no_wrap=True)
     page.add_column(overflow="fold")
@@ -105,7 +118,9 @@ def _bytes(size: int) -> str:
     return f"{amount:.1f} GB"
 
 
-def _verdict(facts: ModelFacts) -> Text:
+def _verdict(facts: ModelFacts) -> "Text":
+    from rich.text import Text
+
     try:
         admit(facts, custom_objects=False, trust_lambda=False)
     except BadInput as error:

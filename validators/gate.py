@@ -40,9 +40,10 @@ UNPROVEN = "unproven artifact"
 
 _NEVER_RAN = ("errored", "unavailable", "limited")
 _RAN = ("passed", "failed")
+_MOST_NAMED = 4
 
 
-def judge(
+def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests on, and is named at every call
     *,
     cells: Sequence[Cell],
     artifacts: Sequence[Artifact],
@@ -126,7 +127,8 @@ def _lacking(cell: Cell, wanted: Sequence[tuple[str, str]]) -> str:
         return "it was held against no sample set of the evidence"
     seen = {(diff.sample_set, diff.name) for diff in cell.diffs}
     lacks = [f"`{output}` over `{sample_set}`" for sample_set, output in wanted if (sample_set, output) not in seen]
-    return f"it lacks {', '.join(lacks)}" if lacks else ""
+    more = f" and {len(lacks) - _MOST_NAMED} more" if len(lacks) > _MOST_NAMED else ""
+    return f"it lacks {', '.join(lacks[:_MOST_NAMED])}{more}" if lacks else ""
 
 
 def _unmet(
@@ -138,13 +140,16 @@ def _unmet(
     variants = [artifact for artifact in artifacts if artifact.format == requirement.format]
     covered = {cell.variant for cell in mine if cell.status in {*_RAN, *_NEVER_RAN}}
     records: list[Cell | Artifact] = [*mine, *(a for a in variants if a.variant not in covered)]
+    explained = met or any(cell.status in _RAN for cell in mine)
     for record in records:
         if record.status in _NEVER_RAN and not (record.status == "limited" and met):
+            explained = True
             yield _stopped(record)
         elif record.status == "exported":
+            explained = True
             subject = f"{record.key} {requirement.runtime} {requirement.device}"
             yield Reason(code=MISSING, subject=subject, message="the policy requires this cell: it was not run")
-    if not variants and not mine:
+    if not explained:
         message = f"the policy requires this cell: no {requirement.format} artifact was exported"
         yield Reason(code=MISSING, subject=str(requirement), message=message)
 
@@ -159,9 +164,9 @@ def _unproven(
         if artifact.status != "exported" or named or (artifact.format, artifact.variant) in known:
             continue
         mine = [cell for cell in cells if (cell.format, cell.variant) == (artifact.format, artifact.variant)]
-        found = "; ".join(f"{cell.runtime} {cell.device} is {_said(cell)}" for cell in mine) or "no runtime ran it"
+        found = "; ".join(f"{cell.runtime} {cell.device} is {cell.status}: {_why(cell)}" for cell in mine)
         broken = any(cell.status == "errored" for cell in mine)
-        message = f"this artifact was exported, and nothing proves it: {found}"
+        message = f"this artifact was exported, and no cell proves it: {found or 'no runtime ran it'}"
         yield Reason(code=UNPROVEN, subject=artifact.key, message=message, broken=broken)
 
 
@@ -171,19 +176,17 @@ def _answers(cell: Cell, requirement: Requirement) -> bool:
 
 def _stopped(record: Cell | Artifact) -> Reason:
     """The reason for a cell or an artifact that never came to a comparison."""
-    words = (record.reason, record.message) if isinstance(record, Cell) else (record.reason,)
-    message = ": ".join(word for word in words if word)
     return Reason(
         code=record.status,
         subject=record.key,
-        message=_sentence(message, f"it is {record.status}"),
+        message=_why(record),
         broken=record.status == "errored",
     )
 
 
-def _said(cell: Cell) -> str:
-    why = ": ".join(word for word in (cell.reason, cell.message) if word)
-    return f"{cell.status} ({why})" if why else cell.status
+def _why(record: Cell | Artifact) -> str:
+    words = (record.reason, record.message) if isinstance(record, Cell) else (record.reason,)
+    return _sentence(": ".join(word for word in words if word), f"it is {record.status}")
 
 
 def _sentence(message: str, otherwise: str) -> str:

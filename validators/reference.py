@@ -4,7 +4,9 @@ In: an admitted `.keras` file and, if given, the user's samples. Out: `evidence/
 samples every cell will be fed, and what the original computes from them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,20 +14,38 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from exporters.contract import Signature
+from exporters.contract import Signature, TensorSpec
 from exporters.errors import BadInput
 from exporters.keras_model import SourceModel, load
 from validators.contract import Tensors
 from validators.evidence import reference_folder, write_evidence
 from validators.feeding import feed
 from validators.manifest import SampleSet
-from validators.samples import UserSamples, check_samples, generate, plan, read_samples
+from validators.samples import UserSamples, check_samples, generate, plan, read_samples, sequences
 from validators.tensorfiles import write_tensors
 
 _STRETCHES = (1, 8, 64, 512)
-"""What lengths of dynamic axes are multiplied with until the original gives something finite: 16 steps to 8192."""
+"""What lengths of dynamic sequences are multiplied with until the original gives something finite: 16 to 8192 steps."""
 
-_Evidence = tuple[tuple[SampleSet, ...], dict[str, dict[str, np.ndarray]], dict[str, dict[str, np.ndarray]]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What the original computed: for every sample set its inputs and outputs.
+
+    Attributes:
+        sets: in the order of `validators.samples.plan`.
+        samples, outputs: by the name of the set.
+        dropped: why the seeded sets are not among them, in a sentence; empty when they are.
+    """
+
+    sets: tuple[SampleSet, ...] = ()
+    samples: Mapping[str, Tensors] = field(default_factory=dict)
+    outputs: Mapping[str, Tensors] = field(default_factory=dict)
+    dropped: str = ""
+
+
+class Unsound(Exception):
+    """The original cannot serve as a reference over some samples: it fails, or gives only NaN or infinity."""
 
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,53 +56,92 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
             (sizes of the seeded sets), `custom_objects`, `trust_lambda`.
 
     Returns:
-        `signature` of the source model, and `sets`.
+        `signature` of the source model, `sets`, and `dropped` (see `Answers`).
 
     Raises:
-        BadInput: the samples do not fit the model, or Keras cannot load it.
+        BadInput: the samples do not fit the model, Keras cannot load it, or the original answers no samples.
     """
     model = load(Path(request["model"]), custom_objects=request["custom_objects"], trust_lambda=request["trust_lambda"])
     release = Path(request["release"])
     given = request["samples"]
     user = check_samples(read_samples(Path(given)), model.signature.inputs) if given else None
-    sets, samples, outputs = _sound(model, user, request["batches"])
-    write_evidence(release, signature=model.signature, sets=sets, samples=samples)
-    for name, tensors in outputs.items():
+    answers = sound(partial(_infer, model), model.signature.inputs, user=user, batches=request["batches"])
+    write_evidence(release, signature=model.signature, sets=answers.sets, samples=answers.samples)
+    for name, tensors in answers.outputs.items():
         write_tensors(reference_folder(release, name), tensors)
     return {
         "signature": TypeAdapter(Signature).dump_python(model.signature, mode="json"),
-        "sets": TypeAdapter(tuple[SampleSet, ...]).dump_python(sets, mode="json"),
+        "sets": TypeAdapter(tuple[SampleSet, ...]).dump_python(answers.sets, mode="json"),
+        "dropped": answers.dropped,
     }
 
 
-def _sound(model: SourceModel, user: UserSamples | None, batches: Sequence[int]) -> _Evidence:
+def sound(
+    infer: Callable[[Tensors], Tensors],
+    inputs: Sequence[TensorSpec],
+    *,
+    user: UserSamples | None,
+    batches: Sequence[int],
+) -> Answers:
     """Sets, samples and outputs that can serve as evidence: every output has something finite in every set.
 
-    A model that halves a dynamic axis six times has nothing left of sixteen steps, so longer ones are tried. NaN equals
-    NaN in a comparison: an original that gives nothing else would prove every artifact.
+    A model that halves a dynamic axis six times has nothing left of sixteen steps, so longer ones are tried. A model
+    may also answer no seeded sample at all (a range it checks, a grammar it expects): the user's own are enough then.
+
+    Args:
+        infer: one call of the original; raises `Unsound` where it fails.
+        inputs: of the original.
+        user: the user's samples; None when there are none.
+        batches: sizes of the seeded sets.
 
     Raises:
-        BadInput: the original fails, or gives only NaN or infinity, at every length.
+        BadInput: the original answers neither the user's samples nor, without them, seeded ones of any length.
     """
-    import tensorflow as tf
-
-    inputs = model.signature.inputs
-    stretches = _STRETCHES if any(None in spec.shape[1:] for spec in inputs) else _STRETCHES[:1]
-    fault = ""
-    for stretch in stretches:
-        sets = plan(inputs, user=user, seeded=batches, stretch=stretch)
-        samples = {s.name: generate(s, inputs, user=user) for s in sets}
-        try:
-            outputs = {s.name: feed(partial(_infer, model), samples[s.name], s.batch) for s in sets}
-        except (tf.errors.InvalidArgumentError, ValueError) as error:
-            fault = f"fails: {' '.join(str(error).split())[:300]}"
-            continue
-        fault = next(filter(None, (_nothing_finite(name, tensors) for name, tensors in outputs.items())), "")
-        if not fault:
-            return sets, samples, outputs
-    raise BadInput(
-        f"the original itself {fault}", next_step="Bring samples of the model's own domain: --samples held_out.npz"
+    own = Answers()
+    try:
+        if user:
+            own = _answers(infer, inputs, [s for s in plan(inputs, user=user) if s.origin == "user"], user)
+        seeded = _seeded(infer, inputs, batches)
+    except Unsound as error:
+        if own.sets:
+            return replace(own, dropped=f"only the given samples are used: over seeded ones the original {error}")
+        next_step = "Bring samples of the model's own domain: --samples held_out.npz"
+        raise BadInput(f"the original itself {error}", next_step=next_step) from error
+    return Answers(
+        sets=own.sets + seeded.sets,
+        samples={**own.samples, **seeded.samples},
+        outputs={**own.outputs, **seeded.outputs},
     )
+
+
+def _seeded(infer: Callable[[Tensors], Tensors], inputs: Sequence[TensorSpec], batches: Sequence[int]) -> Answers:
+    """The answers to the seeded sets, of the first length at which there are any."""
+    *others, last = _STRETCHES if sequences(inputs) else _STRETCHES[:1]
+    for stretch in others:
+        with suppress(Unsound):
+            return _answers(infer, inputs, plan(inputs, seeded=batches, stretch=stretch))
+    return _answers(infer, inputs, plan(inputs, seeded=batches, stretch=last))
+
+
+def _answers(
+    infer: Callable[[Tensors], Tensors],
+    inputs: Sequence[TensorSpec],
+    sets: Sequence[SampleSet],
+    user: UserSamples | None = None,
+) -> Answers:
+    """Feeds sets to the original.
+
+    NaN equals NaN in a comparison: an original that gives nothing else would prove every artifact.
+
+    Raises:
+        Unsound: it fails, or some output has nothing finite in some set.
+    """
+    samples = {s.name: generate(s, inputs, user=user) for s in sets}
+    outputs = {s.name: feed(infer, samples[s.name], s.batch) for s in sets}
+    for name, tensors in outputs.items():
+        if fault := _nothing_finite(name, tensors):
+            raise Unsound(fault)
+    return Answers(sets=tuple(sets), samples=samples, outputs=outputs)
 
 
 def _nothing_finite(sample_set: str, tensors: Tensors) -> str:
@@ -96,5 +155,8 @@ def _nothing_finite(sample_set: str, tensors: Tensors) -> str:
 def _infer(model: SourceModel, batch: Tensors) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
-    outputs = model.call({name: tf.constant(array) for name, array in batch.items()})
+    try:
+        outputs = model.call({name: tf.constant(array) for name, array in batch.items()})
+    except (tf.errors.InvalidArgumentError, ValueError) as error:
+        raise Unsound(f"fails: {' '.join(str(error).split())[:300]}") from error
     return {name: np.asarray(tensor) for name, tensor in outputs.items()}

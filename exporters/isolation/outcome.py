@@ -40,6 +40,8 @@ class Job:
         function: `package.module:function`; takes the request, returns something JSON can hold.
         request: what the function gets; JSON values only.
         limits: its bounds.
+        companions: processes that work for this job without being its children (the shared browser): their trees'
+            memory counts as its own, and they die with it when it holds too much.
         host: name of the preloaded process to run in a fork of; empty for a fresh interpreter.
     """
 
@@ -48,6 +50,7 @@ class Job:
     request: Mapping[str, Any]
     limits: Limits = field(default_factory=Limits)
     host: str = ""
+    companions: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

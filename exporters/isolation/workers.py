@@ -152,12 +152,15 @@ class Workers:
         peak = 0
         while not child.ended.wait(_POLL):
             if child.pid is not None:
-                held = tree.resident(child.pid)
+                held = sum(map(tree.resident, (child.pid, *job.companions)))
                 peak = max(peak, held)
                 self._held[job.name] = max(held, _TYPICAL_MEMORY)
             broken = self._broken_bound(job, peak, time.monotonic() - started)
             if broken is not None:
                 child.kill()
+                if broken["status"] == "out of memory":
+                    for pid in job.companions:
+                        tree.kill(pid)
                 if child.pid is not None:
                     child.ended.wait(10)
                 return broken, peak

@@ -1,12 +1,11 @@
 """The table of exporters is whole: everything it names is there."""
 
 from importlib.util import find_spec
-from typing import get_args
 
 import pytest
 
 from exporters.registry import EXPORTERS, FORMATS, FORMS, RECURRENCES, rows_of
-from flows.settings import Format
+from flows.settings import Settings
 
 
 def test_every_row_has_a_key_of_its_own():
@@ -26,8 +25,17 @@ def test_every_lowered_form_is_used_by_some_row():
     assert {form.recurrence for form in FORMS.values()} <= set(RECURRENCES)
 
 
-def test_the_settings_know_the_same_formats():
-    assert get_args(Format) == FORMATS
+def test_the_form_of_the_settings_offers_the_formats():
+    formats = Settings.model_json_schema()["properties"]["formats"]
+    assert formats["items"] == {"type": "string", "enum": list(FORMATS)}
+    assert formats["default"] == list(FORMATS)
+
+
+@pytest.mark.parametrize("row", [row for row in EXPORTERS if row.section], ids=lambda row: row.key)
+def test_a_rows_section_of_the_settings_holds_its_options_under_the_same_names(row):
+    section = Settings(model="m.keras").model_dump()[row.section]
+    assert section.keys() <= row.options.keys()
+    assert {name: row.options[name] for name in section} == section
 
 
 def test_rows_of_some_formats_keep_the_tables_order():

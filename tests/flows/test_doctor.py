@@ -11,8 +11,8 @@ from flows import cli, doctor
 from validators.registry import RUNTIMES
 
 
-def page(found):
-    console = Console(file=io.StringIO(), width=160, color_system=None)
+def page(found, width=160):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     doctor.render(found, console)
     return console.file.getvalue()
 
@@ -28,8 +28,31 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch)
     monkeypatch.setattr("validators.availability.find_spec", lambda name: None)
     found = doctor.examine()
     assert not any(runtime.ready for runtime in found.runtimes)
-    assert all("pip install 'paritygate[" in runtime.problem for runtime in found.runtimes)
+    for row, runtime in zip(RUNTIMES, found.runtimes, strict=True):
+        assert "make setup" in runtime.problem
+        # A plain resolve of the converters falls back to a tensorflowjs of years ago: pip is no way to them.
+        assert ("pip install" in runtime.problem) == (row.extra != "export")
     assert "missing  onnxruntime on cpu: the package onnxruntime is not installed" in page(found)
+
+
+def test_a_missing_converter_is_brought_by_make_setup_alone(monkeypatch):
+    monkeypatch.setattr("flows.doctor._version", lambda distribution: "")
+    remedies = {tool.name: tool.remedy for tool in doctor.examine().tools}
+    assert remedies["tensorflowjs"] == remedies["tensorflow"] == "make setup"
+    assert remedies["prefect"].startswith("pip install 'paritygate[flow]'")
+
+
+def test_a_runtime_in_the_browser_has_the_version_of_the_pages_packages(monkeypatch):
+    packages = {"@tensorflow/tfjs-core": "4.22.0", "@tensorflow/tfjs-backend-cpu": "4.22.0", "other-web": "1.2.3"}
+    monkeypatch.setattr("flows.doctor.package_versions", lambda: packages)
+    found = {runtime.name: runtime.version for runtime in doctor.examine().runtimes}
+    assert found["tfjs-wasm"] == found["tfjs-cpu"] == "4.22.0"
+
+
+def test_names_stay_whole_on_a_narrow_terminal():
+    found = doctor.examine()
+    words = page(found, width=80).split()
+    assert {runtime.name for runtime in found.runtimes} | {tool.name for tool in found.tools} <= set(words)
 
 
 def test_a_missing_chromium_is_named_with_the_command_that_brings_it(monkeypatch):

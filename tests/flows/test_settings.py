@@ -30,6 +30,14 @@ def toml(folder, text):
         ("formats = ['onnx']\n[policy]\nrequired = ['tfjs tfjs-cpu cpu']", "formats leaves out tfjs"),
         ("[policy]\natol = -1.0", "policy.atol"),
         ("[policy]\nrtol = 'small'", "policy.rtol"),
+        ("[policy]\natol = inf", "policy.atol"),
+        ("[policy]\nrtol = nan", "policy.rtol"),
+        ("[limits]\nseconds = inf", "limits.seconds"),
+        ("[limits]\nsample_seconds = nan", "limits.sample_seconds"),
+        ("[limits]\nmemory_gib = inf", "limits.memory_gib"),
+        ("formats = [1]", "formats[0]"),
+        ("samples = 's.npz'", "samples: got 's.npz', valid is a section [samples] with path, batches"),
+        ("policy = 3", "policy: got 3, valid is a section [policy] with required, atol, rtol"),
         ("[samples]\nbatches = [2, 2]", "different batch sizes"),
         ("[samples]\nbatches = [0]", "at least 1"),
         ("[onnx]\nopset = 21", "onnx.opset"),
@@ -73,6 +81,12 @@ def test_flags_win_over_the_file_and_leave_the_rest_of_it(tmp_path):
     assert settings.formats == ("tflite",)
     assert settings.trust_lambda
     assert settings.samples.batches == (3,)
+
+
+def test_a_value_where_a_section_belongs_is_named_also_when_a_flag_speaks_of_that_section(tmp_path):
+    path = toml(tmp_path, "samples = 's.npz'")
+    with pytest.raises(BadInput, match=r"samples: got 's\.npz', valid is a section \[samples\]"):
+        load_settings(path, {**MODEL, "samples": {"path": Path("other.npz")}})
 
 
 def test_by_default_the_six_cpu_cells_are_required_whatever_the_machine_has():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exporters.contract import Signature, TensorSpec
-from exporters.errors import BadInput, Broken
+from exporters.errors import Broken, Limited
 from validators.runtimes import tfjs
 from validators.web.browser import BrowserHost, find_chromium
 from validators.web.session import PACKAGES, open_session
@@ -310,19 +310,21 @@ def edge(session, input_dtype="int64", **outputs):
 
 
 @pytest.mark.parametrize(
-    ("array", "told"),
+    ("array", "limit", "told"),
     [
         (
             np.int64([0, 3_000_000_000, -(2**40)]),
+            "tfjs-int64",
             r"2 values outside int32.*3000000000 at \[1\], -1099511627776 at \[2\]",
         ),
-        (np.uint32([2**31]), r"1 values outside int32.*2147483648 at \[0\]"),
-        (np.float64([1e39, np.inf, np.nan]), r"1 values outside float32.*1e\+39 at \[0\]"),
+        (np.uint32([2**31]), "tfjs-int64", r"1 values outside int32.*2147483648 at \[0\]"),
+        (np.float64([1e39, np.inf, np.nan]), "tfjs-float64", r"1 values outside float32.*1e\+39 at \[0\]"),
     ],
 )
-def test_a_value_that_does_not_fit_is_refused_with_its_place(array, told):
-    with pytest.raises(BadInput, match=told):
+def test_a_value_that_does_not_fit_is_a_limit_of_tfjs_and_comes_with_its_place(array, limit, told):
+    with pytest.raises(Limited, match=told) as caught:
         edge(EchoSession(y=np.float32([0])), y="float32").infer({"x": array})
+    assert caught.value.limit == limit
 
 
 @pytest.mark.parametrize("value", [2**31 - 1, -(2**31)])

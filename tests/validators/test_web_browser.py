@@ -18,7 +18,7 @@ from exporters.errors import BadInput, Broken, Cancelled
 from validators.web import browser
 from validators.web.browser import BrowserHost, find_chromium
 from validators.web.cdp import open_page
-from validators.web.host import _scratch, launch_flags
+from validators.web.host import FOLDER_PREFIX, _scratch, launch_flags
 from validators.web.server import PageServer
 
 
@@ -97,6 +97,26 @@ def test_a_browser_that_ends_at_once_is_quoted(tmp_path):
         assert not host.alive
 
 
+def test_a_file_that_cannot_be_run_is_an_error_and_no_traceback(tmp_path, capfd):
+    foreign = tmp_path / "chromium"
+    foreign.write_bytes(b"MZ, a program of another system")
+    foreign.chmod(0o755)
+    with BrowserHost(foreign) as host, pytest.raises(Broken, match=r"chromium cannot be run: .*Exec format error"):
+        host.endpoint()
+    assert capfd.readouterr().err == ""
+
+
+def test_the_host_has_a_process_id_while_it_runs(tmp_path):
+    host = BrowserHost(executable(tmp_path / "chromium", "import time; time.sleep(60)"))
+    assert host.pid is None
+    host.start()
+    running = psutil.Process(host.pid)
+    until(running.children)
+    host.close()
+    assert host.pid is None
+    assert gone(running)
+
+
 def test_a_browser_that_never_answers_is_given_up_and_ended(tmp_path):
     note = f"pathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))"
     silent = executable(tmp_path / "chromium", f"import os, pathlib, time; {note}; time.sleep(60)")
@@ -155,7 +175,7 @@ def test_chromium_writes_nowhere_but_into_its_own_folder(monkeypatch):
         with BrowserHost(find_chromium()) as host:
             assert answer(host.endpoint()) == 42
             (folder,) = (root / "TMPDIR").iterdir()
-            assert folder.name.startswith("paritygate-web-")
+            assert folder.name.startswith(FOLDER_PREFIX)
         assert sorted(root.rglob("*")) == [root / "HOME", root / "TMPDIR"]
 
 

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from validators.web.session import PACKAGES, PAGE, package_version
+from validators.web import session
+from validators.web.session import PACKAGES, PAGE, package_version, package_versions
 
 
 def test_the_lock_file_pins_every_package_by_its_content_and_names_no_address():
@@ -27,8 +28,13 @@ def test_no_package_but_our_own_runs_a_script_when_it_is_installed():
     assert [name for name, entry in packages.items() if entry.get("hasInstallScript")] == [""]
 
 
-def test_an_absent_package_has_no_version():
+def test_an_absent_package_has_no_version(monkeypatch, tmp_path):
     assert package_version("no-such-package") is None
+    installed = tmp_path / "@tensorflow" / "tfjs-core" / "package.json"
+    installed.parent.mkdir(parents=True)
+    installed.write_text('{"version": "4.22.0"}')
+    monkeypatch.setattr(session, "PACKAGES", tmp_path)
+    assert package_versions() == {"@tensorflow/tfjs-core": "4.22.0"}
 
 
 @pytest.mark.slow

@@ -176,14 +176,24 @@ def _comparisons(manifest: Manifest) -> Iterator[str]:
         return
     header = ("cell", "samples", "output", "max abs", "max rel", "failing / elements", "allowed: abs + rel")
     yield _table(header, [_comparison(cell, diff) for cell, diff in compared])
-    for cell in manifest.cells:
-        if cell.skipped:
-            left_out = ", ".join(map(code, cell.skipped))
-            yield f"{code(cell.key)} was too slow for all samples; left out: {left_out}."
+    yield from _left_out(manifest.cells)
     reasons = dict.fromkeys(
         f"- {_limit(diff.tolerance)}: {prose(diff.tolerance.reason)}" for _, diff in compared if diff.tolerance
     )
     yield "\n".join(["An element passes when |actual - reference| <= abs + rel x |reference|.", "", *reasons])
+
+
+def _left_out(cells: Sequence[Cell]) -> Iterator[str]:
+    """Which cells did not see all samples: those without time one by one, those with a batch of their own together."""
+    slow = [
+        f"- {code(cell.key)} left out {code(name)}: {prose(why)}" for cell in cells for name, why in cell.unseen.items()
+    ]
+    if slow:
+        yield "\n".join(["Not compared for want of time:", "", *slow])
+    other = dict.fromkeys(f"{cell.format}/{cell.variant}" for cell in cells if len(cell.skipped) > len(cell.unseen))
+    if other:
+        names = ", ".join(map(code, other))
+        yield f"An artifact with a fixed batch is fed only the sample sets of that batch; here: {names}."
 
 
 def _comparison(cell: Cell, diff: TensorDiff) -> tuple[str, ...]:

@@ -122,19 +122,22 @@ def headline(verdict: Verdict) -> Headline:
 
 
 def summary(manifest: Manifest) -> str:
-    """`6 of 6 required cells proven, 8 cells in all`."""
+    """`6 of 6 required cells proven, 8 cells in all`, and how many of them had no time for all samples."""
     required = manifest.verdict.required
     proven = sum(not against_requirement(manifest, requirement) for requirement in required)
+    partial = sum(bool(cell.unseen) for cell in manifest.cells)
     return (
         f"{proven} of {counted(len(required), 'required cell')} proven, {counted(len(manifest.cells), 'cell')} in all"
+        + (f"; {counted(partial, 'cell')} saw only part of the samples" if partial else "")
     )
 
 
 def against_requirement(manifest: Manifest, requirement: Requirement) -> tuple[Reason, ...]:
-    """The verdict's reasons that name a requirement, a cell of it or an artifact of its format."""
-    subjects = {str(requirement)}
+    """The verdict's reasons that name a requirement, a cell of it (also one that was not run) or an artifact for it."""
+    artifacts = [artifact.key for artifact in manifest.artifacts if artifact.format == requirement.format]
+    subjects = {str(requirement), *artifacts}
+    subjects |= {f"{artifact} {requirement.runtime} {requirement.device}" for artifact in artifacts}
     subjects |= {cell.key for cell in manifest.cells if answers(cell, requirement)}
-    subjects |= {artifact.key for artifact in manifest.artifacts if artifact.format == requirement.format}
     return tuple(reason for reason in manifest.verdict.reasons if reason.subject in subjects)
 
 

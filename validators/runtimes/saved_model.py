@@ -36,9 +36,7 @@ class SavedModelRuntime:
         if not self._ran_on:
             raise Broken("TensorFlow does not say on which device the outputs of the SavedModel were computed")
         device: Device = "cpu" if self._ran_on == {"CPU"} else "gpu"
-        return Placement(
-            device=device, runtime=f"tensorflow {tf.__version__}", adapter=", ".join(sorted(self._ran_on))
-        )
+        return Placement(device=device, runtime=f"tensorflow {tf.__version__}", adapter=", ".join(sorted(self._ran_on)))
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """One call of the serving function; text comes back as `str`."""
