@@ -161,7 +161,7 @@ def release(  # noqa: PLR0913 - one parameter for every flag
     """Export MODEL, run every copy against the original, and release it only if all of them agree.
 
     Runs as a Prefect flow on the server that PREFECT_API_URL names, else on an embedded one. Flags win over
-    release.toml. An older release in the same directory is replaced in one step, and only by a finished one.
+    release.toml. An older release in the same directory makes way, to a finished one only.
     """
     from flows.settings import load_settings
 

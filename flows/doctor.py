@@ -137,7 +137,7 @@ def _mark(*, ready: bool) -> str:
 
 def _runtime(row: RuntimeRow, processor: str, browser: Tool) -> RuntimeState:
     try:
-        problem = missing(row)
+        problem = missing(row) or (browser.remedy if row.browser else "")
     except BadInput as error:  # PARITYGATE_CHROMIUM names nothing that runs
         problem = str(error)
     adapter = f"{browser.name} {browser.version}" if row.browser else processor
@@ -212,6 +212,7 @@ def _chromium() -> Tool:
         version=said.split(" built")[0].removeprefix("Chromium "),
         serves="TF.js cells",
         where=str(path),
+        remedy="" if said else f"{path} cannot be run; {CHROMIUM_HINT}",
     )
 
 

@@ -17,7 +17,7 @@ from exporters.registry import FORMATS
 from validators.contract import Requirement
 from validators.registry import RUNTIMES, default_requirements
 
-_FORMAT_CHOICES = {"items": {"type": "string", "enum": list(FORMATS)}}  # so that a form offers them
+_FORMAT_CHOICES: dict[str, Any] = {"items": {"type": "string", "enum": list(FORMATS)}}  # so that a form offers them
 
 
 class _Section(BaseModel):

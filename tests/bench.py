@@ -14,15 +14,16 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Artifact, Signature
 from exporters.isolation import Job, Limits, Outcome, Workers
-from exporters.registry import EXPORTERS
+from exporters.registry import EXPORTERS, FORMATS
 from flows.cells import Cells
 from flows.exports import Exports
 from flows.settings import load_settings
 from flows.workspace import Workspace
-from validators.contract import Cell
+from validators.contract import Cell, Verdict
+from validators.gate import judge
 from validators.hosts import TENSORFLOW, hosts
 from validators.manifest import SampleSet
-from validators.registry import RUNTIMES, RuntimeRow
+from validators.registry import RUNTIMES, RuntimeRow, default_requirements
 from validators.web.browser import BrowserHost
 
 
@@ -46,6 +47,17 @@ class Proof:
     sets: tuple[SampleSet, ...]
     artifacts: Mapping[str, Artifact]
     cells: Mapping[str, Cell]
+
+    def verdict(self, *instead: Cell, digest_problems: Sequence[str] = ()) -> Verdict:
+        """What the gate says under the default policy, with these cells in the place of the good ones."""
+        return judge(
+            cells=list({**self.cells, **{cell.key: cell for cell in instead}}.values()),
+            artifacts=list(self.artifacts.values()),
+            required=default_requirements(FORMATS),
+            sample_sets=[sample_set.name for sample_set in self.sets],
+            outputs=[output.name for output in self.signature.outputs],
+            digest_problems=digest_problems,
+        )
 
 
 class Lane:

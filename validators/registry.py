@@ -85,6 +85,7 @@ RUNTIMES = (
         device="cpu",
         module="validators.runtimes.litert",
         options={"kernels": "reference"},
+        adapter="reference kernels",
         package="ai_edge_litert",
         distribution="ai-edge-litert",
         extra="litert",

@@ -8,8 +8,7 @@ from models import MODELS
 
 from exporters.registry import EXPORTERS, FORMATS, FORMS
 from exporters.store import digest_tree, files_below
-from validators.gate import judge
-from validators.registry import RUNTIMES, default_requirements
+from validators.registry import RUNTIMES
 
 pytestmark = pytest.mark.slow
 
@@ -91,11 +90,7 @@ def test_a_cell_says_where_it_ran(proof, key, model):
 
 @every_model
 def test_the_gate_lets_the_model_out(proof, model):
-    verdict = judge(
-        cells=list(proof.cells.values()),
-        artifacts=list(proof.artifacts.values()),
-        required=default_requirements(FORMATS),
-    )
+    verdict = proof.verdict()
     assert [reason.message for reason in verdict.reasons] == []
     assert verdict.passed
 
@@ -209,18 +204,15 @@ def test_an_exporter_writes_below_its_destination_only(bench, proof, model, key,
 @pytest.mark.parametrize("model", ["tests.contract.more_models:static_batch"])
 def test_a_model_with_a_batch_of_its_own_has_no_batch1_variant_and_keeps_its_batch(proof, model):
     limited = proof.artifacts["tflite/batch1"]
-    assert (limited.status, limited.reason) == ("limited", "the model's own batch is fixed at 4")
+    assert limited.status == "limited"
+    assert "the model's own batch is fixed" in limited.reason
+    assert "4" in limited.reason
     assert {cell.status for cell in cells_of(proof, "tflite/batch1")} == {"limited"}
     rest = [cell for cell in proof.cells.values() if (cell.format, cell.variant) != ("tflite", "batch1")]
     assert [(cell.key, cell.message) for cell in rest if cell.status != "passed"] == []
     assert len({cell.format for cell in rest}) == len(FORMATS)
     assert {spec.shape[0] for a in proof.artifacts.values() if a.signature for spec in a.signature.inputs} == {4}
-    verdict = judge(
-        cells=list(proof.cells.values()),
-        artifacts=list(proof.artifacts.values()),
-        required=default_requirements(FORMATS),
-    )
-    assert verdict.passed
+    assert proof.verdict().passed
 
 
 @pytest.mark.parametrize("model", ["tests.contract.more_models:double"])

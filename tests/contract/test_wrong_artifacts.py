@@ -11,8 +11,7 @@ import pytest
 
 from exporters.registry import EXPORTERS, FORMS
 from validators.evidence import read_evidence
-from validators.gate import judge
-from validators.registry import RUNTIMES, default_requirements
+from validators.registry import RUNTIMES
 
 pytestmark = pytest.mark.slow
 
@@ -50,12 +49,7 @@ def wrong(bench, proof, copied):
 
 def reasons_with(proof, cell):
     """The gate's reasons when this cell stands in the place of the good one."""
-    cells = [cell if other.key == cell.key else other for other in proof.cells.values()]
-    verdict = judge(
-        cells=cells,
-        artifacts=list(proof.artifacts.values()),
-        required=default_requirements(tuple(KEYS)),
-    )
+    verdict = proof.verdict(cell)
     assert verdict.passed == (not verdict.reasons)
     return [(reason.code, reason.subject) for reason in verdict.reasons]
 
@@ -192,12 +186,7 @@ def test_an_artifact_that_is_wrong_at_one_batch_size_only_is_refused(wrong, proo
 
 
 def test_the_gate_refuses_a_changed_byte_even_where_every_cell_passed(proof):
-    verdict = judge(
-        cells=list(proof.cells.values()),
-        artifacts=list(proof.artifacts.values()),
-        required=default_requirements(tuple(KEYS)),
-        digest_problems=["artifacts/onnx/default/model.onnx: was changed"],
-    )
+    verdict = proof.verdict(digest_problems=["artifacts/onnx/default/model.onnx: was changed"])
     assert [reason.code for reason in verdict.reasons] == ["digest mismatch"]
 
 

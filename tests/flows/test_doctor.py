@@ -63,6 +63,16 @@ def test_a_missing_chromium_is_named_with_the_command_that_brings_it(monkeypatch
     assert not any(runtime.ready for runtime in found.runtimes if runtime.name.startswith("tfjs"))
 
 
+def test_a_chromium_that_cannot_be_run_is_not_ready(monkeypatch, tmp_path):
+    foreign = tmp_path / "chromium"
+    foreign.write_bytes(b"MZ, a program of another system")
+    foreign.chmod(0o755)
+    monkeypatch.setenv("PARITYGATE_CHROMIUM", str(foreign))
+    runtimes = [runtime for runtime in doctor.examine().runtimes if runtime.name.startswith("tfjs")]
+    assert not any(runtime.ready for runtime in runtimes)
+    assert all(f"{foreign} cannot be run" in runtime.problem for runtime in runtimes)
+
+
 def test_without_a_driver_there_is_no_cuda_device(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert doctor.examine().gpu == "no CUDA device"

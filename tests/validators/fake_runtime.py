@@ -9,6 +9,7 @@ class Fake:
     """`answers` maps a batch to outputs; `calls` keeps the rows of each call."""
 
     device = "cpu"
+    adapter = "fake"
     answers = staticmethod(lambda inputs: {"y": inputs["x"] * 2})
     calls: list[int]
 
@@ -18,7 +19,7 @@ class Fake:
 
     @property
     def placement(self):
-        return Placement(device=self.device, runtime="fake 1.0", adapter="fake")
+        return Placement(device=self.device, runtime="fake 1.0", adapter=self.adapter)
 
     def infer(self, inputs):
         self.calls.append(len(inputs["x"]))

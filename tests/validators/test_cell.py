@@ -1,5 +1,7 @@
 """The job of one cell, with a runtime that does what the test says."""
 
+import time
+
 import fake_runtime
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from validators import cell
 from validators.contract import Cell
 from validators.evidence import reference_folder, write_evidence
 from validators.registry import RuntimeRow
-from validators.samples import generate, plan
+from validators.samples import check_samples, generate, plan
 from validators.tensorfiles import write_tensors
 
 
@@ -30,13 +32,13 @@ def fake(monkeypatch):
 def run(tmp_path, monkeypatch, fake):
     """Runs a cell whose original computes y = 2 x over the seeded sets."""
 
-    def once(*, dtype="float32", batch=None, atol=None, sample_seconds=60.0, **row):
+    def once(*, dtype="float32", batch=None, atol=None, sample_seconds=60.0, user=None, **row):
         facts = {"name": "fake", "format": "onnx", "device": "cpu", "module": "fake_runtime", "shown": "fake"}
         facts |= {"package": "numpy", "distribution": "numpy", "extra": "ort", "options": {"of": "row"}}
         monkeypatch.setattr(cell, "runtime", lambda _name, _device: RuntimeRow(**facts, **row))
         signature = specs(dtype)
-        sets = plan(signature.inputs)
-        samples = {s.name: generate(s, signature.inputs) for s in sets}
+        sets = plan(signature.inputs, user=user)
+        samples = {s.name: generate(s, signature.inputs, user=user) for s in sets}
         write_evidence(tmp_path, signature=signature, sets=sets, samples=samples)
         for name, tensors in samples.items():
             write_tensors(reference_folder(tmp_path, name), {"y": tensors["x"] * 2})
@@ -52,7 +54,8 @@ def run(tmp_path, monkeypatch, fake):
 def test_an_equal_artifact_passes_with_a_difference_for_every_set(run, fake):
     done = run()
     assert (done.status, done.reason, done.max_abs) == ("passed", "", 0.0)
-    assert [diff.sample_set for diff in done.diffs] == ["seeded_batch2", "seeded_batch7", "seeded_batch1"]
+    assert [diff.sample_set for diff in done.diffs] == ["seeded_batch1", "seeded_batch2", "seeded_batch7"]
+    assert done.skipped == {}
     assert done.placement.runtime == "fake 1.0"
     assert fake.closed
     assert fake.loaded[1:] == ("cpu", {"of": "caller"})
@@ -60,12 +63,32 @@ def test_an_equal_artifact_passes_with_a_difference_for_every_set(run, fake):
 
 def test_every_set_is_fed_in_its_own_batch(run, fake):
     run()
-    assert fake.calls == [2, 7] + [1] * 8
+    assert fake.calls == [1] * 8 + [2, 7]
 
 
-def test_an_artifact_with_a_fixed_batch_is_held_against_the_sets_of_that_batch_only(run, fake):
-    assert {diff.sample_set for diff in run(batch=1).diffs} == {"seeded_batch1"}
+def test_the_users_own_samples_have_their_turn_before_seeded_ones_of_the_same_batch(run, fake):
+    user = check_samples({"x": np.ones((40, 3), np.float32)}, specs().inputs)
+    done = run(user=user)
+    order = ["user_batch1", "seeded_batch1", "seeded_batch2", "seeded_batch7", "user"]
+    assert [diff.sample_set for diff in done.diffs] == order
+    assert fake.calls == [1] * 24 + [2, 7, 32, 8]
+
+
+def test_an_artifact_with_a_fixed_batch_is_held_against_the_sets_of_that_batch_and_says_so_of_the_others(run, fake):
+    done = run(batch=1)
+    assert {diff.sample_set for diff in done.diffs} == {"seeded_batch1"}
     assert fake.calls == [1] * 8
+    assert done.skipped == {
+        "seeded_batch2": "fed in batches of 2, the artifact takes 1",
+        "seeded_batch7": "fed in batches of 7, the artifact takes 1",
+    }
+    assert done.unseen == {}
+
+
+def test_an_artifact_whose_batch_no_set_has_does_not_pass(run):
+    done = run(batch=5)
+    assert (done.status, done.reason) == ("failed", "nothing compared")
+    assert len(done.skipped) == 3
 
 
 def test_an_artifact_that_lands_elsewhere_fails_whatever_its_numbers(run, fake):
@@ -75,11 +98,18 @@ def test_an_artifact_that_lands_elsewhere_fails_whatever_its_numbers(run, fake):
     assert done.message == "asked for cpu, ran on gpu (fake)"
 
 
+def test_an_artifact_that_another_backend_of_the_device_ran_fails(run, fake):
+    assert run(adapter="fak").status == "passed"
+    done = run(adapter="wasm")
+    assert (done.status, done.reason) == ("failed", "wrong device")
+    assert done.message == "asked for the adapter wasm, ran on fake"
+
+
 def test_the_first_difference_is_the_reason_and_the_others_are_counted(run, fake):
     fake.answers = lambda inputs: {"y": inputs["x"] * 2.1}
     done = run()
     assert (done.status, done.reason) == ("failed", "tolerance exceeded")
-    assert done.message.endswith("sample set `seeded_batch2` (and 2 more)")
+    assert done.message.endswith(f"sample set `{done.diffs[0].sample_set}` (and 2 more)")
 
 
 def test_an_output_that_changes_shape_from_call_to_call_is_a_failed_cell_and_not_bad_input(run, fake):
@@ -88,7 +118,7 @@ def test_an_output_that_changes_shape_from_call_to_call_is_a_failed_cell_and_not
     assert (done.status, done.reason) == ("failed", "shape mismatch")
     unsteady = next(diff for diff in done.diffs if diff.sample_set == "seeded_batch1")
     assert (unsteady.name, unsteady.problem) == ("y", "shape mismatch")
-    assert "output `y` changes from call to call: got float32[5, 3], float32[5, 4]" in unsteady.message
+    assert "output `y` changes from call to call: got float32[5, 1], float32[5, 2]" in unsteady.message
 
 
 def test_what_a_runtime_raises_is_not_caught(run, fake):
@@ -127,5 +157,18 @@ def test_what_a_runtime_computes_instead_does_not_loosen_types_it_has(run, fake)
 def test_a_runtime_without_time_left_says_which_sets_it_did_not_see(run):
     done = run(sample_seconds=1e-9)
     assert done.status == "passed"
-    assert list(done.skipped) == ["seeded_batch7", "seeded_batch1"]
-    assert {diff.sample_set for diff in done.diffs} == {"seeded_batch2"}
+    assert done.unseen == done.skipped
+    assert list(done.skipped) == ["seeded_batch2", "seeded_batch7"]
+    assert all(
+        why.startswith("too slow: ") and why.endswith("sample_seconds is 1e-09") for why in done.skipped.values()
+    )
+    assert {diff.sample_set for diff in done.diffs} == {"seeded_batch1"}
+
+
+def test_a_slow_first_call_alone_leaves_no_sample_set_out(run, fake):
+    def compiling(inputs):
+        time.sleep(0.4 if len(fake.calls) == 1 else 0)
+        return {"y": inputs["x"] * 2}
+
+    fake.answers = compiling
+    assert run(sample_seconds=0.8).skipped == {}

@@ -7,6 +7,7 @@ from exporters.contract import Artifact
 from validators.contract import Cell, Placement, Requirement, TensorDiff
 from validators.gate import judge
 
+EVIDENCE = {"sample_sets": ["seeded_batch2"], "outputs": ["y"]}
 ONNX = Requirement(format="onnx", runtime="onnxruntime", device="cpu")
 TFLITE = Requirement(format="tflite", runtime="litert-xnnpack", device="cpu")
 DIFF = TensorDiff(
@@ -46,7 +47,8 @@ def found(verdict):
 
 
 def one(**arguments):
-    arguments = {"cells": [cell()], "artifacts": [artifact()], "required": [ONNX]} | arguments
+    defaults = {"cells": [cell()], "artifacts": [artifact()], "required": [ONNX], **EVIDENCE}
+    arguments = defaults | arguments
     verdict = judge(**arguments)
     assert verdict.passed is (not verdict.reasons)
     assert all(reason.code and reason.subject and reason.message for reason in verdict.reasons)
@@ -62,7 +64,7 @@ def test_a_release_goes_out_when_every_required_cell_passed():
 
 def test_an_empty_report_is_refused():
     verdict = one(cells=[])
-    assert found(verdict) == [("empty report", "release"), ("missing required cell", "onnx onnxruntime cpu")]
+    assert found(verdict) == [("empty report", "release"), ("missing required cell", "onnx/default onnxruntime cpu")]
     assert verdict.exit_code == 1
 
 
@@ -70,14 +72,26 @@ def test_a_policy_that_requires_nothing_proves_nothing():
     assert found(one(required=[])) == [("empty report", "policy")]
 
 
+def test_evidence_without_samples_or_outputs_proves_nothing():
+    for nothing in ("sample_sets", "outputs"):
+        assert found(one(**{nothing: []})) == [("incomplete cell", "onnx/default onnxruntime cpu")]
+
+
 def test_a_required_cell_that_did_not_run_is_missing():
-    assert found(one(required=[ONNX, TFLITE])) == [("missing required cell", "tflite litert-xnnpack cpu")]
+    verdict = one(required=[ONNX, TFLITE])
+    assert found(verdict) == [("missing required cell", "tflite litert-xnnpack cpu")]
+    assert verdict.reasons[0].message.endswith("no tflite artifact was exported")
+
+
+def test_an_artifact_of_a_status_nobody_knows_is_no_artifact():
+    verdict = one(artifacts=[artifact(), artifact("tflite/dynamic", "fine")], required=[ONNX, TFLITE])
+    assert found(verdict) == [("missing required cell", "tflite litert-xnnpack cpu")]
 
 
 @pytest.mark.parametrize("change", [{"runtime": "other"}, {"device": "gpu"}, {"key": "tflite/default"}])
 def test_a_cell_in_another_runtime_device_or_format_does_not_stand_in(change):
     verdict = one(cells=[cell(**change)], artifacts=[artifact(), artifact("tflite/default")])
-    assert ("missing required cell", "onnx onnxruntime cpu") in found(verdict)
+    assert ("missing required cell", "onnx/default onnxruntime cpu") in found(verdict)
 
 
 def test_a_failed_cell_refuses_with_its_own_reason():
@@ -106,7 +120,7 @@ def test_a_required_cell_that_never_ran_refuses_under_its_own_name(status, exit_
 
 
 def test_a_status_nobody_knows_satisfies_nothing():
-    assert found(one(cells=[cell(status="fine")])) == [("missing required cell", "onnx onnxruntime cpu")]
+    assert found(one(cells=[cell(status="fine")])) == [("missing required cell", "onnx/default onnxruntime cpu")]
 
 
 def test_broken_comes_before_refused_in_the_exit_code():
@@ -141,8 +155,8 @@ def test_a_cell_that_says_passed_over_a_difference_that_did_not_is_inconsistent(
 def test_a_passed_cell_of_an_artifact_that_was_not_exported_proves_nothing():
     verdict = one(cells=[cell("onnx/stale")])
     assert found(verdict) == [
+        ("missing required cell", "onnx/default onnxruntime cpu"),
         ("unknown artifact", "onnx/stale onnxruntime cpu"),
-        ("missing required cell", "onnx/default"),
     ]
     verdict = one(artifacts=[artifact(status="limited", reason="no string ops")])
     assert ("unknown artifact", "onnx/default onnxruntime cpu") in found(verdict)
@@ -161,10 +175,16 @@ def test_a_digest_that_does_not_match_is_refused_though_all_cells_passed():
 BOTH = [artifact("tflite/batch1"), artifact("tflite/dynamic")]
 
 
-def test_a_limited_variant_is_tolerated_when_its_sibling_passed():
-    assert one(
-        cells=[lite("batch1"), lite("dynamic", "limited", reason="loop")], artifacts=BOTH, required=[TFLITE]
-    ).passed
+def test_a_variant_that_one_runtime_cannot_run_is_tolerated_when_its_sibling_passed_there():
+    cells = [lite("batch1"), lite("dynamic", "limited", reason="loop"), cell("tflite/dynamic", "litert-reference")]
+    assert one(cells=cells, artifacts=BOTH, required=[TFLITE]).passed
+
+
+def test_a_variant_that_no_runtime_can_run_does_not_ship_although_its_sibling_passed():
+    cells = [lite("batch1"), lite("dynamic", "limited", reason="loop")]
+    verdict = one(cells=cells, artifacts=BOTH, required=[TFLITE])
+    assert found(verdict) == [("unproven artifact", "tflite/dynamic")]
+    assert verdict.reasons[0].message.endswith("no cell proves it: litert-xnnpack cpu is limited: loop")
 
 
 def test_a_limited_export_without_any_cell_is_tolerated_when_its_sibling_passed():
@@ -177,7 +197,7 @@ def test_a_sibling_that_passed_in_another_runtime_does_not_help_a_limited_varian
     verdict = one(cells=[other, lite("dynamic", "limited", reason="loop")], artifacts=BOTH, required=[TFLITE])
     assert found(verdict) == [
         ("limited", "tflite/dynamic litert-xnnpack cpu"),
-        ("missing required cell", "tflite/batch1"),
+        ("missing required cell", "tflite/batch1 litert-xnnpack cpu"),
     ]
 
 
@@ -221,13 +241,85 @@ def test_an_exporter_that_broke_is_broken_though_a_sibling_passed():
 
 def test_an_exported_variant_that_no_required_runtime_saw_is_not_proven():
     verdict = one(cells=[lite("batch1")], artifacts=BOTH, required=[TFLITE])
-    assert found(verdict) == [("missing required cell", "tflite/dynamic")]
+    assert found(verdict) == [("missing required cell", "tflite/dynamic litert-xnnpack cpu")]
 
 
-def test_a_variant_may_be_proven_by_one_of_several_required_runtimes():
-    required = [TFLITE, dataclasses.replace(TFLITE, runtime="litert-gpu", device="gpu")]
-    cells = [lite("batch1"), lite("dynamic"), cell("tflite/batch1", "litert-gpu", "gpu")]
-    assert one(cells=cells, artifacts=BOTH, required=required).passed
+def test_every_exported_variant_needs_a_cell_in_every_required_runtime():
+    required = [TFLITE, dataclasses.replace(TFLITE, runtime="litert-reference")]
+    cells = [lite("batch1"), lite("dynamic"), cell("tflite/dynamic", "litert-reference")]
+    verdict = one(cells=cells, artifacts=BOTH, required=required)
+    assert found(verdict) == [("missing required cell", "tflite/batch1 litert-reference cpu")]
+    assert one(cells=[*cells, cell("tflite/batch1", "litert-reference")], artifacts=BOTH, required=required).passed
+
+
+# Coverage
+
+
+THREE = {"sample_sets": ["seeded_batch2", "user", "slow"], "outputs": ["y", "z"]}
+
+
+def diffs(*pairs):
+    return tuple(dataclasses.replace(DIFF, sample_set=sample_set, name=name) for sample_set, name in pairs)
+
+
+def test_a_passed_cell_has_compared_every_output_over_every_set_that_it_does_not_name_as_skipped():
+    pairs = list(itertools.product(THREE["sample_sets"], THREE["outputs"]))
+    assert one(cells=[cell(diffs=diffs(*pairs))], **THREE).passed
+    assert one(cells=[cell(diffs=diffs(*pairs[:2]), skipped={"user": "why", "slow": "why"})], **THREE).passed
+    for left_out in pairs:
+        partial = [pair for pair in pairs if pair != left_out]
+        verdict = one(cells=[cell(diffs=diffs(*partial))], **THREE)
+        assert found(verdict) == [("incomplete cell", "onnx/default onnxruntime cpu")]
+        assert verdict.reasons[0].message.endswith(f"it lacks `{left_out[1]}` over `{left_out[0]}`")
+
+
+def test_a_skipped_set_excuses_no_other():
+    verdict = one(cells=[cell(diffs=diffs(("seeded_batch2", "y")), skipped={"slow": "too slow"})], **THREE)
+    says = "it lacks `z` over `seeded_batch2`, `y` over `user`, `z` over `user`"
+    assert verdict.reasons[0].message.endswith(says)
+
+
+def test_many_gaps_are_counted():
+    verdict = one(sample_sets=[f"set{n}" for n in range(9)])
+    assert verdict.reasons[0].message.endswith("`y` over `set3` and 5 more")
+
+
+@pytest.mark.parametrize("compared", ["seeded_batch2", "made up"])
+def test_a_cell_that_skipped_every_set_is_incomplete_whatever_it_compared(compared):
+    everything = dict.fromkeys(EVIDENCE["sample_sets"], "too slow")
+    verdict = one(cells=[cell(diffs=diffs((compared, "y")), skipped=everything)])
+    assert found(verdict) == [("incomplete cell", "onnx/default onnxruntime cpu")]
+
+
+# What ships
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [("errored", 3), ("unavailable", 1), ("limited", 1), (None, 1)])
+def test_an_exported_artifact_that_nothing_proves_does_not_ship_though_nobody_required_its_format(status, exit_code):
+    cells = [cell(), *([lite("dynamic", status, reason="why")] if status else [])]
+    verdict = one(cells=cells, artifacts=[artifact(), artifact("tflite/dynamic")])
+    assert found(verdict) == [("unproven artifact", "tflite/dynamic")]
+    assert verdict.exit_code == exit_code
+
+
+def test_a_format_that_nobody_required_ships_once_any_runtime_proves_it():
+    assert one(cells=[cell(), lite("dynamic")], artifacts=[artifact(), artifact("tflite/dynamic")]).passed
+
+
+def test_an_artifact_that_was_never_exported_needs_no_proof_where_nobody_required_it():
+    assert one(artifacts=[artifact(), artifact("tflite/dynamic", "errored", "crashed")]).passed
+
+
+def test_a_failed_cell_is_not_reported_a_second_time_as_an_unproven_artifact():
+    cells = [cell(), lite("dynamic", "failed", reason="constant output")]
+    verdict = one(cells=cells, artifacts=[artifact(), artifact("tflite/dynamic")])
+    assert found(verdict) == [("constant output", "tflite/dynamic litert-xnnpack cpu")]
+
+
+def test_a_name_that_begins_like_another_hides_nothing():
+    cells = [cell(), lite("dynamic2", "failed", reason="constant output")]
+    verdict = one(cells=cells, artifacts=[artifact(), artifact("tflite/dynamic"), artifact("tflite/dynamic2")])
+    assert ("unproven artifact", "tflite/dynamic") in found(verdict)
 
 
 def test_the_verdict_does_not_depend_on_the_order_in_which_cells_finished():
@@ -238,7 +330,13 @@ def test_the_verdict_does_not_depend_on_the_order_in_which_cells_finished():
         cell(runtime="extra", status="failed", reason="shape mismatch"),
     ]
     verdicts = {
-        judge(cells=order, artifacts=[artifact(), *BOTH], required=[TFLITE, ONNX], digest_problems=["x: changed"])
+        judge(
+            cells=order,
+            artifacts=[artifact(), *BOTH],
+            required=[TFLITE, ONNX],
+            digest_problems=["x: changed"],
+            **EVIDENCE,
+        )
         for order in itertools.permutations(cells)
     }
     assert len(verdicts) == 1

@@ -56,6 +56,17 @@ def check_shape(element):
         check_shape(child)
 
 
+def judged(manifest, required):
+    """The gate's own verdict over a manifest."""
+    return judge(
+        cells=manifest.cells,
+        artifacts=manifest.artifacts,
+        required=required,
+        sample_sets=[sample_set.name for sample_set in manifest.samples],
+        outputs=[spec.name for spec in manifest.model.signature.outputs],
+    )
+
+
 def blocked(cell):
     return factory.with_cell(cell)
 
@@ -162,6 +173,13 @@ def test_a_verdict_without_reasons_that_is_not_passed_is_red():
     assert outcome(gate_case(factory.manifest(verdict=factory.refused()), "verdict")) == "failure"
 
 
+def test_a_cell_that_left_samples_out_for_want_of_time_says_which_and_why():
+    skipped = {"seeded": "too slow: 70 s were spent", "other": "fed in batches of 7, the artifact takes 1"}
+    text = cell_case(tolerated(factory.cell(skipped=skipped))).find("system-out").text
+    assert "left out seeded: too slow: 70 s were spent" in text
+    assert "batches of 7" not in text
+
+
 def test_characters_that_xml_forbids_are_spelled_out():
     text = "\x00\x1b[31m\ud800\uffff\x0b]]> <&\"' ünï"
     cell = factory.failed_cell(message=text, reason=text, log=text, runtime=text)
@@ -179,7 +197,7 @@ def test_characters_that_xml_forbids_are_spelled_out():
 def test_the_gate_suite_is_green_exactly_when_the_gate_releases(status, required):
     changed = {"passed": factory.cell(), "failed": factory.failed_cell()}.get(status)
     base = factory.with_cell(changed or factory.cell_without_run(status))
-    manifest = replace(base, verdict=judge(cells=base.cells, artifacts=base.artifacts, required=required))
+    manifest = replace(base, verdict=judged(base, required))
     gate = parsed(manifest).find("testsuite[@name='gate']")
     assert all(outcome(case) == "passed" for case in gate.iter("testcase")) == manifest.verdict.passed
     if not manifest.verdict.passed:  # a limited variant is none of the gate's business while its sibling passed

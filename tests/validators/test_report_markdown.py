@@ -188,6 +188,24 @@ def test_every_comparison_is_listed_with_its_numbers():
     assert table[3][-2:] == ["0 / 0", "-"]
 
 
+def test_samples_left_out_for_want_of_time_are_listed_each_with_its_reason():
+    skipped = {"seeded": "too slow: 70 s were spent", "held_out": "too slow: 90 s were spent"}
+    text = page(render(factory.with_cell(factory.cell(skipped=skipped)))).text
+    for name, why in skipped.items():
+        assert f"tflite/dynamic litert-xnnpack cpu left out {name}: {why}" in text
+    assert "1 cell saw only part of the samples" in text
+    assert "fixed batch" not in text
+
+
+def test_samples_of_other_batches_are_one_sentence_for_all():
+    skipped = {f"seeded_batch{n}": f"fed in batches of {n}, the artifact takes 1" for n in (2, 7)}
+    cells = [factory.cell("tflite/batch1", runtime, skipped=skipped) for runtime in ("litert-xnnpack", "other")]
+    text = page(render(factory.manifest(cells=tuple(cells)))).text
+    assert "An artifact with a fixed batch is fed only the sample sets of that batch; here: tflite/batch1." in text
+    assert "left out" not in text
+    assert "only part" not in text
+
+
 def test_a_report_without_any_cell_says_that_nothing_was_compared():
     empty = factory.refused(factory.reason("empty report", "release"))
     assert "Nothing was compared." in render(factory.manifest(cells=(), artifacts=(), verdict=empty))

@@ -80,12 +80,20 @@ def test_the_summary_counts_requirements_that_no_reason_stands_against():
     assert matrix.summary(refused) == "5 of 6 required cells proven, 8 cells in all"
 
 
+def test_the_summary_says_how_many_cells_had_no_time_for_all_samples():
+    slow, other = {"seeded": "too slow: 70 s were spent"}, {"seeded": "fed in batches of 7, the artifact takes 1"}
+    cells = (factory.cell(skipped=slow), factory.cell("onnx/default", "onnxruntime", skipped=slow))
+    cells += (factory.cell("tflite/batch1", skipped=other),)
+    assert matrix.summary(factory.manifest(cells=cells)).endswith("; 2 cells saw only part of the samples")
+
+
 @pytest.mark.parametrize(
     ("subject", "hit"),
     [
         ("tflite litert-xnnpack cpu", ["litert-xnnpack"]),
         ("tflite/batch1 litert-xnnpack cpu", ["litert-xnnpack"]),
         ("tflite/batch1", ["litert-xnnpack", "litert-reference"]),
+        ("saved_model/default tensorflow cpu", ["tensorflow"]),
         ("tflite litert-xnnpack gpu", []),
         ("release", []),
     ],

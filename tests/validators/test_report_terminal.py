@@ -36,6 +36,11 @@ def test_the_first_line_says_the_verdict(verdict, word):
     assert first.startswith(f"{word}   digits.keras: ")
 
 
+def test_the_first_line_says_that_some_samples_were_not_seen():
+    slow = factory.cell(skipped={"seeded": "too slow: 70 s were spent"})
+    assert "1 cell saw only part of the samples" in " ".join(said(factory.with_cell(slow)).split())
+
+
 def test_a_wide_console_shows_the_matrix():
     lines = said(factory.with_cell(factory.failed_cell())).splitlines()
     (row,) = [line for line in lines if line.startswith("tflite/dynamic")]

@@ -11,7 +11,7 @@ from exporters.contract import TensorSpec
 from exporters.errors import BadInput
 from validators.compare import compare
 from validators.feeding import Patience, batches, feed, joined
-from validators.samples import check_samples, fixed_batch, generate, plan, read_samples
+from validators.samples import check_samples, fixed_batch, generate, plan, read_samples, sequences
 from validators.tolerance import tolerances
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 8, 8, 1))
@@ -95,21 +95,19 @@ def test_a_lone_npy_a_missing_file_and_an_empty_folder_say_what_is_valid(tmp_pat
 def test_good_samples_pass_unchanged():
     user = check_samples(GOOD, [IMAGE, TOKENS])
     assert user.rows == 6
-    assert user.labels is None
     assert all(user.inputs[name] is GOOD[name] for name in GOOD)
 
 
 @pytest.mark.parametrize("name", ["labels", "label"])
-def test_labels_travel_along_and_are_not_fed(name):
+def test_labels_are_accepted_and_not_fed(name):
     user = check_samples(GOOD | {name: np.arange(6)}, [IMAGE, TOKENS])
-    assert user.labels.tolist() == list(range(6))
+    assert user.rows == 6
     assert set(user.inputs) == {"image", "tokens"}
 
 
 def test_an_input_that_is_called_labels_is_an_input():
     spec = TensorSpec(name="labels", dtype="int64", shape=(None,))
     user = check_samples({"labels": np.arange(3)}, [spec])
-    assert user.labels is None
     assert list(user.inputs) == ["labels"]
 
 
@@ -208,6 +206,15 @@ def test_batch_one_is_always_there_since_some_artifacts_see_no_other():
 
 def test_dynamic_axes_can_be_stretched_for_models_that_shorten_them():
     assert [s.dynamic["tokens[1]"] for s in plan([TOKENS], stretch=8)] == [128, 192, 128, 192]
+    assert sequences([IMAGE, TOKENS])
+
+
+def test_images_are_not_stretched():
+    photo = dataclasses.replace(IMAGE, shape=(None, None, None, 3))
+    assert [s.dynamic["image[1]"] for s in plan([photo], stretch=512)] == [32, 64, 32, 64]
+    assert not sequences([photo, IMAGE])
+    mixed = plan([photo, TOKENS], stretch=8)[0].dynamic
+    assert mixed == {"image[1]": 32, "image[2]": 32, "tokens[1]": 128}
 
 
 def test_a_fixed_batch_is_called_once_and_twice():
@@ -247,8 +254,24 @@ def test_the_users_samples_come_first_capped_and_also_one_by_one(rows, expected)
     sets = plan([spec], user=user)
     assert [(s.name, s.rows, s.batch) for s in sets[:2]] == expected
     assert all(s.seed is None and s.origin == "user" for s in sets[:2])
-    assert generate(sets[1], [spec], user=user)["x"].tolist() == list(range(min(rows, 16)))
+    for sample_set in sets[:2]:
+        used = generate(sample_set, [spec], user=user)["x"].tolist()
+        assert (used[0], used[-1], len(set(used))) == (0, max(rows - 1, 0), sample_set.rows)
     assert len(sets) == 5
+
+
+def test_the_used_rows_of_a_file_sorted_by_class_are_of_every_class():
+    spec = TensorSpec(name="x", dtype="float32", shape=(None,))
+    user = check_samples({"x": np.repeat(np.arange(10, dtype=np.float32), 30)}, [spec])
+    for sample_set in plan([spec], user=user)[:2]:
+        assert set(generate(sample_set, [spec], user=user)["x"]) == set(range(10))
+
+
+def test_the_used_rows_of_all_inputs_are_the_same_rows():
+    specs = [TensorSpec(name=name, dtype="float32", shape=(None,)) for name in ("a", "b")]
+    user = check_samples({"a": np.arange(200, dtype=np.float32), "b": -np.arange(200, dtype=np.float32)}, specs)
+    used = generate(plan(specs, user=user)[0], specs, user=user)
+    assert np.array_equal(used["a"], -used["b"])
 
 
 @pytest.mark.parametrize(("batch", "rows", "used"), [(5, 100, 60), (100, 300, 100), (1, 70, 64)])
@@ -285,13 +308,6 @@ def test_values_have_the_inputs_type_and_stay_small(dtype):
     assert len(np.unique(array)) > 1
     assert np.abs(array.astype(np.float64)).max() <= 1
     assert "float" in dtype or array.min() >= 0
-
-
-def test_bounds_reach_both_ends():
-    inputs = [TOKENS, dataclasses.replace(IMAGE, dtype="uint8")]
-    drawn = generate(plan(inputs)[2], inputs, bounds={"tokens": (5, 7), "image": (0, 255)})
-    assert set(np.unique(drawn["tokens"])) == {5, 6, 7}
-    assert drawn["image"].max() > 200
 
 
 def test_text_inputs_draw_words():
@@ -375,14 +391,22 @@ def test_an_output_that_only_some_calls_gave_does_not_pass_unseen():
 
 def test_the_first_set_always_runs_and_the_next_only_if_it_is_expected_to_fit():
     patience = Patience(10.0)
-    assert patience.covers(1_000_000)
+    assert patience.refuses(1_000_000) == ""
     patience.spend(2, 6.0)
-    assert patience.covers(1)
-    assert not patience.covers(2)
+    assert patience.refuses(1) == ""
+    says = "too slow: 6.0 s were spent and 2 more rows take about 6.0 s, limits.sample_seconds is 10"
+    assert patience.refuses(2) == says
 
 
-def test_the_fastest_row_so_far_is_what_is_expected_of_the_next():
+def test_the_fastest_call_so_far_is_what_is_expected_of_the_next():
     patience = Patience(10.0)
     patience.spend(1, 5.0)  # compiling
     patience.spend(1, 0.1)
-    assert patience.covers(40)
+    assert patience.refuses(40) == ""
+    assert patience.refuses(50)
+
+
+def test_watched_calls_are_noted_with_their_rows():
+    patience = Patience(0.0)
+    assert feed(patience.watch(double), {"x": np.ones((4, 2), np.float32)}, 2)["y"].shape == (4, 2)
+    assert "1000000 more rows" in patience.refuses(1_000_000)

@@ -1,0 +1,92 @@
+"""Which samples can serve as evidence: an original played by a function decides, without TensorFlow."""
+
+import numpy as np
+import pytest
+
+from exporters.contract import TensorSpec
+from exporters.errors import BadInput
+from validators.reference import Unsound, sound
+from validators.samples import check_samples
+
+ROW = TensorSpec(name="x", dtype="float32", shape=(None, 3))
+SEQUENCE = TensorSpec(name="x", dtype="float32", shape=(None, None, 3))
+PHOTO = TensorSpec(name="x", dtype="float32", shape=(None, None, None, 3))
+
+
+def names(answers):
+    return [sample_set.name for sample_set in answers.sets]
+
+
+def given(value=5.0):
+    return check_samples({"x": np.full((4, 3), value, np.float32)}, [ROW])
+
+
+def only_large(inputs):
+    """An original that answers nothing below one."""
+    return {"y": np.where(inputs["x"] > 1, inputs["x"], np.nan)}
+
+
+def from_length(shortest, seen):
+    def infer(inputs):
+        seen.append(inputs["x"].shape[1])
+        if seen[-1] < shortest:
+            raise Unsound("fails: too short")
+        return {"y": inputs["x"]}
+
+    return infer
+
+
+def test_without_samples_of_the_user_the_seeded_ones_are_the_evidence():
+    answers = sound(lambda inputs: {"y": inputs["x"] * 2}, [ROW], user=None, batches=[2])
+    assert names(answers) == ["seeded_batch1", "seeded_batch2"]
+    assert all(np.array_equal(answers.outputs[name]["y"], answers.samples[name]["x"] * 2) for name in names(answers))
+    assert answers.dropped == ""
+
+
+def test_the_users_samples_come_first_and_seeded_ones_follow():
+    answers = sound(lambda inputs: {"y": inputs["x"]}, [ROW], user=given(), batches=[2])
+    assert names(answers) == ["user", "user_batch1", "seeded_batch1", "seeded_batch2"]
+    assert set(answers.samples) == set(answers.outputs) == set(names(answers))
+    assert answers.dropped == ""
+
+
+def test_where_only_the_users_samples_are_answered_they_are_used_alone_and_it_is_said_why():
+    answers = sound(only_large, [ROW], user=given(), batches=[2])
+    assert names(answers) == ["user", "user_batch1"]
+    assert "over seeded ones the original gives only NaN or infinity for output `y`" in answers.dropped
+
+
+def test_an_original_that_fails_over_seeded_samples_is_held_to_the_users_alone():
+    def infer(inputs):
+        if inputs["x"].min() < 1:
+            raise Unsound("fails: indices out of range")
+        return {"y": inputs["x"]}
+
+    answers = sound(infer, [ROW], user=given(), batches=[2])
+    assert names(answers) == ["user", "user_batch1"]
+    assert answers.dropped.endswith("the original fails: indices out of range")
+
+
+def test_without_samples_of_the_user_an_original_that_answers_nothing_is_bad_input():
+    with pytest.raises(BadInput, match="the original itself gives only NaN") as error:
+        sound(only_large, [ROW], user=None, batches=[2])
+    assert "--samples" in error.value.next_step
+
+
+def test_an_original_that_does_not_answer_the_users_own_samples_is_bad_input():
+    with pytest.raises(BadInput, match="sample set `user`"):
+        sound(only_large, [ROW], user=given(0.5), batches=[2])
+
+
+def test_sequences_grow_until_the_original_answers():
+    seen = []
+    answers = sound(from_length(1000, seen), [SEQUENCE], user=None, batches=[2])
+    assert answers.sets[0].dynamic == {"x[1]": 16 * 64}
+    assert sorted(set(seen)) == [16, 128, 1024, 1536]
+
+
+def test_images_do_not_grow():
+    seen = []
+    with pytest.raises(BadInput, match="too short"):
+        sound(from_length(1000, seen), [PHOTO], user=None, batches=[2])
+    assert set(seen) == {32}
