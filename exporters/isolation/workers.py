@@ -20,7 +20,7 @@ from exporters.isolation import tree
 from exporters.isolation.launch import FORK_IS_SAFE, Child, Host, fresh
 from exporters.isolation.outcome import GIB, Job, Outcome
 
-_POLL = 0.1  # seconds between two looks at a running job's memory
+_POLL = 0.25  # seconds between two looks at a running job's memory
 _TYPICAL_MEMORY = GIB  # what the budget reserves for a job: a small model's TensorFlow process, measured 0.6-0.9 GiB
 
 
