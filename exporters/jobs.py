@@ -77,7 +77,7 @@ def _time_steps(layer: Any) -> int | None:
 def _refuse_fixed_batch(form: Form, signature: Signature) -> None:
     fixed = sorted({spec.shape[0] for spec in signature.inputs if spec.shape and spec.shape[0] is not None})
     if form.batch is not None and fixed and fixed != [form.batch]:
-        raise Limited(f"the model's own batch is fixed at {', '.join(map(str, fixed))}", limit="fixed-batch")
+        raise limited("fixed-batch", f"it is {', '.join(map(str, fixed))}")
 
 
 def export(request: Mapping[str, Any]) -> dict[str, Any]:

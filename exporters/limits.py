@@ -47,7 +47,7 @@ LIMITS = (
         says="the model looks words up in a table, which a graph of constants cannot hold",
         way_out="SavedModel keeps tables; for other targets, look up before the model and export the rest.",
         versions="tensorflow 2.21",
-        source="tensorflow#8665",
+        source="protocol buffers: a message ends at 2 GiB",
     ),
     Limit(
         id="fixed-batch",

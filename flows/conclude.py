@@ -29,6 +29,7 @@ from validators.manifest import (
 )
 from validators.registry import RUNTIMES
 from validators.report import junit, markdown
+from validators.web.session import package_versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,8 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
 def _toolchain(formats: Sequence[str]) -> Mapping[str, str]:
     packages = [package for row in EXPORTERS if row.format in formats for package in row.toolchain]
     packages += [row.distribution for row in RUNTIMES if row.format in formats]
-    return versions(sorted({*packages, "numpy"}))
+    installed = versions(sorted({*packages, "numpy"}))
+    return {**installed, **(package_versions() if "tfjs" in formats else {})}
 
 
 def _trusted(settings: Settings) -> tuple[str, ...]:

@@ -128,7 +128,8 @@ class Exports:
             row: of `exporters.registry`.
             model_digest: SHA-256 of the source model.
         """
-        options = {**row.options, **({"opset": self._settings.onnx.opset} if row.format == "onnx" else {})}
+        chosen = getattr(self._settings, row.section).model_dump() if row.section else {}
+        options = {**row.options, **chosen}
         artifact = Artifact(
             format=row.format,
             variant=row.variant,

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
-from exporters.errors import Limited
 from exporters.keras_model import SourceModel, tensor_specs
+from exporters.limits import limited
 from exporters.lowering.addition import additions_as_written
 from exporters.lowering.einsum import einsum_as_matrix_product
 from exporters.lowering.gelu import gelu_with_erf
@@ -89,11 +89,7 @@ def trace(model: SourceModel, *, batch: int | None = None, unroll: Sequence[Any]
 
     size = sum(int(v.value.shape.num_elements()) * v.value.dtype.size for v in model.keras.variables)
     if size > _PROTO_LIMIT:
-        raise Limited(
-            f"the weights take {size / 2**30:.1f} GiB; a graph with its constants ends at 2 GiB",
-            limit="graphdef-2gib",
-            next_step="SavedModel keeps weights beside the graph and is not affected.",
-        )
+        raise limited("graphdef-2gib", f"the weights take {size / 2**30:.1f} GiB")
     for layer in unroll:
         layer.unroll = True
     trainable = [tf.constant(v.value.numpy()) for v in model.keras.trainable_variables]
@@ -127,11 +123,7 @@ def _frozen(concrete: Any, signature: Signature, batch: int | None) -> Graph:
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
     inputs = {tensor.op.name: tensor for tensor in frozen.inputs}
     if captured := sorted(set(inputs) - {spec.name for spec in signature.inputs}):
-        raise Limited(
-            f"the model looks words up in a table, which a graph of constants cannot hold ({', '.join(captured)})",
-            limit="lookup-table",
-            next_step="SavedModel keeps tables; for other targets, look up before the model and export the rest.",
-        )
+        raise limited("lookup-table", ", ".join(captured))
     named = Signature(
         inputs=tuple(_bound(spec, inputs[spec.name], batch) for spec in signature.inputs),
         outputs=tuple(
