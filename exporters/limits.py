@@ -40,14 +40,14 @@ LIMITS = (
         says="a graph with its weights as constants ends at 2 GiB, which is all that one protocol buffer holds",
         way_out="SavedModel keeps weights beside the graph and is not affected.",
         versions="tensorflow 2.21",
-        source="tensorflow#54364",
+        source="tensorflow#62850",
     ),
     Limit(
         id="lookup-table",
         says="the model looks words up in a table, which a graph of constants cannot hold",
         way_out="SavedModel keeps tables; for other targets, look up before the model and export the rest.",
         versions="tensorflow 2.21",
-        source="protocol buffers: a message ends at 2 GiB",
+        source="tensorflow#8665",
     ),
     Limit(
         id="fixed-batch",

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +32,8 @@ class Workers:
         folder: scratch space for requests and results; must exist.
         logs: where each job's log goes, `NAME.log`; must exist.
         hosts: preloaded processes: name -> modules that each imports once. Started when first needed, or by `preload`.
-        cores: how many jobs run at once; default the machine's cores.
+        cores: how many jobs run at once; default one more than the machine's cores, since jobs also wait: for the disk,
+            and for the browser. Who asks first runs first.
         memory: bytes that running jobs may hold together before a further one has to wait; default 80 % of the
             machine's memory.
     """
@@ -47,9 +49,10 @@ class Workers:
     ) -> None:
         self._folder = folder
         self._logs = logs
-        self._cores = cores or os.cpu_count() or 1
+        self._cores = cores or (os.cpu_count() or 1) + 1
         self._memory = memory or psutil.virtual_memory().total * 4 // 5
         self._turn = threading.Condition()
+        self._queue: deque[Job] = deque()
         self._running: dict[str, Child | None] = {}
         self._held: dict[str, int] = {}
         self._closing = threading.Event()
@@ -120,7 +123,10 @@ class Workers:
 
     def _take_turn(self, job: Job) -> bool:
         with self._turn:
-            self._turn.wait_for(lambda: self._closing.is_set() or self._has_room())
+            self._queue.append(job)
+            self._turn.wait_for(lambda: self._closing.is_set() or (self._queue[0] is job and self._has_room()))
+            self._queue.remove(job)
+            self._turn.notify_all()
             if self._closing.is_set():
                 return False
             if job.name in self._running:
