@@ -32,6 +32,7 @@ HEAVY = {
 }
 # Module -> the heavy package it may import at its top, with the reason.
 HEAVY_ALLOWED = {
+    "exporters/frameworks.py": {"tensorflow", "keras"},  # imported by the preloaded process alone, to import them
     "flows/release.py": {"prefect"},  # @flow and @task are decorators; the CLI imports this module only to run it
 }
 JOB = re.compile(r"([a-z_]+)(\.\w+)*:\w+")
