@@ -24,7 +24,7 @@ from validators.manifest import SampleSet
 from validators.tensorfiles import numpy_dtype, read_npy
 from validators.tolerance import dtype_name
 
-USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 8
+USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 16
 """How many rows of the user's samples are used, how many go into one call, and how many are also fed singly.
 
 Of more rows than are used, those are taken that lie evenly spread over the file, the first and the last among them: in
@@ -118,7 +118,7 @@ def plan(
 
     Seeded sets: one call of each batch size, and four rows one by one (an artifact with a batch of one sees no other
     set); where the batch is fixed, one call and two calls of it. Dynamic axes take two lengths over the sets of one
-    batch or over all. The user's samples come first: up to 64 rows in batches of 32, and eight rows one by one (not
+    batch or over all. The user's samples come first: up to 64 rows in batches of 32, and sixteen rows one by one (not
     where the batch is fixed), both evenly spread over all the rows.
 
     Args:
