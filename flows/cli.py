@@ -158,10 +158,11 @@ def release(  # noqa: PLR0913 - one parameter for every flag
     no_prefect: Annotated[bool, Parameter(negative=(), help="Run the same stages without a Prefect server.")] = False,
     as_json: _Json = False,
 ) -> int:
-    """Export MODEL, run every copy against the original, and release it only if all of them agree.
+    """Export MODEL, run every copy against it, release it only if all agree.
 
-    Runs as a Prefect flow on the server that PREFECT_API_URL names, else on an embedded one. Flags win over
-    release.toml. An older release in the same directory makes way, to a finished one only.
+    Runs as a Prefect flow on the server that PREFECT_API_URL names, else on
+    an embedded one. Flags win over release.toml. An older release in the same
+    directory makes way, to a finished one only.
     """
     from flows.settings import load_settings
 

@@ -5,7 +5,8 @@ exported and placed in the release, or the record of why not. One exporter's fai
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pydantic import TypeAdapter
 from exporters.admission import ModelFacts
 from exporters.admission.job import LIMITS as ADMISSION
 from exporters.contract import Artifact, Finding, Signature
+from exporters.errors import BadInput
 from exporters.isolation import GIB, Job, Limits, Outcome, Workers
 from exporters.registry import ExporterRow, rows_of
 from exporters.store import digest_tree, place, versions
@@ -38,6 +40,7 @@ class Exports:
         self._workspace = workspace
         self._model = settings.model
         self._samples = settings.samples.path
+        self._given: dict[Path, Path] = {}
         self._forms: Mapping[str, Any] = {}
         self._lowering = Outcome(status="ok", log=workspace.logs / "lowering.log")
         self._limits = Limits(seconds=settings.limits.seconds, memory=int(settings.limits.memory_gib * GIB))
@@ -70,8 +73,20 @@ class Exports:
         """The copy of the user's samples, once admitted; None when there are none."""
         return self._samples
 
+    @contextmanager
+    def naming_what_was_given(self) -> Iterator[None]:
+        """While active, bad input is told of by the user's paths, not by those of our copies."""
+        try:
+            yield
+        except BadInput as error:
+            for copy, path in self._given.items():
+                error.message = error.message.replace(str(copy), str(path))
+                error.next_step = error.next_step.replace(str(copy), str(path))
+            raise
+
     def _copied(self, path: Path) -> Path:
         copy = self._workspace.scratch / "given" / path.name
+        self._given[copy] = path
         copy.parent.mkdir(exist_ok=True)
         if path.is_dir():
             shutil.copytree(path, copy)

@@ -182,20 +182,23 @@ class ReleaseRun:
         self._listen(event)
 
     def _admit(self) -> tuple[bool, str]:
-        facts = self._export.admit()
-        if self._export.samples is not None:
-            read = read_samples(self._export.samples)
-            if facts.inputs is not None:  # the reference checks again, with what Keras says
-                check_samples(read, facts.inputs)
+        with self._export.naming_what_was_given():
+            facts = self._export.admit()
+            if self._export.samples is not None:
+                read = read_samples(self._export.samples)
+                if facts.inputs is not None:  # the reference checks again, with what Keras says
+                    check_samples(read, facts.inputs)
         self._facts = facts
         return True, f"{facts.name}: {facts.layer_count} layers, {facts.parameters:,} parameters"
 
     def _lower(self) -> tuple[bool, str]:
-        good = self._export.lower()
+        with self._export.naming_what_was_given():
+            good = self._export.lower()
         return good, "weights as constants, calls inlined" if good else "the graph could not be traced"
 
     def _refer(self) -> tuple[bool, str]:
-        self._reference = self._export.refer()
+        with self._export.naming_what_was_given():
+            self._reference = self._export.refer()
         rows = sum(sample_set["rows"] for sample_set in self._reference["sets"])
         dropped = self._reference["dropped"]
         return True, f"{rows} samples through Keras, fp32 on CPU" + (f"; {dropped}" if dropped else "")
