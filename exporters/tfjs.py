@@ -49,10 +49,11 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
             raise
         raise limit from error
     mend_fusions(optimised)
+    weights = conversion.extract_weights(optimised)  # takes them out of the graph, so it comes before writing that
     destination.mkdir()
     conversion.write_artifacts(
         conversion.MessageToDict(optimised),
-        conversion.extract_weights(optimised),
+        weights,
         str(destination / FILE),
         tf.__version__,
         signature_def,
