@@ -31,7 +31,9 @@ _HEADERS: Mapping[str, str] = {
     # blob: and eval are how the runtimes' WebAssembly glue starts its threads; every other origin stays out.
     "Content-Security-Policy": "default-src 'self' blob: data: 'unsafe-eval' 'wasm-unsafe-eval'",
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
+    # Not `no-store`: TF.js asks for all shards before it reads one, and what the browser may not store it does not take
+    # off the wire; six full connections then wait for each other.
+    "Cache-Control": "no-cache",
 }
 
 
