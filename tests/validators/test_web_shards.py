@@ -9,7 +9,7 @@ from exporters.contract import Signature, TensorSpec
 from validators.runtimes import tfjs
 from validators.web.browser import BrowserHost
 
-SHARDS, SHARD = 9, 1 << 20
+SHARDS, SHARD = 12, 4 << 20
 
 
 def node(name, op, inputs=(), shape=()):
@@ -27,10 +27,11 @@ def test_more_large_shards_than_connections_load(tmp_path):
         "format": "graph-model",
         "signature": {"inputs": {"x": tensor}, "outputs": {"y": tensor | {"name": "y:0"}}},
         "modelTopology": {
+            "versions": {"producer": 1},
             "node": [
                 node("x", "Placeholder", shape=[1]),
                 node("y", "Identity", ["x"]),
-            ]
+            ],
         },
         "weightsManifest": [
             {
