@@ -3,6 +3,8 @@
 The models are built, exported and run once; each test looks at one promise of what came of it.
 """
 
+import json
+
 import pytest
 from models import MODELS
 
@@ -27,6 +29,9 @@ NAMES = {
     "recurrent": (["x"], ["y"]),
     "grouped_convolution": (["x"], ["y"]),
 }
+
+VALUES = {"tensorContent", "floatVal", "intVal", "int64Val", "boolVal", "doubleVal"}
+"""Where a tensor of TensorFlow's JSON form holds its values."""
 
 
 def cells_of(proof, key):
@@ -117,6 +122,14 @@ def test_the_artifact_itself_has_exactly_the_models_names_and_types(proof, facts
 def test_dynamic_axes_stay_dynamic_and_fixed_ones_fixed(proof, facts, key, model):
     for spec in proof.signature.inputs:
         assert facts[key]["inputs"][spec.name][1] == list(spec.shape), spec.name
+
+
+@every_model
+def test_tfjs_keeps_its_weights_in_the_shards_and_not_in_the_graph_as_well(proof, model):
+    written = json.loads((proof.release / proof.artifacts["tfjs/default"].path / "model.json").read_text("utf-8"))
+    constants = [node for node in written["modelTopology"]["node"] if node["op"] == "Const"]
+    assert constants
+    assert not [node["name"] for node in constants if set(node["attr"]["value"]["tensor"]) & VALUES]
 
 
 @every_model
