@@ -1,7 +1,7 @@
 """TF.js: a graph model, `model.json` with its weight shards.
 
 In: a lowered graph. Out: a folder the TF.js converter's own writer made. The converter's entry points load a
-SavedModel, match names by shape and hide the true error behind a fallback (tfjs#3942, FACTS section 4); the steps
+SavedModel, match names by shape and hide the true error behind a fallback (tfjs#3942); the steps
 they are made of take the graph and the signature as they are.
 """
 
@@ -20,6 +20,7 @@ from exporters.tfjs_stubs import conversion_module
 FILE = "model.json"
 _SHARD = 4 << 20  # bytes; the converter's default
 _INT32 = 2**31
+_SENTINELS = (2**63 - 1, -(2**63))  # "to the end" in slices; narrowing keeps that meaning
 
 
 def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
@@ -86,15 +87,8 @@ def _refuse_wide_integers(graph: Graph) -> None:
         if node.op != "Const" or node.attr["dtype"].type != tf.int64.as_datatype_enum:
             continue
         values = tf.make_ndarray(node.attr["value"].tensor)
-        if values.size and (values.max() >= _INT32 or values.min() < -_INT32) and not _is_sentinel(values, np):
+        if not np.isin(values[(values >= _INT32) | (values < -_INT32)], _SENTINELS).all():
             raise limited("tfjs-int64", f"constant {node.name} holds {values.min()} to {values.max()}")
-
-
-def _is_sentinel(values: Any, np: Any) -> bool:
-    """The largest and smallest int64 stand for "to the end" in slices; narrowing keeps that meaning."""
-    info = np.iinfo(np.int64)
-    wide = values[(values >= _INT32) | (values < -_INT32)]
-    return bool(np.isin(wide, (info.max, info.min)).all())
 
 
 def _sort_keys(path: Path) -> None:

@@ -85,9 +85,9 @@ class Exports:
             raise
 
     def _copied(self, path: Path) -> Path:
-        copy = self._workspace.scratch / "given" / path.name
+        copy = self._workspace.scratch / "given" / str(len(self._given)) / path.name
         self._given[copy] = path
-        copy.parent.mkdir(exist_ok=True)
+        copy.parent.mkdir(parents=True)
         if path.is_dir():
             shutil.copytree(path, copy)
         else:
