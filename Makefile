@@ -10,13 +10,14 @@ PYTHON ?= python3
 PY := .venv/bin/python
 PAGE := validators/web/page
 DIGITS := examples/digits
+PORT ?= 4200
 
 # A stamp stands inside what it vouches for, so deleting the folder deletes the stamp.
 ENVIRONMENT := .venv/.ready
 BROWSER_PACKAGES := $(PAGE)/node_modules/.ready
 PREFECT := .paritygate/prefect/.ready
 
-.PHONY: help setup demo test test-quick lint bench matrix lock clean chromium
+.PHONY: help setup demo test test-quick lint bench server server-stop matrix lock clean chromium
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,12 +42,27 @@ lint: $(ENVIRONMENT) ## ruff and mypy
 bench: setup ## the figures of the README: paritygate against the stock converters (several minutes)
 	$(PY) benchmarks/stock.py
 
+server: setup ## a complete local Prefect: server with UI, worker, deployments (PORT=4200)
+	@$(PY) -m deployments.local start --port $(PORT)
+
+server-stop: ## end what `make server` started
+	@$(PY) -m deployments.local stop
+
 matrix: $(ENVIRONMENT) ## write the README's matrix anew from the registries
 	$(PY) -m tools.matrix
 
-lock: $(ENVIRONMENT) ## write the two lock files anew from pyproject.toml and the Makefile
-	$(UV_COMPILE) pyproject.toml --all-extras -o requirements.lock
+lock: $(ENVIRONMENT) ## write the lock files anew from pyproject.toml and the Makefile
+	$(UV_COMPILE) pyproject.toml $(SHARED_EXTRAS:%=--extra %) -o requirements.lock
+	mkdir -p locks
+	for extra in $(LONE_EXTRAS); do \
+	  $(UV_COMPILE) pyproject.toml --extra $$extra --constraints requirements.lock --no-annotate -o locks/$$extra.lock; \
+	done
 	echo 'uv==$(UV_VERSION)' | $(UV_COMPILE) - --no-annotate -o tools/installer.lock
+
+# One environment holds all extras but ort-cuda, which stands in the place of ort. A machine that only validates needs
+# the base and one extra; locks/ has a lock for each, of the same versions.
+SHARED_EXTRAS := export flow litert ort web dev
+LONE_EXTRAS := litert ort ort-cuda web
 
 UV_VERSION := 0.13.9
 UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -62,10 +78,11 @@ $(ENVIRONMENT): requirements.lock pyproject.toml tools/installer.lock tools/envi
 	@PYTHON='$(PYTHON)' tools/environment.sh
 	@touch $@
 
-$(BROWSER_PACKAGES): $(PAGE)/package-lock.json $(PAGE)/package.json
+$(BROWSER_PACKAGES): $(PAGE)/package-lock.json $(PAGE)/package.json $(PAGE)/prune.mjs
 	@command -v npm >/dev/null || { echo 'setup: npm not found; install Node 20 with npm (Debian: apt-get install npm)' >&2; exit 1; }
-	@echo 'setup: browser packages (TensorFlow.js; a few seconds)' >&2
-	@npm ci --prefix $(PAGE) --no-audit --no-fund --loglevel=error >/dev/null
+	@echo 'setup: browser packages (TF.js, ONNX Runtime Web, LiteRT.js; a few seconds)' >&2
+	@npm ci --prefix $(PAGE) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@npm run --prefix $(PAGE) --silent prune
 	@touch $@
 
 # An order-only dependency would keep a database of an older Prefect: a new environment migrates it anew.

@@ -3,15 +3,20 @@
 import itertools
 import json
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+import zlib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("requirements.lock", "tools/installer.lock")
+LONE_EXTRAS = ("litert", "ort", "ort-cuda", "web")
+"""A machine that only validates has the base and one of these; each has a lock of its own."""
+LOCKS = ("requirements.lock", "tools/installer.lock", *(f"locks/{extra}.lock" for extra in LONE_EXTRAS))
 PACKAGE_LOCK = "validators/web/page/package-lock.json"
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ \\;]+)", re.MULTILINE)
 # Written so that this file does not match its own patterns.
@@ -51,13 +56,75 @@ def test_a_lock_names_no_address(lock):
     assert [line for line in lines if "://" in line or line.startswith("-") or " @ " in line] == []
 
 
-def test_the_lock_satisfies_what_pyproject_asks_for():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    asked = [Requirement(text) for text in itertools.chain(project["dependencies"], *extras.values())]
-    locked = pins("requirements.lock")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def unmet(lock, extras):
+    """What the base and these extras ask for and the lock has not, or not in a fitting version."""
+    given = project()
+    wanted = itertools.chain(given["dependencies"], *(given["optional-dependencies"][extra] for extra in extras))
+    asked = [Requirement(text) for text in wanted]
+    locked = pins(lock)
     met = {need.name for need in asked for name, version in locked if name == need.name and version in need.specifier}
-    assert {need.name for need in asked} - met == set(), "run: make lock"
+    return {need.name for need in asked} - met
+
+
+def test_the_lock_satisfies_what_pyproject_asks_for():
+    extras = set(project()["optional-dependencies"]) - {"ort-cuda"}  # stands in the place of `ort`
+    assert unmet("requirements.lock", extras) == set(), "run: make lock"
+
+
+@pytest.mark.parametrize("extra", LONE_EXTRAS)
+def test_the_lock_of_a_machine_that_only_validates_has_the_base_and_one_extra(extra):
+    lock = f"locks/{extra}.lock"
+    assert unmet(lock, [extra]) == set(), "run: make lock"
+    others = {"tensorflow", "keras", "prefect", "ai-edge-litert", "onnxruntime", "onnxruntime-gpu", "websockets"}
+    asked = {Requirement(text).name for text in project()["optional-dependencies"][extra]}
+    assert {name for name, _ in pins(lock)} & others == asked & others
+
+
+@pytest.mark.parametrize("extra", LONE_EXTRAS)
+def test_all_locks_are_of_the_same_versions(extra):
+    own = {pin for pin in pins(f"locks/{extra}.lock") if not pin[0].startswith(("nvidia-", "onnxruntime-gpu"))}
+    assert own - set(pins("requirements.lock")) == set(), "run: make lock"
+
+
+def test_the_two_builds_of_onnx_runtime_are_of_one_version_and_in_no_lock_together():
+    both = {"onnxruntime", "onnxruntime-gpu"}
+    found = {lock: dict(pins(lock)) for lock in LOCKS}
+    assert [lock for lock, versions in found.items() if both <= set(versions)] == []
+    assert found["locks/ort-cuda.lock"]["onnxruntime-gpu"] == found["requirements.lock"]["onnxruntime"]
+    assert {"nvidia-cublas", "nvidia-cudnn-cu13"} <= set(found["locks/ort-cuda.lock"])
+
+
+def test_make_lock_writes_a_lock_for_every_extra():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    named = {name: line.split() for name, line in re.findall(r"^(\w+_EXTRAS) := (.+)$", makefile, re.MULTILINE)}
+    assert sorted(named["LONE_EXTRAS"]) == sorted(LONE_EXTRAS)
+    assert sorted([*named["SHARED_EXTRAS"], "ort-cuda"]) == sorted(project()["optional-dependencies"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ["litert", "ort", "web"])
+def test_a_machine_that_only_validates_fetches_less_than_80_mb(extra, tmp_path):
+    """Wheels are compressed files: their sizes are those of the installed files, compressed alike."""
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
+    if uv is None:
+        pytest.skip("no uv; make setup brings it")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
+    install = [uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--python", tmp_path / "venv"]
+    install += ["-r", ROOT / "locks" / f"{extra}.lock"]
+    if subprocess.run(
+        [*install, "--offline"], check=False, capture_output=True
+    ).returncode:  # make setup filled the cache
+        subprocess.run(install, check=True)
+    (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    files = [file for file in packages.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    assert {"pydantic", "numpy"} <= {file.relative_to(packages).parts[0] for file in files}
+    fetched = sum(len(zlib.compress(file.read_bytes())) for file in files)
+    assert fetched < 80e6
+    assert sum(file.stat().st_size for file in files) < 160e6
 
 
 def test_the_changelog_names_the_locked_toolchain():
@@ -67,7 +134,7 @@ def test_the_changelog_names_the_locked_toolchain():
     locked = pins("requirements.lock")
     assert {"tensorflow", "keras", "tf2onnx", "onnxruntime", "tensorflowjs", "ai-edge-litert", "prefect"} <= set(named)
     stale = {name for name, version in named.items() if (name, version) not in locked}
-    assert stale <= {"tf.js", "chromium"}  # not Python packages
+    assert stale <= {"tf.js", "litert.js", "chromium"}  # not Python packages
 
 
 def test_the_installer_is_the_one_the_makefile_names():
