@@ -189,7 +189,7 @@ def _other_zip(path: Path) -> Path:
 
 ARCHIVES: dict[str, tuple[Callable[[Path], Path], str]] = {
     "empty file": (_text(b""), "is empty"),
-    "an HDF5 file": (_text(small_weights()), "is an HDF5 file"),
+    "weights alone": (_text(small_weights()), "holds weights and no architecture"),
     "a pickle": (_text(b"\x80\x04\x95\x05\x00"), "is a Python pickle"),
     "gzip": (_text(b"\x1f\x8b\x08\x00"), "is a gzip archive"),
     "a SavedModel's protobuf": (_text(b"\x08\x01\x12\xff\x02\n"), "saved_model.pb"),
@@ -455,3 +455,58 @@ HDF5: dict[str, tuple[Callable, str]] = {
     "a named type": (_named_type, "layers/dense is a TypeID|is a Type"),
 }
 """Kind of weights file -> (what writes it, a pattern the message must match)."""
+
+
+def operation(function, class_name: str = "TFOpLambda"):
+    """A layer of Keras 2 that calls a function of TensorFlow by its name."""
+    return layer(class_name, "op", module="keras.src.layers.core.tf_op_layer", registered=class_name, function=function)
+
+
+def _typespec():
+    spec = {"class_name": "__typespec__", "spec_name": "Popen", "module": "subprocess", "registered_name": None}
+    return layer("InputLayer", "x", type_spec={**spec, "config": [["id"]]})
+
+
+def _renamed_function():
+    function = {"module": "keras.activations", "class_name": "function", "config": "relu", "registered_name": "system"}
+    return layer("Dense", "d", activation=function)
+
+
+# Asked for by files of Keras 2 alone: what the archive asks for, and words of the refusal.
+KERAS_2: dict[str, tuple[dict, str]] = {
+    name: (sequential(input_layer(), bad), words)
+    for name, bad, words in [
+        ("a file to read", operation("io.read_file"), r"layer op .*calls tf\.io\.read_file"),
+        ("a file to write", operation("io.write_file"), r"calls tf\.io\.write_file"),
+        ("a raw operation", operation("raw_ops.WriteFile"), r"calls tf\.raw_ops\.WriteFile"),
+        ("a Python function", operation("compat.v1.py_func"), r"calls tf\.compat\.v1\.py_func"),
+        ("a loader by operation", operation("keras.models.load_model"), r"calls tf\.keras\.models\.load_model"),
+        ("an operation that is no name", operation({"class_name": "function", "config": "abs"}), "TFOpLambda calls"),
+        ("a slice that is none", operation("io.read_file", "SlicingOpLambda"), "SlicingOpLambda calls"),
+        ("a node of a graph", operation(None, "TensorFlowOpLayer"), "raw TensorFlow operation"),
+        ("a method by name", operation(None, "InstanceMethod"), "calls a method of a tensor by its name"),
+        ("feature columns", layer("DenseFeatures", "f"), "DenseFeatures computes feature columns"),
+        ("a type specification", _typespec(), "makes Keras 2 import the module"),
+        (
+            "another module of tf_keras",
+            layer("Dense", "d", module="keras.src.testing_infra"),
+            "claims to be Keras' own",
+        ),
+        ("a name of tf_keras", layer("Backdoor", "d", module="tf_keras.layers"), "claims to be Keras' own"),
+        ("a class of Keras 3", layer("Functional", "d", module="keras.src.models.functional"), "claims to be Keras'"),
+        ("a vocabulary by path", layer("StringLookup", "s", vocabulary="/etc/passwd"), "from the file '/etc/passwd'"),
+        ("another name", _renamed_function(), "function system .*at layer d"),
+        (
+            "bytecode",
+            layer("Lambda", "l", function=["4w==", None, None], function_type="lambda"),
+            "bytecode .* layer l",
+        ),
+        (
+            "bytecode for a shape",
+            layer(
+                "Lambda", "l", function="f", function_type="function", output_shape="4w==", output_shape_type="lambda"
+            ),
+            "function f at layer l|bytecode .* layer l",
+        ),
+    ]
+}

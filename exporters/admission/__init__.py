@@ -1,11 +1,13 @@
-"""Admission: what a `.keras` file is and asks for, before any framework is imported.
+"""Admission: what a stored model is and asks for, before any framework is imported.
 
-The file comes from anywhere, so nothing in it is believed. It is read with the standard library and h5py only, in a
+The files come from anywhere, so nothing in it is believed. It is read with the standard library and h5py only, in a
 bounded child process (`exporters.admission.job`), and what passes may go to Keras:
 
-1. `examine(path)` proves that the archive is well formed and returns what it declares, a `ModelFacts`.
-   `archive` checks the zip, `strict_json` its texts, `config` what the configuration asks for, `signature` the inputs
-   and outputs, `weights` the sizes of what is stored.
+1. `examine(path)` proves that the files are well formed and returns what they declare, a `ModelFacts`. `forms` says
+   how the model is stored and opens it as a `Source`: `keras_archive` (on `archive`, which checks the zip), `h5_model`
+   (on `hdf5`), `saved_model` (on `wire` and `checkpoint`), `assembled` for weights with their architecture beside them.
+   `strict_json` checks the texts, `config` what the configuration asks for, `signature` the inputs and outputs,
+   `weights` the sizes of what is stored.
 2. `admit(facts, custom_objects=..., trust_lambda=...)` decides whether this user allows that much.
    `allow_list` knows what is Keras' own.
 3. `check_weights(path)` reads every weight: all finite, nothing damaged.

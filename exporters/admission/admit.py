@@ -1,26 +1,32 @@
 """The decision: may this file reach Keras, given what the user allows?
 
-In: the facts and the user's two permissions. Out: nothing, or BadInput naming the layer and the option. Pure.
+In: the facts and what the user allows and says. Out: nothing, or BadInput naming the layer and the option. Pure.
 """
+
+import importlib.util
+from collections.abc import Sequence
 
 from exporters.admission.facts import CodeNeed, ModelFacts
 from exporters.admission.printable import printable
 from exporters.errors import BadInput
 
+SHAPE_FLAG = "--input-shape image=?,32,32,3"
+"""How a user says the shape of an input."""
 _SHOWN = 5
 
 
-def admit(facts: ModelFacts, *, custom_objects: bool, trust_lambda: bool) -> None:
+def admit(facts: ModelFacts, *, custom_objects: bool, trust_lambda: bool, input_shapes: bool = False) -> None:
     """Lets a model pass or says why not.
 
     Args:
         facts: what `examine` found.
         custom_objects: the user gave code for classes that are not Keras' own.
         trust_lambda: the user allows the bytecode in Lambda layers to run.
+        input_shapes: the user says the shapes of the inputs.
 
     Raises:
-        BadInput: the first obstacle, in the order: written by Keras 2, refused whatever is allowed, code missing,
-            Lambda not trusted.
+        BadInput: the first obstacle, in the order: written by an unknown Keras, refused whatever is allowed, code
+            missing, Lambda not trusted, input shape not known.
     """
     _check_version(facts)
     for refusal in facts.refused:
@@ -28,7 +34,7 @@ def admit(facts: ModelFacts, *, custom_objects: bool, trust_lambda: bool) -> Non
         raise BadInput(printable(f"{facts.name}: {place}: {refusal.message}"), next_step=refusal.next_step)
     if facts.custom and not custom_objects:
         raise BadInput(
-            printable(f"{facts.name} needs code that is not Keras' own: {_listed([_code(n) for n in facts.custom])}"),
+            printable(f"{facts.name} needs code that is not Keras' own: {needed(facts.custom)}"),
             next_step=printable(f"Give the code: --custom-objects PACKAGE.MODULE_OR_FILE{_suggestion(facts.custom)}"),
         )
     if facts.lambdas and not trust_lambda:
@@ -41,26 +47,40 @@ def admit(facts: ModelFacts, *, custom_objects: bool, trust_lambda: bool) -> Non
             next_step="If you trust where the file comes from: --trust-lambda. "
             "Better: replace the Lambda by a Keras layer or operation and save again.",
         )
+    if facts.shape_missing and not input_shapes:
+        if not facts.parameters:
+            raise BadInput(
+                f"{facts.name}: this {facts.class_name} was saved before it was built: the file has no input shape and "
+                "no weights",
+                next_step="Give the trained model an Input layer (or call it once) and save it again. If it has no "
+                f"weights, say the shape, batch first and ? for a free axis: {SHAPE_FLAG}",
+            )
+        raise BadInput(
+            f"{facts.name}: the input shape of this {facts.class_name} is not stored in the file",
+            next_step=f"Say it, batch first and ? for a free axis: {SHAPE_FLAG}. "
+            "Or give the model an Input layer (or call it once) and save it again.",
+        )
 
 
 def _check_version(facts: ModelFacts) -> None:
-    major = facts.keras_version.split(".")[0]
-    if major == "3":
-        return
-    if major in ("1", "2"):
+    if facts.generation is None and not facts.builder:
+        oldest = "Keras 2.13 and later" if facts.form == "archive" else "Keras 2"
         raise BadInput(
-            printable(f"{facts.name} was written by Keras {facts.keras_version}; files of Keras 2 are not read yet"),
-            next_step="Load it with tf_keras (or that Keras), rebuild the model in Keras 3, copy its weights "
-            "(set_weights) and save it again.",
+            printable(
+                f"{facts.name} says it was written by Keras {facts.keras_version}; files of Keras 3 and of {oldest} "
+                "are read"
+            ),
+            next_step="Load it with that Keras and save it again with a newer one: model.save('model.keras').",
         )
-    raise BadInput(
-        printable(f"{facts.name} says it was written by Keras {facts.keras_version}; files of Keras 3 are read"),
-        next_step="Save the model again with Keras 3: model.save('model.keras').",
-    )
 
 
 def _place(layer: str, position: str) -> str:
     return f"layer {layer} ({position})" if layer else position or "the model itself"
+
+
+def needed(needs: Sequence[CodeNeed]) -> str:
+    """What code is needed and where, the first few by name."""
+    return _listed([_code(need) for need in needs])
 
 
 def _code(need: CodeNeed) -> str:
@@ -77,4 +97,15 @@ def _listed(items: list[str]) -> str:
 
 def _suggestion(needs: tuple[CodeNeed, ...]) -> str:
     modules = sorted({need.module for need in needs if need.module})
-    return f" (the file names {', '.join(modules)})" if modules else " (the file does not say where it was defined)"
+    if not modules:
+        return " (the file does not say where it was defined)"
+    packages = sorted({module.partition(".")[0] for module in modules})
+    absent = [name for name in packages if name.isidentifier() and not _is_installed(name)]
+    return f" (the file names {', '.join(modules)}{f'; not installed here: {_listed(absent)}' if absent else ''})"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # a module that has no spec, as `__main__` may have none
+        return True

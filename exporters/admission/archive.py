@@ -6,8 +6,10 @@ soundly. `zip_records` reads the bytes, the standard library the rest.
 Keras' own writer and reader: keras/src/saving/saving_lib.py (`_save_model_to_fileobj`, `_load_model_from_fileobj`).
 """
 
+import io
 import stat
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections import Counter
@@ -15,8 +17,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
+from exporters.admission.files import regular_file
+from exporters.admission.hdf5 import Hdf5
 from exporters.admission.zip_records import BOMB_FLOOR, MAX_EXPANSION, check_end, check_layout, check_signature
 from exporters.errors import BadInput
 
@@ -63,11 +67,56 @@ class Archive:
                 f"{self.path}: member {name} is damaged ({error})", next_step="Copy or download the file again."
             ) from error
 
+    @property
+    def weights(self) -> Hdf5:
+        """The weights file inside."""
+        where = f"{self.path}: in {WEIGHTS},"
+        return Hdf5(where=where, size=self.members[WEIGHTS].file_size, stream=self._plain_weights)
+
+    @contextmanager
+    def _plain_weights(self) -> Iterator[IO[bytes]]:
+        """A window on the archive where they are stored as they are, else unpacked to scratch."""
+        info = self.members[WEIGHTS]
+        if info.compress_type == zipfile.ZIP_STORED:
+            yield io.BufferedReader(_Window(self.stream, self.offsets[WEIGHTS], info.file_size))
+            return
+        with tempfile.TemporaryFile() as scratch:  # bounded by MAX_EXPANSION times the archive
+            for chunk in self.chunks(WEIGHTS):
+                scratch.write(chunk)
+            scratch.seek(0)
+            yield scratch
+
     def verify(self) -> None:
         """Reads every member against its checksum; raises BadInput naming the first that is damaged."""
         for name in self.members:
             for _ in self.chunks(name):
                 pass
+
+
+class _Window(io.RawIOBase):
+    """A read-only part of an open file, as a file of its own."""
+
+    def __init__(self, stream: IO[bytes], start: int, size: int) -> None:
+        super().__init__()
+        self._stream, self._start, self._size, self._at = stream, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        length = max(min(len(buffer), self._size - self._at), 0)
+        self._stream.seek(self._start + self._at)
+        data = self._stream.read(length)
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 @contextmanager
@@ -77,7 +126,7 @@ def opened(path: Path) -> Iterator[Archive]:
     Raises:
         BadInput: the file is missing, of another kind, truncated or doctored; the message names the member.
     """
-    with _regular_file(path) as stream:
+    with regular_file(path) as stream:
         check_signature(path, stream)
         directory = check_end(path, stream)
         try:
@@ -94,32 +143,6 @@ def opened(path: Path) -> Iterator[Archive]:
             members = {info.filename: info for info in infos if not info.is_dir()}
             _check_complete(path, members)
             yield Archive(path=path, stream=stream, zip=archive, members=members, offsets=offsets)
-
-
-@contextmanager
-def _regular_file(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file", next_step=f"Look in {path.parent}: ls {path.parent}") from error
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be read ({error})") from error
-    if stat.S_ISDIR(mode):
-        raise BadInput(f"{path}: is a {_folder_kind(path)}; expected one `.keras` file", next_step=_RESAVE)
-    if not stat.S_ISREG(mode):
-        raise BadInput(f"{path}: is not a regular file; expected one `.keras` file")
-    try:
-        stream = path.open("rb")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error})", next_step=f"Check its permissions: ls -l {path}") from error
-    with stream:
-        yield stream
-
-
-def _folder_kind(path: Path) -> str:
-    if (path / "saved_model.pb").is_file():
-        return "SavedModel folder"
-    return "folder with an unpacked `.keras` archive" if (path / CONFIG).is_file() else "folder"
 
 
 def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:

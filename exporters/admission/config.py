@@ -1,23 +1,28 @@
-"""`config.json`: which classes, functions, bytecode and files a model asks for, told without building it.
+"""The configuration of a model: which classes, functions, bytecode and files it asks for, told without building it.
 
 In: the parsed configuration. Out: a `ConfigFacts`. Every dictionary with a `class_name` counts as an object that
-Keras would build, wherever it stands (keras/src/saving/serialization_lib.py, `deserialize_keras_object`).
+Keras would build, wherever it stands (keras/src/saving/serialization_lib.py, `deserialize_keras_object`), but for what
+compiles a model: that never reaches Keras (`exporters.keras_model.without_training`).
 """
 
 import base64
 import binascii
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from exporters.admission.allow_list import REFUSED, SPECIAL, is_activation, origin
+from exporters.admission.allow_list import PLAIN_DATA, REFUSED, is_activation, is_operation, origin
 from exporters.admission.facts import CodeKind, CodeNeed, LambdaNeed, Refusal
+from exporters.admission.version import Generation
 from exporters.errors import BadInput
 
 FILE_KEYS = ("vocabulary", "vocabulary_file", "idf_weights", "filepath", "file_path", "filename")
 """Arguments of Keras' own layers that name a file when they are text."""
 _ACTIVATIONS = ("activation", "recurrent_activation")
+_OPERATION_LAYERS = ("TFOpLambda", "SlicingOpLambda")
+"""Layers of Keras 2 that call a function of TensorFlow by its name."""
+_OLDER_DATA = ("__tuple__", "__ellipsis__", "TensorShape")
 _HINT_NAMES = 12
 _MARSHAL_SHORT_STRING = re.compile(rb"[zZ\xda\xfa](.)", re.DOTALL)
 
@@ -37,11 +42,23 @@ class ConfigFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Object:
-    """One object of the configuration and where it stands."""
+    """One object of the configuration and where it stands.
+
+    Attributes:
+        node: the object.
+        position: keys and indices that lead to it.
+        layer: the path of layer names down to it.
+        generation: of the Keras that reads it.
+        compile_only: whether it serves training alone.
+        text_of: the text it stands in, for messages.
+    """
 
     node: dict[str, Any]
     position: Position
     layer: str
+    generation: Generation
+    compile_only: bool
+    text_of: str
 
     @property
     def where(self) -> str:
@@ -53,11 +70,6 @@ class _Object:
         return len(self.position) > 1 and self.position[-2] == "layers" and isinstance(self.position[-1], int)
 
     @property
-    def compile_only(self) -> bool:
-        """Whether it serves training alone. A nested model's own compile_config does not count: Keras builds it."""
-        return self.position[:1] == ("compile_config",)
-
-    @property
     def config(self) -> dict[str, Any]:
         config = self.node.get("config")
         return config if isinstance(config, dict) else {}
@@ -67,34 +79,61 @@ class _Object:
         return value if isinstance(value, str) else ""
 
 
-def survey(config: dict[str, Any]) -> ConfigFacts:
+def survey(
+    config: dict[str, Any],
+    *,
+    generation: Generation = 3,
+    where: str = "config.json",
+    training: dict[str, Any] | None = None,
+) -> ConfigFacts:
     """Walks a configuration.
+
+    Args:
+        config: parsed.
+        generation: of the Keras that reads it.
+        where: the text it stands in, for messages.
+        training: what compiled the model, where that stands apart.
 
     Raises:
         BadInput: the configuration is no model's, or an object in it is not of the shape Keras writes.
     """
     if not isinstance(config.get("class_name"), str) or not isinstance(config.get("config"), dict):
         raise BadInput(
-            "config.json describes no model: it has no class_name with a config",
+            f"{where} describes no model: it has no class_name with a config",
             next_step="Save the model again with Keras 3: model.save('model.keras').",
         )
-    facts = ConfigFacts()
-    _walk(config, (), "", facts)
-    return facts
+    walker = _Walker(generation, where)
+    walker.walk(config, (), "", compile_only=False)
+    walker.walk(training or {}, ("training_config",), "", compile_only=True)
+    return walker.facts
 
 
-def _walk(node: Any, position: Position, layer: str, facts: ConfigFacts) -> None:
-    if isinstance(node, dict):
-        if "class_name" in node:
-            here = _Object(node=node, position=position, layer=layer)
+class _Walker:
+    """Judges every object of a configuration; `facts` is what it found so far."""
+
+    def __init__(self, generation: Generation, where: str) -> None:
+        self.facts = ConfigFacts()
+        self._generation = generation
+        self._where = where
+
+    def walk(self, node: Any, position: Position, layer: str, *, compile_only: bool) -> None:
+        """Looks at a dict or list and everything below it."""
+        is_object = isinstance(node, dict) and "class_name" in node
+        if is_object:
+            here = _Object(
+                node=node,
+                position=position,
+                layer=layer,
+                generation=self._generation,
+                compile_only=compile_only,
+                text_of=self._where,
+            )
             layer = _layer_name(here)
-            _judge(_Object(node=node, position=position, layer=layer), facts)
-        children = list(node.items())
-    else:
-        children = list(enumerate(node))
-    for step, child in children:
-        if isinstance(child, dict | list):
-            _walk(child, (*position, step), layer, facts)
+            _judge(replace(here, layer=layer), self.facts)
+        for step, child in node.items() if isinstance(node, dict) else enumerate(node):
+            if isinstance(child, dict | list):
+                training = compile_only or (is_object and step == "compile_config")
+                self.walk(child, (*position, step), layer, compile_only=training)
 
 
 def _layer_name(here: _Object) -> str:
@@ -110,10 +149,10 @@ def _judge(here: _Object, facts: ConfigFacts) -> None:
     """Decides what one object asks for."""
     class_name = here.node["class_name"]
     if not isinstance(class_name, str):
-        raise BadInput(f"config.json: the class_name at {here.where} is {class_name!r}; expected text")
+        raise BadInput(f"{here.text_of}: the class_name at {here.where} is {class_name!r}; expected text")
     if here.is_layer:
         facts.layers[class_name] += 1
-    if class_name in SPECIAL:
+    if class_name in PLAIN_DATA[here.generation] or _is_older_data(here.node):
         return
     if class_name == "__lambda__":
         _add_lambda(here, here.node.get("config"), facts)
@@ -123,26 +162,31 @@ def _judge(here: _Object, facts: ConfigFacts) -> None:
         _judge_class(here, class_name, facts)
 
 
+def _is_older_data(node: dict[str, Any]) -> bool:
+    """Tuples and shapes as the older writers of JSON put them; with a module or a config they would be objects."""
+    return node["class_name"] in _OLDER_DATA and set(node) <= {"class_name", "items"}
+
+
 def _judge_function(here: _Object, facts: ConfigFacts) -> None:
     name = here.node.get("config")
     if not isinstance(name, str):
-        raise BadInput(f"config.json: the function at {here.where} has no name")
+        raise BadInput(f"{here.text_of}: the function at {here.where} has no name")
+    registered = here.text("registered_name")
+    if here.generation == 2 and registered not in ("", "function", name):  # noqa: PLR2004 - Keras 2 looks this one up
+        _add_code(here, "function", registered, facts)
     _judge_name(here, "function", name, facts)
 
 
 def _judge_class(here: _Object, class_name: str, facts: ConfigFacts) -> None:
+    if here.compile_only:  # HDF5 files name Keras' own optimizers so
+        class_name = class_name.removeprefix("Custom>")
     module = here.node.get("module", "")
-    claims_keras = not module or str(module).split(".")[0] == "keras"
+    claims_keras = not module or str(module).split(".")[0] in {"keras", "tf_keras"}
     if class_name in REFUSED and claims_keras:
-        if not here.compile_only:
-            facts.refused.append(
-                Refusal(
-                    layer=here.layer,
-                    position=here.where,
-                    message=f"{class_name} {REFUSED[class_name]}",
-                    next_step="Rebuild this part with Keras layers and save the model again.",
-                )
-            )
+        _refuse(here, f"{class_name} {REFUSED[class_name]}", facts)
+        return
+    if class_name == "__typespec__":
+        _refuse(here, "a type specification makes Keras 2 import the module that it names", facts)
         return
     registered = here.text("registered_name")
     if registered not in ("", class_name):
@@ -152,12 +196,24 @@ def _judge_class(here: _Object, class_name: str, facts: ConfigFacts) -> None:
         _check_arguments(here, class_name, facts)
 
 
+def _refuse(here: _Object, message: str, facts: ConfigFacts, below: str = "") -> None:
+    if not here.compile_only:
+        facts.refused.append(
+            Refusal(
+                layer=here.layer,
+                position=here.where + below,
+                message=message,
+                next_step="Rebuild this part with Keras layers and save the model again.",
+            )
+        )
+
+
 def _judge_name(here: _Object, kind: str, name: str, facts: ConfigFacts) -> bool:
     """Adds what the name needs; True when it is Keras' own."""
     module = here.node.get("module", "")
     if module is not None and not isinstance(module, str):
-        raise BadInput(f"config.json: the module at {here.where} is {module!r}; expected text")
-    owner = origin("function" if kind == "function" else "class", module, name)
+        raise BadInput(f"{here.text_of}: the module at {here.where} is {module!r}; expected text")
+    owner = origin("function" if kind == "function" else "class", module, name, generation=here.generation)
     if owner == "custom" or (owner == "spoofed" and here.compile_only):
         _add_code(here, _kind(here), name, facts)
     elif owner == "spoofed":
@@ -183,19 +239,38 @@ def _check_arguments(here: _Object, class_name: str, facts: ConfigFacts) -> None
                 Refusal(
                     layer=here.layer,
                     position=f"{here.where}.config.{key}",
-                    message=f"{class_name} reads its {key} from the file {value!r}, which is no part of this archive",
+                    message=f"{class_name} reads its {key} from the file {value!r}, which is no part of the model",
                     next_step="Give the layer the words themselves (a list) and save the model again.",
                 )
             )
     for key in _ACTIVATIONS:
-        if isinstance(value := here.config.get(key), str) and not is_activation(value):
+        if isinstance(value := here.config.get(key), str) and not is_activation(value, generation=here.generation):
             _add_code(here, "function", value, facts, below=f".config.{key}")
+    if class_name in _OPERATION_LAYERS:
+        _check_operation(here, class_name, facts)
+    if class_name == "Lambda":
+        _check_lambda(here, facts)
+
+
+def _check_operation(here: _Object, class_name: str, facts: ConfigFacts) -> None:
     function = here.config.get("function")
-    if class_name == "Lambda" and not isinstance(function, dict):
-        if isinstance(function, str):
-            _add_code(here, "function", function, facts, below=".config.function")
-        else:
-            _add_lambda(here, function, facts)
+    if not (isinstance(function, str) and is_operation(function)):
+        message = f"{class_name} calls tf.{function}, which is not among the functions that compute on tensors alone"
+        _refuse(here, message, facts, below=".config.function")
+
+
+def _check_lambda(here: _Object, facts: ConfigFacts) -> None:
+    """Bytecode as it is, which Keras 2 keeps in three places; a function by its name; else an object of its own."""
+    for key in ("function", "output_shape", "mask"):
+        if here.config.get(f"{key}_type") == "lambda":
+            _add_lambda(here, here.config.get(key), facts, below=f".config.{key}")
+    function = here.config.get("function")
+    if isinstance(function, dict) or here.config.get("function_type") == "lambda":
+        return
+    if isinstance(function, str):
+        _add_code(here, "function", function, facts, below=".config.function")
+    else:
+        _add_lambda(here, function, facts)
 
 
 def _kind(here: _Object) -> CodeKind:
@@ -218,11 +293,11 @@ def _add_code(here: _Object, kind: CodeKind, name: str, facts: ConfigFacts, belo
     (facts.compile_only if here.compile_only else facts.custom).append(need)
 
 
-def _add_lambda(here: _Object, code: Any, facts: ConfigFacts) -> None:
+def _add_lambda(here: _Object, code: Any, facts: ConfigFacts, below: str = "") -> None:
     if here.compile_only:
         _add_code(here, "function", "<lambda>", facts)
     else:
-        facts.lambdas.append(LambdaNeed(layer=here.layer, position=here.where, hint=_hint(code)))
+        facts.lambdas.append(LambdaNeed(layer=here.layer, position=here.where + below, hint=_hint(code)))
 
 
 def _hint(code: Any) -> str:

@@ -1,47 +1,43 @@
-"""The two readings of a file: what it declares, and whether its weights are sound.
+"""The two readings of a model: what it declares, and whether its weights are sound.
 
 In: a path. Out: a `ModelFacts`, or BadInput.
 """
 
 from pathlib import Path
-from typing import Any
 
-from exporters.admission import signature, strict_json, weights
-from exporters.admission.archive import CONFIG, METADATA, Archive, opened
-from exporters.admission.config import survey
+from exporters.admission import signature, weights
+from exporters.admission.config import ConfigFacts, survey
 from exporters.admission.facts import ModelFacts
-from exporters.errors import BadInput
-from exporters.store import sha256_file
+from exporters.admission.forms import opened
+from exporters.admission.source import Source
 
 
-def examine(path: Path) -> ModelFacts:
-    """Reads what a `.keras` file declares, after proving that the archive is well formed and undamaged.
+def examine(path: Path, architecture: str = "") -> ModelFacts:
+    """Reads what a model declares, after proving that its files are well formed and undamaged.
+
+    Args:
+        path: see `exporters.admission.forms.opened`.
+        architecture: see there.
 
     Raises:
-        BadInput: the file is no `.keras` archive, is damaged or doctored; names the member.
+        BadInput: it is no model, damaged or doctored; names the member, attribute or array.
     """
-    with opened(path) as archive:
-        metadata = _object(archive, METADATA)
-        config = _object(archive, CONFIG)
-        version = metadata.get("keras_version")
-        if not isinstance(version, str) or not version:
-            raise BadInput(
-                f"{path}: {METADATA} does not say which Keras wrote the file (keras_version is {version!r})",
-                next_step="Save the model again with Keras 3: model.save('model.keras').",
-            )
-        asked = survey(config)
-        archive.verify()
-        stored = weights.measure(archive)
-        saved = metadata.get("date_saved")
+    with opened(path, architecture) as source:
+        asked = _asked(source)
+        source.verify()
+        stored = weights.measure(source.weights)
+        digest, size = source.digest()
+        reader = source.generation or 3
+        config = source.config
         return ModelFacts(
             name=path.name,
-            digest=sha256_file(path),
-            size=path.stat().st_size,
-            keras_version=version,
-            date_saved=saved if isinstance(saved, str) else "",
-            class_name=config["class_name"],
-            inputs=signature.inputs(config),
-            output_names=signature.output_names(config),
+            digest=digest,
+            size=size,
+            keras_version=source.keras_version,
+            date_saved=source.date_saved,
+            class_name=config["class_name"] if config else source.builder,
+            inputs=signature.inputs(config, generation=reader) if config else None,
+            output_names=signature.output_names(config) if config else None,
             layers=dict(sorted(asked.layers.items())),
             layer_count=asked.layers.total(),
             parameters=stored.parameters,
@@ -52,20 +48,26 @@ def examine(path: Path) -> ModelFacts:
             lambdas=tuple(asked.lambdas),
             compile_only_custom=tuple(asked.compile_only),
             refused=tuple(asked.refused),
+            shape_missing=config is not None and signature.shape_missing(config, generation=reader),
+            form=source.form,
+            generation=source.generation,
+            backend=source.backend,
+            builder=source.builder,
         )
 
 
-def check_weights(path: Path) -> None:
+def _asked(source: Source) -> ConfigFacts:
+    """What the configuration asks for; a builder is the user's own code and is asked nothing."""
+    if source.config is None:
+        return ConfigFacts()
+    return survey(source.config, generation=source.generation or 3, where=source.where, training=source.training)
+
+
+def check_weights(path: Path, architecture: str = "") -> None:
     """Reads every weight of the model, optimizer and metrics left out.
 
     Raises:
         BadInput: a weight is NaN or infinite, or cannot be read; names the layer.
     """
-    with opened(path) as archive:
-        weights.check_finite(archive)
-
-
-def _object(archive: Archive, name: str) -> dict[str, Any]:
-    where = f"{archive.path}: {name}"
-    strict_json.check_size(where, archive.members[name].file_size)
-    return strict_json.parse_object(where, b"".join(archive.chunks(name)))
+    with opened(path, architecture) as source:
+        weights.check_finite(str(path), source.weights)

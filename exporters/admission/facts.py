@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from exporters.admission.version import Generation
 from exporters.contract import TensorSpec
 
 CodeKind = Literal["model", "layer", "object", "function"]
+Form = Literal["archive", "h5", "saved_model", "weights"]
+"""How a model is stored: a `.keras` archive, a whole model in HDF5, a SavedModel folder that Keras made, or weights
+whose architecture comes from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +71,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What a `.keras` file declares, read without Keras.
+    """What a stored model declares, read without Keras.
 
     Attributes:
         name: the file's name.
-        digest: SHA-256 of the file, in hex.
-        size: bytes of the file.
+        digest: SHA-256 of the file, in hex; of a folder, see `exporters.store.digest_tree`.
+        size: bytes of all its files.
         keras_version: what wrote it.
         date_saved: when, as Keras wrote it; empty when it did not.
         class_name: `Functional`, `Sequential` or the name of the subclass.
@@ -88,6 +92,11 @@ class ModelFacts:
         lambdas: bytecode that must be trusted.
         compile_only_custom: custom losses, metrics and optimizers, which inference does not need.
         refused: what no option allows.
+        shape_missing: whether the user must say the shape of the input.
+        form: how the model is stored.
+        generation: of the Keras that reads it; None where none does, or where only the user's builder can tell.
+        backend: what Keras ran on when the file was written; empty when the file does not say.
+        builder: the user's function that makes the model; empty when the files describe it.
     """
 
     name: str
@@ -108,3 +117,8 @@ class ModelFacts:
     lambdas: tuple[LambdaNeed, ...] = ()
     compile_only_custom: tuple[CodeNeed, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    shape_missing: bool = False
+    form: Form = "archive"
+    generation: Generation | None = 3
+    backend: str = ""
+    builder: str = ""

@@ -1,6 +1,7 @@
 """Admission as a job for a bounded child process.
 
-In: `{"model": PATH, "custom_objects": bool, "trust_lambda": bool}`. Out: the `ModelFacts` as JSON.
+In: `{"model": PATH, "architecture": text, "custom_objects": bool, "trust_lambda": bool, "input_shapes": bool}`, where
+the last three say what the user gave. Out: the `ModelFacts` as JSON.
 """
 
 from dataclasses import asdict
@@ -15,14 +16,14 @@ LIMITS = Limits(seconds=120, memory=2 * GIB)
 
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
-    """Examines a model and reads its weights, without deciding about it: `{"model": PATH}` is all it takes.
+    """Examines a model and reads its weights, without deciding about it: `model` and `architecture` are all it takes.
 
     Raises:
         BadInput: as `examine` and `check_weights` do.
     """
-    path = Path(request["model"])
-    facts = examine(path)
-    check_weights(path)
+    path, architecture = Path(request["model"]), request.get("architecture", "")
+    facts = examine(path, architecture)
+    check_weights(path, architecture)
     return asdict(facts)
 
 
@@ -32,8 +33,13 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         BadInput: as `examine`, `admit` and `check_weights` do.
     """
-    path = Path(request["model"])
-    facts = examine(path)
-    admit(facts, custom_objects=request["custom_objects"], trust_lambda=request["trust_lambda"])
-    check_weights(path)
+    path, architecture = Path(request["model"]), request.get("architecture", "")
+    facts = examine(path, architecture)
+    admit(
+        facts,
+        custom_objects=request["custom_objects"],
+        trust_lambda=request["trust_lambda"],
+        input_shapes=request.get("input_shapes", False),
+    )
+    check_weights(path, architecture)
     return asdict(facts)

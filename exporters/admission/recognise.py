@@ -6,7 +6,6 @@ In: its first bytes. Out: a noun for the message, and what the user can do with 
 _RESAVE = "Load it where it was made and save it with Keras 3: model.save('model.keras')."
 
 _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file, the older `.h5` format of models and weights", _RESAVE),
     (0, b"\x1f\x8b", "a gzip archive", "Unpack it and give the `.keras` file inside."),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it and give the `.keras` file inside."),
     (0, b"\xfd7zXZ\x00", "an xz archive", "Unpack it and give the `.keras` file inside."),
@@ -15,7 +14,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
     (4, b"TFL3", "a TF Lite model, which is an export already", "Give the `.keras` file it was made from."),
     (0, b"\x93NUMPY", "a NumPy array", "Give the model's `.keras` file."),
     # SavedModel: field 1 (saved_model_schema_version) = 1, then field 2 (meta_graphs).
-    (0, b"\x08\x01\x12", "the `saved_model.pb` of a TensorFlow SavedModel", _RESAVE),
+    (0, b"\x08\x01\x12", "the `saved_model.pb` of a TensorFlow SavedModel", "Give the folder that it lies in."),
     (
         0,
         b"version https://git-lfs.github.com/spec/",
@@ -35,8 +34,9 @@ def recognise(head: bytes) -> tuple[str, str]:
     if _is_pickle(head):
         return "a Python pickle, which runs code when it is loaded and is never read here", _RESAVE
     if _is_text(head):
-        noun = "JSON text" if head.lstrip()[:1] in (b"{", b"[") else "a text file"
-        return noun, "A `.keras` file is a zip archive that Keras 3 writes: model.save('model.keras')."
+        if head.lstrip()[:1] in (b"{", b"["):
+            return "JSON text", "If it is a model's architecture, give the weights, and this as --architecture."
+        return "a text file", "A `.keras` file is a zip archive that Keras 3 writes: model.save('model.keras')."
     return "no zip archive", "A `.keras` file is a zip archive that Keras 3 writes: model.save('model.keras')."
 
 

@@ -4,21 +4,27 @@ In: the parsed `config.json`. Out: specs of the inputs and names of the outputs,
 can tell (subclassed models, a Sequential that never saw data).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from exporters.admission.version import Generation
 from exporters.contract import TensorSpec
 from exporters.names import TreePath, canonical, display_path
 
 _COMPUTE_DTYPE = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
-_FRESH_NAME = "input_layer"
-"""What Keras 3 calls the first input that it adds itself."""
+_FRESH_NAME: Mapping[Generation, str] = {2: "{first}_input", 3: "input_layer"}
+"""What Keras calls the first input that it adds itself, before a first layer of this name."""
 
 Config = dict[str, Any]
 
 
-def inputs(model: Config) -> tuple[TensorSpec, ...] | None:
-    """The inputs of a Functional model or a Sequential one whose input shape was saved; else None."""
+def inputs(model: Config, *, generation: Generation = 3) -> tuple[TensorSpec, ...] | None:
+    """The inputs of a Functional model or a Sequential one whose input shape was saved; else None.
+
+    Args:
+        model: the configuration.
+        generation: of the Keras that reads it.
+    """
     layers = _layers(model)
     if "input_layers" in model["config"]:
         by_name = {_name(layer): layer for layer in layers}
@@ -26,7 +32,7 @@ def inputs(model: Config) -> tuple[TensorSpec, ...] | None:
             (path, own, _input_spec(by_name.get(own, {}))) for path, own in _leaves(model["config"]["input_layers"])
         ]
     elif layers and model["class_name"] == "Sequential":
-        found = [((), *_sequential_input(model, layers[0]))]
+        found = [((), *_sequential_input(model, layers[0], generation))]
     else:
         return None
     names = canonical([(path, own) for path, own, _ in found])
@@ -81,17 +87,32 @@ def _input_spec(layer: Config) -> tuple[str, tuple[int | None, ...]] | None:
     return _spec(config.get("dtype"), config.get("batch_shape", config.get("batch_input_shape")))
 
 
-def _sequential_input(model: Config, first: Config) -> tuple[str, tuple[str, tuple[int | None, ...]] | None]:
+def _sequential_input(
+    model: Config, first: Config, generation: Generation
+) -> tuple[str, tuple[str, tuple[int | None, ...]] | None]:
     if first.get("class_name") == "InputLayer":
         return _name(first), _input_spec(first)
+    name = _FRESH_NAME[generation].format(first=_name(first))
+    if first.get("class_name") in {"Functional", "Sequential"} and isinstance(first.get("config"), dict):
+        within = inputs(first, generation=generation) or ()
+        return name, (within[0].dtype, within[0].shape) if len(within) == 1 else None
     build = model.get("build_config")
     shape = build.get("input_shape") if isinstance(build, dict) else None
-    return _FRESH_NAME, _spec(_config(first).get("dtype", "float32"), shape)
+    if generation == 2:  # noqa: PLR2004 - which says it in two other places as well
+        shape = shape or model["config"].get("build_input_shape") or _config(first).get("batch_input_shape")
+    return name, _spec(_config(first).get("dtype", "float32"), shape)
+
+
+def shape_missing(model: Config, *, generation: Generation = 3) -> bool:
+    """Whether a Sequential cannot be built because nothing in its configuration says for which input."""
+    return model["class_name"] == "Sequential" and inputs(model, generation=generation) is None
 
 
 def _spec(dtype: Any, shape: Any) -> tuple[str, tuple[int | None, ...]] | None:
     if isinstance(dtype, dict):  # a serialized dtype policy
         dtype = _config(dtype).get("name")
+    if isinstance(shape, dict):  # a tuple or a TensorShape, as the older writers put it
+        shape = shape.get("items")
     if not isinstance(dtype, str) or not isinstance(shape, list):
         return None
     if not all(axis is None or (isinstance(axis, int) and not isinstance(axis, bool)) for axis in shape):

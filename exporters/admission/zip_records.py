@@ -49,7 +49,7 @@ def check_signature(path: Path, stream: IO[bytes]) -> None:
     if zipfile.is_zipfile(stream):
         raise BadInput(f"{path}: has other bytes before its zip archive; a `.keras` file has none", next_step=_RESAVE)
     noun, next_step = recognise(head)
-    raise BadInput(f"{path}: is {noun}; expected a `.keras` archive", next_step=next_step)
+    raise BadInput(f"{path}: is {noun}; expected a `.keras` or HDF5 file or a SavedModel folder", next_step=next_step)
 
 
 def check_end(path: Path, stream: IO[bytes]) -> int:

@@ -84,7 +84,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
     with pytest.raises(BadInput, match="is a folder"):
         examine(tmp_path)
     (tmp_path / "saved_model.pb").touch()
-    with pytest.raises(BadInput, match="is a SavedModel folder"):
+    with pytest.raises(BadInput, match="is a SavedModel that holds no Keras model"):
         examine(tmp_path)
 
 
@@ -110,12 +110,67 @@ def test_metadata_without_a_version_is_refused(metadata, tmp_path):
         examine(keras_file(tmp_path / "m.keras", metadata=metadata))
 
 
-@pytest.mark.parametrize("version", ["2.13.1", "2.17.0", "1.2"])
-def test_a_file_of_keras_2_is_refused_as_such(version, tmp_path):
+@pytest.mark.parametrize("version", ["2.13.1", "2.17.0", "3.0.0"])
+def test_files_of_both_generations_of_keras_pass(version, tmp_path):
+    assert admitted(keras_file(tmp_path / "m.keras", metadata={"keras_version": version})).keras_version == version
+
+
+@pytest.mark.parametrize("version", ["2.12.0", "1.2", "4.0.0", "2", "two"])
+def test_a_file_of_another_keras_is_refused_as_such(version, tmp_path):
     path = keras_file(tmp_path / "m.keras", metadata={"keras_version": version})
-    with pytest.raises(BadInput, match=f"written by Keras {version}; files of Keras 2 are not read yet") as caught:
+    with pytest.raises(BadInput, match=f"written by Keras {version}; files of Keras 3 and of Keras 2.13") as caught:
         admitted(path)
-    assert "tf_keras" in caught.value.next_step
+    assert "save it again with a newer one" in caught.value.next_step
+
+
+@pytest.mark.parametrize("kind", hostile.KERAS_2)
+def test_a_configuration_of_keras_2_that_asks_for_too_much_is_refused_by_layer(kind, tmp_path):
+    config, words = hostile.KERAS_2[kind]
+    path = keras_file(tmp_path / "m.keras", config=config, metadata={"keras_version": "2.15.0"})
+    start = time.process_time()
+    with pytest.raises(BadInput, match=words):
+        admitted(path)
+    assert time.process_time() - start < 2
+    assert not FRAMEWORKS & set(sys.modules)
+
+
+@pytest.mark.parametrize("kind", sorted(set(hostile.KERAS_2) - {"bytecode", "bytecode for a shape", "another name"}))
+def test_no_permission_allows_what_is_refused_in_keras_2_for_good(kind, tmp_path):
+    path = keras_file(tmp_path / "m.keras", config=hostile.KERAS_2[kind][0], metadata={"keras_version": "2.15.0"})
+    with pytest.raises(BadInput):
+        admitted(path, custom_objects=True, trust_lambda=True)
+
+
+def test_layers_and_operations_of_keras_2_pass(tmp_path):
+    layers = [
+        input_layer("x"),
+        layer("TFOpLambda", "tf.nn.relu", module="keras.src.layers.core.tf_op_layer", function="nn.relu"),
+        layer("SlicingOpLambda", "get", module="keras.src.layers.core.tf_op_layer", function="__operators__.getitem"),
+        layer("LSTM", "lstm", activation="tanh", recurrent_activation="sigmoid"),
+        layer("BatchNormalization", "norm", module="tf_keras.layers"),
+    ]
+    config = functional(layers, [["x", 0, 0]], [["norm", 0, 0]]) | {"module": "keras.src.engine.functional"}
+    admitted(keras_file(tmp_path / "m.keras", config=config, metadata={"keras_version": "2.15.0"}))
+
+
+def test_a_sequential_whose_shape_nobody_says_is_refused_with_the_flag(tmp_path):
+    path = keras_file(tmp_path / "m.keras", config=sequential(layer("Dense", "d")))
+    with pytest.raises(BadInput, match="input shape of this Sequential is not stored") as caught:
+        admitted(path)
+    assert "--input-shape" in caught.value.next_step
+    admit(examine(path), custom_objects=False, trust_lambda=False, input_shapes=True)
+
+
+def test_a_sequential_that_begins_with_a_model_takes_that_models_input(tmp_path):
+    inner = sequential(input_layer("y", (None, 5)), layer("Dense", "a"), name="inner")
+    facts = examine(keras_file(tmp_path / "m.keras", config=sequential(inner, layer("Dense", "b"))))
+    assert facts.inputs == (TensorSpec(name="input_layer", dtype="float32", shape=(None, 5)),)
+
+
+def test_a_sequential_of_keras_2_takes_the_shape_that_its_first_layer_was_told(tmp_path):
+    config = sequential(layer("Dense", "d", batch_input_shape=[None, 7], dtype="float32"))
+    facts = examine(keras_file(tmp_path / "m.keras", config=config, metadata={"keras_version": "2.15.0"}))
+    assert facts.inputs == (TensorSpec(name="d_input", dtype="float32", shape=(None, 7)),)
 
 
 @pytest.mark.parametrize("kind", hostile.CONFIGS)
@@ -154,11 +209,18 @@ def test_a_custom_loss_is_noted_and_not_demanded(tmp_path):
     assert [need.name for need in facts.compile_only_custom] == ["focal", "Fast"]
 
 
-def test_a_nested_models_own_loss_is_demanded_because_keras_builds_it(tmp_path):
+def test_a_nested_models_own_loss_is_not_demanded_either(tmp_path):
     loss = {"module": "builtins", "class_name": "function", "config": "focal", "registered_name": "function"}
     inner = sequential(input_layer("x"), name="inner", compile_config={"loss": loss})
-    with pytest.raises(BadInput, match="function focal at layer inner"):
-        admitted(keras_file(tmp_path / "m.keras", config=sequential(input_layer(), inner)))
+    facts = admitted(keras_file(tmp_path / "m.keras", config=sequential(input_layer(), inner)))
+    assert [need.name for need in facts.compile_only_custom] == ["focal"]
+
+
+def test_what_only_looks_like_the_training_part_of_a_model_is_demanded(tmp_path):
+    """Keras builds whatever stands in a layer's arguments, under any key."""
+    odd = layer("Dense", "d", compile_config={"loss": {"module": None, "class_name": "Mine", "config": {}}})
+    with pytest.raises(BadInput, match="object Mine at layer d"):
+        admitted(keras_file(tmp_path / "m.keras", config=sequential(input_layer(), odd)))
 
 
 def test_operations_constants_and_policies_of_keras_pass(tmp_path):

@@ -10,8 +10,9 @@ import pytest
 from hostile import h5, keras_file
 
 from exporters.admission import check_weights, examine
-from exporters.admission.hdf5 import Stored
-from exporters.admission.weights import _slabs, role
+from exporters.admission.hdf5_weights import role
+from exporters.admission.source import Stored
+from exporters.admission.weights import _slabs
 from exporters.errors import BadInput
 
 
@@ -28,7 +29,7 @@ def test_a_bad_weights_file_is_refused_by_name(kind, compression, tmp_path):
 
 
 def test_weights_that_are_no_hdf5_file_are_refused(tmp_path):
-    with pytest.raises(BadInput, match=r"in model\.weights\.h5, the file itself cannot be read"):
+    with pytest.raises(BadInput, match=r"in model\.weights\.h5, the HDF5 file itself cannot be read"):
         examine(keras_file(tmp_path / "m.keras", weights=b"not HDF5 at all"))
 
 
@@ -118,6 +119,8 @@ def test_compressed_chunks_are_read(tmp_path):
         ("metrics/mean/vars/0", "metrics"),
         ("reconstruction_loss_tracker/vars/0", "metrics"),
         ("layers/dropout/seed_generator/vars/0", "seed"),
+        (r"layers\optimizer/vars/0", "weight"),
+        (r"metrics\mean/vars/0", "metrics"),
     ],
 )
 def test_what_a_stored_value_serves_follows_from_its_place(path, expected):
