@@ -1,45 +1,130 @@
 """The source model: loading it, naming its tensors, and calling it under those names.
 
-In: an admitted `.keras` file. Out: a Keras model, its canonical `Signature`, and one inference function from a dict of
-canonical inputs to a dict of canonical outputs. Runs inside a worker process only; Keras is imported in functions.
+In: an admitted model. Out: a `SourceModel`: its canonical `Signature`, one inference function from a dict of
+canonical inputs to a dict of canonical outputs, and the few verbs that the exporters need. Keras 3 (`exporters.keras3`)
+and Keras 2 (`exporters.keras2`, through tf_keras) are its two implementations; each is imported only where a model of
+its kind is loaded. Runs inside a worker process only.
 """
 
 import importlib
-import importlib.util
-import sys
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import platform
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exporters.contract import Signature, TensorSpec
+from exporters.admission.admit import SHAPE_FLAG
+from exporters.admission.forms import opened
+from exporters.admission.version import Generation
+from exporters.contract import Signature, TensorSpec, UsedCode
 from exporters.errors import BadInput
-from exporters.names import canonical, display_path
+from exporters.names import TreePath, canonical, display_path
+from exporters.user_code import built_by, generation_of
+
+Shape = Sequence[int | None]
+_WAY_ON = "Check that the file loads with keras.saving.load_model in the environment that wrote it."
+_WAYS_ON = (
+    (
+        r"the bytecode of a Lambda layer",
+        "Load it with the Python that wrote it, put a Keras layer in the Lambda's place and save it again.",
+    ),
+    (
+        r"expected \d+ variables, but received 0",
+        "The file has no weights for this layer: save the model again once it is built and has its weights.",
+    ),
+    (
+        r"[Cc]ould not locate|[Uu]nknown (layer|object)",
+        "Name the module or file that defines it as well: --custom-objects PACKAGE.MODULE_OR_FILE.",
+    ),
+)
+"""What Keras says -> what the user can do about it."""
+_READERS: Mapping[Generation | None, str] = {2: "exporters.keras2", 3: "exporters.keras3"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SourceModel:
+class Loading:
+    """How the user wants a model loaded.
+
+    Attributes:
+        custom_objects: modules (`package.module`) or Python files with the user's own layers and functions.
+        trust_lambda: whether Lambda layers may run their stored bytecode.
+        input_shapes: input name -> shape, batch axis first, None for dynamic; for a model whose file does not say.
+    """
+
+    custom_objects: Sequence[str] = ()
+    trust_lambda: bool = False
+    input_shapes: Mapping[str, Shape] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """A recurrent layer of a model.
+
+    Attributes:
+        layer: the layer.
+        steps: length of the time axis that it was built for; None when it is dynamic or the layer does not say.
+        known: whether it is an LSTM, a GRU or a SimpleRNN, which targets have operators for.
+    """
+
+    layer: Any
+    steps: int | None
+    known: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceModel(ABC):
     """A loaded model with its canonical names.
 
     Attributes:
-        keras: the Functional (or Sequential's inner Functional) model.
+        graph: the Functional model (a Sequential's inner one, a wrapper around a subclass).
+        structure: the inputs of `graph` in the structure that it takes.
         signature: canonical names in the order of the flattened structures.
+        code: what of the user's own code it was built with.
     """
 
-    keras: Any
+    graph: Any
+    structure: Any
     signature: Signature
+    code: tuple[UsedCode, ...] = ()
 
     def call(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """One inference call: random layers neutral, canonical names in and out. Takes and returns tensors."""
-        return self.named(self.keras(self.structured(inputs), training=False))
+        return self.named(self.graph(self.structured(inputs), training=False))
+
+    @abstractmethod
+    def with_constants(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+        """The same call for a graph in which weights are constants and state updates are dropped."""
+
+    @abstractmethod
+    def parameter_bytes(self) -> int:
+        """Bytes of all weights together."""
+
+    @abstractmethod
+    def loops(self) -> list[Loop]:
+        """All layers that loop over time, wrapped ones included."""
+
+    def unroll(self, loops: Sequence[Loop]) -> None:
+        """Switches recurrent layers for good to writing their steps out; they need static time."""
+        for loop in loops:
+            loop.layer.unroll = True
+
+    @abstractmethod
+    def trackable(self, function: Any) -> Any:
+        """What `tf.saved_model.save` takes: variables and lookup tables.
+
+        Args:
+            function: the traced inference function, whose resources it has to hold.
+        """
 
     def structured(self, inputs: Mapping[str, Any]) -> Any:
         """Canonical inputs in the structure the model wants."""
         import keras
 
         flat = [inputs[spec.name] for spec in self.signature.inputs]
-        return keras.tree.pack_sequence_as(self.keras.input, flat)
+        return keras.tree.pack_sequence_as(self.structure, flat)
 
     def named(self, outputs: Any) -> dict[str, Any]:
         """The model's outputs by canonical name."""
@@ -53,31 +138,59 @@ class SourceModel:
         return dict(zip(names, flat, strict=True))
 
 
-def load(path: Path, *, custom_objects: Sequence[str] = (), trust_lambda: bool = False) -> SourceModel:
-    """Loads an admitted `.keras` file for inference.
+def load(
+    path: Path,
+    *,
+    architecture: str = "",
+    custom_objects: Sequence[str] = (),
+    trust_lambda: bool = False,
+    input_shapes: Mapping[str, Shape] | None = None,
+) -> SourceModel:
+    """Loads an admitted model for inference, in the Keras that it was written by.
 
     Args:
-        path: the file; `exporters.admission` must have let it in.
-        custom_objects: modules (`package.module`) or Python files with the user's own layers and functions.
-        trust_lambda: whether Lambda layers may run their stored bytecode.
+        path: the file, folder or checkpoint; `exporters.admission` must have let it in.
+        architecture: see `exporters.admission.forms.opened`.
+        custom_objects: see `Loading`.
+        trust_lambda: see `Loading`.
+        input_shapes: see `Loading`.
 
     Raises:
         BadInput: Keras cannot build the model, or the weights do not fit it.
     """
-    import keras
+    loading = Loading(custom_objects=custom_objects, trust_lambda=trust_lambda, input_shapes=input_shapes or {})
+    with opened(path, architecture) as source:
+        built = None
+        if source.builder:
+            with written_for(source.generation):
+                built = built_by(source.builder)
+        reader = importlib.import_module(_READERS[source.generation if built is None else generation_of(built)])
+        model: SourceModel = reader.load(source, loading, built)
+    return model
 
-    for name in custom_objects:
-        try:
-            _register(_import_user_module(name))
-        except Exception as error:
-            raise BadInput(
-                f"--custom-objects {name}: cannot be imported: {type(error).__name__}: {error}",
-                next_step="Name a package.module that imports in this environment, or a .py file.",
-            ) from error
+
+@contextmanager
+def written_for(generation: Generation | None) -> Iterator[None]:
+    """While active, a user's `import keras` and `tensorflow.keras` mean the Keras that their model was written with."""
+    if generation != 2:  # noqa: PLR2004 - of Keras; 3 is what they mean anyway
+        yield
+        return
+    from exporters.keras2 import keras_is_tf_keras
+
+    with keras_is_tf_keras():
+        yield
+
+
+@contextmanager
+def told_as_bad_input(name: str, keras: str) -> Iterator[None]:
+    """While active, what Keras raises over a model that it cannot build is BadInput with the cause in Keras' words.
+
+    Args:
+        name: of the model's file.
+        keras: which Keras, with its version.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the optimizer and about metrics: inference needs neither
-            model = keras.saving.load_model(path, compile=False, safe_mode=not trust_lambda)
+        yield
     except (
         ValueError,
         TypeError,
@@ -88,15 +201,12 @@ def load(path: Path, *, custom_objects: Sequence[str] = (), trust_lambda: bool =
         OSError,
         NotImplementedError,
     ) as error:
-        raise BadInput(
-            f"{path.name}: Keras {keras.__version__} cannot load it: {_cause(error)}",
-            next_step="Check that the file loads with keras.saving.load_model in the environment that wrote it.",
-        ) from error
-    functional = _functional(model, path.name)
-    return SourceModel(keras=functional, signature=_signature(functional))
+        said = cause(error)
+        way_on = next((way_on for pattern, way_on in _WAYS_ON if re.search(pattern, said)), _WAY_ON)
+        raise BadInput(f"{name}: {keras} cannot load it: {said}", next_step=way_on) from error
 
 
-def _cause(error: BaseException) -> str:
+def cause(error: BaseException) -> str:
     """What is wrong in Keras' words, without the configurations, values and lists that it appends.
 
     Where Keras wraps one error in another, the last one it "encountered" is the cause.
@@ -105,69 +215,62 @@ def _cause(error: BaseException) -> str:
     encountered = [p for p in paragraphs if p.startswith("Exception encountered: ")]
     text = encountered[-1].removeprefix("Exception encountered: ") if encountered else " ".join(paragraphs)
     text = text.partition(" Full object config:")[0].partition(", value=[")[0]
+    if "marshal data" in text:
+        text = f"the bytecode of a Lambda layer is not that of Python {platform.python_version()} ({text})"
     return " ".join(text.split())[:600]
 
 
-def _import_user_module(name: str) -> Any:
-    if not name.endswith(".py"):
-        sys.path.append(str(Path.cwd()))  # a package beside the user; workers leave the current folder out otherwise
-        return importlib.import_module(name)
-    path = Path(name)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise FileNotFoundError(name)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+def without_training(node: Any) -> Any:
+    """A copy of a configuration without the parts that compile models: inference needs no loss and no metric."""
+    if isinstance(node, dict):
+        is_object = "class_name" in node
+        return {
+            key: without_training(value) for key, value in node.items() if not (is_object and key == "compile_config")
+        }
+    return [without_training(item) for item in node] if isinstance(node, list) else node
 
 
-def _register(module: Any) -> None:
-    """Offers every class and function the module itself defines to Keras under its plain name."""
-    import keras
-
-    own = {n: o for n, o in vars(module).items() if getattr(o, "__module__", None) == module.__name__}
-    keras.saving.get_custom_objects().update({n: o for n, o in own.items() if callable(o) and not n.startswith("_")})
-
-
-def _functional(model: Any, name: str) -> Any:
-    """The model as a Functional one: Sequential carries one, a subclass is wrapped once its input shape is known."""
-    import keras
-
-    functional = keras.src.models.functional.Functional
-    if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call and model.built:
-        return model._functional  # noqa: SLF001 - where Sequential keeps its graph once built
-    if isinstance(model, functional):
-        if type(model).call is functional.call:
-            return model
-        inputs = keras.tree.map_structure(
-            lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), model.input
-        )
-        return keras.Model(inputs, model(inputs, training=False))
-    shape = (getattr(model, "_build_shapes_dict", None) or {}).get("input_shape")
-    if not model.built or shape is None:
+def refuse_needless_shapes(name: str, shapes: Mapping[str, Shape]) -> None:
+    """Raises BadInput when shapes were given for a model whose file says them itself."""
+    if shapes:
         raise BadInput(
-            f"{name}: the input shape of this {type(model).__name__} is not stored in the file",
-            next_step="Give the model an Input layer (or call it once) and save it again.",
+            f"{name}: the file says the shapes of its inputs itself, and --input-shape was given for "
+            f"{', '.join(shapes)}",
+            next_step="Leave --input-shape out.",
         )
-    inputs = keras.Input(batch_shape=tuple(shape), name="input")
-    return keras.Model(inputs, model(inputs, training=False))
 
 
-def _signature(model: Any) -> Signature:
-    import keras
-
-    outputs = keras.tree.flatten_with_path(model.output)
-    return Signature(
-        inputs=_specs([(path, tensor, tensor.name) for path, tensor in keras.tree.flatten_with_path(model.input)]),
-        outputs=_specs([(path, t, name) for (path, t), name in zip(outputs, model.output_names, strict=True)]),
+def unknown_shape(name: str, kind: str) -> BadInput:
+    """The error for a model that cannot be built because nobody says for which input; the caller raises it."""
+    return BadInput(
+        f"{name}: the input shape of this {kind} is not stored in the file",
+        next_step=f"Say it, batch first and ? for a free axis: {SHAPE_FLAG}. "
+        "Or give the model an Input layer (or call it once) and save it again.",
     )
 
 
-def _specs(tensors: Sequence[tuple[tuple[str | int, ...], Any, str]]) -> tuple[TensorSpec, ...]:
+def only(inputs: Mapping[str, Any]) -> Any:
+    """The one input of a Sequential; raises ValueError when the user gave shapes for several."""
+    if len(inputs) != 1:
+        raise ValueError(f"a Sequential has one input, and --input-shape was given for {', '.join(inputs)}")
+    return next(iter(inputs.values()))
+
+
+def one_or_dict(inputs: Mapping[str, Any]) -> Any:
+    """What a model is called with: one input as it is, several as a dict under their names."""
+    return only(inputs) if len(inputs) == 1 else inputs
+
+
+def specs(tensors: Sequence[tuple[TreePath, Any, str]]) -> tuple[TensorSpec, ...]:
+    """The specs of inputs or outputs from (path in the structure, tensor, the model's own name for it)."""
     names = canonical([(path, own) for path, _, own in tensors])
     return tuple(
-        TensorSpec(name=name, dtype=str(tensor.dtype), shape=tuple(tensor.shape), path=display_path(path))
+        TensorSpec(
+            name=name,
+            dtype=getattr(tensor.dtype, "name", None) or str(tensor.dtype),
+            shape=tuple(tensor.shape),
+            path=display_path(path),
+        )
         for name, (path, tensor, _) in zip(names, tensors, strict=True)
     )
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.exporters.keras2_models import forget_shape
+
 CUSTOM = """
 import keras
 
@@ -24,6 +26,8 @@ def save(request: Mapping[str, str]) -> str:
     globals()[request["name"]](folder).save(path)
     if request["name"] == "weights_of_another":
         _exchange_weights(path, single(folder))
+    if request["name"] == "shape_lost":
+        forget_shape(path)
     return str(path)
 
 
@@ -47,6 +51,23 @@ def sequential_built_by_a_call(_folder: Path) -> Any:
     model = keras.Sequential([keras.layers.Dense(2, name="y")])
     model(np.zeros((1, 3), np.float32))
     return model
+
+
+def shape_lost(folder: Path) -> Any:
+    return sequential_built_by_a_call(folder)
+
+
+def nested_loss(_folder: Path) -> Any:
+    """A model inside a model that was compiled with a loss of its own, which nobody else has."""
+    import keras
+
+    def focal(expected: Any, found: Any) -> Any:
+        return expected - found
+
+    inner = keras.Sequential([keras.Input((3,), name="x"), keras.layers.Dense(2)], name="inner")
+    inner.compile(loss=focal)
+    x = keras.Input((3,), name="x")
+    return keras.Model(x, keras.layers.ReLU(name="y")(inner(x)))
 
 
 def never_built(_folder: Path) -> Any:
@@ -73,11 +94,11 @@ def nested_dicts(_folder: Path) -> Any:
 def custom(folder: Path) -> Any:
     import keras
 
-    from exporters.keras_model import _import_user_module
+    from exporters.user_code import import_user_module
 
     (folder / "layers_of_mine.py").write_text(CUSTOM, "utf-8")
     x = keras.Input((3,), name="x")
-    return keras.Model(x, _import_user_module(str(folder / "layers_of_mine.py")).Doubled(name="y")(x))
+    return keras.Model(x, import_user_module(str(folder / "layers_of_mine.py")).Doubled(name="y")(x))
 
 
 def noisy(_folder: Path) -> Any:
@@ -114,7 +135,11 @@ def describe(request: Mapping[str, Any]) -> dict[str, Any]:
 
     from exporters.keras_model import load
 
-    model = load(Path(request["model"]), custom_objects=request["custom_objects"])
+    model = load(
+        Path(request["model"]),
+        custom_objects=request["custom_objects"],
+        input_shapes=request.get("input_shapes"),
+    )
     feeds = {
         spec.name: tf.constant(np.linspace(-1, 1, int(np.prod(spec.shape[1:])), dtype=spec.dtype)[None])
         for spec in model.signature.inputs
