@@ -1,0 +1,269 @@
+"""The preprocessing layers of Keras, written down as steps.
+
+In: a recorded call of a layer. Out: steps that make what the layer made, in whichever Keras (3 or 2) it is. A layer
+that computes something no step says exactly is `limited`, and the reason names the layer and its setting.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exporters.limits import limited
+from exporters.preprocessing.steps import (
+    PUNCTUATION,
+    Bucketize,
+    Cast,
+    Cross,
+    Encode,
+    Hash,
+    Lookup,
+    Lower,
+    Ngrams,
+    Pad,
+    Scale,
+    Split,
+    Squeeze,
+    Strip,
+    Text,
+    Unknown,
+)
+from exporters.preprocessing.tape import Call
+from exporters.preprocessing.writer import Made, Writer
+
+_CROSS_SEED = 0xDECAFCAFFE  # tensorflow/python/ops/sparse_ops.py, _DEFAULT_HASH_KEY
+_DROPPED = 2**63 - 1  # the number of masked entries where numbers are encoded: no vector is that long
+_MATRIX = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inside:
+    """What a layer did, for a rule of the user's own in it.
+
+    Attributes:
+        operators: of the call.
+        made_of: the description's tensor for one of theirs, by operators alone.
+    """
+
+    operators: Sequence[Any]
+    made_of: Callable[[Any], Made]
+
+
+def write_layer(call: Call, inputs: Sequence[Made], writer: Writer, inside: Inside) -> Made:
+    """Adds the steps of one call.
+
+    Args:
+        call: from the tape.
+        inputs: what the layer was called on.
+        writer: receives the steps.
+        inside: what the layer did.
+
+    Raises:
+        Limited: the layer has a setting that the steps cannot express.
+    """
+    if getattr(call.layer, "sparse", False):
+        raise _inexpressible(call, "sparse=True")
+    if call.kind == "TextVectorization":
+        return _text_vectorization(call, inputs[0], writer, inside)
+    return _LAYERS[call.kind](call, inputs, writer)
+
+
+def _inexpressible(call: Call, what: str) -> Exception:
+    return limited("string-op", f"{call.title} with {what}")
+
+
+def _text_vectorization(call: Call, made: Made, writer: Writer, inside: Inside) -> Made:
+    layer, title = call.layer, call.title
+    lookup = layer._lookup_layer  # noqa: SLF001 - settings that the layer has no public name for
+    if getattr(layer, "_ragged", False):
+        raise _inexpressible(call, "ragged=True")
+    if getattr(lookup, "sparse", False):
+        raise _inexpressible(call, "sparse=True")
+    own = callable(layer._standardize)  # noqa: SLF001
+    made = _split(call, _by_own_rule(call, inside) if own else _standardized(call, made, writer), writer)
+    if layer._ngrams is not None:  # noqa: SLF001
+        if not made.ragged:
+            raise _inexpressible(call, "ngrams without split")
+        made = writer.add(Ngrams, title, made, widths=tuple(layer._ngrams), separator=" ")  # noqa: SLF001
+    if layer._output_mode is None:  # noqa: SLF001 - Keras 2 gives the words themselves
+        raise _inexpressible(call, "output_mode=None")
+    made = _looked_up(call, lookup, made, writer)
+    length = getattr(layer, "_output_sequence_length", None)
+    if layer._output_mode != "int" or not (made.ragged or length is not None):  # noqa: SLF001
+        return made
+    if len(made.shape) != _MATRIX:
+        raise _inexpressible(call, f"output_sequence_length over {len(made.shape)} axes")
+    return writer.add(Pad, title, made, shape=(*made.shape[:-1], length), ragged=False, length=length, value=0)
+
+
+def _standardized(call: Call, made: Made, writer: Writer) -> Made:
+    rule = call.layer._standardize  # noqa: SLF001
+    if rule in {"lower", "lower_and_strip_punctuation"}:
+        made = writer.add(Lower, call.title, made)
+    if rule in {"strip_punctuation", "lower_and_strip_punctuation"}:
+        made = writer.add(Strip, call.title, made, characters=PUNCTUATION)
+    return made
+
+
+def _by_own_rule(call: Call, inside: Inside) -> Made:
+    """What the user's own standardisation made: the operand of the one operator that cuts at white space."""
+    cutting = [operator for operator in inside.operators if operator.type == "StringSplitV2"]
+    if call.layer._split != "whitespace" or len(cutting) != 1:  # noqa: SLF001
+        raise _inexpressible(call, f"standardize={_named(call.layer._standardize)}")  # noqa: SLF001
+    return inside.made_of(cutting[0].inputs[0])
+
+
+def _split(call: Call, made: Made, writer: Writer) -> Made:
+    rule = call.layer._split  # noqa: SLF001
+    if rule is None:
+        return made
+    if rule not in {"whitespace", "character"}:
+        raise _inexpressible(call, f"split={_named(rule)}")
+    if len(made.shape) > 1:
+        made = writer.add(Squeeze, call.title, made, shape=made.shape[:-1], axes=(-1,))
+    if len(made.shape) != 1:
+        raise _inexpressible(call, f"an input of shape {list(made.shape)}")
+    return writer.add(Split, call.title, made, shape=(*made.shape, None), ragged=True, by=rule)
+
+
+def _named(rule: Any) -> str:
+    return str(getattr(rule, "__name__", rule))
+
+
+def _lookup(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+    return _looked_up(call, call.layer, inputs[0], writer)
+
+
+def _looked_up(call: Call, layer: Any, made: Made, writer: Writer) -> Made:
+    """The numbers of entries, encoded the way the lookup layer is asked to."""
+    if layer.invert:
+        raise _inexpressible(call, "invert=True")
+    of_text = _type_name(layer.vocabulary_dtype) == "string"
+    if not of_text and made.dtype != "int64":
+        made = writer.add(Cast, call.title, made, dtype="int64")
+    entries, first = _vocabulary(call, layer, of_text=of_text)
+    plain = layer.output_mode == "int"
+    numbers = writer.add(
+        Lookup,
+        call.title,
+        made,
+        dtype="int64",
+        vocabulary=writer.file("vocabulary", call.title, entries),
+        first=first,
+        mask=layer.mask_token,
+        mask_number=0 if plain else _DROPPED,
+        unknown=_unknown(layer, of_text=of_text),
+    )
+    if plain:
+        return numbers
+    depth = layer.max_tokens if layer.pad_to_max_tokens else len(entries) + first
+    weighted = layer.output_mode == "tf_idf"
+    encoded = _encoded(call, numbers, writer, mode="count" if weighted else layer.output_mode, depth=depth)
+    if not weighted:
+        return encoded
+    weights = [float(weight) for weight in layer.idf_weights_const.numpy()]
+    name = writer.file("weights", call.title, weights)
+    return writer.add(Scale, call.title, encoded, dtype="float32", weights=name)
+
+
+def _type_name(dtype: Any) -> str:
+    return str(getattr(dtype, "name", dtype))
+
+
+def _vocabulary(call: Call, layer: Any, *, of_text: bool) -> tuple[list[str] | list[int], int]:
+    """The entries of a layer's table in order, and the number of the first."""
+    import tensorflow as tf
+
+    with tf.init_scope():
+        keys, values = (tensor.numpy().tolist() for tensor in layer.lookup_table.export())
+    pairs = sorted(zip(values, keys, strict=True))
+    first = layer._token_start_index()  # noqa: SLF001
+    if [number for number, _ in pairs] != list(range(first, first + len(pairs))):
+        raise _inexpressible(call, "a vocabulary with gaps")
+    if not of_text:
+        return [int(key) for _, key in pairs], first
+    try:
+        return [key.decode() for _, key in pairs], first
+    except UnicodeDecodeError as error:
+        raise _inexpressible(call, "a vocabulary that is not UTF-8") from error
+
+
+def _unknown(layer: Any, *, of_text: bool) -> Unknown:
+    """What the layer does with entries that are not in its vocabulary."""
+    buckets = layer.num_oov_indices
+    first = layer._oov_start_index()  # noqa: SLF001
+    if buckets == 0:
+        return Unknown(rule="refuse")
+    if buckets == 1:
+        return Unknown(rule="number", first=first)
+    salt = getattr(layer, "salt", None)
+    if not of_text and getattr(layer, "oov_method", "floormod") == "floormod":
+        return Unknown(rule="modulo", first=first, buckets=buckets)
+    if salt is not None:
+        return Unknown(rule="siphash24", first=first, buckets=buckets, key=(salt[0], salt[1]))
+    return Unknown(rule="farmhash64", first=first, buckets=buckets)
+
+
+def _encoded(call: Call, made: Made, writer: Writer, *, mode: str, depth: int) -> Made:
+    """Numbers as vectors: as Keras does it, a last axis of length one is none where each number becomes a vector."""
+    dtype = call.output.dtype.name
+    if mode == "one_hot":
+        if len(made.shape) > 1 and made.shape[-1] == 1:
+            made = writer.add(Squeeze, call.title, made, shape=made.shape[:-1], axes=(-1,))
+        return writer.add(Encode, call.title, made, dtype=dtype, shape=(*made.shape, depth), mode=mode, depth=depth)
+    if len(made.shape) != _MATRIX:
+        raise _inexpressible(call, f"output_mode={mode} over {len(made.shape)} axes")
+    return writer.add(
+        Encode, call.title, made, dtype=dtype, shape=(made.shape[0], depth), ragged=False, mode=mode, depth=depth
+    )
+
+
+def _hashing(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+    layer, title = call.layer, call.title
+    (made,) = inputs
+    if made.dtype.startswith("float"):
+        made = writer.add(Cast, title, made, dtype="int64")
+    if made.dtype != "string":
+        made = writer.add(Text, title, made, dtype="string")
+    masked = layer.mask_value is not None and layer.num_bins > 1
+    numbers = writer.add(
+        Hash,
+        title,
+        made,
+        dtype="int64",
+        rule="siphash24" if layer.strong_hash else "farmhash64",
+        bins=layer.num_bins,
+        key=tuple(layer.salt) if layer.strong_hash else None,
+        mask=str(layer.mask_value) if masked else None,
+    )
+    return _numbered(call, numbers, writer, depth=layer.num_bins)
+
+
+def _numbered(call: Call, numbers: Made, writer: Writer, *, depth: int) -> Made:
+    """Numbers in the layer's own type, or encoded."""
+    if call.layer.output_mode != "int":
+        return _encoded(call, numbers, writer, mode=call.layer.output_mode, depth=depth)
+    dtype = call.output.dtype.name
+    return numbers if dtype == numbers.dtype else writer.add(Cast, call.title, numbers, dtype=dtype)
+
+
+def _crossing(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+    numbers = writer.add(Cross, call.title, *inputs, dtype="int64", bins=call.layer.num_bins, seed=_CROSS_SEED)
+    return _numbered(call, numbers, writer, depth=call.layer.num_bins)
+
+
+def _discretization(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+    (made,) = inputs
+    if made.dtype != "float32":
+        raise _inexpressible(call, f"an input of type {made.dtype}")
+    boundaries = tuple(float(boundary) for boundary in call.layer.bin_boundaries)
+    numbers = writer.add(Bucketize, call.title, made, dtype="int64", boundaries=boundaries)
+    return _numbered(call, numbers, writer, depth=len(boundaries) + 1)
+
+
+_LAYERS: Mapping[str, Callable[[Call, Sequence[Made], Writer], Made]] = {
+    "StringLookup": _lookup,
+    "IntegerLookup": _lookup,
+    "Hashing": _hashing,
+    "HashedCrossing": _crossing,
+    "Discretization": _discretization,
+}
