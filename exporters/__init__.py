@@ -1,4 +1,4 @@
-"""The export layer: from one `.keras` file to artifacts. Knows nothing of validation or of Prefect.
+"""The export layer: from one stored Keras model to artifacts. Knows nothing of validation or of Prefect.
 
 A tour, in the order the data goes:
 

@@ -41,7 +41,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something a check of an artifact brought to light before anybody ran it.
+    """Something that a check of an artifact, or a runtime that was to run it, brought to light.
 
     Attributes:
         code: short stable identifier, e.g. `flex-op`.
@@ -56,6 +56,42 @@ class Finding:
     message: str
     limit: str = ""
     way_out: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsedCode:
+    """A class or function of the user's own that the model was built with.
+
+    Attributes:
+        kind: what it is: the `model` itself, a `layer` of one, any other `object`, a `function`.
+        name: what the model's file calls it, e.g. `L1` or `Custom>L1`.
+        given: the module or file that the user named; empty where one of those brought it along.
+        module: the Python module that defines it.
+        digest: SHA-256 of that module's file; empty where it has none.
+        layers: where the model uses it; empty for the model itself.
+    """
+
+    kind: str
+    name: str
+    given: str
+    module: str
+    digest: str
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedLambda:
+    """A Lambda layer whose stored bytecode the user allowed to run.
+
+    Attributes:
+        layer: path of layer names down to it.
+        position: where it stands in the model's configuration.
+        names: what its code names, as far as it can be read without running it.
+    """
+
+    layer: str
+    position: str
+    names: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +117,8 @@ class Artifact:
         digest: SHA-256 over the artifact (of the file, or of the sorted list of the folder's file digests).
         size: bytes of all files together.
         signature: canonical names with the artifact's native names; None unless `exported`.
+        preprocessing: file in the artifact's folder that says how its inputs come about from the model's, where the
+            artifact is the numeric core of a split model (see `exporters.preprocessing`); else empty.
         source: SHA-256 of the `.keras` file this came from.
         options: what the exporter was asked (opset, batch ...).
         toolchain: versions of the packages that made it.
@@ -97,6 +135,7 @@ class Artifact:
     digest: str = ""
     size: int = 0
     signature: Signature | None = None
+    preprocessing: Literal["", "preprocessing.json"] = ""
     source: str = ""
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     toolchain: Mapping[str, str] = field(default_factory=dict)

@@ -4,7 +4,8 @@ ParitygateError
 ├── BadInput        exit 2: the model, the samples or the configuration is at fault; nothing was run
 ├── Broken          exit 3: an exporter, a runtime or the machine failed
 │   └── Cancelled   a job was stopped because the run is ending (Ctrl-C, TERM, another failure)
-└── Limited         the target cannot express this model; becomes an artifact's state, never a traceback
+├── Limited         the target cannot express this model; becomes an artifact's state, never a traceback
+└── Unavailable     this machine has no such device or runtime; becomes a cell's state, never a traceback
 
 Every message names the object, what was received and what is valid; `next_step` is the command or the
 edit that gets the user further.
@@ -51,3 +52,7 @@ class Limited(ParitygateError):
     def __init__(self, message: str, *, limit: str, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
         self.limit = limit
+
+
+class Unavailable(ParitygateError):
+    """This machine has no such device or runtime; the next step is the way to get it."""

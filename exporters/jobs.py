@@ -3,7 +3,8 @@
 In: a JSON request. Out: a JSON answer; bytes go to the folder the request names.
 """
 
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Finding, Signature
 from exporters.errors import Limited
+from exporters.keras_model import Loop, load
 from exporters.limits import limited
+from exporters.preprocessing.description import FILE, names_of
 from exporters.registry import EXPORTERS, FORMS, RECURRENCES, Form
 
 _LONGEST_UNROLL = 256  # steps; beyond it an unrolled graph takes minutes to convert, a loop stays a loop
@@ -23,28 +26,35 @@ def lower(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `model` (path), `destination` (folder for the graphs), `forms` (names, keys of `FORMS`),
-            `custom_objects`, `trust_lambda`.
+            and what `exporters.keras_model.load` takes.
 
     Returns:
         `signature` of the source model; `forms`: name -> folder, or `{"limited": [message, limit, next step]}`.
     """
-    from exporters.keras_model import load
-    from exporters.lowering.trace import recurrent_layers, trace
+    from exporters.lowering.trace import trace
 
-    model = load(Path(request["model"]), custom_objects=request["custom_objects"], trust_lambda=request["trust_lambda"])
-    layers = recurrent_layers(model)
-    made: dict[tuple[int | None, int], str] = {}
+    model = load(
+        Path(request["model"]),
+        architecture=request.get("architecture", ""),
+        custom_objects=request["custom_objects"],
+        trust_lambda=request["trust_lambda"],
+        input_shapes=request.get("input_shapes"),
+    )
+    loops = model.loops()
+    made: dict[tuple[int | None, int, int], str] = {}
     answer: dict[str, Any] = {}
     # Unrolling switches the layers of the loaded model for good, so the forms that unroll more come later.
     for name in sorted(request["forms"], key=lambda name: RECURRENCES.index(FORMS[name].recurrence)):
         form = FORMS[name]
-        unroll = _to_unroll(layers, form)
-        same = (form.batch, len(unroll))  # without recurrent layers, all forms of one batch are one graph
+        unroll = _to_unroll(loops, form)
+        over_tensors = _over_tensors(loops, form, unroll)
+        # Without recurrent layers, all forms of one batch are one graph.
+        same = (form.batch, len(unroll), len(over_tensors))
         folder = Path(request["destination"]) / name
         try:
             if same not in made:
                 _refuse_fixed_batch(form, model.signature)
-                trace(model, batch=form.batch, unroll=unroll).save(folder)
+                trace(model, batch=form.batch, unroll=unroll, over_tensors=over_tensors).save(folder)
                 made[same] = str(folder)
             answer[name] = made[same]
         except Limited as error:
@@ -52,26 +62,22 @@ def lower(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"signature": TypeAdapter(Signature).dump_python(model.signature, mode="json"), "forms": answer}
 
 
-def _to_unroll(layers: Iterable[Any], form: Form) -> list[Any]:
+def _to_unroll(loops: Iterable[Loop], form: Form) -> list[Loop]:
     """The recurrent layers that a form writes out: those with a static time axis that is short enough."""
-    import keras
-
-    known = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
     if form.recurrence == "loop":
         return []
     return [
-        layer
-        for layer in layers
-        if (form.recurrence == "unrolled" or not isinstance(layer, known))
-        and (_time_steps(layer) or _LONGEST_UNROLL + 1) <= _LONGEST_UNROLL
+        loop
+        for loop in loops
+        if (form.recurrence == "unrolled" or not loop.known) and (loop.steps or _LONGEST_UNROLL + 1) <= _LONGEST_UNROLL
     ]
 
 
-def _time_steps(layer: Any) -> int | None:
-    """Length of the time axis a recurrent layer was built for; None when it is dynamic or the layer does not say."""
-    shapes = getattr(layer, "_build_shapes_dict", None) or {}
-    sequence = shapes.get("sequences_shape") or shapes.get("input_shape")
-    return sequence[1] if sequence else None
+def _over_tensors(loops: Iterable[Loop], form: Form, unroll: Sequence[Loop]) -> list[Loop]:
+    """The recurrent layers that stay a loop which the form's targets have no operator for."""
+    if form.recurrence == "loop":
+        return []
+    return [loop for loop in loops if loop not in unroll and (form.recurrence == "unrolled" or not loop.known)]
 
 
 def _refuse_fixed_batch(form: Form, signature: Signature) -> None:
@@ -87,16 +93,23 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `artifact` (a row's key), `source` (path), `destination` (folder to create), `options`.
 
     Returns:
-        `signature` of the artifact and `findings`, none of them blocking.
+        `signature` of the artifact; `findings`, none of them blocking: the rewrites that acted, and the check's;
+        `preprocessing`: the file of the artifact that says what has to run before it, empty where nothing has to.
 
     Raises:
         Limited: the target cannot express the model, by the exporter's or the check's word.
     """
+    from exporters.lowering.notes import noting, rewritten
+
     row = next(row for row in EXPORTERS if row.key == request["artifact"])
     module = import_module(row.module)
-    destination = Path(request["destination"])
-    signature: Signature = module.export(Path(request["source"]), destination, request["options"])
-    findings: tuple[Finding, ...] = module.check(destination, signature)
+    source, destination = Path(request["source"]), Path(request["destination"])
+    with noting() as acted:
+        signature: Signature = module.export(source, destination, request["options"])
+    described = names_of(source)
+    for name in described:
+        shutil.copyfile(source / name, destination / name)
+    findings: tuple[Finding, ...] = (*rewritten(acted), *module.check(destination, signature))
     for finding in findings:
         if finding.blocking:
             if finding.limit:
@@ -105,4 +118,5 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "signature": TypeAdapter(Signature).dump_python(signature, mode="json"),
         "findings": TypeAdapter(tuple[Finding, ...]).dump_python(findings, mode="json"),
+        "preprocessing": FILE if described else "",
     }

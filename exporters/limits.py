@@ -19,15 +19,17 @@ class Limit:
         id: stable identifier, what a waiver names.
         format: the target; empty for a limit of every target that starts from a lowered graph.
         pattern: regular expression found in the message of a converter or a runtime; None where our own code finds it.
+        runtimes: registry names of the runtimes whose messages the pattern explains; empty: the converter's.
         says: the limit in a sentence.
         way_out: what the user can do.
         versions: toolchain it was seen with.
-        source: upstream thread.
+        source: upstream thread, or the file that says so where there is no thread.
     """
 
     id: str
     format: str = ""
     pattern: str | None = None
+    runtimes: tuple[str, ...] = ()
     says: str
     way_out: str
     versions: str
@@ -44,10 +46,26 @@ LIMITS = (
     ),
     Limit(
         id="lookup-table",
-        says="the model looks words up in a table, which a graph of constants cannot hold",
-        way_out="SavedModel keeps tables; for other targets, look up before the model and export the rest.",
+        says="the model looks values up in a table, which no target but SavedModel has, and that is not the doing of a "
+        "layer whose preprocessing can be described",
+        way_out="Use StringLookup, IntegerLookup or TextVectorization, or ship the SavedModel.",
         versions="tensorflow 2.21",
         source="tensorflow#8665",
+    ),
+    Limit(
+        id="string-op",
+        says="no target but SavedModel has text, and what the model does before its last text operator has no exact "
+        "description",
+        way_out="Do that step before the model, or ship the SavedModel.",
+        versions="tensorflow 2.21",
+        source="tensorflow#42673",
+    ),
+    Limit(
+        id="text-output",
+        says="the model gives text, and no target but SavedModel has any",
+        way_out="Give the numbers out and put words in their place after the model, or ship the SavedModel.",
+        versions="tensorflow 2.21",
+        source="tensorflow#59517",
     ),
     Limit(
         id="fixed-batch",
@@ -60,8 +78,9 @@ LIMITS = (
         id="tflite-dynamic-loop",
         format="tflite",
         pattern=r"TensorListReserve|requires element_shape to be static|TensorList(Stack|SetItem|GetItem|FromTensor)",
-        says="a recurrent loop over a dynamic batch does not convert to builtin operators",
-        way_out="Use the batch1 variant: with a fixed batch the loop converts.",
+        says="a loop that keeps its steps in a list of tensors converts to builtin operators only where every shape is "
+        "static",
+        way_out="Use the batch1 variant, or write the loop with keras.layers.RNN.",
         versions="tensorflow 2.21",
         source="tensorflow#62849",
     ),
@@ -83,12 +102,54 @@ LIMITS = (
         source="LiteRT#6458",
     ),
     Limit(
+        id="litert-reference-kernel",
+        format="tflite",
+        pattern=r"Didn't find op for builtin opcode '\w+' version",
+        runtimes=("litert-reference",),
+        says="LiteRT's reference kernels lack an operator of the model, which its optimised ones have",
+        way_out="Leave litert-reference out of policy.required: the XNNPACK cell has the kernel.",
+        versions="ai-edge-litert 2.3",
+        source="tensorflow#43279",
+    ),
+    Limit(
         id="tflite-custom-op",
         format="tflite",
         says="the file needs custom operators, which a runtime has only where the app registers them",
         way_out="Replace the operator in the model, or ship another format.",
         versions="tensorflow 2.21, ai-edge-litert 2.3",
         source="tensorflow#37844",
+    ),
+    Limit(
+        id="litert-gpu-dynamic-batch",
+        format="tflite",
+        says="LiteRT's GPU accelerator takes no graph in which a shape is computed from the batch",
+        way_out="Use the batch1 variant on the GPU.",
+        versions="ai-edge-litert 2.3",
+        source="tensorflow#38036",
+    ),
+    Limit(
+        id="litert-gpu-dynamic-tensor",
+        format="tflite",
+        says="LiteRT's GPU accelerator takes no graph with a tensor whose shape is computed while the model runs",
+        way_out="Replace the layer that computes a shape, or leave this GPU row out of policy.required.",
+        versions="ai-edge-litert 2.3",
+        source="tensorflow#62867",
+    ),
+    Limit(
+        id="litertjs-dynamic-batch",
+        format="tflite",
+        says="LiteRT.js takes no input with a dynamic axis",
+        way_out="Use the batch1 variant in browsers, and give every other axis a size.",
+        versions="@litertjs/core 2.5.3",
+        source="LiteRT litert/js/packages/core/src/signature_runner.ts",
+    ),
+    Limit(
+        id="litertjs-type",
+        format="tflite",
+        says="a tensor of LiteRT.js holds float32, int32 or uint8 and nothing else",
+        way_out="Cast at the model's edge to one of these types, or leave LiteRT.js out of policy.required.",
+        versions="@litertjs/core 2.5.3",
+        source="LiteRT litert/js/packages/core/src/datatypes.ts",
     ),
     Limit(
         id="tfjs-unknown-op",
@@ -102,8 +163,8 @@ LIMITS = (
     Limit(
         id="tfjs-loop",
         format="tfjs",
-        says="TF.js does not run the loop of a recurrent layer whose time axis is dynamic or longer than 256 steps",
-        way_out="Give the model a static time axis: it is then written out step by step.",
+        says="TF.js does not run a loop that keeps its steps in a list of tensors",
+        way_out="Write the loop with keras.layers.RNN, whose steps stand in one tensor.",
         versions="tensorflowjs 4.22",
         source="tfjs#7422",
     ),
@@ -111,6 +172,7 @@ LIMITS = (
         id="tfjs-no-kernel",
         format="tfjs",
         pattern=r"Kernel '\w+' not registered for backend",
+        runtimes=("tfjs-cpu", "tfjs-wasm", "tfjs-webgl", "tfjs-webgpu"),
         says="this TF.js backend has no kernel for an operator of the model",
         way_out="Use another backend, and leave this one out of policy.required.",
         versions="tensorflowjs 4.22",
@@ -141,6 +203,15 @@ LIMITS = (
         source="tensorflow-onnx support_status.md",
     ),
     Limit(
+        id="onnx-loop",
+        format="onnx",
+        says="tf2onnx writes a loop with convolutions in it (ConvLSTM over a dynamic or long time axis) as no runtime "
+        "loads it",
+        way_out="Give the layer a static time axis of at most 256 steps: it is then written out step by step.",
+        versions="tf2onnx 1.17",
+        source="tensorflow-onnx#1760",
+    ),
+    Limit(
         id="onnx-custom-domain",
         format="onnx",
         says="the model needs operators of a domain outside the ONNX standard, which runtimes do not know",
@@ -148,10 +219,45 @@ LIMITS = (
         versions="tf2onnx 1.17",
         source="tensorflow-onnx#904",
     ),
+    Limit(
+        id="ortweb-no-kernel",
+        format="onnx",
+        pattern=r"Could not find an implementation for \w+\(\d+\) node"
+        r"|Provider type for \w+ node with name .* is not set|Unsupported input data type of \(unknown type\)",
+        runtimes=("ort-web-wasm", "ort-web-webgpu"),
+        says="this build of ONNX Runtime has no kernel for an operator in the model's type: its WebGPU builds lack "
+        "most of float64 and text",
+        way_out="Use float32, or leave this runtime out of policy.required: the wasm and native cells have the kernel.",
+        versions="onnxruntime-web 1.30",
+        source="onnxruntime#27371",
+    ),
+    Limit(
+        id="ortweb-type",
+        format="onnx",
+        pattern=r"unsupported data type: \d+",
+        runtimes=("ort-web-wasm", "ort-web-webgpu"),
+        says="a page has no tensor of this type (bfloat16, complex)",
+        way_out="Give the model float32 inputs and outputs.",
+        versions="onnxruntime-web 1.30",
+        source="onnxruntime js/common/lib/tensor.ts",
+    ),
+    Limit(
+        id="ortweb-float16",
+        format="onnx",
+        pattern=r"requires f16 but the device does not support it",
+        runtimes=("ort-web-webgpu",),
+        says="this WebGPU adapter computes no float16: it lacks the feature shader-f16, as SwiftShader does",
+        way_out="Verify on a card that has it, or leave this cell out of policy.required.",
+        versions="onnxruntime-web 1.30",
+        source="gpuweb#5290",
+    ),
 )
 
 _ROWS = {limit.id: limit for limit in LIMITS}
-_OPERATORS = re.compile(r"'(tf\.\w+)' op is neither|(?:before|after) optimization\s+(.*)|Kernel '(\w+)' not registered")
+_OPERATORS = re.compile(
+    r"'(tf\.\w+)' op is neither|(?:before|after) optimization\s+(.*)|Kernel '(\w+)' not registered"
+    r"|implementation for (\w+)\(|Provider type for (\w+) node|builtin opcode '(\w+)'"
+)
 
 
 def limited(limit: str, detail: str = "") -> Limited:
@@ -166,15 +272,17 @@ def limited(limit: str, detail: str = "") -> Limited:
     return Limited(f"{row.says}{hit} ({row.source})", limit=row.id, next_step=row.way_out)
 
 
-def known_limit(target: str, message: str) -> Limited | None:
+def known_limit(target: str, message: str, runtime: str = "") -> Limited | None:
     """The error for a converter's or runtime's message, naming the operators it complained of; None: no row matches.
 
     Args:
         target: the format that was being made or run.
         message: the whole error message.
+        runtime: registry name of the runtime that said it; empty for the format's converter.
     """
     for limit in LIMITS:
-        if limit.format == target and limit.pattern and re.search(limit.pattern, message):
+        said_here = limit.format == target and runtime in (limit.runtimes or ("",))
+        if said_here and limit.pattern and re.search(limit.pattern, message):
             named = sorted({part for match in _OPERATORS.findall(message) for part in match if part})
             return limited(limit.id, ", ".join(named))
     return None

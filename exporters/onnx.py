@@ -141,11 +141,28 @@ def check(artifact: Path, signature: Signature) -> tuple[Finding, ...]:
     if domains:
         message = ", ".join(domains)
         findings.append(Finding(code="custom-domain", blocking=True, message=message, limit="onnx-custom-domain"))
+    if fault := _loop_fault(model):
+        findings.append(Finding(code="convolution-in-loop", blocking=True, message=fault, limit="onnx-loop"))
     extra = sorted({value.name for value in model.graph.input} - {spec.name for spec in signature.inputs})
     if extra:
         message = f"demands inputs that the model does not have: {', '.join(extra)}"
         findings.append(Finding(code="captured-constant", blocking=True, message=message))
     return tuple(findings)
+
+
+def _loop_fault(model: Any) -> str:
+    """Why no runtime would load a convolution inside of a loop; empty where there is none, or it is sound."""
+    import onnx
+
+    loops = [node for node in _nodes(model.graph) if node.op_type == "Loop"]
+    inside = {each.op_type for loop in loops for attribute in loop.attribute for each in _nodes(attribute.g)}
+    if "Conv" not in inside:
+        return ""
+    try:
+        onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    except onnx.shape_inference.InferenceError as error:
+        return " ".join(str(error).split())[:200]
+    return ""
 
 
 def _nodes(graph: Any) -> Iterator[Any]:

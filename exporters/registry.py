@@ -17,7 +17,7 @@ class ExporterRow:
         format: the format's name everywhere.
         variant: the variant's name within the format.
         module: module with `export` (an `exporters.contract.Export`) and `check`.
-        source: `model` for the `.keras` file itself, or the name of a lowered form, a key of `FORMS`.
+        source: `model` for the model itself, or the name of a lowered form, a key of `FORMS`.
         file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
         options: what the exporter is asked unless the user says otherwise.
         section: section of `release.toml` where the user says otherwise; empty where there is nothing to say.
@@ -51,7 +51,8 @@ class Form:
         batch: fixed length of the first axis; None keeps it free.
         recurrence: `loop` for all recurrent layers; `known`: a loop for LSTM, GRU and SimpleRNN, which the target has
             operators for, the others (ConvLSTM, custom cells) written out; `unrolled`: all written out. Only layers
-            whose time axis is static and not too long can be written out.
+            whose time axis is static and not too long can be written out; what had to be and cannot is a loop over
+            plain tensors.
     """
 
     batch: int | None = None

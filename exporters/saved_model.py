@@ -1,6 +1,6 @@
 """SavedModel: the inference function saved with its variables.
 
-In: the admitted `.keras` file. Out: a SavedModel folder with one signature, `serving_default`, whose inputs and outputs
+In: the admitted model. Out: a SavedModel folder with one signature, `serving_default`, whose inputs and outputs
 carry the canonical names.
 """
 
@@ -11,35 +11,37 @@ from typing import Any
 
 from exporters.contract import Finding, Signature
 from exporters.keras_model import load, tensor_specs
+from exporters.lowering.sizes import sizes_as_tensors
 
 
 def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
     """Saves the model's inference function.
 
     Args:
-        source: the `.keras` file.
+        source: the model, as admission copied it.
         destination: folder to create.
-        options: `custom_objects` and `trust_lambda`, as for `exporters.keras_model.load`.
+        options: what `exporters.keras_model.load` takes beside the path.
 
     Raises:
         BadInput: Keras cannot load the model.
     """
-    import keras
     import tensorflow as tf
 
-    model = load(source, custom_objects=options["custom_objects"], trust_lambda=options["trust_lambda"])
-    archive = keras.export.ExportArchive()
-    archive.track(model.keras)  # its variables, and the lookup tables that its layers hold (keras#21078)
+    model = load(
+        source,
+        architecture=options.get("architecture", ""),
+        custom_objects=options["custom_objects"],
+        trust_lambda=options["trust_lambda"],
+        input_shapes=options.get("input_shapes"),
+    )
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
     def serve(**inputs: Any) -> dict[str, Any]:
         return model.call(inputs)
 
-    signature = serve.get_concrete_function(**tensor_specs(model.signature.inputs))
-    archive._filter_and_track_resources()  # noqa: SLF001 - finds the tables
-    tracked = archive._tf_trackable  # noqa: SLF001 - write_out() takes no function of keyword arguments
-    tracked.serve = serve
-    tf.saved_model.save(tracked, str(destination), signatures={"serving_default": signature})
+    with sizes_as_tensors():  # saving traces the model's own layers as well
+        signature = serve.get_concrete_function(**tensor_specs(model.signature.inputs))
+        tf.saved_model.save(model.trackable(serve), str(destination), signatures={"serving_default": signature})
     return Signature(
         inputs=tuple(replace(spec, native=spec.name) for spec in model.signature.inputs),
         outputs=tuple(replace(spec, native=spec.name) for spec in model.signature.outputs),

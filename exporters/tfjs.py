@@ -13,6 +13,7 @@ from typing import Any
 from exporters.contract import Finding, Signature
 from exporters.limits import known_limit, limited
 from exporters.lowering.grouped import split_grouped_convolutions
+from exporters.lowering.padding import pad_in_numbers
 from exporters.lowering.trace import Graph
 from exporters.tfjs_fusions import mend_fusions
 from exporters.tfjs_stubs import conversion_module
@@ -38,7 +39,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     import tensorflow as tf
 
     conversion = conversion_module()
-    graph = split_grouped_convolutions(Graph.read(source))
+    graph = split_grouped_convolutions(pad_in_numbers(Graph.read(source)))
     _refuse_wide_integers(graph)
     flat = graph.function()
     signature_def = _signature_def(flat, graph.signature)

@@ -17,6 +17,8 @@ list of what the runtime lacks).
 from collections.abc import Iterator
 from typing import Any
 
+from exporters.lowering.notes import acted
+
 _PLAIN = {"_FusedMatMul": "MatMul", "_FusedConv2D": "Conv2D"}
 _BIAS = 2  # position among the inputs: a, b, bias
 _FUSED_EVERYWHERE = {"BiasAdd", "Relu", "Relu6", "Elu", "LeakyRelu", "Prelu", "Sigmoid"}
@@ -44,6 +46,7 @@ def _mended(node: Any, constants: dict[str, Any]) -> Iterator[Any]:
     if has_bias and set(fused) <= _FUSED_EVERYWHERE:
         yield node
     else:
+        acted("fusions")
         yield from _unfused(node, fused)
 
 
@@ -54,6 +57,7 @@ def _flatten(bias: Any) -> bool:
     values = tf.make_ndarray(bias.attr["value"].tensor)
     if values.ndim > 1 and values.size == values.shape[-1]:
         bias.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values.reshape(-1)))
+        acted("fusions")
         return True
     return bool(values.ndim == 1)
 

@@ -1,8 +1,7 @@
 """TF Lite: one flatbuffer, float32, builtin operators only.
 
 In: a lowered graph. Out: `model.tflite` with one signature whose inputs and outputs carry the canonical names. Two
-variants come from two graphs: `dynamic` keeps the batch free, `batch1` fixes it (recurrent layers convert only so, and
-some runtimes take only fixed shapes).
+variants come from two graphs: `dynamic` keeps the batch free, `batch1` fixes it: some runtimes take only fixed shapes.
 """
 
 import tempfile
@@ -14,6 +13,8 @@ from typing import Any
 
 from exporters.contract import Finding, Signature
 from exporters.limits import known_limit
+from exporters.lowering.elu import elu_in_arithmetic
+from exporters.lowering.notes import acted
 from exporters.lowering.trace import Graph
 
 FILE = "model.tflite"
@@ -34,7 +35,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     del options
     import tensorflow as tf
 
-    graph = Graph.read(source)
+    graph = elu_in_arithmetic(Graph.read(source))
     with tempfile.TemporaryDirectory(prefix="tflite-") as scratch:
         _save(graph, scratch)
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=[SIGNATURE_KEY])
@@ -63,7 +64,7 @@ def _save(graph: Graph, folder: str) -> None:
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
     def serve(**inputs: Any) -> Any:
-        return flat(*[inputs[name] for name in names])
+        return _apart(flat(*[inputs[name] for name in names]), _sources(graph))
 
     specs = {
         spec.name: tf.TensorSpec(spec.shape, tf.dtypes.as_dtype(spec.dtype), name=spec.name)
@@ -73,6 +74,36 @@ def _save(graph: Graph, folder: str) -> None:
     module.serve = serve
     concrete = serve.get_concrete_function(**specs)
     tf.saved_model.save(module, folder, signatures={SIGNATURE_KEY: concrete})
+
+
+def _sources(graph: Graph) -> dict[str, str]:
+    """Output name -> the tensor that it is, behind all identities."""
+    behind = {node.name: node.input[0] for node in graph.graph_def.node if node.op == "Identity"}
+    found = {}
+    for spec in graph.signature.outputs:
+        tensor = spec.native
+        while (node := tensor.removesuffix(":0")) in behind:
+            tensor = behind[node]
+        found[spec.name] = tensor.removesuffix(":0")
+    return found
+
+
+def _apart(outputs: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
+    """The outputs, no two of them the same tensor.
+
+    LiteRT.js and LiteRT's compiled models give each tensor back once, under one of its names. Everything that changes
+    nothing is optimised away, the larger of a tensor and itself is not. Complex numbers and text have no larger one.
+    """
+    import tensorflow as tf
+
+    first = {source: name for name, source in reversed(sources.items())}
+    apart = dict(outputs)
+    for name, value in outputs.items():
+        ordered = value.dtype.is_floating or value.dtype.is_integer
+        if first[sources[name]] != name and (ordered or value.dtype == tf.bool):
+            acted("outputs_apart")
+            apart[name] = tf.maximum(value, value) if ordered else tf.logical_or(value, value)
+    return apart
 
 
 def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:

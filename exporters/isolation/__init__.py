@@ -6,6 +6,6 @@ function and writes one answer (`job`), the supervisor watches the process tree 
 """
 
 from exporters.isolation.outcome import GIB, Job, Limits, Outcome
-from exporters.isolation.workers import Workers
+from exporters.isolation.workers import Preloaded, Workers
 
-__all__ = ["GIB", "Job", "Limits", "Outcome", "Workers"]
+__all__ = ["GIB", "Job", "Limits", "Outcome", "Preloaded", "Workers"]

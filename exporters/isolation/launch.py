@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -19,7 +19,8 @@ from exporters.isolation import tree
 FORK_IS_SAFE = sys.platform == "linux"
 
 # What a job's process must not inherit or must see. A GPU visible while an RNN is traced bakes cuDNN ops into every
-# artifact (tf2onnx#2359); the reference runs on the CPU as well. The backend is TensorFlow whatever the user's default.
+# artifact (tf2onnx#2359); the reference runs on the CPU as well. Only a job that asks for a card sees one, by an
+# environment of its own. The backend is TensorFlow whatever the user's default.
 _ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "KERAS_BACKEND": "tensorflow",
@@ -68,8 +69,8 @@ class Child:
         self.ended.set()
 
 
-def fresh(function: str, request: Path, result: Path, log: Path) -> Child:
-    """Starts the job in an interpreter of its own."""
+def fresh(function: str, request: Path, result: Path, log: Path, environment: Mapping[str, str]) -> Child:
+    """Starts the job in an interpreter of its own, with these variables on top of what every job gets."""
     child = Child()
     with log.open("ab") as stream:
         process = subprocess.Popen(
@@ -77,7 +78,7 @@ def fresh(function: str, request: Path, result: Path, log: Path) -> Child:
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env=_environment(),
+            env={**_environment(), **environment},
         )
     child.begin(process.pid)
     threading.Thread(target=lambda: child.finish(process.wait()), name=f"wait {process.pid}", daemon=True).start()

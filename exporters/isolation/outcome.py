@@ -43,6 +43,8 @@ class Job:
         companions: processes that work for this job without being its children (the shared browser): their trees'
             memory counts as its own, and they die with it when it holds too much.
         host: name of the preloaded process to run in a fork of; empty for a fresh interpreter.
+        environment: variables beside those that every job gets, or in their place, as `CUDA_VISIBLE_DEVICES` of a job
+            that shall see a card. Only a fresh interpreter can have any.
     """
 
     name: str
@@ -50,7 +52,13 @@ class Job:
     request: Mapping[str, Any]
     limits: Limits = field(default_factory=Limits)
     host: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.host and self.environment:
+            msg = f"{self.name}: a fork of the host {self.host} keeps its environment; got {sorted(self.environment)}"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

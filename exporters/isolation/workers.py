@@ -25,13 +25,50 @@ _POLL = 0.25  # seconds between two looks at a running job's memory
 _TYPICAL_MEMORY = GIB  # what the budget reserves for a job: a small model's TensorFlow process, measured 0.6-0.9 GiB
 
 
+class Preloaded:
+    """Processes that have imported heavy packages, for jobs to fork from; one set may serve several `Workers`.
+
+    Args:
+        modules: name -> modules that the process imports once.
+        logs: where each process's log goes, `host-NAME.log`; must exist.
+    """
+
+    def __init__(self, modules: Mapping[str, Sequence[str]], logs: Path) -> None:
+        self._modules = modules
+        self._logs = logs
+        self._lock = threading.Lock()
+        self._closed = False
+        self._hosts: dict[str, Host] = {}
+
+    def host(self, name: str) -> Host | None:
+        """The process, started when first asked for and anew when it has died; None where there can be none."""
+        with self._lock:
+            host = self._hosts.get(name)
+            if self._closed or not FORK_IS_SAFE or (host is not None and host.alive):
+                return host
+            if host is not None:
+                host.close()
+            self._hosts[name] = Host(self._modules[name], self._logs / f"host-{name}.log")
+            return self._hosts[name]
+
+    def close(self) -> None:
+        """Ends all of them; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            hosts = list(self._hosts.values())
+            self._hosts.clear()
+        for host in hosts:
+            host.close()
+
+
 class Workers:
     """Runs jobs in isolated, bounded processes.
 
     Args:
         folder: scratch space for requests and results; must exist.
         logs: where each job's log goes, `NAME.log`; must exist.
-        hosts: preloaded processes: name -> modules that each imports once. Started when first needed, or by `preload`.
+        hosts: preloaded processes: name -> modules that each imports once, started when first needed or by `preload`;
+            or those that others use too, which closing leaves alone.
         cores: how many jobs run at once; default one more than the machine's cores, since jobs also wait: for the disk,
             and for the browser. Who asks first runs first.
         memory: bytes that running jobs may hold together before a further one has to wait; default 80 % of the
@@ -43,7 +80,7 @@ class Workers:
         folder: Path,
         logs: Path,
         *,
-        hosts: Mapping[str, Sequence[str]] | None = None,
+        hosts: Mapping[str, Sequence[str]] | Preloaded | None = None,
         cores: int | None = None,
         memory: int | None = None,
     ) -> None:
@@ -56,8 +93,8 @@ class Workers:
         self._running: dict[str, Child | None] = {}
         self._held: dict[str, int] = {}
         self._closing = threading.Event()
-        self._modules = hosts or {}
-        self._hosts: dict[str, Host] = {}
+        self._shared = isinstance(hosts, Preloaded)
+        self._preloaded = hosts if isinstance(hosts, Preloaded) else Preloaded(hosts or {}, logs)
 
     def __enter__(self) -> Self:
         return self
@@ -67,21 +104,14 @@ class Workers:
     ) -> None:
         self.close()
 
+    @property
+    def closing(self) -> bool:
+        """Whether the run is ending: whoever waits for something else than a job gives up."""
+        return self._closing.is_set()
+
     def preload(self, name: str) -> None:
         """Starts a host's imports in the background, so that they overlap with whatever comes next."""
-        if FORK_IS_SAFE:
-            self._alive_host(name)
-
-    def _alive_host(self, name: str) -> Host | None:
-        """The host, started anew when it has died; None while closing."""
-        with self._turn:
-            host = self._hosts.get(name)
-            if self._closing.is_set() or (host is not None and host.alive):
-                return host
-            if host is not None:
-                host.close()
-            self._hosts[name] = Host(self._modules[name], self._logs / f"host-{name}.log")
-            return self._hosts[name]
+        self._preloaded.host(name)
 
     def run(self, job: Job) -> Outcome:
         """Runs one job to its end, however it ends; blocks the calling thread.
@@ -108,18 +138,16 @@ class Workers:
         return Outcome(**answer, seconds=seconds, peak_memory=peak, log=log)
 
     def close(self) -> None:
-        """Kills every running job and the preloaded processes. Safe to call twice."""
+        """Kills every running job, and the preloaded processes that are its own. Safe to call twice."""
         self._closing.set()
         with self._turn:
             children = [child for child in self._running.values() if child is not None]
-            hosts = list(self._hosts.values())
-            self._hosts.clear()
             self._turn.notify_all()
         for child in children:
             if not child.ended.is_set():
                 child.kill()
-        for host in hosts:
-            host.close()
+        if not self._shared:
+            self._preloaded.close()
 
     def _take_turn(self, job: Job) -> bool:
         with self._turn:
@@ -145,10 +173,10 @@ class Workers:
         request, result = self._files(job)
         result.unlink(missing_ok=True)
         request.write_text(json.dumps(job.request), "utf-8")
-        host = self._alive_host(job.host) if job.host and FORK_IS_SAFE else None
+        host = self._preloaded.host(job.host) if job.host else None
         if host is not None:
             return host.fork(job.function, request, result, log)
-        return fresh(job.function, request, result, log)
+        return fresh(job.function, request, result, log, job.environment)
 
     def _files(self, job: Job) -> tuple[Path, Path]:
         return self._folder / f"{job.name}.request.json", self._folder / f"{job.name}.result.json"

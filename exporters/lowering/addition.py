@@ -11,7 +11,9 @@ Removable when Keras looks for a vector instead of squeezing for one (keras/src/
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
+
+from exporters.lowering.notes import acted
+from exporters.lowering.replaced import replaced
 
 
 @contextmanager
@@ -24,8 +26,9 @@ def additions_as_written() -> Iterator[None]:
     def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Any:
         if not (data_format or "").startswith("NC"):
             return original(value, bias, data_format=data_format, name=name)
+        acted("additions_as_written")
         trailing = [1] * (len(value.shape) - 2)
         return tf.add(value, tf.reshape(bias, [-1, *trailing]), name=name)
 
-    with mock.patch.object(tf.nn, "bias_add", bias_add):
+    with replaced("nn.bias_add", bias_add):
         yield

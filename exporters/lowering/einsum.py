@@ -12,7 +12,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
+
+from exporters.lowering.notes import acted
+from exporters.lowering.replaced import replaced
 
 _TWO_OPERANDS = re.compile(r"([a-zA-Z]+),([a-zA-Z]+)->([a-zA-Z]*)")
 
@@ -28,9 +30,10 @@ def einsum_as_matrix_product() -> Iterator[None]:
         match = _TWO_OPERANDS.fullmatch(equation.replace(" ", ""))
         if match is None or not _plain(*match.groups()):
             return original(equation, *operands, **options)
+        acted("einsum_as_matrix_product")
         return _matrix_product(*match.groups(), *operands)
 
-    with mock.patch.object(tf, "einsum", einsum):
+    with replaced("einsum", einsum):
         yield
 
 

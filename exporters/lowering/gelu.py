@@ -11,7 +11,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest import mock
+
+from exporters.lowering.notes import acted
+from exporters.lowering.replaced import replaced
 
 
 @contextmanager
@@ -24,10 +26,12 @@ def gelu_with_erf() -> Iterator[None]:
     def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
         if approximate:
             return original(features, approximate=approximate, name=name)
+        acted("gelu_with_erf")
         return 0.5 * features * (1.0 + tf.math.erf(features / math.sqrt(2.0)))
 
     def erfc(x: Any, name: str | None = None) -> Any:
+        acted("gelu_with_erf")
         return tf.subtract(tf.ones((), x.dtype), tf.math.erf(x), name=name)
 
-    with mock.patch.object(tf.nn, "gelu", gelu), mock.patch.object(tf.math, "erfc", erfc):
+    with replaced("nn.gelu", gelu), replaced("math.erfc", erfc):
         yield

@@ -10,6 +10,7 @@ Removable when TF.js runs grouped convolutions.
 from dataclasses import replace
 from typing import Any
 
+from exporters.lowering.notes import acted
 from exporters.lowering.trace import Graph
 
 _CHANNELS = 3  # of NHWC images, and the output channels of HWIO filters
@@ -30,6 +31,7 @@ def split_grouped_convolutions(graph: Graph) -> Graph:
     }
     if not grouped:
         return graph
+    acted("grouped")
     rewritten = type(graph.graph_def)()
     rewritten.CopyFrom(graph.graph_def)
     del rewritten.node[:]

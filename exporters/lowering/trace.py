@@ -1,11 +1,12 @@
 """The stateless trace: the model as one flat graph with its weights as constants.
 
 In: a loaded model. Out: a `Graph`: a GraphDef without variables, captures or seed state, whose inputs and outputs are
-named. Keras' `stateless_call` takes the weights as arguments and returns state updates, which are dropped: augmentation
-and dropout leave nothing behind that a converter would stumble over.
+named. The model's call with constants drops state updates: augmentation and dropout leave nothing behind that a
+converter would stumble over.
 """
 
 import contextlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,22 +15,43 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
-from exporters.keras_model import SourceModel, tensor_specs
+from exporters.keras_model import Loop, SourceModel, tensor_specs
 from exporters.limits import limited
 from exporters.lowering.addition import additions_as_written
+from exporters.lowering.bincount import bincount_as_comparison
+from exporters.lowering.cut import cut_graph
 from exporters.lowering.einsum import einsum_as_matrix_product
 from exporters.lowering.gelu import gelu_with_erf
+from exporters.lowering.loops import loops_over_tensors
+from exporters.lowering.notes import acted, noting
+from exporters.lowering.one_hot import one_hot_of_integers
+from exporters.lowering.precision import mixed_in_float32
+from exporters.lowering.reshape import free_axis_left_open
+from exporters.lowering.resize import resizing_as_matrix_products
+from exporters.lowering.response import response_normalization_as_arithmetic
 from exporters.lowering.signbit import signbit_in_arithmetic
+from exporters.lowering.sizes import sizes_as_tensors
 from exporters.lowering.xla import xla_wrappers_inlined
+from exporters.preprocessing.description import Preprocessing
+from exporters.preprocessing.proof import prove
+from exporters.preprocessing.split import Split, find_split
+from exporters.preprocessing.tape import recording
 
 _GRAPH = "graph.pb"
 _SIGNATURE = "signature.json"
+_ACTED = "rewrites.json"
 _REWRITES = (
     xla_wrappers_inlined,
     signbit_in_arithmetic,
     additions_as_written,
     einsum_as_matrix_product,
     gelu_with_erf,
+    one_hot_of_integers,
+    bincount_as_comparison,
+    response_normalization_as_arithmetic,
+    resizing_as_matrix_products,
+    sizes_as_tensors,
+    free_axis_left_open,
 )
 """What Keras and TensorFlow write otherwise while a model is traced for a target; one module each, each removable."""
 _PROTO_LIMIT = 2**31 - 1  # bytes of one serialised protocol buffer
@@ -42,26 +64,35 @@ class Graph:
     Attributes:
         graph_def: the `GraphDef`; weights are `Const` nodes.
         signature: canonical names; `native` is the tensor in the graph, `node:0`.
+        rewrites: names of the rewrites that acted while it was traced (`exporters.lowering.notes`).
+        preprocessing: what makes the inputs from those of the model, where the graph is the core of a split one.
     """
 
     graph_def: Any
     signature: Signature
+    rewrites: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
 
     def save(self, folder: Path) -> None:
         """Writes the graph and its signature into a new folder."""
         folder.mkdir(parents=True)
         (folder / _GRAPH).write_bytes(self.graph_def.SerializeToString(deterministic=True))
         (folder / _SIGNATURE).write_bytes(TypeAdapter(Signature).dump_json(self.signature, indent=1))
+        (folder / _ACTED).write_text(json.dumps(self.rewrites), "utf-8")
+        if self.preprocessing:
+            self.preprocessing.write(folder)
 
     @classmethod
     def read(cls, folder: Path) -> "Graph":
-        """Reads what `save` wrote."""
+        """Reads what `save` wrote; its rewrites count as acted again."""
         from tensorflow.core.framework import graph_pb2
 
         graph_def = graph_pb2.GraphDef.FromString((folder / _GRAPH).read_bytes())
-        return cls(
-            graph_def=graph_def, signature=TypeAdapter(Signature).validate_json((folder / _SIGNATURE).read_bytes())
-        )
+        signature = TypeAdapter(Signature).validate_json((folder / _SIGNATURE).read_bytes())
+        rewrites = tuple(json.loads((folder / _ACTED).read_text("utf-8")))
+        for name in rewrites:
+            acted(name)
+        return cls(graph_def=graph_def, signature=signature, rewrites=rewrites)
 
     def function(self) -> Any:
         """The graph as a concrete function from its inputs, in signature order, to a dict of canonical outputs."""
@@ -73,7 +104,9 @@ class Graph:
         return wrapped.prune(feeds, fetches)
 
 
-def trace(model: SourceModel, *, batch: int | None = None, unroll: Sequence[Any] = ()) -> Graph:
+def trace(
+    model: SourceModel, *, batch: int | None = None, unroll: Sequence[Loop] = (), over_tensors: Sequence[Loop] = ()
+) -> Graph:
     """Traces the model's inference once.
 
     Args:
@@ -81,56 +114,85 @@ def trace(model: SourceModel, *, batch: int | None = None, unroll: Sequence[Any]
         batch: fixed length of the first axis, None to keep the model's own.
         unroll: recurrent layers of the model to write out step by step instead of as a loop; they need static time,
             and stay switched to this form.
+        over_tensors: recurrent layers that keep their steps in a tensor instead of a list.
 
     Raises:
-        Limited: the constants do not fit into one protocol buffer (2 GiB), or the model looks words up in a table.
+        Limited: the constants do not fit into one protocol buffer (2 GiB), or the model cannot be split at its last
+            operator that needs text or tables.
     """
     import tensorflow as tf
 
-    size = sum(int(v.value.shape.num_elements()) * v.value.dtype.size for v in model.keras.variables)
+    size = model.parameter_bytes()
     if size > _PROTO_LIMIT:
         raise limited("graphdef-2gib", f"the weights take {size / 2**30:.1f} GiB")
-    for layer in unroll:
-        layer.unroll = True
-    trainable = [tf.constant(v.value.numpy()) for v in model.keras.trainable_variables]
-    fixed = [tf.constant(v.value.numpy()) for v in model.keras.non_trainable_variables]
+    model.unroll(unroll)
+    call = model.with_constants()
+    dtypes = {spec.name: tf.dtypes.as_dtype(spec.dtype) for spec in model.signature.outputs}
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
     def inference(**inputs: Any) -> dict[str, Any]:
-        outputs, _ = model.keras.stateless_call(trainable, fixed, model.structured(inputs), training=False)
-        # The identity gives each output a node of its own, also where one tensor serves as two outputs.
-        return {name: tf.identity(value) for name, value in model.named(outputs).items()}
+        # The identity gives each output a node of its own, also where one tensor serves as two outputs; the cast its
+        # declared type, where a layer was asked to compute in another. Of text Keras may declare anything.
+        outputs = call(inputs).items()
+        return {
+            name: tf.identity(value if value.dtype == tf.string else tf.cast(value, dtypes[name]))
+            for name, value in outputs
+        }
 
     with contextlib.ExitStack() as rewrites:
+        names = rewrites.enter_context(noting())
+        calls = rewrites.enter_context(recording())
         for rewrite in _REWRITES:
             rewrites.enter_context(rewrite())
+        rewrites.enter_context(mixed_in_float32(model))
+        rewrites.enter_context(loops_over_tensors(over_tensors))
         concrete = inference.get_concrete_function(**tensor_specs(model.signature.inputs, batch=batch))
-    return _frozen(concrete, model.signature, batch)
+    if unroll:
+        names.add("unrolling")
+    split = find_split(concrete.graph, concrete.structured_outputs.values(), calls, model.signature)
+    if split:
+        prove(concrete, split)
+    return replace(_frozen(concrete, model.signature, batch, split), rewrites=tuple(sorted(names)))
 
 
-def recurrent_layers(model: SourceModel) -> list[Any]:
-    """All layers that loop over time, wrapped ones included."""
-    import keras
-
-    return [layer for layer in model.keras._flatten_layers() if isinstance(layer, keras.layers.RNN)]  # noqa: SLF001
-
-
-def _frozen(concrete: Any, signature: Signature, batch: int | None) -> Graph:
-    """Weights as constants, calls inlined, names of the graph's tensors noted in the signature."""
+def _frozen(concrete: Any, signature: Signature, batch: int | None, split: Split | None) -> Graph:
+    """Weights as constants, calls inlined, names of the graph's tensors noted in the signature; of the core alone."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     outputs = {name: tensor.name for name, tensor in concrete.structured_outputs.items()}
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False, aggressive_inlining=True)
+    named_outputs = tuple(
+        _bound(spec, frozen.graph.get_tensor_by_name(outputs[spec.name]), None) for spec in signature.outputs
+    )
+    graph_def = frozen.graph.as_graph_def()
+    if split:
+        return _core(graph_def, named_outputs, split)
     inputs = {tensor.op.name: tensor for tensor in frozen.inputs}
     if captured := sorted(set(inputs) - {spec.name for spec in signature.inputs}):
         raise limited("lookup-table", ", ".join(captured))
     named = Signature(
         inputs=tuple(_bound(spec, inputs[spec.name], batch) for spec in signature.inputs),
-        outputs=tuple(
-            _bound(spec, frozen.graph.get_tensor_by_name(outputs[spec.name]), None) for spec in signature.outputs
-        ),
+        outputs=named_outputs,
     )
-    return Graph(graph_def=frozen.graph.as_graph_def(), signature=named)
+    return Graph(graph_def=graph_def, signature=named)
+
+
+def _core(whole: Any, outputs: tuple[TensorSpec, ...], split: Split) -> Graph:
+    """The part of a frozen graph behind the cut."""
+    graph_def, inputs = cut_graph(whole, split.cuts, [spec.native for spec in outputs])
+    fed = {spec.native for spec in inputs}
+    placeholders = [node.name for node in graph_def.node if node.op == "Placeholder"]
+    if captured := sorted(name for name in placeholders if f"{name}:0" not in fed):
+        raise limited("lookup-table", ", ".join(captured))
+    core = Graph(
+        graph_def=graph_def,
+        signature=Signature(inputs=inputs, outputs=outputs),
+        preprocessing=split.preprocessing,
+    )
+    # A text's batch is not among the shapes that TensorFlow traces, the core's is: its outputs are told anew.
+    computed = core.function().structured_outputs
+    anew = tuple(replace(_bound(spec, computed[spec.name], None), native=spec.native) for spec in outputs)
+    return replace(core, signature=replace(core.signature, outputs=anew))
 
 
 def _bound(spec: TensorSpec, tensor: Any, batch: int | None) -> TensorSpec:

@@ -12,6 +12,7 @@ from exporters.contract import Finding, Signature
 from exporters.errors import Limited
 from exporters.limits import LIMITS, known_limit, limited
 from exporters.registry import FORMATS
+from validators.registry import RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 IDS = {limit.id for limit in LIMITS}
@@ -20,13 +21,19 @@ SAID = {
     "tflite-dynamic-loop": "error: 'tf.TensorListReserve' op requires element_shape to be static during TF Lite",
     "tflite-no-builtin": "error: 'tf.Erfc' op is neither a custom op nor a flex op\nerror: failed: 'tf.Erfc' op is "
     "neither a custom op nor a flex op\nerror: 'tf.Betainc' op is neither a custom op nor a flex op",
+    "litert-reference-kernel": "Didn't find op for builtin opcode 'ELU' version '1'. An older version of this builtin",
     "tfjs-unknown-op": "Unsupported Ops in the model before optimization\nBitcast, BitwiseAnd",
     "tfjs-no-kernel": "Broken: Kernel 'Einsum' not registered for backend 'wasm'",
+    "ortweb-no-kernel": "Could not find an implementation for Cast(13) node with name ''",
+    "ortweb-type": "unsupported data type: 16",
+    "ortweb-float16": "Program MatMulNaive requires f16 but the device does not support it.",
 }
 NAMES = {
     "tflite-no-builtin": ": tf.Betainc, tf.Erfc (",
+    "litert-reference-kernel": ": ELU (",
     "tfjs-unknown-op": ": Bitcast, BitwiseAnd (",
     "tfjs-no-kernel": ": Einsum (",
+    "ortweb-no-kernel": ": Cast (",
 }
 SAYING = [limit for limit in LIMITS if limit.pattern]
 
@@ -49,9 +56,7 @@ def test_no_two_rows_have_one_id():
 
 @every_row
 def test_every_row_cites_a_source_and_the_versions_it_was_seen_with(limit):
-    assert re.fullmatch(
-        r"[\w.-]+#\d+|tensorflow-onnx support_status\.md|keras Input\(batch_shape=\.\.\.\)", limit.source
-    )
+    assert re.fullmatch(r"[\w.-]+#\d+|[\w-]+ [\w/]+\.(md|ts)|keras Input\(batch_shape=\.\.\.\)", limit.source)
     assert re.search(r"\d+\.\d+", limit.versions)
     assert limit.way_out.endswith(".")
     assert limit.format in {"", *FORMATS}
@@ -90,17 +95,29 @@ def test_every_row_with_a_pattern_has_an_example_here():
 
 
 @pytest.mark.parametrize("limit", SAYING, ids=lambda limit: limit.id)
-def test_the_converters_words_find_their_row_and_no_other_format_does(limit):
-    found = known_limit(limit.format, f"Traceback ...\n{SAID[limit.id]}\nmore words")
-    assert found.limit == limit.id
+def test_words_find_their_row_where_they_are_said_and_nowhere_else(limit):
+    text = f"Traceback ...\n{SAID[limit.id]}\nmore words"
+    speakers = limit.runtimes or ("",)
+    found = known_limit(limit.format, text, speakers[0])
+    assert {known_limit(limit.format, text, speaker).limit for speaker in speakers} == {limit.id}
+    others = {"", *(row.name for row in RUNTIMES)} - set(speakers)
+    assert all(known_limit(limit.format, text, other) is None for other in others)
     assert limit.says in found.message
     assert found.next_step == limit.way_out
-    assert all(known_limit(other, SAID[limit.id]) is None for other in FORMATS if other != limit.format)
+    others = [other for other in FORMATS if other != limit.format]
+    assert all(known_limit(other, text, speaker) is None for other in others for speaker in speakers)
 
 
 @pytest.mark.parametrize("limit", [limit for limit in LIMITS if limit.id in NAMES], ids=lambda limit: limit.id)
 def test_the_operators_are_named_once_each(limit):
-    assert NAMES[limit.id] in known_limit(limit.format, SAID[limit.id]).message
+    speaker = (limit.runtimes or ("",))[0]
+    assert NAMES[limit.id] in known_limit(limit.format, SAID[limit.id], speaker).message
+
+
+@every_row
+def test_the_runtimes_of_a_row_are_rows_of_the_registry_for_its_format(limit):
+    assert set(limit.runtimes) <= {row.name for row in RUNTIMES if row.format == limit.format}
+    assert limit.pattern or not limit.runtimes
 
 
 @pytest.mark.parametrize("format_", FORMATS)

@@ -1,7 +1,8 @@
 """Each rewrite of the model's graph is needed and harmless, on the real converters and runtimes.
 
-Needed: with the rewrite left out, the artifact is not made or does not run, in the way its docstring says. Harmless:
-with it, the artifact computes what the original computes. The day a first half fails here, the rewrite can go.
+Needed: with the rewrite left out, the artifact is not made, does not run or is wrong, in the way its docstring says.
+Harmless: with it, the artifact computes what the original computes, and tells that the rewrite acted. The day a first
+half fails here, the rewrite can go.
 """
 
 import shutil
@@ -12,14 +13,17 @@ from pydantic import TypeAdapter
 from unmended import OTHERS
 
 from exporters.contract import Signature
+from exporters.lowering.notes import REWRITES, acted, noting, rewritten
 from exporters.lowering.trace import _REWRITES
-from exporters.registry import EXPORTERS
-from validators.registry import RUNTIMES
+from exporters.registry import EXPORTERS, FORMATS
+from tests.zoo import CPU, OWN
+from validators.registry import RUNTIMES, default_requirements
 
 pytestmark = pytest.mark.slow
 
-TRUST = {"custom_objects": [], "trust_lambda": False}
+TRUST = {"custom_objects": CPU["custom_objects"], "trust_lambda": False}
 MORE = "tests.contract.more_models:"
+JOBS = "tests.exporters.lowering_jobs:"
 
 NOT_MADE = [
     ("xla_wrappers_inlined", "grouped_convolution", "onnx/default", "PartitionedCall"),
@@ -30,25 +34,62 @@ NOT_MADE = [
     ("additions_as_written", f"{MORE}residual", "tflite/batch1", "BiasAdd"),
     ("gelu_with_erf", f"{MORE}gelu", "onnx/default", "Erfc"),
     ("gelu_with_erf", f"{MORE}gelu", "tfjs/default", "Erfc"),
-    ("unrolling", "lstm_states", "tflite/dynamic", "recurrent loop"),
-    ("unrolling", "recurrent", "tflite/dynamic", "recurrent loop"),
-    ("unrolling", "recurrent", "tfjs/default", "recurrent layer"),
+    ("resizing_as_matrix_products", f"{OWN}bicubic", "tflite/dynamic", "ResizeBicubic"),
+    ("resizing_as_matrix_products", f"{OWN}bicubic", "tfjs/default", "ResizeBicubic"),
+    ("sizes_as_tensors", f"{OWN}fully_convolutional", "onnx/default", "symbolic"),
+    ("mixed_in_float32", f"{OWN}half_precision", "tflite/dynamic", "Conv2D"),
+    ("mixed_in_float32", f"{OWN}brain_float", "tfjs/default", "bfloat16"),
+    ("loops_over_tensors", f"{MORE}long_recurrence", "tflite/dynamic", "list of tensors"),
+    ("loops_over_tensors", f"{MORE}long_recurrence", "tfjs/default", "list of tensors"),
 ]
 NOT_RUN = [
     ("einsum_as_matrix_product", f"{MORE}attention", "tfjs-wasm", "Einsum"),
     ("grouped", "grouped_convolution", "tfjs-wasm", "must match input depth for filter"),
     ("grouped", "grouped_convolution", "tfjs-cpu", "must match input depth for filter"),
+    ("pad_in_numbers", f"{OWN}wide_strides", "tfjs-wasm", "constant output"),
     ("fusions", "recurrent", "tfjs-wasm", "only supports rank-1 bias"),
     ("fusions", "lstm_states", "tfjs-wasm", "only supports rank-1 bias"),
+    (
+        "elu_in_arithmetic",
+        f"{MORE}exponential",
+        "litert-reference",
+        "lack an operator of the model, which its optimised ones have: ELU",
+    ),
+    ("free_axis_left_open", "single_input", "litert-webgpu", "a shape is computed from the batch"),
 ]
+VARIANTS = {"tfjs": "tfjs/default", "tflite": "tflite/dynamic"}
+"""The artifact that a case of `NOT_RUN` looks at, by its runtime's format."""
+ELSEWHERE = {"unrolling", "one_hot_of_integers", "bincount_as_comparison", "outputs_apart"}
+ELSEWHERE |= {"response_normalization_as_arithmetic"}
+"""Rewrites whose need has a test of its own: here below, in `tests/contract/test_text_models.py` and
+`tests/test_custom_code.py`."""
 
 
 def name(case):
     return "-".join(part.rpartition(":")[2].replace("/", "-") for part in case[:3])
 
 
-def test_every_rewrite_has_a_case_here():
-    assert {case[0] for case in (*NOT_MADE, *NOT_RUN)} == {*(rewrite.__name__ for rewrite in _REWRITES), *OTHERS}
+def test_every_rewrite_has_a_case_here_and_a_line_for_the_report():
+    assert {*(rewrite.__name__ for rewrite in _REWRITES), *OTHERS} <= set(REWRITES)
+    assert {case[0] for case in (*NOT_MADE, *NOT_RUN)} | ELSEWHERE == set(REWRITES)
+
+
+def test_what_acted_is_told_once_in_the_order_of_the_table_with_its_thread_and_blocks_nothing():
+    with noting() as names:
+        for each in ("fusions", "gelu_with_erf", "fusions"):
+            acted(each)
+    acted("grouped")  # nobody wants to know
+    found = rewritten(names)
+    assert [(finding.code, finding.blocking) for finding in found] == [("gelu-with-erf", False), ("fusions", False)]
+    assert all(finding.message.endswith("(tfjs#8304)") for finding in found)
+
+
+def proof_of(bench, model):
+    return bench.proof(model, CPU if model.startswith(OWN) else None)
+
+
+def told(proof, key):
+    return {finding.code for finding in proof.artifacts[key].findings}
 
 
 @pytest.fixture
@@ -57,8 +98,11 @@ def without(bench, tmp_path):
 
     def run(rewrite, model, row):
         left_out = {"without": rewrite}
-        request = {"model": str(bench.proof(model).model), "destination": str(tmp_path / "lowered"), **TRUST}
-        lowered = bench.call("tests.exporters.unmended:lower", request | {"forms": [row.source]} | left_out)
+        request = {"model": str(bench.build(model)), "destination": str(tmp_path / "lowered"), **TRUST}
+        outcome = bench.outcome("tests.exporters.unmended:lower", request | {"forms": [row.source]} | left_out)
+        if outcome.status != "ok":
+            return outcome, tmp_path
+        lowered = outcome.value
         folder = tmp_path / "release" / "artifacts"
         folder.parent.mkdir()
         request = {"artifact": row.key, "source": lowered["forms"][row.source], "destination": str(folder)}
@@ -78,39 +122,118 @@ def test_without_the_rewrite_there_is_no_artifact_and_with_it_the_artifact_is_eq
     outcome, _ = without(rewrite, model, row_of(key))
     assert outcome.status in {"limited", "python error"}
     assert message in outcome.message
-    cells = [c for c in bench.proof(model).cells.values() if f"{c.format}/{c.variant}" == key]
+    # The required runtimes: what others make of an artifact, `tests/contract` says.
+    required = {str(requirement) for requirement in default_requirements(FORMATS)}
+    proof = proof_of(bench, model)
+    assert rewrite.replace("_", "-") in told(proof, key)
+    cells = [c for c in proof.cells.values() if f"{c.format}/{c.variant}" == key]
+    cells = [c for c in cells if f"{c.format} {c.runtime} {c.device}" in required]
     assert cells
     assert {cell.status for cell in cells} == {"passed"}
 
 
+def row_named(runtime):
+    return next(row for row in RUNTIMES if row.name == runtime)
+
+
+@pytest.fixture
+def cell_without(bench, without):
+    """Runs an artifact that was made without a rewrite; returns the cell."""
+
+    def run(rewrite, model, runtime, variant=""):
+        proof = proof_of(bench, model)
+        row = row_named(runtime)
+        key = variant or VARIANTS[row.format]
+        outcome, folder = without(rewrite, model, row_of(key))
+        signature = TypeAdapter(Signature).validate_python(outcome.unwrap()["signature"])
+        shutil.copytree(proof.release / "evidence", folder.parent / "evidence")
+        artifact = replace(proof.artifacts[key], path=folder.name, signature=signature)
+        return bench.cell(folder.parent, artifact, row)
+
+    return run
+
+
 @pytest.mark.parametrize("case", NOT_RUN, ids=name)
-def test_without_the_rewrite_the_artifact_does_not_run_and_with_it_it_is_equal(bench, without, case):
+def test_without_the_rewrite_the_artifact_does_not_run_or_is_wrong_and_with_it_it_is_equal(bench, cell_without, case):
     rewrite, model, runtime, message = case
+    cell = cell_without(rewrite, model, runtime)
+    assert cell.status in {"errored", "limited", "failed"}
+    assert message in f"{cell.reason}: {cell.message}"
+    proof, row = proof_of(bench, model), row_named(runtime)
+    key = VARIANTS[row.format]
+    assert proof.cells[f"{key} {runtime} {row.device}"].status == "passed"
+    assert rewrite.replace("_", "-") in told(proof, key)
+
+
+def test_without_unrolling_a_page_has_to_wait_for_every_step_of_a_loop(bench, cell_without):
+    cell = cell_without("unrolling", "recurrent", "tfjs-wasm")
+    assert (cell.status, cell.placement.details["call"]) == ("passed", "executeAsync")
+    proof = bench.proof("recurrent")
+    assert proof.cells["tfjs/default tfjs-wasm cpu"].placement.details["call"] == "execute"
+    assert "unrolling" in told(proof, "tfjs/default")
+
+
+def test_without_being_kept_apart_outputs_that_are_one_tensor_reach_a_page_under_one_name(bench, cell_without):
+    model, key = f"{MORE}one_tensor_twice", "tflite/batch1"
+    cell = cell_without("outputs_apart", model, "litertjs-wasm", key)
+    assert (cell.status, cell.reason) == ("failed", "missing output")
     proof = bench.proof(model)
-    row = next(row for row in RUNTIMES if row.name == runtime)
-    outcome, folder = without(rewrite, model, row_of("tfjs/default"))
-    signature = TypeAdapter(Signature).validate_python(outcome.unwrap()["signature"])
-    shutil.copytree(proof.release / "evidence", folder.parent / "evidence")
-    artifact = replace(proof.artifacts["tfjs/default"], path=folder.name, signature=signature)
-    cell = bench.cell(folder.parent, artifact, row)
-    assert cell.status in {"errored", "limited"}
-    assert message in cell.message
-    assert proof.cells[f"tfjs/default {runtime} cpu"].status == "passed"
+    assert proof.cells[f"{key} litertjs-wasm cpu"].status == "passed"
+    assert "outputs-apart" in told(proof, key)
 
 
-def test_a_loop_over_a_dynamic_time_axis_is_limited_where_it_cannot_be_written_out_and_proven_elsewhere(bench):
-    proof = bench.proof(f"{MORE}long_recurrence")
-    limited = {key: artifact.reason for key, artifact in proof.artifacts.items() if artifact.status == "limited"}
-    assert set(limited) == {"tflite/dynamic", "tfjs/default"}
-    assert "tensorflow#62849" in limited["tflite/dynamic"]
-    assert "time axis is dynamic" in limited["tfjs/default"]
-    passed = {f"{cell.format}/{cell.variant}" for cell in proof.cells.values() if cell.status == "passed"}
-    assert passed == {"saved_model/default", "tflite/batch1", "onnx/default"}
+def test_a_model_that_needs_no_rewrite_tells_of_none(bench):
+    assert {key: told(bench.proof("shared_layer"), key) for key in bench.proof("shared_layer").artifacts} == {
+        row.key: set() for row in EXPORTERS
+    }
+
+
+@pytest.mark.parametrize("generation", ["keras", "tf_keras"])
+def test_half_precision_loosens_the_outputs_that_it_leads_to_and_no_others(bench, generation):
+    request = {"generation": generation}
+    assert bench.call(f"{JOBS}rounding_of_two_heads", request) == {"rounded": "bfloat16", "pixels": "float16"}
+
+
+def test_where_the_graph_of_a_model_is_not_known_all_its_outputs_round_like_its_layers(bench):
+    assert bench.call(f"{JOBS}rounding_of_a_subclass", {}) == {"exact": "bfloat16", "rounded": "bfloat16"}
+
+
+def test_a_quantized_layer_of_mixed_precision_keeps_the_scale_of_its_weights(bench):
+    once, again = bench.call(f"{JOBS}quantized", {})
+    assert once == again
+
+
+def test_an_empty_row_holds_no_category_and_counts_take_their_arguments_by_position(bench):
+    done = bench.call(f"{JOBS}counts", {})
+    assert done["empty"] == [[0, 0, 0]]
+    assert done["twice"] == [[0, 1, 1]]
+    assert done["by position"] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("options", [{}, {"clear_after_read": False}, {"dynamic_size": True}])
+@pytest.mark.parametrize("called", ["", "output_ta_0"])
+def test_an_array_of_tensors_that_a_user_filled_keeps_what_it_holds(bench, options, called):
+    assert bench.call(f"{JOBS}filled_array", {"options": options, "name": called}) == [[9.0], [2.0], [3.0]]
+
+
+def test_an_array_is_one_for_who_asks_whosever_it_is(bench):
+    assert bench.call(f"{JOBS}kinds_of_arrays", {}) == {"mine": ["TensorArray", True], "input_ta_0": ["Rows", True]}
+
+
+def test_an_image_whose_aspect_ratio_is_kept_is_resized_as_tensorflow_does(bench):
+    assert bench.call(f"{JOBS}resized", {"preserve_aspect_ratio": True}) == [[1, 2, 4, 1], 0.0]
+    shape, apart = bench.call(f"{JOBS}resized", {"antialias": True})
+    assert shape == [1, 4, 4, 1]
+    assert apart < 1e-6
+
+
+def test_outputs_that_are_one_tensor_without_an_order_are_left_alone(bench):
+    assert bench.call(f"{JOBS}unordered_outputs", {}) == {"dtypes": ["complex64", "complex64"], "acted": []}
 
 
 def test_forms_that_come_out_the_same_are_traced_once(bench, tmp_path):
     def lower(model, folder):
-        request = {"model": str(bench.proof(model).model), "destination": str(tmp_path / folder), **TRUST}
+        request = {"model": str(bench.build(model)), "destination": str(tmp_path / folder), **TRUST}
         return bench.call("exporters.jobs:lower", request | {"forms": ["known", "unrolled", "batch1"]})["forms"]
 
     plain = lower("two_inputs", "plain")

@@ -4,12 +4,18 @@ The request says which: `without`, a rewrite of `exporters.lowering.trace` by it
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 from unittest import mock
 
 OTHERS = {
     "unrolling": ("exporters.jobs._LONGEST_UNROLL", 0),
+    "loops_over_tensors": ("exporters.lowering.trace.loops_over_tensors", lambda _loops: nullcontext()),
+    "mixed_in_float32": ("exporters.lowering.trace.mixed_in_float32", lambda _model: nullcontext()),
     "grouped": ("exporters.tfjs.split_grouped_convolutions", lambda graph: graph),
+    "pad_in_numbers": ("exporters.tfjs.pad_in_numbers", lambda graph: graph),
+    "elu_in_arithmetic": ("exporters.tflite.elu_in_arithmetic", lambda graph: graph),
+    "outputs_apart": ("exporters.tflite._apart", lambda outputs, _sources: dict(outputs)),
     "fusions": ("exporters.tfjs.mend_fusions", lambda _graph_def: None),
 }
 
@@ -29,7 +35,7 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _left_out(name: str) -> Any:
-    from exporters import tfjs  # noqa: F401 - what is patched by name must be imported
+    from exporters import tfjs, tflite  # noqa: F401 - what is patched by name must be imported
     from exporters.lowering import trace
 
     if name in OTHERS:

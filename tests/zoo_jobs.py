@@ -1,0 +1,14 @@
+"""Job functions for `tests/test_zoo.py`."""
+
+from collections.abc import Mapping
+from typing import Any
+from unittest import mock
+
+
+def lower_under_a_small_limit(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Lowers as `exporters.jobs.lower` does, where one protocol buffer holds `limit` bytes."""
+    from exporters import jobs
+    from exporters.lowering import trace
+
+    with mock.patch.object(trace, "_PROTO_LIMIT", request["limit"]):
+        return jobs.lower(request)
