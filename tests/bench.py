@@ -3,6 +3,7 @@ run once, however many tests look at what came of it.
 """
 
 import itertools
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,17 +14,17 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.contract import Artifact, Signature
-from exporters.isolation import Job, Limits, Outcome, Workers
+from exporters.isolation import Job, Outcome, Workers
 from exporters.registry import EXPORTERS, FORMATS
 from flows.cells import Cells
 from flows.exports import Exports
-from flows.settings import load_settings
+from flows.settings import Limits, Settings, load_settings
 from flows.workspace import Workspace
 from validators.contract import Cell, Verdict
 from validators.gate import judge
 from validators.hosts import TENSORFLOW, hosts
 from validators.manifest import SampleSet
-from validators.registry import RUNTIMES, RuntimeRow, default_requirements
+from validators.registry import RuntimeRow, default_requirements, planned
 from validators.web.browser import BrowserHost
 
 
@@ -54,7 +55,7 @@ class Proof:
             cells=list({**self.cells, **{cell.key: cell for cell in instead}}.values()),
             artifacts=list(self.artifacts.values()),
             required=default_requirements(FORMATS),
-            sample_sets=[sample_set.name for sample_set in self.sets],
+            sample_sets=self.sets,
             outputs=[output.name for output in self.signature.outputs],
             digest_problems=digest_problems,
         )
@@ -106,34 +107,40 @@ class Bench:
     def build(self, model: str, *, seed: int = 7) -> Path:
         """Builds a model of `tests/models.py`, or of another table: `MODULE:NAME`."""
         table, _, name = model.rpartition(":")
-        folder = self.folder / "models" / f"{name}-{seed}"
+        folder = self.folder / "models" / table / f"{name}-{seed}"  # models of two tables may have one name
         folder.mkdir(parents=True, exist_ok=True)
         request = {"name": name, "folder": str(folder), "seed": seed}
         return Path(self.call(f"{table or 'tests.models'}:build", request))
 
-    def prove(self, models: Sequence[str]) -> None:
-        """Begins the work on several models, which then runs side by side."""
+    def prove(self, models: Sequence[str], settings: Mapping[str, Any] | None = None) -> None:
+        """Begins the work on several models, which then runs side by side.
+
+        Args:
+            models: as `build` takes them.
+            settings: of the release, where they are not the default ones.
+        """
         with self._lock:
             for model in models:
                 if model not in self._proofs:
-                    self._proofs[model] = self._pool.submit(self._prove, model)
+                    self._proofs[model] = self._pool.submit(self._prove, model, settings or {})
 
-    def proof(self, model: str) -> Proof:
-        """What came of a model; the work is done once."""
-        self.prove([model])
+    def proof(self, model: str, settings: Mapping[str, Any] | None = None) -> Proof:
+        """What came of a model; the work is done once, with the settings that were given first."""
+        self.prove([model], settings)
         return self._proofs[model].result()
 
     def cell(self, release: Path, artifact: Artifact, row: RuntimeRow, *, lane: str = "") -> Cell:
         """Runs one cell of an artifact in a release, from any thread."""
         jobs = Lane(self.workers, lane or f"cell{next(self._numbers)}")
-        options = {"atol": None, "rtol": None, "sample_seconds": 60.0}
-        cells = Cells(jobs, self.browser, release, limits=Limits(seconds=120), options=options)
+        settings = Settings(model=release / "model.keras", limits=Limits(seconds=120))
+        cells = Cells(jobs, self.browser, release, policy=settings.record)
         return cells.run(artifact, row)
 
-    def _prove(self, name: str) -> Proof:
+    def _prove(self, name: str, given: Mapping[str, Any]) -> Proof:
         model = self.build(name)
-        lane = name.rpartition(":")[2]
-        settings = load_settings(None, {"model": str(model), "output": str(self.folder / f"{lane}.release")})
+        lane = re.sub(r"\W+", "-", name)
+        own = {"model": str(model), "output": str(self.folder / f"{lane}.release")}
+        settings = load_settings(None, {**own, **given})
         workspace = Workspace(settings.release_dir)
         exports = Exports(settings, Lane(self.workers, lane), workspace)
         digest = exports.admit().digest
@@ -143,8 +150,7 @@ class Bench:
         cells = [
             self.cell(workspace.release, artifact, row, lane=lane)
             for artifact in artifacts.values()
-            for row in RUNTIMES
-            if row.format == artifact.format
+            for row in planned((artifact.format,), gpu=settings.policy.gpu)
         ]
         return Proof(
             model=model,

@@ -10,6 +10,7 @@ A tour, in the order the data goes:
 * `tolerance` says how far an output may lie from the reference, `measure` how far it does lie, `compare`
   what that means.
 * `gate` turns all cells into one verdict. `compare`, `tolerance` and `gate` are pure.
-* `manifest` is `release.json`, `schema` its published form, `integrity` the digests, `report` what a person
-  reads.
+* `manifest` is `release.json`, `attestation` what other machines add to it later; `records` reads and writes both
+  strictly, `schema` publishes their form. `integrity` checks the digests, `claims` what a manifest says against itself.
+* `report` is what a person reads.
 """

@@ -6,6 +6,7 @@ In: a JSON request that names an artifact, a row of `validators.registry` and a 
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,20 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature
+from exporters.errors import Unavailable
 from validators.compare import NOTHING, SHAPE, compare, unmeasured
-from validators.contract import Cell, Placement, TensorDiff, Tensors
+from validators.contract import Cell, Placement, Skip, TensorDiff, Tensors
 from validators.evidence import read_evidence
-from validators.feeding import Patience, UnsteadyOutput, feed
+from validators.feeding import Patience, UnsteadyOutput, feed, first_rows
+from validators.lints import findings, operators
 from validators.manifest import SampleSet
+from validators.preprocessed import preprocessed
 from validators.registry import RuntimeRow, runtime
 from validators.samples import fixed_batch
 from validators.tolerance import dtype_name, tolerances
 
 WRONG_DEVICE = "wrong device"
+NO_DEVICE = "no such device"
 
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,53 +35,85 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
-            `signature` (of the artifact), `runtime`, `device`, `options` (beside the row's own), `atol` and `rtol`
-            (None for the default), `sample_seconds` (see `validators.feeding.Patience`).
+            `signature` (of the artifact), `preprocessing` (the artifact's file of that name; empty for none),
+            `runtime`, `device`, `options` (beside the row's own), `atol` and `rtol` (None for the default), `gpu`
+            (`any` or `hardware`), `sample_seconds` and `software_seconds` (on a software adapter; see
+            `validators.feeding.Patience`).
 
     Returns:
         The cell as JSON.
     """
     started = time.monotonic()
     row = runtime(request["runtime"], request["device"])
+    asked = Cell(
+        format=request["format"], variant=request["variant"], runtime=row.name, device=row.device, status="unavailable"
+    )
+    try:
+        cell = _compared(asked, row, request)
+    except Unavailable as error:
+        cell = replace(asked, reason=NO_DEVICE, message=f"{error.message}: {error.next_step}")
+    cell = replace(cell, seconds=round(time.monotonic() - started, 3))
+    answer: dict[str, Any] = TypeAdapter(Cell).dump_python(cell, mode="json")
+    return answer
+
+
+def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
     signature = TypeAdapter(Signature).validate_python(request["signature"])
     evidence = read_evidence(Path(request["release"]))
     options = {**row.options, **request["options"]}
-    patience = Patience(request["sample_seconds"])
     fixed = fixed_batch(signature.inputs)
     diffs: list[TensorDiff] = []
-    skipped: dict[str, str] = {}
-    with import_module(row.module).load(Path(request["artifact"]), signature, row.device, options) as loaded:
+    skipped: dict[str, Skip] = {}
+    rows = 0
+    artifact = Path(request["artifact"])
+    with import_module(row.module).load(artifact, signature, row.device, options) as loaded:
+        infer = preprocessed(loaded.infer, artifact, request["preprocessing"], signature)
+
+        def bound() -> tuple[float, str]:
+            if loaded.placement.software:
+                return request["software_seconds"], "limits.software_seconds"
+            return request["sample_seconds"], "limits.sample_seconds"
+
+        patience = Patience(bound)
         for sample_set in sorted(evidence.sets, key=_turn):
-            if why := _another_batch(sample_set, fixed) or patience.refuses(sample_set.rows):
-                skipped[sample_set.name] = why
+            if fixed not in {None, sample_set.batch}:
+                # A model may mix the rows of a batch (a maximum over all of it): in another batch, the artifact would
+                # be asked another question than the original was.
+                why = f"fed in batches of {sample_set.batch}, the artifact takes {fixed}"
+                skipped[sample_set.name] = Skip(kind="other batch", why=why)
                 continue
             reference = evidence.reference(sample_set)
-            allowed = tolerances(
-                reference, atol=request["atol"], rtol=request["rtol"], dtypes=_computed_in(row, reference)
-            )
+            dtypes = _computed_in(row, reference, evidence.rounds_to)
+            allowed = tolerances(reference, atol=request["atol"], rtol=request["rtol"], dtypes=dtypes)
             try:
-                actual = feed(patience.watch(loaded.infer), evidence.samples(sample_set), sample_set.batch)
+                fed = feed(infer, evidence.samples(sample_set), sample_set.batch, patience)
             except UnsteadyOutput as error:
                 diffs.append(unmeasured(error.output, sample_set.name, SHAPE, error.message))
-            else:
-                diffs += compare(reference, actual, sample_set=sample_set.name, tolerances=allowed)
+                continue
+            if fed.stopped:
+                skipped[sample_set.name] = Skip(kind="too slow", why=fed.stopped)
+            if fed.rows:
+                rows += fed.rows
+                expected = first_rows(reference, sample_set, fed.rows)
+                diffs += compare(expected, fed.outputs, sample_set=sample_set.name, tolerances=allowed)
         placement = loaded.placement
+    if placement.software and request["gpu"] == "hardware":
+        raise Unavailable(
+            f"policy.gpu asks for a real card, and this is a software adapter: {placement.adapter}",
+            next_step="verify the release on a machine with a card: `paritygate verify RELEASE_DIR --device gpu`",
+        )
     reason, message = _judge(row, placement, diffs)
-    cell = Cell(
-        format=request["format"],
-        variant=request["variant"],
-        runtime=row.name,
-        device=row.device,
+    return replace(
+        asked,
         status="failed" if reason else "passed",
         reason=reason,
         message=message,
         placement=placement,
         diffs=tuple(diffs),
         skipped=skipped,
-        seconds=round(time.monotonic() - started, 3),
+        rows=rows,
+        findings=findings(row, placement),
     )
-    answer: dict[str, Any] = TypeAdapter(Cell).dump_python(cell, mode="json")
-    return answer
 
 
 def _turn(sample_set: SampleSet) -> tuple[int, bool, int]:
@@ -87,27 +124,22 @@ def _turn(sample_set: SampleSet) -> tuple[int, bool, int]:
     return sample_set.batch, sample_set.origin != "user", sample_set.rows
 
 
-def _another_batch(sample_set: SampleSet, fixed: int | None) -> str:
-    """Why an artifact cannot be held against a set because of its batch; empty when it can.
+def _computed_in(row: RuntimeRow, reference: Tensors, rounds_to: Mapping[str, str]) -> dict[str, str]:
+    """Outputs that are rounded to another type than they are declared in, with that type.
 
-    One with a fixed batch sees only the sets that the original was fed in the same batch: a model may mix the rows of a
-    batch (a maximum over all of it), and then row by row is another question.
+    The original may round to half precision on its way to a float32 output; a runtime may lack the declared type.
     """
-    if fixed in {None, sample_set.batch}:
-        return ""
-    return f"fed in batches of {sample_set.batch}, the artifact takes {fixed}"
-
-
-def _computed_in(row: RuntimeRow, reference: Tensors) -> dict[str, str]:
-    """Outputs whose declared type the runtime lacks, with the type it computes them in."""
     declared = {name: dtype_name(array) for name, array in reference.items()}
-    return {name: row.computes[dtype] for name, dtype in declared.items() if dtype in row.computes}
+    narrowed = {name: row.computes[dtype] for name, dtype in declared.items() if dtype in row.computes}
+    rounded = {name: half for name, half in rounds_to.items() if declared.get(name) in {"float32", "float64"}}
+    return narrowed | rounded
 
 
 def _judge(row: RuntimeRow, placement: Placement, diffs: Sequence[TensorDiff]) -> tuple[str, str]:
     """The reason why the cell failed, and its sentence; two empty strings when it passed."""
     if placement.device != row.device:
-        return WRONG_DEVICE, f"asked for {row.device}, ran on {placement.device} ({placement.adapter})"
+        fell_back = f"; fell back: {operators(placement.fallbacks)}" if placement.fallbacks else ""
+        return WRONG_DEVICE, f"asked for {row.device}, ran on {placement.device} ({placement.adapter}){fell_back}"
     if not placement.adapter.startswith(row.adapter):
         return WRONG_DEVICE, f"asked for the adapter {row.adapter}, ran on {placement.adapter}"
     if not diffs:

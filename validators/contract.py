@@ -12,14 +12,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from exporters.contract import Signature
+from exporters.contract import Finding, Signature
 
 CellStatus = Literal["passed", "failed", "limited", "errored", "unavailable"]
 Device = Literal["cpu", "gpu"]
+Gpu = Literal["any", "hardware", "off"]
+"""What counts as a GPU: any adapter, a real card alone, or no GPU cell at all."""
 Tensors = Mapping[str, np.ndarray]
 """Canonical name -> array."""
-TOO_SLOW = "too slow"
-"""What the reason of a sample set starts with that was left out for want of time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +29,24 @@ class Placement:
     Attributes:
         device: `cpu` or `gpu`.
         runtime: name and version, e.g. `onnxruntime 1.31.1`.
-        adapter: the execution provider, delegate, backend or card, e.g. `XNNPACK`, `wasm (SIMD, 2 threads)`.
+        adapter: the execution provider, delegate, backend or card, e.g. `XNNPACK`, `wasm (SIMD, 2 threads)`,
+            `WebGPU (SwiftShader Device)`.
+        software: whether `gpu` is a program that imitates a card (SwiftShader, llvmpipe).
+        fallbacks: operators that the CPU ran although a GPU was asked for -> how many of each.
         details: further settings that matter for the numbers, as text.
     """
 
     device: Device
     runtime: str
     adapter: str
+    software: bool = False
+    fallbacks: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """The adapter for a person: `CPUExecutionProvider`, `software WebGPU (SwiftShader Device)`."""
+        return f"software {self.adapter}" if self.software else self.adapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +109,20 @@ class TensorDiff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """Why an artifact was not fed a sample set, or not to its end.
+
+    Attributes:
+        kind: `too slow`: there was no time for it, or not for all of it; `other batch`: the artifact's own batch is
+            fixed and is not the set's.
+        why: the same in words, with its numbers.
+    """
+
+    kind: Literal["too slow", "other batch"]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One artifact variant in one runtime on one device, compared with the reference.
 
@@ -111,8 +135,10 @@ class Cell:
         message: the reason in a sentence, with names and numbers; how to get it for `unavailable`.
         placement: where it ran; None when it never loaded.
         diffs: one per sample set and output.
-        skipped: sample sets that the artifact was not fed, each with why: `too slow: ...`, or a batch that it does not
-            take; never all of them.
+        skipped: sample sets that the artifact was not fed, or not to their end, each with why.
+        rows: how many rows were compared, over all sets; the manifest's sample sets say of how many.
+        findings: the limit that kept the artifact from running (blocking), or what the runtime brought to light that
+            does not decide parity; each with its way out.
         seconds: wall time of the cell, load included.
         log: the log file of the cell's process, relative to the release directory.
     """
@@ -126,7 +152,9 @@ class Cell:
     message: str = ""
     placement: Placement | None = None
     diffs: tuple[TensorDiff, ...] = ()
-    skipped: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, Skip] = field(default_factory=dict)
+    rows: int = 0
+    findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
     log: str = ""
 
@@ -138,7 +166,7 @@ class Cell:
     @property
     def unseen(self) -> Mapping[str, str]:
         """The skipped sets that the artifact could have been fed, had the runtime been faster; each with why."""
-        return {name: why for name, why in self.skipped.items() if why.startswith(TOO_SLOW)}
+        return {name: skip.why for name, skip in self.skipped.items() if skip.kind == "too slow"}
 
     @property
     def max_abs(self) -> float | None:
@@ -151,7 +179,7 @@ class Runtime(Protocol):
 
     @property
     def placement(self) -> Placement:
-        """Where inference ran, read back from the runtime after the last call, never echoed from the request."""
+        """Where inference ran, read back from the runtime after a call, never echoed from the request."""
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """Runs one batch.
@@ -168,7 +196,11 @@ class Load(Protocol):
     def __call__(
         self, artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]
     ) -> AbstractContextManager[Runtime]:
-        """Loads the artifact; leaving the context frees it."""
+        """Loads the artifact; leaving the context frees it.
+
+        Raises:
+            Unavailable: this machine has no such device.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ In: tensors under canonical names. Out: `evidence/` of a release directory, and 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import pydantic
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import BadInput
+from exporters.lowering.precision import Half
 from validators.contract import Tensors
 from validators.manifest import SampleSet
 from validators.tensorfiles import RESTORE, checked_name, read_tensors, write_tensors
@@ -28,11 +29,12 @@ RECORD = "evidence.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRecord:
-    """The content of `evidence/evidence.json`: the sample sets, and what the model takes and gives."""
+    """The content of `evidence/evidence.json`: the sets, what the model takes and gives, and `Evidence.rounds_to`."""
 
     sets: tuple[SampleSet, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    rounds_to: Mapping[str, Half] = field(default_factory=dict)
 
 
 _RECORD_TYPE = pydantic.TypeAdapter(EvidenceRecord)
@@ -40,11 +42,20 @@ _RECORD_TYPE = pydantic.TypeAdapter(EvidenceRecord)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """The evidence of one release, read piece by piece: a set's tensors come into memory when asked for."""
+    """The evidence of one release, read piece by piece: a set's tensors come into memory when asked for.
+
+    Attributes:
+        release: the release directory.
+        sets: the sample sets.
+        signature: of the source model.
+        rounds_to: output -> `float16` or `bfloat16`, where layers of the original on the way to it compute in that
+            type, whatever the output's own is. The reference then carries that type's rounding.
+    """
 
     release: Path
     sets: tuple[SampleSet, ...]
     signature: Signature
+    rounds_to: Mapping[str, Half] = field(default_factory=dict)
 
     def samples(self, sample_set: SampleSet) -> dict[str, np.ndarray]:
         """The inputs of one set: every input of the signature, `rows` rows each.
@@ -84,7 +95,12 @@ def reference_folder(release: Path, sample_set: str) -> Path:
 
 
 def write_evidence(
-    release: Path, *, signature: Signature, sets: Iterable[SampleSet], samples: Mapping[str, Tensors]
+    release: Path,
+    *,
+    signature: Signature,
+    sets: Iterable[SampleSet],
+    samples: Mapping[str, Tensors],
+    rounds_to: Mapping[str, Half] | None = None,
 ) -> Evidence:
     """Writes the samples and the record; the reference follows from `write_tensors(reference_folder(...), ...)`.
 
@@ -93,15 +109,18 @@ def write_evidence(
         signature: of the source model.
         sets: the sample sets.
         samples: the inputs of each set, by the set's name.
+        rounds_to: see `Evidence`.
 
     Raises:
         BadInput: a name is not safe as a file name, or a type cannot be stored.
         OSError: the directory cannot be written.
     """
-    evidence = Evidence(release=release, sets=tuple(sets), signature=signature)
+    evidence = Evidence(release=release, sets=tuple(sets), signature=signature, rounds_to=rounds_to or {})
     for sample_set in evidence.sets:
         write_tensors(samples_folder(release, sample_set.name), samples[sample_set.name])
-    record = EvidenceRecord(sets=evidence.sets, inputs=signature.inputs, outputs=signature.outputs)
+    record = EvidenceRecord(
+        sets=evidence.sets, inputs=signature.inputs, outputs=signature.outputs, rounds_to=evidence.rounds_to
+    )
     (release / EVIDENCE / RECORD).write_bytes(_RECORD_TYPE.dump_json(record, indent=2) + b"\n")
     return evidence
 
@@ -124,7 +143,7 @@ def read_evidence(release: Path) -> Evidence:
     for sample_set in record.sets:
         checked_name(sample_set.name, f"{path}: sample set")
     signature = Signature(inputs=record.inputs, outputs=record.outputs)
-    return Evidence(release=release, sets=record.sets, signature=signature)
+    return Evidence(release=release, sets=record.sets, signature=signature, rounds_to=record.rounds_to)
 
 
 def _check_names(folder: Path, tensors: Tensors, specs: tuple[TensorSpec, ...]) -> None:

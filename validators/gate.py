@@ -9,25 +9,38 @@ A reason stands against the release when
 * there are no cells, or nothing is required (`empty report`);
 * a file's digest does not match (`digest mismatch`);
 * any cell failed, required or not: it ran and contradicts equality (the cell's own reason);
-* any cell says it passed and its own record contradicts it: it ran elsewhere than asked or nowhere (`wrong device`),
+* any cell says it passed and its own record contradicts it: it ran elsewhere than asked or nowhere, or on a software
+  adapter where the policy demands a card (`wrong device`),
   compared nothing (`nothing compared`), carries a difference that did not pass (`inconsistent cell`), lacks an output
-  over a sample set that it does not name as skipped, or names all as skipped (`incomplete cell`), or belongs to no
-  exported artifact (`unknown artifact`);
+  over a sample set that it had to be fed, leaves a set out without a good excuse, or counts another number of rows than
+  it was fed (`incomplete cell`), or belongs to no exported artifact (`unknown artifact`);
 * a variant of a required (format, runtime, device) is `errored`, `unavailable` or `limited` there, or was exported and
   has no cell there; or the format has no artifact at all (`missing required cell`);
-* an artifact was exported, required or not, and no cell proves it (`unproven artifact`): it would ship all the same.
+* an artifact was exported, required or not, and no cell proves it (`unproven artifact`): it would ship all the same;
+* the policy demands a cell from elsewhere, and no attestation proves it for every exported variant (`awaiting
+  attestation`).
+
+Cells that attestations bring are judged like the release's own: one that failed on any machine stands against the
+release. What could not run on one machine says nothing once another attestation ran it.
+
+A sample set may be left out, or broken off between two calls, for want of time; and left out where the artifact's own
+batch is fixed and is not the set's. At least one call of one set is due all the same.
 
 Two things are tolerated. What never ran without being required, as long as another cell proves the artifact. And a
 variant that is `limited` where a sibling variant is proven, in the same runtime on the same device: a recurrent model
 becomes TF Lite only with a batch of one, and that copy proves the format.
 """
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from exporters.contract import Artifact
+from exporters.errors import BadInput
 from validators.compare import NOTHING
-from validators.contract import Cell, Reason, Requirement, Verdict
+from validators.contract import Cell, Gpu, Reason, Requirement, Verdict
+from validators.manifest import SampleSet
+from validators.registry import ORIGINAL
+from validators.samples import fixed_batch
 
 EMPTY = "empty report"
 DIGEST = "digest mismatch"
@@ -37,6 +50,9 @@ INCONSISTENT = "inconsistent cell"
 INCOMPLETE = "incomplete cell"
 UNKNOWN = "unknown artifact"
 UNPROVEN = "unproven artifact"
+AWAITING = "awaiting attestation"
+
+NO_WORD = "the policy demands this cell from another machine: no attestation has it yet"
 
 _NEVER_RAN = ("errored", "unavailable", "limited")
 _RAN = ("passed", "failed")
@@ -48,8 +64,11 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
     cells: Sequence[Cell],
     artifacts: Sequence[Artifact],
     required: Sequence[Requirement],
-    sample_sets: Sequence[str],
+    sample_sets: Sequence[SampleSet],
     outputs: Sequence[str],
+    gpu: Gpu = "any",
+    elsewhere: Sequence[Requirement] = (),
+    attested: Sequence[Cell] = (),
     digest_problems: Sequence[str] = (),
 ) -> Verdict:
     """Decides whether the release goes out.
@@ -58,8 +77,11 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
         cells: in any order; the verdict does not depend on it.
         artifacts: one record for each variant, exported or not.
         required: what the policy demands.
-        sample_sets: names of all sets of the evidence.
+        sample_sets: all sets of the evidence.
         outputs: canonical names of all outputs of the model.
+        gpu: what counts as a GPU by the policy.
+        elsewhere: what the policy demands of attestations.
+        attested: the cells of all attestations.
         digest_problems: one sentence for each file whose digest does not match, or that is missing or extra.
 
     Returns:
@@ -68,19 +90,41 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
     """
     cells = sorted(cells, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
     artifacts = sorted(artifacts, key=lambda artifact: (artifact.format, artifact.variant))
-    exported = {artifact.key for artifact in artifacts if artifact.status == "exported"}
-    wanted = tuple(itertools.product(sample_sets, outputs))
-    contradictions = {id(cell): _contradiction(cell, exported, wanted) for cell in cells}
+    attested = _telling(attested)
+    exported = {artifact.key: artifact for artifact in artifacts if artifact.status == "exported"}
+    contradictions = {
+        id(cell): _contradiction(cell, exported, sample_sets, outputs, gpu) for cell in (*cells, *attested)
+    }
     proven = [cell for cell in cells if cell.status == "passed" and contradictions[id(cell)] is None]
+    proven_elsewhere = [cell for cell in attested if cell.status == "passed" and contradictions[id(cell)] is None]
 
     reasons = list(_empty(cells, required))
     reasons += [Reason(code=DIGEST, subject="release", message=problem) for problem in digest_problems]
     for requirement in required:
         reasons += _unmet(requirement, cells=cells, artifacts=artifacts, proven=proven)
+    for requirement in elsewhere:
+        unmet = _unmet(requirement, cells=attested, artifacts=artifacts, proven=proven_elsewhere)
+        reasons += [_awaited(reason) for reason in unmet]
     reasons += [reason for reason in contradictions.values() if reason]
-    reasons += _unproven(artifacts, cells=cells, proven=proven, said=tuple(reason.subject for reason in reasons))
+    said = tuple(reason.subject for reason in reasons if reason.code != AWAITING)
+    reasons += _unproven(artifacts, cells=cells, proven=(*proven, *proven_elsewhere), said=said)
     reasons = list(dict.fromkeys(reasons))
-    return Verdict(passed=not reasons, reasons=tuple(reasons), required=tuple(required))
+    return Verdict(passed=not reasons, reasons=tuple(reasons), required=(*required, *elsewhere))
+
+
+def _telling(attested: Sequence[Cell]) -> list[Cell]:
+    """The attested cells that say something: of one that ran on any machine, only the runs."""
+    ordered = sorted(attested, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
+    ran = {cell.key for cell in ordered if cell.status in _RAN}
+    return [cell for cell in ordered if cell.status in _RAN or cell.key not in ran]
+
+
+def _awaited(reason: Reason) -> Reason:
+    """A cell that no attestation has is awaited: nothing is wrong yet, and nothing is proven."""
+    if reason.code not in {MISSING, "unavailable"}:
+        return reason
+    message = f"no attestation proves this cell yet: {reason.message}" if reason.code == "unavailable" else NO_WORD
+    return replace(reason, code=AWAITING, message=message)
 
 
 def _empty(cells: Sequence[Cell], required: Sequence[Requirement]) -> Iterator[Reason]:
@@ -90,27 +134,28 @@ def _empty(cells: Sequence[Cell], required: Sequence[Requirement]) -> Iterator[R
         yield Reason(code=EMPTY, subject="policy", message="the policy requires no cell, so nothing would be proven")
 
 
-def _contradiction(cell: Cell, exported: set[str], wanted: Sequence[tuple[str, str]]) -> Reason | None:
+def _contradiction(
+    cell: Cell, exported: Mapping[str, Artifact], sets: Sequence[SampleSet], outputs: Sequence[str], gpu: Gpu
+) -> Reason | None:
     """Why this cell stands against the release by itself: it failed, or its own record belies that it passed."""
     if cell.status == "failed":
         return Reason(code=cell.reason or "failed", subject=cell.key, message=_sentence(cell.message, "it failed"))
     if cell.status != "passed":
         return None
-    code, message = _belied(cell, exported)
-    if not code and (lacking := _lacking(cell, wanted)):
+    artifact = exported.get(f"{cell.format}/{cell.variant}")
+    code, message = _belied(cell, artifact, gpu)
+    if not code and (lacking := _badly_excused(cell, artifact, sets) or _lacking(cell, sets, outputs)):
         code, message = INCOMPLETE, f"the cell says it passed, but {lacking}"
     return Reason(code=code, subject=cell.key, message=message) if code else None
 
 
-def _belied(cell: Cell, exported: set[str]) -> tuple[str, str]:
+def _belied(cell: Cell, artifact: Artifact | None, gpu: Gpu) -> tuple[str, str]:
     """What in the record of a cell that says it passed speaks against it; two empty strings when nothing does."""
-    artifact = f"{cell.format}/{cell.variant}"
-    if artifact not in exported:
-        return UNKNOWN, f"the cell says it passed, but {artifact} is not among the exported artifacts"
-    if cell.placement is None:
-        return DEVICE, f"asked for {cell.device}, and the cell does not say where it ran"
-    if cell.placement.device != cell.device:
-        return DEVICE, f"asked for {cell.device}, the cell ran on {cell.placement.device} ({cell.placement.adapter})"
+    if artifact is None and cell.format != ORIGINAL:
+        key = f"{cell.format}/{cell.variant}"
+        return UNKNOWN, f"the cell says it passed, but {key} is not among the exported artifacts"
+    if misplaced := _misplaced(cell, gpu):
+        return DEVICE, misplaced
     for diff in cell.diffs:
         if not diff.passed or diff.failing or diff.nonfinite_mismatches:
             why = diff.message or f"{diff.failing} of {diff.elements} elements fail"
@@ -120,15 +165,54 @@ def _belied(cell: Cell, exported: set[str]) -> tuple[str, str]:
     return "", ""
 
 
-def _lacking(cell: Cell, wanted: Sequence[tuple[str, str]]) -> str:
-    """Which (sample set, output) a cell left out without saying so; empty when it covers what it has to."""
-    wanted = [(sample_set, output) for sample_set, output in wanted if sample_set not in cell.skipped]
-    if not wanted:
-        return "it was held against no sample set of the evidence"
+def _misplaced(cell: Cell, gpu: Gpu) -> str:
+    """Why the place where a cell ran proves nothing; empty when it does."""
+    place = cell.placement
+    if place is None:
+        return f"asked for {cell.device}, and the cell does not say where it ran"
+    if place.device != cell.device:
+        return f"asked for {cell.device}, the cell ran on {place.device} ({place.adapter})"
+    if place.software and gpu == "hardware":
+        return f"the policy asks for a real card, the cell ran on a software adapter ({place.adapter})"
+    return ""
+
+
+def _badly_excused(cell: Cell, artifact: Artifact | None, sets: Sequence[SampleSet]) -> str:
+    """Which sample set a cell left out for a batch that the artifact takes; empty when there is none."""
+    named = [each for each in sets if each.name in cell.skipped and cell.skipped[each.name].kind == "other batch"]
+    try:
+        fixed = fixed_batch(artifact.signature.inputs) if named and artifact and artifact.signature else None
+    except BadInput as error:
+        return f"it left sets out for their batch, and {error.message}"
+    for each in named:
+        if fixed in {None, each.batch}:
+            takes = "any" if fixed is None else f"batches of {fixed}"
+            return f"it left out `{each.name}`, fed in batches of {each.batch}, and the artifact takes {takes}"
+    return ""
+
+
+def _lacking(cell: Cell, sets: Sequence[SampleSet], outputs: Sequence[str]) -> str:
+    """What a cell had to be fed and was not; empty when it covers what it has to."""
     seen = {(diff.sample_set, diff.name) for diff in cell.diffs}
-    lacks = [f"`{output}` over `{sample_set}`" for sample_set, output in wanted if (sample_set, output) not in seen]
-    more = f" and {len(lacks) - _MOST_NAMED} more" if len(lacks) > _MOST_NAMED else ""
-    return f"it lacks {', '.join(lacks[:_MOST_NAMED])}{more}" if lacks else ""
+    # A set that was broken off for want of time is named as skipped too; of what was fed, every output is due.
+    begun = {diff.sample_set for diff in cell.diffs} & cell.unseen.keys()
+    full = [each for each in sets if each.name not in cell.skipped]
+    partial = [each for each in sets if each.name in begun]
+    due = [(each.name, output) for each in sets if each in full or each in partial for output in outputs]
+    if not due:
+        return "it was held against no sample set of the evidence"
+    if lacks := [f"`{output}` over `{name}`" for name, output in due if (name, output) not in seen]:
+        more = f" and {len(lacks) - _MOST_NAMED} more" if len(lacks) > _MOST_NAMED else ""
+        return f"it lacks {', '.join(lacks[:_MOST_NAMED])}{more}"
+    if one_call := [each for each in partial if each.rows <= each.batch]:
+        return f"it was broken off within `{one_call[0].name}`, which is a single call"
+    # Broken off after one call at the earliest, before the last one at the latest.
+    least = sum(each.rows for each in full) + sum(each.batch for each in partial)
+    most = sum(each.rows for each in full) + sum((each.rows - 1) // each.batch * each.batch for each in partial)
+    if least <= cell.rows <= most:
+        return ""
+    valid = str(least) if least == most else f"{least} to {most}"
+    return f"it counts {cell.rows} rows, and the sets that it was fed have {valid}"
 
 
 def _unmet(

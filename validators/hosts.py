@@ -11,7 +11,7 @@ from importlib.util import find_spec
 TENSORFLOW = "tensorflow"
 LIGHT = "runtimes"
 
-_LIGHT = ("ai_edge_litert.interpreter", "onnxruntime", "websockets.sync.client")
+_LIGHT = ("ai_edge_litert.interpreter", "ai_edge_litert.compiled_model", "onnxruntime", "websockets.sync.client")
 
 
 def hosts() -> Mapping[str, tuple[str, ...]]:
@@ -22,7 +22,10 @@ def hosts() -> Mapping[str, tuple[str, ...]]:
         LIGHT: (
             "validators.cell",
             "validators.runtimes.litert",
+            "validators.runtimes.litert_gpu",
+            "validators.runtimes.litertjs",
             "validators.runtimes.ort",
+            "validators.runtimes.ort_web",
             "validators.runtimes.tfjs",
             *light,
         ),

@@ -42,18 +42,19 @@ def record_files(release_dir: Path) -> tuple[FileRecord, ...]:
     )
 
 
-def check_files(release_dir: Path, manifest: Manifest, *, digest: str | None) -> list[str]:
+def check_files(release_dir: Path, manifest: Manifest, *, digest: str | None, own: str | None = None) -> list[str]:
     """Compares a release directory with its manifest, byte for byte.
 
     Args:
         release_dir: the directory that holds `release.json`.
         manifest: what `load` read from it.
         digest: SHA-256 of `release.json` as known from outside, in hex; None when nobody kept it.
+        own: SHA-256 of the bytes that `manifest` was read from; None to hash the file as it is now.
 
     Returns:
         One sentence for each problem, starting with the file or field it is about; empty when all is as recorded.
     """
-    problems = [] if digest is None else _check_manifest(release_dir, digest)
+    problems = [] if digest is None else _check_manifest(own or manifest_digest(release_dir), digest)
     problems += unsafe_names(manifest)
     files, strange = _entries(release_dir)
     problems += [f"{name}: is a symlink or a special file; a release holds regular files only" for name in strange]
@@ -63,8 +64,7 @@ def check_files(release_dir: Path, manifest: Manifest, *, digest: str | None) ->
     return problems
 
 
-def _check_manifest(release_dir: Path, digest: str) -> list[str]:
-    own = manifest_digest(release_dir)
+def _check_manifest(own: str, digest: str) -> list[str]:
     if own == digest.strip().lower():
         return []
     return [f"{MANIFEST}: its SHA-256 is {own}, but {digest} was given: this is not the manifest of that release"]

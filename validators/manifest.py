@@ -6,21 +6,22 @@ manifest names is `validators.integrity`'s question.
 """
 
 import functools
-import json
+import hashlib
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
-from exporters.contract import Artifact, FileRecord, Signature
+from exporters.contract import Artifact, FileRecord, Signature, TrustedLambda, UsedCode
 from exporters.errors import BadInput, Broken
-from validators.contract import Cell, Requirement, Verdict
+from validators.contract import Cell, Gpu, Requirement, Verdict
+from validators.records import decoded, encoded
 
 if typing.TYPE_CHECKING:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
-SCHEMA_VERSION: Literal["1"] = "1"
+SCHEMA_VERSION: Literal["2"] = "2"
 MANIFEST = "release.json"
 
 
@@ -37,6 +38,8 @@ class ModelRecord:
         parameters: number of weights that inference uses.
         signature: canonical inputs and outputs.
         trusted: what the user allowed explicitly: custom-object modules, Lambdas; empty when nothing.
+        custom_objects: what of the user's own code the model was built with.
+        lambdas: the Lambda layers whose bytecode ran.
     """
 
     name: str
@@ -47,6 +50,8 @@ class ModelRecord:
     parameters: int
     signature: Signature
     trusted: tuple[str, ...] = ()
+    custom_objects: tuple[UsedCode, ...] = ()
+    lambdas: tuple[TrustedLambda, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +83,13 @@ class PolicyRecord:
         required: the cells that had to be proven.
         formats: the formats that were exported.
         atol, rtol: the tolerance set by hand, None for the default.
-        sample_seconds: a cell begins no further sample set that would take its inference beyond so many seconds.
+        sample_seconds: a cell makes no further call that would take its inference beyond so many seconds.
+        software_seconds: the same for cells on a software GPU.
+        seconds: wall time that one cell may take.
+        memory_gib: resident memory that one cell's process tree may take, GiB.
+        gpu: what counted as a GPU.
+        tf32: whether CUDA cells also ran with TF32 allowed.
+        elsewhere: the cells that attestations have to prove.
     """
 
     required: tuple[Requirement, ...]
@@ -86,6 +97,12 @@ class PolicyRecord:
     atol: float | None
     rtol: float | None
     sample_seconds: float
+    software_seconds: float
+    seconds: float
+    memory_gib: float
+    gpu: Gpu
+    tf32: bool
+    elsewhere: tuple[Requirement, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +116,8 @@ class Manifest:
         platform: operating system, machine and Python, for a reader.
         toolchain: versions of the packages that took part.
         model: the source model.
+        asked: SHA-256 over the settings and the files they name; equal for two releases that were asked the same. Empty
+            where code came as a module, whose content is not known.
         policy: what was required.
         samples: the sample sets in `evidence/`.
         artifacts: one record for every variant, exported or not.
@@ -115,12 +134,13 @@ class Manifest:
         "allow_inf_nan": False,
     }
 
-    schema_version: Literal["1"]
+    schema_version: Literal["2"]
     paritygate: str
     created: str
     platform: str
     toolchain: Mapping[str, str]
     model: ModelRecord
+    asked: str
     policy: PolicyRecord
     samples: tuple[SampleSet, ...]
     artifacts: tuple[Artifact, ...]
@@ -137,9 +157,8 @@ def dump(manifest: Manifest) -> bytes:
         Broken: a field holds what its type does not allow (NaN, infinity, a NumPy scalar), named with its path.
     """
     try:
-        tree = adapter().dump_python(manifest, mode="json", warnings=False)
-        raw = json.dumps(tree, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-        _parse(raw)
+        raw = encoded(manifest, adapter(), version=SCHEMA_VERSION)
+        _refuse_unsafe_names(manifest)
     except ValueError as error:
         msg = f"{MANIFEST} cannot be written: {error}"
         raise Broken(msg) from error
@@ -147,10 +166,18 @@ def dump(manifest: Manifest) -> bytes:
 
 
 def load(release_dir: Path) -> Manifest:
-    """Reads `release.json` of a release directory.
+    """Reads `release.json` of a release directory; see `load_with_digest`."""
+    return load_with_digest(release_dir)[0]
+
+
+def load_with_digest(release_dir: Path) -> tuple[Manifest, str]:
+    """Reads `release.json` of a release directory once, so that the digest is that of the very bytes in the record.
 
     The file is not trusted: every key must be there once and known, every value of its type, and whatever becomes
     part of a file name must stay below the release directory.
+
+    Returns:
+        (the manifest, SHA-256 of the file).
 
     Raises:
         BadInput: there is no manifest, or a field of it is at fault; the message starts with the field's path.
@@ -162,7 +189,7 @@ def load(release_dir: Path) -> Manifest:
         msg = f"{release_dir} is not a release directory: it holds no file {MANIFEST}"
         raise BadInput(msg, next_step="`paritygate release MODEL -o DIR` writes one") from error
     try:
-        return _parse(raw)
+        return _parse(raw), hashlib.sha256(raw).hexdigest()
     except ValueError as error:
         msg = f"{path}: {error}"
         raise BadInput(msg, next_step="nobody edits this file: take the one that `paritygate release` wrote") from error
@@ -203,54 +230,11 @@ def _stays_below(path: str) -> bool:
 
 def _parse(raw: bytes) -> Manifest:
     """Raises: ValueError, its message starting with the path of the field at fault."""
-    from pydantic import ValidationError
-
-    try:
-        tree = json.loads(raw.decode(), object_pairs_hook=_unique_keys)
-    except RecursionError as error:
-        msg = "the JSON is nested too deeply to be a manifest"
-        raise ValueError(msg) from error
-    version = tree.get("schema_version") if isinstance(tree, dict) else None
-    if version != SCHEMA_VERSION:
-        msg = f"schema_version: got {version!r}, this paritygate reads {SCHEMA_VERSION!r}"
-        raise ValueError(msg)
-    try:
-        manifest = adapter().validate_json(raw)
-    except ValidationError as error:
-        raise ValueError(_first_fault(error)) from error
-    faults = (*_left_out(adapter().dump_python(manifest, mode="json"), tree), *unsafe_names(manifest))
-    if faults:
-        raise ValueError(faults[0])
+    manifest = decoded(raw, adapter(), version=SCHEMA_VERSION)
+    _refuse_unsafe_names(manifest)
     return manifest
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in keys:
-            msg = f"the key {key!r} occurs twice in one object"
-            raise ValueError(msg)
-        keys[key] = value
-    return keys
-
-
-def _first_fault(error: "ValidationError") -> str:
-    fault, *others = error.errors(include_url=False)
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"]).removeprefix(".")
-    got = repr(fault["input"])
-    said = {
-        "missing": "is missing",
-        "unexpected_keyword_argument": f"is not a key of schema version {SCHEMA_VERSION}",
-    }.get(fault["type"], f"{fault['msg']}, got {got if len(got) <= 80 else got[:77] + '...'}")  # noqa: PLR2004 - a line
-    return f"{path}: {said}" + (f" (and {len(others)} more)" if others else "")
-
-
-def _left_out(expected: Any, given: Any, path: str = "") -> Iterator[str]:
-    """Yields the keys that pydantic filled with a default: what a release claims, it says."""
-    if isinstance(expected, dict):
-        for key, value in expected.items():
-            where = f"{path}.{key}".removeprefix(".")
-            yield from _left_out(value, given[key], where) if key in given else [f"{where}: is missing"]
-    elif isinstance(expected, list):
-        for index, (value, other) in enumerate(zip(expected, given, strict=True)):
-            yield from _left_out(value, other, f"{path}[{index}]")
+def _refuse_unsafe_names(manifest: Manifest) -> None:
+    for fault in unsafe_names(manifest):
+        raise ValueError(fault)

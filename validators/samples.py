@@ -39,7 +39,7 @@ SINGLE_ROWS = 4
 """Rows of a seeded set that is fed one by one."""
 
 _LABELS = ("labels", "label")
-_WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
+WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
 # Lengths of dynamic axes, in turn over the sets. All axes of a set have the same one, so that inputs that meet in an
 # addition, a concatenation or a T x T mask fit. Images and volumes (rank 4 up) must survive five halvings.
 _LENGTHS, _SPATIAL_LENGTHS, _SPATIAL_RANK = (16, 24), (32, 64), 4
@@ -155,6 +155,7 @@ def generate(
     inputs: Sequence[TensorSpec],
     *,
     user: UserSamples | None = None,
+    drawn: Mapping[str, Sequence[str | int]] | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays of one set: rows of the user's samples, or values drawn from the set's seed.
 
@@ -167,6 +168,7 @@ def generate(
         sample_set: one of `plan`.
         inputs: the source model's inputs.
         user: the user's samples; needed for the sets that `plan` made of them.
+        drawn: input -> what its elements are drawn from; others are drawn as above, text from `WORDS`.
 
     Raises:
         ValueError: a set of the user's samples without them.
@@ -177,7 +179,7 @@ def generate(
             raise ValueError(message)
         spread = _spread(user.rows, sample_set.rows)
         return {name: array[spread] for name, array in user.inputs.items()}
-    return {spec.name: _draw(sample_set, spec) for spec in inputs}
+    return {spec.name: _draw(sample_set, spec, (drawn or {}).get(spec.name, ())) for spec in inputs}
 
 
 def sequences(inputs: Sequence[TensorSpec]) -> bool:
@@ -275,15 +277,18 @@ def _spread(rows: int, used: int) -> list[int]:
     return [index * (rows - 1) // max(used - 1, 1) for index in range(used)]
 
 
-def _draw(sample_set: SampleSet, spec: TensorSpec) -> np.ndarray:
+def _draw(sample_set: SampleSet, spec: TensorSpec, choices: Sequence[str | int]) -> np.ndarray:
     digest = hashlib.sha256(f"{sample_set.seed}:{spec.name}".encode()).digest()
     stream = np.random.default_rng(int.from_bytes(digest, "big"))
     lengths = sample_set.dynamic or {}
     axes = enumerate(spec.shape[1:], start=1)
     shape = (sample_set.rows, *(lengths[f"{spec.name}[{i}]"] if n is None else n for i, n in axes))
     if spec.dtype == "string":
-        return np.array(_WORDS, dtype=object)[stream.integers(0, len(_WORDS), shape)]
+        choices = choices or WORDS
+        return np.array(choices, dtype=object)[stream.integers(0, len(choices), shape)]
     dtype = numpy_dtype(spec.dtype)
+    if choices:
+        return np.array(choices)[stream.integers(0, len(choices), shape)].astype(dtype)
     if dtype.kind in "iub":
         return stream.integers(0, 1, shape, endpoint=True, dtype=np.int64).astype(dtype)
     return stream.uniform(-1.0, 1.0, shape).astype(dtype)

@@ -1,6 +1,7 @@
-"""The JSON Schema of `release.json`, generated from the records of `validators.manifest`.
+"""The JSON Schemas of `release.json`, attestations and `preprocessing.json`, generated from the records that read them.
 
-`python -m validators.schema > docs/release.schema.json` publishes it; a test keeps the two in step.
+`python -m validators.schema > docs/release.schema.json` publishes the first, `python -m validators.schema attestation >
+docs/attestation.schema.json` and the same with `preprocessing` the others; tests keep them in step.
 """
 
 import inspect
@@ -8,49 +9,63 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args
 
 from exporters import contract as exporters_contract
+from exporters.preprocessing import description, steps
+from validators import attestation, manifest
 from validators import contract as validators_contract
-from validators import manifest
-from validators.manifest import SCHEMA_VERSION, Manifest, adapter
 
+File = Literal["release", "attestation", "preprocessing"]
+
+_ATTRIBUTES = "\n\nAttributes:\n"
 _ATTRIBUTE = re.compile(r"^    (?=\S)(?P<names>[a-z_0-9, ]+): (?P<text>.+(?:\n {8,}.+)*)", re.MULTILINE)
 
 
-def schema() -> dict[str, Any]:
-    """The schema (draft 2020-12) that every `release.json` of this schema version fulfils.
+def schema(file: File = "release") -> dict[str, Any]:
+    """The schema (draft 2020-12) that every such file of this schema version fulfils.
 
-    Every key is required and no other is allowed: a release says what it claims, and nothing is left to a default.
+    Every key is required and no other is allowed: a record says what it claims, and nothing is left to a default.
     """
-    generated = adapter().json_schema(mode="serialization")
+    if file == "release":
+        record: type = manifest.Manifest
+        generated = manifest.adapter().json_schema(mode="serialization")
+        title = f"paritygate release.json, schema version {manifest.SCHEMA_VERSION}"
+    elif file == "preprocessing":
+        record = description.Description
+        generated = description.ADAPTER.json_schema(mode="serialization")
+        title = f"paritygate {description.FILE}, version {description.VERSION}"
+    else:
+        record = attestation.Attestation
+        generated = attestation.adapter().json_schema(mode="serialization")
+        title = f"paritygate attestation, schema version {attestation.SCHEMA_VERSION}"
     records = {name: _described(_record(name), body) for name, body in generated.pop("$defs").items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_described(Manifest, generated),
-        "title": f"paritygate release.json, schema version {SCHEMA_VERSION}",
+        **_described(record, generated),
+        "title": title,
         "$defs": dict(sorted(records.items())),
     }
 
 
-def text() -> str:
+def text(file: File = "release") -> str:
     """The schema as it is published, with a newline at the end."""
-    return json.dumps(schema(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(schema(file), indent=1, ensure_ascii=False) + "\n"
 
 
 def _record(name: str) -> type:
-    owners = (exporters_contract, validators_contract, manifest)
+    owners = (exporters_contract, validators_contract, manifest, attestation, description, steps)
     record: type = next(getattr(owner, name) for owner in owners if hasattr(owner, name))
     return record
 
 
 def _described(record: type, body: Mapping[str, Any]) -> dict[str, Any]:
     """A record's schema with the sentences of its docstring where a reader looks for them."""
-    docstring = inspect.cleandoc(record.__doc__ or "")
-    summary, _, attributes = docstring.partition("\n\nAttributes:\n")
+    summary = inspect.cleandoc(record.__doc__ or "").partition(_ATTRIBUTES)[0]
     described = {
         name: " ".join(match["text"].split())
-        for match in _ATTRIBUTE.finditer(attributes)
+        for owner in reversed(record.__mro__)
+        for match in _ATTRIBUTE.finditer(inspect.cleandoc(owner.__doc__ or "").partition(_ATTRIBUTES)[2])
         for name in match["names"].split(", ")
     }
     properties = {
@@ -68,4 +83,4 @@ def _described(record: type, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(text(next((file for file in get_args(File) if sys.argv[1:] == [file]), "release")))

@@ -46,6 +46,7 @@ _EPSILON: Mapping[str, float] = {
     "complex128": 2.0**-52,
     "float16": 2.0**-10,
     "bfloat16": 2.0**-7,
+    "tf32": 2.0**-10,
 }
 
 # dtype -> (relative part, absolute part as a share of the output's scale, why)
@@ -59,6 +60,8 @@ _DEFAULTS: Mapping[str, tuple[float, float, str]] = {
     # by sqrt(64) = 8 unit roundoffs, which is 4 epsilon (2^-10 for float16, 2^-7 for bfloat16).
     "float16": (_HALF_EPSILONS * 2.0**-10, _HALF_EPSILONS * 2.0**-10, _ROUNDS.format(k=_HALF_EPSILONS)),
     "bfloat16": (_HALF_EPSILONS * 2.0**-7, _HALF_EPSILONS * 2.0**-7, _ROUNDS.format(k=_HALF_EPSILONS)),
+    # NVIDIA's TF32 rounds the factors of a product to 10 bits of mantissa and adds in float32.
+    "tf32": (_HALF_EPSILONS * 2.0**-10, _HALF_EPSILONS * 2.0**-10, _ROUNDS.format(k=_HALF_EPSILONS)),
 }
 
 

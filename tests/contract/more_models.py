@@ -73,7 +73,26 @@ def long_recurrence() -> Any:
     return keras.Model(x, layers.LSTM(4, name="y")(x))
 
 
-TABLE = (static_batch, double, twins, residual, gelu, attention, long_recurrence)
+def exponential() -> Any:
+    """An ELU between two layers."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((5,), name="x")
+    return keras.Model(x, layers.Dense(3, name="y")(layers.Dense(4, activation="elu")(x)))
+
+
+def one_tensor_twice() -> Any:
+    """Two outputs that are one tensor."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((5,), name="x")
+    y = layers.Dense(3)(x)
+    return keras.Model(x, {"first": y, "second": y})
+
+
+TABLE = (exponential, one_tensor_twice, static_batch, double, twins, residual, gelu, attention, long_recurrence)
 MODELS = {function.__name__: function for function in TABLE}
 
 

@@ -17,9 +17,21 @@ pytestmark = pytest.mark.slow
 
 TWINS = "tests.contract.more_models:twins"
 VARIANTS = {"onnx": "default", "tflite": "dynamic", "tfjs": "default", "saved_model": "default"}
-KEYS = {name: f"{name}/{variant}" for name, variant in VARIANTS.items()}
-ROWS = [pytest.param(row, id=f"{row.format} {row.name}") for row in RUNTIMES if row.device == "cpu"]
-ONNX = [row for row in ROWS if row.values[0].format == "onnx"]
+ROWS = [pytest.param(row, id=f"{row.format} {row.name}") for row in RUNTIMES if row.accelerator != "cuda"]
+ONNX = [row for row in ROWS if row.values[0].name == "onnxruntime"]
+
+
+def variant(row):
+    """The variant that a row runs; LiteRT.js takes no dynamic batch."""
+    return "batch1" if row.name.startswith("litertjs") else VARIANTS[row.format]
+
+
+def key(row):
+    return f"{row.format}/{variant(row)}"
+
+
+def sets(row):
+    return {"seeded_batch1"} if variant(row) == "batch1" else {"seeded_batch1", "seeded_batch2", "seeded_batch7"}
 
 
 @pytest.fixture
@@ -39,7 +51,7 @@ def wrong(bench, proof, copied):
     """Tampers with an artifact of the copy and runs its cell."""
 
     def run(row, fault, **needs):
-        artifact = proof.artifacts[KEYS[row.format]]
+        artifact = proof.artifacts[key(row)]
         request = {"format": row.format, "fault": fault, "folder": str(copied / artifact.path), **needs}
         bench.call("tests.tamper:tamper", request)
         return bench.cell(copied, artifact, row)
@@ -68,17 +80,16 @@ def ten_tolerances(proof, times=10.0):
     """How far the bias of `third` has to move for its largest value to leave its tolerance so many times."""
     evidence = read_evidence(proof.release)
     third = np.concatenate([evidence.reference(s)["third"][:, 0] for s in evidence.sets])
-    cell = next(cell for cell in proof.cells.values() if cell.format == "onnx")
+    cell = proof.cells["onnx/default onnxruntime cpu"]
     allowed = max((diff.tolerance for diff in cell.diffs if diff.name == "third"), key=lambda t: t.atol)
     return float(times * (allowed.atol + allowed.rtol * np.abs(third).max()))
 
 
-SETS = {"seeded_batch1", "seeded_batch2", "seeded_batch7"}
-
-
 @pytest.mark.parametrize("row", ROWS)
 def test_the_untouched_artifact_passes(proof, row):
-    cell = next(c for c in proof.cells.values() if (c.runtime, c.variant) == (row.name, VARIANTS[row.format]))
+    cell = next(
+        c for c in proof.cells.values() if (c.runtime, c.device, c.variant) == (row.name, row.device, variant(row))
+    )
     assert cell.status == "passed", cell.message
     assert reasons_with(proof, cell) == []
 
@@ -93,8 +104,7 @@ def test_an_artifact_that_was_only_written_again_passes(wrong, row):
 def test_one_weight_that_moves_an_output_by_ten_tolerances_is_refused(wrong, proof, row):
     by = ten_tolerances(proof)
     cell = wrong(row, "weight", by=by)
-    outputs, sets = refused(proof, cell, "tolerance exceeded")
-    assert (outputs, sets) == ({"third"}, SETS)
+    assert refused(proof, cell, "tolerance exceeded") == ({"third"}, sets(row))
     worst = max(diff.max_abs for diff in cell.diffs)
     assert worst == pytest.approx(by, rel=0.05)
     for diff in cell.diffs:
@@ -110,25 +120,25 @@ def test_one_weight_that_moves_an_output_by_a_tenth_of_a_tolerance_is_not(wrong,
 
 @pytest.mark.parametrize("row", ROWS)
 def test_two_swapped_outputs_are_refused(wrong, proof, row):
-    assert refused(proof, wrong(row, "swapped outputs"), "tolerance exceeded") == ({"first", "second"}, SETS)
+    assert refused(proof, wrong(row, "swapped outputs"), "tolerance exceeded") == ({"first", "second"}, sets(row))
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_two_swapped_inputs_of_one_shape_are_refused(wrong, proof, row):
     cell = wrong(row, "swapped inputs")
-    assert refused(proof, cell, "tolerance exceeded") == ({"first", "second", "third"}, SETS)
+    assert refused(proof, cell, "tolerance exceeded") == ({"first", "second", "third"}, sets(row))
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_stale_artifact_of_the_same_architecture_is_refused(bench, proof, copied, row):
-    artifact = proof.artifacts[KEYS[row.format]]
+    artifact = proof.artifacts[key(row)]
     shutil.rmtree(copied / artifact.path)
     shutil.copytree(stale(bench, artifact.key), copied / artifact.path)
     cell = bench.cell(copied, artifact, row)
-    assert refused(proof, cell, "tolerance exceeded") == ({"first", "second", "third"}, SETS)
+    assert refused(proof, cell, "tolerance exceeded") == ({"first", "second", "third"}, sets(row))
 
 
-def stale(bench, key):
+def stale(bench, artifact):
     """The artifact of a model that differs by its seed only."""
     folder = bench.folder / "stale"
     if not folder.exists():
@@ -137,10 +147,12 @@ def stale(bench, key):
         request = {"model": str(model), "destination": str(folder), "forms": list(FORMS), **trust}
         sources = bench.call("exporters.jobs:lower", request)["forms"] | {"model": str(model)}
         for row in EXPORTERS:
-            if row.key in KEYS.values():
-                request = {"artifact": row.key, "source": sources[row.source], "destination": str(folder / row.format)}
+            if row.key == f"tflite/{row.variant}" or row.variant == VARIANTS[row.format]:
+                destination = folder / row.key
+                destination.parent.mkdir(exist_ok=True)
+                request = {"artifact": row.key, "source": sources[row.source], "destination": str(destination)}
                 bench.call("exporters.jobs:export", request | {"options": {**row.options, **trust}})
-    return folder / key.partition("/")[0]
+    return folder / artifact
 
 
 @pytest.mark.parametrize("row", ONNX)
@@ -157,7 +169,7 @@ def stale(bench, key):
 )
 def test_each_fault_of_an_output_is_refused_for_its_own_reason(wrong, proof, row, case):
     fault, reason, output = case
-    assert refused(proof, wrong(row, fault), reason) == ({output}, SETS)
+    assert refused(proof, wrong(row, fault), reason) == ({output}, sets(row))
 
 
 @pytest.mark.parametrize("row", ONNX)
@@ -176,8 +188,8 @@ def test_nan_in_one_output_of_one_rare_row_is_refused(wrong, proof, row):
 
 @pytest.mark.parametrize("row", ONNX)
 def test_an_output_of_one_row_that_would_broadcast_is_refused_where_the_batch_is_larger(wrong, proof, row):
-    outputs, sets = refused(proof, wrong(row, "one row"), "shape mismatch")
-    assert (outputs, sets) == ({"first"}, {"seeded_batch2", "seeded_batch7"})
+    outputs, over = refused(proof, wrong(row, "one row"), "shape mismatch")
+    assert (outputs, over) == ({"first"}, {"seeded_batch2", "seeded_batch7"})
 
 
 @pytest.mark.parametrize("row", ONNX)
@@ -191,6 +203,6 @@ def test_the_gate_refuses_a_changed_byte_even_where_every_cell_passed(proof):
 
 
 def test_a_cell_that_ran_elsewhere_does_not_count_although_its_numbers_agree(proof):
-    cell = next(cell for cell in proof.cells.values() if cell.format == "onnx")
+    cell = proof.cells["onnx/default onnxruntime cpu"]
     elsewhere = replace(cell, placement=replace(cell.placement, device="gpu"))
     assert reasons_with(proof, elsewhere) == [("wrong device", cell.key)]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from exporters.contract import Artifact, Finding, Signature, TensorSpec
-from validators.contract import Cell, Placement, Reason, Requirement, TensorDiff, Tolerance, Verdict, Worst
+from validators.contract import Cell, Placement, Reason, Requirement, Skip, TensorDiff, Tolerance, Verdict, Worst
 from validators.manifest import SCHEMA_VERSION, Manifest, ModelRecord, PolicyRecord, SampleSet
 
 DIGEST = "5f" * 32
@@ -125,10 +125,21 @@ def cell(key="tflite/dynamic", runtime="litert-xnnpack", **changes):
         status="passed",
         placement=Placement(device="cpu", runtime="ai-edge-litert 2.3.0", adapter="XNNPACK", details={"threads": "2"}),
         diffs=(diff(), diff(sample_set="seeded", elements=160)),
+        rows=sum(sample_set.rows for sample_set in SAMPLES),
         seconds=0.4,
         log=f"logs/{format_}-{variant}-{runtime}-cpu.log",
     )
     return replace(passed, **changes)
+
+
+def slow(why="70 s were spent"):
+    """A sample set that a cell had no time for."""
+    return Skip(kind="too slow", why=why)
+
+
+def other_batch(why="fed in batches of 7, the artifact takes 1"):
+    """A sample set whose batch the artifact does not take."""
+    return Skip(kind="other batch", why=why)
 
 
 def failed_cell(key="tflite/dynamic", runtime="litert-xnnpack", **changes):
@@ -159,6 +170,7 @@ def cell_without_run(status, key="tflite/dynamic", runtime="litert-xnnpack", **c
             "message": f"the cell did not run: {reasons[status]}",
             "placement": None,
             "diffs": (),
+            "rows": 0,
             **changes,
         },
     )
@@ -188,7 +200,20 @@ def manifest(**changes):
         platform="Linux x86_64, Python 3.11.7",
         toolchain={"keras": "3.15.1", "tensorflow": "2.21.0", "onnxruntime": "1.31.1"},
         model=MODEL,
-        policy=PolicyRecord(required=REQUIRED, formats=tuple(RUNTIMES), atol=None, rtol=None, sample_seconds=60.0),
+        asked="a5" * 32,
+        policy=PolicyRecord(
+            required=REQUIRED,
+            formats=tuple(RUNTIMES),
+            atol=None,
+            rtol=None,
+            sample_seconds=60.0,
+            software_seconds=30.0,
+            seconds=900.0,
+            memory_gib=12.0,
+            gpu="any",
+            tf32=False,
+            elsewhere=(),
+        ),
         samples=SAMPLES,
         artifacts=tuple(artifact(key) for key in ARTIFACTS),
         cells=passed_cells(),

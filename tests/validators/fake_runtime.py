@@ -10,16 +10,27 @@ class Fake:
 
     device = "cpu"
     adapter = "fake"
+    software = False
+    fault = None
     answers = staticmethod(lambda inputs: {"y": inputs["x"] * 2})
     calls: list[int]
 
     def __init__(self):
         self.calls = []
+        self.fallbacks = {}
+        self.details = {}
         self.closed = False
 
     @property
     def placement(self):
-        return Placement(device=self.device, runtime="fake 1.0", adapter=self.adapter)
+        return Placement(
+            device=self.device,
+            runtime="fake 1.0",
+            adapter=self.adapter,
+            software=self.software,
+            fallbacks=self.fallbacks,
+            details=self.details,
+        )
 
     def infer(self, inputs):
         self.calls.append(len(inputs["x"]))
@@ -31,6 +42,8 @@ current = Fake()
 
 @contextmanager
 def load(artifact, signature, device, options):
+    if current.fault:
+        raise current.fault
     current.loaded = (artifact, device, dict(options))
     try:
         yield current

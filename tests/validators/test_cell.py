@@ -8,9 +8,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
-from exporters.errors import Broken
+from exporters.errors import Broken, Unavailable
 from validators import cell
-from validators.contract import Cell
+from validators.contract import Cell, Skip
 from validators.evidence import reference_folder, write_evidence
 from validators.registry import RuntimeRow
 from validators.samples import check_samples, generate, plan
@@ -32,20 +32,24 @@ def fake(monkeypatch):
 def run(tmp_path, monkeypatch, fake):
     """Runs a cell whose original computes y = 2 x over the seeded sets."""
 
-    def once(*, dtype="float32", batch=None, atol=None, sample_seconds=60.0, user=None, **row):
-        facts = {"name": "fake", "format": "onnx", "device": "cpu", "module": "fake_runtime", "shown": "fake"}
+    def once(*, dtype="float32", batch=None, atol=None, user=None, device="cpu", **more):
+        bounds = {"gpu": "any", "sample_seconds": 60.0, "software_seconds": 60.0}
+        rounds_to = more.pop("rounds_to", {})
+        row = {key: value for key, value in more.items() if key not in bounds}
+        facts = {"name": "fake", "format": "onnx", "device": device, "module": "fake_runtime", "shown": "fake"}
         facts |= {"package": "numpy", "distribution": "numpy", "extra": "ort", "options": {"of": "row"}}
         monkeypatch.setattr(cell, "runtime", lambda _name, _device: RuntimeRow(**facts, **row))
         signature = specs(dtype)
         sets = plan(signature.inputs, user=user)
         samples = {s.name: generate(s, signature.inputs, user=user) for s in sets}
-        write_evidence(tmp_path, signature=signature, sets=sets, samples=samples)
+        write_evidence(tmp_path, signature=signature, sets=sets, samples=samples, rounds_to=rounds_to)
         for name, tensors in samples.items():
             write_tensors(reference_folder(tmp_path, name), {"y": tensors["x"] * 2})
         request = {"release": str(tmp_path), "artifact": str(tmp_path / "artifact"), "format": "onnx"}
-        request |= {"variant": "default", "runtime": "fake", "device": "cpu", "options": {"of": "caller"}}
+        request |= {"variant": "default", "runtime": "fake", "device": device, "options": {"of": "caller"}}
+        request |= {"preprocessing": ""}
         request |= {"signature": TypeAdapter(Signature).dump_python(specs(dtype, batch), mode="json")}
-        request |= {"atol": atol, "rtol": None, "sample_seconds": sample_seconds}
+        request |= {"atol": atol, "rtol": None, **bounds, **{key: more[key] for key in bounds if key in more}}
         return TypeAdapter(Cell).validate_python(cell.run(request))
 
     return once
@@ -79,8 +83,8 @@ def test_an_artifact_with_a_fixed_batch_is_held_against_the_sets_of_that_batch_a
     assert {diff.sample_set for diff in done.diffs} == {"seeded_batch1"}
     assert fake.calls == [1] * 4
     assert done.skipped == {
-        "seeded_batch2": "fed in batches of 2, the artifact takes 1",
-        "seeded_batch7": "fed in batches of 7, the artifact takes 1",
+        "seeded_batch2": Skip(kind="other batch", why="fed in batches of 2, the artifact takes 1"),
+        "seeded_batch7": Skip(kind="other batch", why="fed in batches of 7, the artifact takes 1"),
     }
     assert done.unseen == {}
 
@@ -154,15 +158,84 @@ def test_what_a_runtime_computes_instead_does_not_loosen_types_it_has(run, fake)
     assert run(dtype="float64", computes={"float64": "float32"}).reason == "dtype mismatch"
 
 
-def test_a_runtime_without_time_left_says_which_sets_it_did_not_see(run):
+def test_an_original_that_rounds_to_half_precision_on_its_way_is_held_to_that_types_tolerance(run, fake):
+    fake.answers = lambda inputs: {"y": inputs["x"] * np.float32(2.002)}
+    assert run().reason == "tolerance exceeded"
+    half = run(rounds_to={"y": "float16"})
+    assert half.status == "passed"
+    assert "float16 default" in half.diffs[0].tolerance.reason
+    fake.answers = lambda inputs: {"y": inputs["x"] * np.float32(2.02)}
+    assert run(rounds_to={"y": "float16"}).reason == "tolerance exceeded"
+
+
+def test_an_output_that_nothing_in_half_precision_leads_to_keeps_its_own_tolerance(run, fake):
+    fake.answers = lambda inputs: {"y": inputs["x"] * np.float32(2.002)}
+    assert run(rounds_to={"other": "bfloat16"}).reason == "tolerance exceeded"
+
+
+def test_a_runtime_without_time_left_says_how_far_it_came(run):
     done = run(sample_seconds=1e-9)
     assert done.status == "passed"
-    assert done.unseen == done.skipped
-    assert list(done.skipped) == ["seeded_batch2", "seeded_batch7"]
-    assert all(
-        why.startswith("too slow: ") and why.endswith("sample_seconds is 1e-09") for why in done.skipped.values()
-    )
-    assert {diff.sample_set for diff in done.diffs} == {"seeded_batch1"}
+    assert done.rows == 1
+    assert {skip.kind for skip in done.skipped.values()} == {"too slow"}
+    assert list(done.unseen) == ["seeded_batch1", "seeded_batch2", "seeded_batch7"]
+    assert done.unseen["seeded_batch1"].startswith("1 of 4 rows were compared: ")
+    assert all(why.endswith("limits.sample_seconds is 1e-09") for why in done.unseen.values())
+    assert [(diff.sample_set, diff.elements) for diff in done.diffs] == [("seeded_batch1", 3)]
+
+
+def test_a_difference_in_the_only_row_that_there_was_time_for_is_seen(run, fake):
+    fake.answers = lambda inputs: {"y": inputs["x"] * 2.1}
+    assert run(sample_seconds=1e-9).reason == "tolerance exceeded"
+
+
+def test_a_software_adapter_has_its_own_time(run, fake):
+    fake.software = True
+    done = run(software_seconds=1e-9)
+    assert done.unseen
+    assert all(why.endswith("limits.software_seconds is 1e-09") for why in done.unseen.values())
+    assert run(sample_seconds=1e-9).skipped == {}
+
+
+def test_every_row_of_every_set_is_counted(run):
+    assert run().rows == 4 + 2 + 7
+
+
+def test_a_software_adapter_is_no_hardware(run, fake):
+    fake.software, fake.device = True, "gpu"
+    done = run(gpu="hardware", device="gpu")
+    assert (done.status, done.reason) == ("unavailable", "no such device")
+    assert done.placement is None
+    assert run(gpu="any", device="gpu").status == "passed"
+
+
+def test_a_runtime_that_finds_no_device_says_how_to_get_one(run, fake):
+    fake.fault = Unavailable("there is no card", next_step="buy one")
+    done = run()
+    assert (done.status, done.reason, done.message) == ("unavailable", "no such device", "there is no card: buy one")
+
+
+def test_operators_that_fell_back_are_named_when_the_device_is_wrong(run, fake):
+    fake.fallbacks = {"Conv": 1, "Relu": 3}
+    done = run(device="gpu")
+    assert (done.status, done.reason) == ("failed", "wrong device")
+    assert done.message == "asked for gpu, ran on cpu (fake); fell back: 3 Relu, 1 Conv"
+    assert done.findings == ()
+
+
+def test_partial_acceleration_is_a_finding_and_no_failure(run, fake):
+    fake.device, fake.fallbacks = "gpu", {"Gather": 1}
+    done = run(device="gpu")
+    assert done.status == "passed"
+    assert [(finding.code, finding.blocking) for finding in done.findings] == [("partial acceleration", False)]
+    assert "1 Gather" in done.findings[0].message
+
+
+def test_half_precision_textures_are_a_finding(run, fake):
+    fake.details = {"texture precision": "half"}
+    assert [finding.code for finding in run().findings] == ["half-precision textures"]
+    fake.details = {"texture precision": "float32"}
+    assert run().findings == ()
 
 
 def test_a_slow_first_call_alone_leaves_no_sample_set_out(run, fake):

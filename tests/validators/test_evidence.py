@@ -111,10 +111,24 @@ def test_evidence_comes_back_as_it_was_written(tmp_path):
     written = write_release(tmp_path)
     evidence = read_evidence(tmp_path)
     assert evidence == written
-    assert evidence.sets == (SET,)
+    assert (evidence.sets, evidence.rounds_to) == ((SET,), {})
     assert [spec.name for spec in evidence.signature.outputs] == ["b", "a"]
     assert evidence.samples(SET)["image"].shape == (2, 2)
     assert sorted(evidence.reference(SET)) == ["a", "b"]
+
+
+def test_the_type_that_each_output_of_the_original_rounds_to_comes_back(tmp_path):
+    samples = {SET.name: {"image": np.ones((2, 2), np.float32)}}
+    write_evidence(tmp_path, signature=SIGNATURE, sets=[SET], samples=samples, rounds_to={"b": "bfloat16"})
+    assert read_evidence(tmp_path).rounds_to == {"b": "bfloat16"}
+
+
+def test_an_output_rounds_to_a_half_precision_type_or_to_none(tmp_path):
+    write_release(tmp_path)
+    record = tmp_path / "evidence/evidence.json"
+    record.write_text(record.read_text("utf-8").replace('"rounds_to": {}', '"rounds_to": {"b": "int8"}'), "utf-8")
+    with pytest.raises(BadInput, match=r"rounds_to\.b: Input should be 'float16' or 'bfloat16'"):
+        read_evidence(tmp_path)
 
 
 def test_the_record_is_the_same_bytes_every_time(tmp_path):

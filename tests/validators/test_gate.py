@@ -3,11 +3,17 @@ import itertools
 
 import pytest
 
-from exporters.contract import Artifact
-from validators.contract import Cell, Placement, Requirement, TensorDiff
+from exporters.contract import Artifact, Signature, TensorSpec
+from validators.contract import Cell, Placement, Requirement, Skip, TensorDiff
 from validators.gate import judge
+from validators.manifest import SampleSet
 
-EVIDENCE = {"sample_sets": ["seeded_batch2"], "outputs": ["y"]}
+
+def sample_set(name, rows=6, batch=2):
+    return SampleSet(name=name, rows=rows, batch=batch, origin="seeded", seed=1)
+
+
+EVIDENCE = {"sample_sets": [sample_set("seeded_batch2")], "outputs": ["y"]}
 ONNX = Requirement(format="onnx", runtime="onnxruntime", device="cpu")
 TFLITE = Requirement(format="tflite", runtime="litert-xnnpack", device="cpu")
 DIFF = TensorDiff(
@@ -25,9 +31,9 @@ DIFF = TensorDiff(
 )
 
 
-def artifact(key="onnx/default", status="exported", reason=""):
+def artifact(key="onnx/default", status="exported", reason="", **fields):
     fmt, variant = key.split("/")
-    return Artifact(format=fmt, variant=variant, status=status, reason=reason, path=f"artifacts/{key}")
+    return Artifact(format=fmt, variant=variant, status=status, reason=reason, path=f"artifacts/{key}", **fields)
 
 
 def cell(key="onnx/default", runtime="onnxruntime", device="cpu", status="passed", **fields):
@@ -35,6 +41,7 @@ def cell(key="onnx/default", runtime="onnxruntime", device="cpu", status="passed
     if status in {"passed", "failed"}:
         fields.setdefault("placement", Placement(device=device, runtime=f"{runtime} 1.0", adapter="CPU"))
         fields.setdefault("diffs", (DIFF,))
+        fields.setdefault("rows", 6)
     return Cell(format=fmt, variant=variant, runtime=runtime, device=device, status=status, **fields)
 
 
@@ -255,7 +262,10 @@ def test_every_exported_variant_needs_a_cell_in_every_required_runtime():
 # Coverage
 
 
-THREE = {"sample_sets": ["seeded_batch2", "user", "slow"], "outputs": ["y", "z"]}
+SETS = [sample_set("seeded_batch2"), sample_set("user", 64, 32), sample_set("slow", 4, 1)]
+THREE = {"sample_sets": SETS, "outputs": ["y", "z"]}
+SLOW = Skip(kind="too slow", why="70 s were spent")
+BATCH = Skip(kind="other batch", why="fed in other batches")
 
 
 def diffs(*pairs):
@@ -263,9 +273,9 @@ def diffs(*pairs):
 
 
 def test_a_passed_cell_has_compared_every_output_over_every_set_that_it_does_not_name_as_skipped():
-    pairs = list(itertools.product(THREE["sample_sets"], THREE["outputs"]))
-    assert one(cells=[cell(diffs=diffs(*pairs))], **THREE).passed
-    assert one(cells=[cell(diffs=diffs(*pairs[:2]), skipped={"user": "why", "slow": "why"})], **THREE).passed
+    pairs = list(itertools.product([each.name for each in SETS], THREE["outputs"]))
+    assert one(cells=[cell(diffs=diffs(*pairs), rows=74)], **THREE).passed
+    assert one(cells=[cell(diffs=diffs(*pairs[:2]), skipped={"user": SLOW, "slow": SLOW})], **THREE).passed
     for left_out in pairs:
         partial = [pair for pair in pairs if pair != left_out]
         verdict = one(cells=[cell(diffs=diffs(*partial))], **THREE)
@@ -274,21 +284,80 @@ def test_a_passed_cell_has_compared_every_output_over_every_set_that_it_does_not
 
 
 def test_a_skipped_set_excuses_no_other():
-    verdict = one(cells=[cell(diffs=diffs(("seeded_batch2", "y")), skipped={"slow": "too slow"})], **THREE)
+    verdict = one(cells=[cell(diffs=diffs(("seeded_batch2", "y")), skipped={"slow": SLOW})], **THREE)
     says = "it lacks `z` over `seeded_batch2`, `y` over `user`, `z` over `user`"
     assert verdict.reasons[0].message.endswith(says)
 
 
 def test_many_gaps_are_counted():
-    verdict = one(sample_sets=[f"set{n}" for n in range(9)])
+    verdict = one(sample_sets=[sample_set(f"set{n}") for n in range(9)])
     assert verdict.reasons[0].message.endswith("`y` over `set3` and 5 more")
 
 
-@pytest.mark.parametrize("compared", ["seeded_batch2", "made up"])
-def test_a_cell_that_skipped_every_set_is_incomplete_whatever_it_compared(compared):
-    everything = dict.fromkeys(EVIDENCE["sample_sets"], "too slow")
-    verdict = one(cells=[cell(diffs=diffs((compared, "y")), skipped=everything)])
+@pytest.mark.parametrize(("compared", "why"), [("seeded_batch2", BATCH), ("made up", BATCH), ("made up", SLOW)])
+def test_a_cell_that_skipped_every_set_is_incomplete_whatever_it_compared(compared, why):
+    taken = [artifact(signature=takes(1))]
+    verdict = one(cells=[cell(diffs=diffs((compared, "y")), skipped={"seeded_batch2": why})], artifacts=taken)
     assert found(verdict) == [("incomplete cell", "onnx/default onnxruntime cpu")]
+
+
+def takes(*batches):
+    """The signature of an artifact whose inputs have these batches."""
+    specs = (TensorSpec(name=f"x{n}", dtype="float32", shape=(n, 4), native="x") for n in batches)
+    return Signature(inputs=tuple(specs), outputs=())
+
+
+def test_a_set_of_another_batch_is_excused_only_where_the_artifact_does_not_take_it():
+    left_out = cell(diffs=diffs(("seeded_batch2", "y")), skipped={"slow": BATCH})
+    evidence = {"cells": [left_out], "sample_sets": [SETS[0], SETS[2]]}
+    assert one(artifacts=[artifact(signature=takes(2))], **evidence).passed
+    for signature, why in {
+        takes(None): "takes any",
+        takes(1): "takes batches of 1",
+        takes(1, 2): "inputs fix different batches: 1, 2; valid is one",
+        None: "takes any",
+    }.items():
+        verdict = one(artifacts=[artifact(signature=signature)], **evidence)
+        assert found(verdict) == [("incomplete cell", left_out.key)]
+        assert verdict.reasons[0].message.endswith(why)
+
+
+def test_the_original_takes_every_batch_of_its_evidence():
+    placement = Placement(device="gpu", runtime="tensorflow 2.21", adapter="CUDA")
+    own = cell("original/default", "keras", "gpu", placement=placement, skipped={"slow": BATCH})
+    assert found(one(cells=[cell(), own], sample_sets=[SETS[0], SETS[2]]))[-1] == ("incomplete cell", own.key)
+
+
+@pytest.mark.parametrize(
+    ("skipped", "right", "wrong"),
+    [
+        ({}, {68}, {0, 67, 69}),
+        ({"user": SLOW}, {36}, {0, 4, 35, 37, 68}),
+        ({"slow": SLOW}, {65, 66, 67}, {0, 64, 68}),
+        ({"slow": SLOW, "user": SLOW}, {33, 35}, {1, 32, 36, 68}),
+    ],
+)
+def test_a_cell_counts_as_many_rows_as_it_can_have_been_fed(skipped, right, wrong):
+    def judged(rows):
+        compared = diffs(("user", "y"), ("slow", "y"))
+        return one(cells=[cell(diffs=compared, skipped=skipped, rows=rows)], sample_sets=SETS[1:])
+
+    assert all(judged(rows).passed for rows in right)
+    for rows in wrong:
+        (reason,) = judged(rows).reasons
+        assert reason.code == "incomplete cell"
+        assert f"it counts {rows} rows, and the sets that it was fed have " in reason.message
+
+
+def test_a_set_that_was_not_begun_counts_no_rows():
+    compared = {"diffs": diffs(("user", "y")), "skipped": {"slow": SLOW}}
+    assert one(cells=[cell(**compared, rows=64)], sample_sets=SETS[1:]).passed
+    assert not one(cells=[cell(**compared, rows=65)], sample_sets=SETS[1:]).passed
+
+
+def test_a_set_of_a_single_call_cannot_be_broken_off():
+    verdict = one(cells=[cell(skipped={"seeded_batch2": SLOW})], sample_sets=[sample_set("seeded_batch2", 2, 2)])
+    assert verdict.reasons[0].message.endswith("broken off within `seeded_batch2`, which is a single call")
 
 
 # What ships
@@ -344,3 +413,84 @@ def test_the_verdict_does_not_depend_on_the_order_in_which_cells_finished():
         ("digest mismatch", "release"),
         ("errored", "tflite/dynamic litert-xnnpack cpu"),
     ]
+
+
+CARD = Requirement(format="onnx", runtime="onnxruntime", device="gpu")
+
+
+def attested(status="passed", *, software=False, **fields):
+    if status in {"passed", "failed"}:
+        fields["placement"] = Placement(device="gpu", runtime="onnxruntime 1.0", adapter="A card", software=software)
+    return cell(device="gpu", status=status, **fields)
+
+
+def test_a_cell_from_elsewhere_is_awaited_until_an_attestation_has_it():
+    assert found(one(elsewhere=[CARD])) == [("awaiting attestation", "onnx/default onnxruntime gpu")]
+    assert one(elsewhere=[CARD], attested=[attested()]).passed
+
+
+def test_the_release_own_cell_does_not_stand_in_for_one_from_elsewhere():
+    here = attested(software=True)
+    assert found(one(cells=[cell(), here], elsewhere=[CARD])) == [
+        ("awaiting attestation", "onnx/default onnxruntime gpu")
+    ]
+
+
+def test_a_machine_without_the_device_leaves_the_cell_awaited():
+    verdict = one(elsewhere=[CARD], attested=[attested("unavailable", message="no card here")])
+    assert found(verdict) == [("awaiting attestation", "onnx/default onnxruntime gpu")]
+    assert "no card here" in verdict.reasons[0].message
+
+
+def test_a_failure_on_any_machine_stands_against_the_release_even_where_another_passed():
+    failed = attested("failed", reason="tolerance exceeded", message="far off")
+    for order in itertools.permutations([attested(), failed]):
+        assert found(one(elsewhere=[CARD], attested=order)) == [("tolerance exceeded", failed.key)]
+    assert found(one(attested=[failed])) == [("tolerance exceeded", failed.key)]
+
+
+def test_what_broke_on_one_machine_says_nothing_once_another_ran_it():
+    broken = attested("errored", reason="crashed", message="it died")
+    assert found(one(elsewhere=[CARD], attested=[broken])) == [("errored", broken.key)]
+    assert one(elsewhere=[CARD], attested=[broken, attested()]).passed
+
+
+def test_every_exported_variant_is_awaited():
+    requirement = Requirement(format="tflite", runtime="litert-webgpu", device="gpu")
+    artifacts = [artifact("tflite/dynamic"), artifact("tflite/batch1")]
+    placement = Placement(device="gpu", runtime="litert 1.0", adapter="A card")
+    proof = cell("tflite/batch1", "litert-webgpu", "gpu", placement=placement)
+    cells = [lite("dynamic"), lite("batch1")]
+    verdict = one(cells=cells, artifacts=artifacts, required=[TFLITE], elsewhere=[requirement], attested=[proof])
+    assert found(verdict) == [("awaiting attestation", "tflite/dynamic litert-webgpu gpu")]
+
+
+def test_a_software_adapter_proves_nothing_where_the_policy_demands_a_card():
+    soft = attested(software=True)
+    assert one(elsewhere=[CARD], attested=[soft]).passed
+    assert found(one(elsewhere=[CARD], attested=[soft], gpu="hardware"))[0] == ("wrong device", soft.key)
+
+
+def test_an_attested_cell_that_compared_too_little_is_no_proof():
+    assert found(one(elsewhere=[CARD], attested=[attested(diffs=())]))[0][0] == "nothing compared"
+
+
+def test_an_attestation_proves_an_artifact_that_nothing_ran_here():
+    artifacts, cells = [artifact(), artifact("tfjs/default")], [cell()]
+    assert found(one(cells=cells, artifacts=artifacts)) == [("unproven artifact", "tfjs/default")]
+    proof = cell("tfjs/default", "tfjs-wasm")
+    assert one(cells=cells, artifacts=artifacts, attested=[proof]).passed
+
+
+def test_a_set_that_was_broken_off_counts_if_it_has_every_output():
+    why = {"seeded_batch2": SLOW}
+    assert one(cells=[cell(skipped=why, rows=4)]).passed
+    assert found(one(cells=[cell(skipped=why, rows=4)], outputs=["y", "z"])) == [
+        ("incomplete cell", "onnx/default onnxruntime cpu")
+    ]
+
+
+def test_the_original_is_no_artifact_and_its_cell_counts_all_the_same():
+    placement = Placement(device="gpu", runtime="tensorflow 2.21", adapter="CUDA")
+    own = cell("original/default", "keras", "gpu", placement=placement)
+    assert one(cells=[cell(), own]).passed

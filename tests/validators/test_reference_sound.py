@@ -90,3 +90,51 @@ def test_images_do_not_grow():
     with pytest.raises(BadInput, match="too short"):
         sound(from_length(1000, seen), [PHOTO], user=None, batches=[2])
     assert set(seen) == {32}
+
+
+def test_an_original_that_refuses_unknown_entries_is_fed_known_ones_alone():
+    text = TensorSpec(name="x", dtype="string", shape=(None, 1))
+
+    def infer(inputs):
+        if not set(inputs["x"].flat) <= {"red", "green"}:
+            raise Unsound("fails: not in vocabulary")
+        return {"y": (inputs["x"] == "red").astype("float32")}
+
+    answers = sound(infer, [text], user=None, batches=[2, 7], known={"x": ("red", "green")})
+    assert {word for tensors in answers.samples.values() for word in tensors["x"].flat} == {"red", "green"}
+
+
+def test_an_original_that_takes_unknown_entries_is_fed_both():
+    text = TensorSpec(name="x", dtype="string", shape=(None, 1))
+    answers = sound(
+        lambda inputs: {"y": np.ones(len(inputs["x"]))},
+        [text],
+        user=None,
+        batches=[2, 7],
+        known={"x": ("red", "green")},
+    )
+    drawn = {word for tensors in answers.samples.values() for word in tensors["x"].flat}
+    assert drawn & {"red", "green"}
+    assert drawn - {"red", "green", "Red green, unseen!"}
+
+
+@pytest.mark.parametrize("drawn", [np.float32, np.int64, np.complex64])
+def test_an_original_that_draws_random_numbers_is_refused(drawn):
+    draws = np.random.default_rng(1)
+
+    def infer(inputs):
+        return {"y": (draws.uniform(0, 100, inputs["x"].shape)).astype(drawn)}
+
+    with pytest.raises(BadInput, match="output `y` when it is called again") as caught:
+        sound(infer, [ROW], user=None, batches=[2])
+    assert "`training`" in caught.value.next_step
+
+
+def test_rounding_that_differs_from_call_to_call_is_no_draw():
+    turn = iter(range(100))
+
+    def infer(inputs):
+        nudged = inputs["x"] * np.float32(1 + 1e-5 * (next(turn) % 2))
+        return {"y": nudged, "nan": np.where(inputs["x"] > 0, inputs["x"], np.nan)}
+
+    assert names(sound(infer, [ROW], user=None, batches=[2]))

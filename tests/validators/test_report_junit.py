@@ -62,7 +62,7 @@ def judged(manifest, required):
         cells=manifest.cells,
         artifacts=manifest.artifacts,
         required=required,
-        sample_sets=[sample_set.name for sample_set in manifest.samples],
+        sample_sets=manifest.samples,
         outputs=[spec.name for spec in manifest.model.signature.outputs],
     )
 
@@ -174,9 +174,9 @@ def test_a_verdict_without_reasons_that_is_not_passed_is_red():
 
 
 def test_a_cell_that_left_samples_out_for_want_of_time_says_which_and_why():
-    skipped = {"seeded": "too slow: 70 s were spent", "other": "fed in batches of 7, the artifact takes 1"}
+    skipped = {"seeded": factory.slow(), "other": factory.other_batch()}
     text = cell_case(tolerated(factory.cell(skipped=skipped))).find("system-out").text
-    assert "left out seeded: too slow: 70 s were spent" in text
+    assert "no time for seeded: 70 s were spent" in text
     assert "batches of 7" not in text
 
 

@@ -5,6 +5,7 @@ import factory
 import pytest
 from markdown_it import MarkdownIt
 
+from validators.contract import Placement
 from validators.report.markdown import code, prose, render
 
 HOSTILE = [
@@ -119,11 +120,32 @@ def test_the_verdict_and_its_reasons_stand_on_top():
     )
 
 
-def test_the_matrix_has_a_row_for_each_artifact_and_a_column_for_each_runtime_and_device():
+def test_the_matrix_has_a_row_for_each_cell_with_where_it_ran():
     table = page(render(factory.with_cell(factory.failed_cell()))).tables[0]
-    assert table[0][1:3] == ["tensorflow cpu", "litert-xnnpack cpu"]
-    assert table[2][:4] == ["tflite/dynamic", "", "✗ failed 3.1e-01", "✓ passed 1.2e-07"]
-    assert [row[0] for row in table[1:]] == list(factory.ARTIFACTS)
+    assert table[0] == ["artifact", "runtime", "device", "result", "where"]
+    assert table[2] == ["tflite/dynamic", "litert-xnnpack", "cpu", "✗ failed 3.1e-01", "XNNPACK"]
+    assert len(table) == 1 + len(factory.passed_cells())
+
+
+def test_gpu_cells_show_their_settings_and_what_fell_back_to_the_cpu():
+    place = Placement(
+        device="gpu",
+        runtime="tfjs 4.22.0",
+        adapter="WebGL (SwiftShader)",
+        software=True,
+        fallbacks={"Where": 2},
+        details={"WEBGL_CPU_FORWARD": "false"},
+    )
+    lint = factory.finding(code="partial acceleration", blocking=False, message="the CPU ran 2 Where")
+    cell = factory.cell("tfjs/default", "tfjs-webgl", device="gpu", placement=place, findings=(lint,))
+    shown = page(render(factory.manifest(cells=(*factory.passed_cells(), cell))))
+    assert [
+        "tfjs/default tfjs-webgl gpu",
+        "tfjs 4.22.0",
+        "WEBGL_CPU_FORWARD = false",
+        "Where = 2",
+    ] in [row for table in shown.tables for row in table]
+    assert "tfjs/default tfjs-webgl gpu partial acceleration (a note): the CPU ran 2 Where" in shown.text
 
 
 def test_tables_line_up_as_plain_text():
@@ -175,6 +197,10 @@ def test_a_clean_release_has_no_section_for_what_did_not_pass_and_none_for_findi
 def test_findings_come_with_their_way_out():
     text = render(factory.manifest(artifacts=(factory.artifact(findings=(factory.finding(),)),)))
     assert "needs the Flex ops FlexErf, FlexStringSplit; way out: export the batch1 variant" in text
+    limited = factory.cell_without_run("limited", findings=(factory.finding(),))
+    lines = render(factory.with_cell(limited)).splitlines()
+    named = "- `tflite/dynamic litert-xnnpack cpu` **flex-op** (blocks): "
+    assert any(line.startswith(named) and line.endswith("; way out: export the batch1 variant") for line in lines)
 
 
 def test_every_comparison_is_listed_with_its_numbers():
@@ -189,16 +215,16 @@ def test_every_comparison_is_listed_with_its_numbers():
 
 
 def test_samples_left_out_for_want_of_time_are_listed_each_with_its_reason():
-    skipped = {"seeded": "too slow: 70 s were spent", "held_out": "too slow: 90 s were spent"}
+    skipped = {"seeded": factory.slow(), "held_out": factory.slow("90 s were spent")}
     text = page(render(factory.with_cell(factory.cell(skipped=skipped)))).text
     for name, why in skipped.items():
-        assert f"tflite/dynamic litert-xnnpack cpu left out {name}: {why}" in text
+        assert f"tflite/dynamic litert-xnnpack cpu left out {name}: {why.why}" in text
     assert "1 cell saw only part of the samples" in text
     assert "fixed batch" not in text
 
 
 def test_samples_of_other_batches_are_one_sentence_for_all():
-    skipped = {f"seeded_batch{n}": f"fed in batches of {n}, the artifact takes 1" for n in (2, 7)}
+    skipped = dict.fromkeys(["seeded_batch2", "seeded_batch7"], factory.other_batch())
     cells = [factory.cell("tflite/batch1", runtime, skipped=skipped) for runtime in ("litert-xnnpack", "other")]
     text = page(render(factory.manifest(cells=tuple(cells)))).text
     assert "An artifact with a fixed batch is fed only the sample sets of that batch; here: tflite/batch1." in text
@@ -216,3 +242,10 @@ def test_samples_toolchain_and_the_way_to_verify_are_there():
     assert "onnxruntime = 1.31.1" in text
     assert "image[1] = 8" in text
     assert "paritygate verify DIR --digest SHA256" in text
+
+
+def test_artifacts_that_need_preprocessing_are_named_with_what_has_to_run_before_them():
+    core = factory.artifact("onnx/default", preprocessing="preprocessing.json")
+    told = render(factory.manifest(artifacts=(factory.artifact(), core)))
+    assert "split at its last text or table operator: `onnx/default` hold its numeric core." in told
+    assert "split at its last" not in render(factory.manifest())

@@ -3,13 +3,14 @@ from dataclasses import replace
 import factory
 import pytest
 
+from validators.contract import Placement
 from validators.report import matrix
 from validators.report.text import counted, number, one_line, printable, size
 
 
 def shown(manifest):
-    """(artifact, column) -> what stands there."""
-    return {(artifact, str(column)): entry.text() for artifact, column, entry in matrix.build(manifest).pairs()}
+    """(artifact, `runtime device`) -> what stands there."""
+    return {(line.artifact, f"{line.runtime} {line.device}"): line.result() for line in matrix.build(manifest)}
 
 
 def test_every_cell_has_its_place_and_nothing_else_is_shown():
@@ -19,15 +20,43 @@ def test_every_cell_has_its_place_and_nothing_else_is_shown():
     assert ("tflite/batch1", "litert-reference cpu") in table
 
 
-def test_rows_are_artifacts_and_columns_are_runtimes_with_the_gpu_last():
-    gpu = factory.cell("saved_model/default", "tensorflow", device="gpu")
-    cells = (gpu, *factory.passed_cells())
-    built = matrix.build(factory.manifest(cells=cells, verdict=factory.refused(required=())))
-    assert [row.artifact for row in built.rows] == list(factory.ARTIFACTS)
-    assert str(built.columns[0]) == "tensorflow cpu"
-    assert str(built.columns[-1]) == "tensorflow gpu"
-    assert len(built.columns) == 7
-    assert all(len(row.entries) == len(built.columns) for row in built.rows)
+def test_lines_are_by_artifact_then_cpus_then_gpus_in_the_order_of_the_registry():
+    cells = (
+        factory.cell("onnx/default", "ort-web-webgpu", device="gpu"),
+        factory.cell("onnx/default", "ort-web-wasm"),
+        factory.cell("made/up"),
+        *factory.passed_cells()[::-1],
+    )
+    lines = matrix.build(factory.manifest(cells=cells))
+    assert list(dict.fromkeys(line.artifact for line in lines)) == [*factory.ARTIFACTS, "made/up"]
+    names = [f"{line.runtime} {line.device}" for line in lines if line.artifact == "onnx/default"]
+    assert names == ["onnxruntime cpu", "ort-web-wasm cpu", "ort-web-webgpu gpu"]
+
+
+def test_a_line_says_where_its_cell_ran_and_how_much_it_saw():
+    place = Placement(device="gpu", runtime="tfjs 4.22", adapter="WebGPU (SwiftShader)", software=True)
+    slow = {"seeded": factory.slow()}
+    cell = factory.cell("tfjs/default", "tfjs-webgpu", device="gpu", placement=place, skipped=slow, rows=5)
+    lines = {line.runtime: line for line in matrix.build(factory.manifest(cells=(cell, *factory.passed_cells())))}
+    assert lines["tfjs-webgpu"].remarks == "software WebGPU (SwiftShader); 5 of 376 rows"
+    assert lines["litert-xnnpack"].remarks == "XNNPACK"
+
+
+def test_a_line_of_another_machine_names_it_and_says_the_version_and_why_it_did_not_pass():
+    line = matrix.line(factory.failed_cell(message="far off"), factory.SAMPLES, "box7")
+    assert line.remarks == "on box7; XNNPACK (ai-edge-litert 2.3.0); tolerance exceeded: far off"
+    assert matrix.line(factory.cell(), factory.SAMPLES, "box7").why == ""
+
+
+def test_what_did_not_run_for_the_same_reason_is_told_of_once():
+    gpus = [("onnx/default", "onnxruntime"), ("saved_model/default", "tensorflow")]
+    cells = [factory.cell_without_run("unavailable", *gpu, device="gpu", message="no card") for gpu in gpus]
+    cells += [factory.cell_without_run("limited", message="no strings"), factory.failed_cell(), factory.cell()]
+    told = matrix.not_run(cells)
+    assert {message: [cell.runtime for cell in same] for message, same in told.items()} == {
+        "no card": ["onnxruntime", "tensorflow"],
+        "no strings": ["litert-xnnpack"],
+    }
 
 
 def test_a_required_cell_that_is_missing_is_shown_as_not_run():
@@ -68,6 +97,8 @@ def test_of_two_records_of_one_cell_the_one_that_did_not_pass_is_shown(order):
         (factory.refused(factory.reason()), "REFUSED"),
         (factory.refused(factory.reason(), factory.reason(broken=True)), "BROKEN"),
         (factory.refused(), "REFUSED"),
+        (factory.refused(factory.reason("awaiting attestation")), "AWAITING"),
+        (factory.refused(factory.reason("awaiting attestation"), factory.reason()), "REFUSED"),
     ],
 )
 def test_the_headline_is_the_verdict_in_one_word(verdict, word):
@@ -81,7 +112,7 @@ def test_the_summary_counts_requirements_that_no_reason_stands_against():
 
 
 def test_the_summary_says_how_many_cells_had_no_time_for_all_samples():
-    slow, other = {"seeded": "too slow: 70 s were spent"}, {"seeded": "fed in batches of 7, the artifact takes 1"}
+    slow, other = {"seeded": factory.slow()}, {"seeded": factory.other_batch()}
     cells = (factory.cell(skipped=slow), factory.cell("onnx/default", "onnxruntime", skipped=slow))
     cells += (factory.cell("tflite/batch1", skipped=other),)
     assert matrix.summary(factory.manifest(cells=cells)).endswith("; 2 cells saw only part of the samples")

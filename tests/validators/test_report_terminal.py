@@ -37,26 +37,50 @@ def test_the_first_line_says_the_verdict(verdict, word):
 
 
 def test_the_first_line_says_that_some_samples_were_not_seen():
-    slow = factory.cell(skipped={"seeded": "too slow: 70 s were spent"})
+    slow = factory.cell(skipped={"seeded": factory.slow()})
     assert "1 cell saw only part of the samples" in " ".join(said(factory.with_cell(slow)).split())
 
 
-def test_a_wide_console_shows_the_matrix():
-    lines = said(factory.with_cell(factory.failed_cell())).splitlines()
-    (row,) = [line for line in lines if line.startswith("tflite/dynamic")]
-    assert row.split() == ["tflite/dynamic", "✗", "3.1e-01", "✓", "1.2e-07"]
-
-
-@pytest.mark.parametrize("width", [100, 96])
-def test_the_six_cpu_runtimes_fit_as_a_matrix(width):
-    assert any(line.startswith("artifact ") for line in said(factory.manifest(), width=width).splitlines())
-
-
-@pytest.mark.parametrize("width", [80, 60])
-def test_a_narrow_console_shows_every_cell_on_a_line_of_its_own(width):
+@pytest.mark.parametrize("width", [100, 80])
+def test_every_cell_has_a_line_of_its_own_with_where_it_ran(width):
     lines = [line.split() for line in said(factory.with_cell(factory.failed_cell()), width=width).splitlines()]
-    assert ["✗", "failed", "3.1e-01", "tflite/dynamic", "litert-xnnpack", "cpu"] in lines
+    assert ["✗", "failed", "3.1e-01", "tflite/dynamic", "litert-xnnpack", "cpu", "XNNPACK"] in lines
     assert sum(line[:2] == ["✓", "passed"] for line in lines) == 7
+
+
+def test_a_console_without_room_for_it_leaves_out_where_a_cell_ran():
+    text = said(factory.with_cell(factory.failed_cell()), width=66)
+    assert ["✗", "failed", "3.1e-01", "tflite/dynamic", "litert-xnnpack", "cpu"] in map(str.split, text.splitlines())
+    assert "XNNPACK" not in text
+
+
+def test_a_long_place_is_cut_at_the_edge():
+    place = replace(factory.cell().placement, adapter="ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device), driver)")
+    lines = said(factory.with_cell(factory.cell(placement=place)), width=90).splitlines()
+    (line,) = [line for line in lines if "ANGLE" in line]
+    assert line.rstrip().endswith("…")
+
+
+def test_what_is_missing_here_is_told_of_once_for_all_its_cells():
+    gpus = [("onnx/default", "onnxruntime"), ("saved_model/default", "tensorflow")]
+    cells = tuple(factory.cell_without_run("unavailable", *g, device="gpu", message="no card here") for g in gpus)
+    text = said(factory.manifest(cells=(*factory.passed_cells(), *cells)))
+    assert text.count("no card here") == 1
+    assert "? unavailable: onnxruntime gpu, tensorflow gpu: no card here" in text
+
+
+def test_the_way_out_of_a_limit_stands_beside_it():
+    limit = factory.finding(message="no loops", limit="loop", way_out="Unroll it.")
+    cell = factory.cell_without_run("limited", message="no loops", findings=(limit,))
+    assert "~ limited: litert-xnnpack cpu: no loops; way out: Unroll it." in said(factory.with_cell(cell), width=200)
+
+
+def test_what_broke_and_does_not_stand_among_the_reasons_is_told_all_the_same():
+    broken = factory.cell_without_run("errored", message="after 60 s")
+    told = "! errored: litert-xnnpack cpu: timeout: after 60 s"
+    released = factory.manifest().verdict
+    assert told in said(factory.with_cell(broken, verdict=released), width=200)
+    assert told not in said(factory.with_cell(broken), width=200)
 
 
 @pytest.mark.parametrize("width", [100, 80, 60, 40])
@@ -124,3 +148,10 @@ def test_a_hostile_name_neither_steers_the_terminal_nor_speaks_markup():
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "\\x1b[2J[bold red]x[/]\\u202e :smile:" in shown
+
+
+def test_artifacts_that_need_preprocessing_are_named_with_what_has_to_run_before_them():
+    core = factory.artifact("onnx/default", preprocessing="preprocessing.json")
+    told = " ".join(said(factory.manifest(artifacts=(factory.artifact(), core))).split())
+    assert "onnx/default hold its numeric core. preprocessing.json beside each core says how" in told
+    assert "preprocessing" not in said(factory.manifest())

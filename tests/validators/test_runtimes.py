@@ -17,9 +17,9 @@ def proof(bench):
     return bench.proof(TWINS)
 
 
-def load(module, proof, key, **options):
+def load(module, proof, key, device="cpu", **options):
     artifact = proof.artifacts[key]
-    return module.load(proof.release / artifact.path, artifact.signature, "cpu", options)
+    return module.load(proof.release / artifact.path, artifact.signature, device, options)
 
 
 LITE = [
@@ -72,6 +72,18 @@ def test_onnx_runtime_may_use_nothing_but_the_provider_of_the_device(proof):
     with load(ort, proof, "onnx/default") as runtime:
         assert runtime._session.get_providers() == ["CPUExecutionProvider"]
         assert (runtime.placement.device, runtime.placement.adapter) == ("cpu", "CPUExecutionProvider")
+        assert dict(runtime.placement.details) == {}
+
+
+def test_onnx_runtime_asked_for_a_card_counts_every_operator_that_the_cpu_ran(proof, monkeypatch):
+    ones = {name: np.ones((2, 4), np.float32) for name in ("zeta", "alpha")}
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    with load(ort, proof, "onnx/default") as on_cpu, load(ort, proof, "onnx/default", "gpu") as asked:
+        assert asked.placement.device == "cpu"
+        assert set(asked.placement.fallbacks) == {"Concat", "Gemm", "MatMul", "Tanh"}
+        assert on_cpu.placement.fallbacks == {}
+        expected, got = on_cpu.infer(ones), asked.infer(ones)
+    assert all(np.array_equal(expected[name], got[name]) for name in expected)
 
 
 def test_a_saved_model_runs_where_keras_cannot_be_imported(bench, proof):

@@ -9,9 +9,11 @@ import pytest
 
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
+from exporters.preprocessing.words import with_unknown
 from validators.compare import compare
-from validators.feeding import Patience, batches, feed, joined
-from validators.samples import check_samples, fixed_batch, generate, plan, read_samples, sequences
+from validators.feeding import Patience, batches, feed, first_rows, joined
+from validators.manifest import SampleSet
+from validators.samples import WORDS, check_samples, fixed_batch, generate, plan, read_samples, sequences
 from validators.tolerance import tolerances
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 8, 8, 1))
@@ -318,6 +320,22 @@ def test_text_inputs_draw_words():
     assert len(set(words.flat)) > 2
 
 
+def test_what_a_model_knows_is_drawn_from_where_it_is_given():
+    text, code = (TensorSpec(name=n, dtype=d, shape=(None, 30)) for n, d in {"text": "string", "code": "int32"}.items())
+    drawn = generate(plan([text])[1], [text, code], drawn={"text": ("known", "new"), "code": (7, 1000)})
+    assert set(drawn["text"].flat) == {"known", "new"}
+    assert (set(drawn["code"].flat), drawn["code"].dtype) == ({7, 1000}, np.int32)
+    assert set(generate(plan([text])[1], [text, code], drawn={"text": ("known",)})["code"].flat) == {0, 1}
+
+
+def test_as_many_unknown_entries_are_drawn_as_known_ones():
+    words = with_unknown(["one", "two", "three"], WORDS)
+    assert set(words) == {"one", "two", "three", "One two three, unseen!", *WORDS}
+    many = with_unknown([f"w{number}" for number in range(24)], WORDS)
+    assert sum(word in WORDS for word in many) == 24
+    assert with_unknown([5, 10], WORDS) == (5, 10, 6, 11)
+
+
 def test_bfloat16_inputs_are_drawn():
     pytest.importorskip("ml_dtypes")
     spec = TensorSpec(name="x", dtype="bfloat16", shape=(None, 3))
@@ -346,7 +364,7 @@ def double(inputs):
 @pytest.mark.parametrize("batch", [1, 2, 3, 7, 100])
 def test_any_batch_gives_the_same_joined_outputs(batch):
     x = np.arange(14, dtype=np.float32).reshape(7, 2)
-    assert feed(double, {"x": x}, batch)["y"].tolist() == (x * 2).tolist()
+    assert feed(double, {"x": x}, batch).outputs["y"].tolist() == (x * 2).tolist()
 
 
 def test_batches_split_all_inputs_alike_and_keep_the_rest():
@@ -356,13 +374,13 @@ def test_batches_split_all_inputs_alike_and_keep_the_rest():
 
 
 def test_an_output_that_is_not_by_rows_is_stacked_call_by_call():
-    outputs = feed(lambda inputs: {"total": inputs["x"].sum(), "table": np.eye(3)}, {"x": np.ones((4, 2))}, 2)
+    outputs = feed(lambda inputs: {"total": inputs["x"].sum(), "table": np.eye(3)}, {"x": np.ones((4, 2))}, 2).outputs
     assert outputs["total"].tolist() == [4.0, 4.0]
     assert outputs["table"].shape == (2, 3, 3)
 
 
 def test_one_call_stays_as_it_is():
-    assert feed(lambda inputs: {"table": np.eye(3)}, {"x": np.ones((4, 2))}, 4)["table"].shape == (3, 3)
+    assert feed(lambda inputs: {"table": np.eye(3)}, {"x": np.ones((4, 2))}, 4).outputs["table"].shape == (3, 3)
 
 
 @pytest.mark.parametrize(
@@ -389,24 +407,67 @@ def test_an_output_that_only_some_calls_gave_does_not_pass_unseen():
     assert diff.problem == "shape mismatch"
 
 
-def test_the_first_set_always_runs_and_the_next_only_if_it_is_expected_to_fit():
-    patience = Patience(10.0)
+def patience_of(seconds, setting="limits.sample_seconds"):
+    return Patience(lambda: (seconds, setting))
+
+
+def test_the_first_call_is_always_made_and_the_next_only_if_it_is_expected_to_fit():
+    patience = patience_of(10.0)
     assert patience.refuses(1_000_000) == ""
-    patience.spend(2, 6.0)
+    patience.spend(1, 3.0)
+    assert patience.refuses(1_000_000) == ""
+    patience.spend(1, 3.0)
     assert patience.refuses(1) == ""
-    says = "too slow: 6.0 s were spent and 2 more rows take about 6.0 s, limits.sample_seconds is 10"
+    says = "6.0 s were spent and 2 more rows take about 6.0 s, limits.sample_seconds is 10"
     assert patience.refuses(2) == says
 
 
 def test_the_fastest_call_so_far_is_what_is_expected_of_the_next():
-    patience = Patience(10.0)
+    patience = patience_of(10.0)
     patience.spend(1, 5.0)  # compiling
     patience.spend(1, 0.1)
     assert patience.refuses(40) == ""
     assert patience.refuses(50)
 
 
-def test_watched_calls_are_noted_with_their_rows():
-    patience = Patience(0.0)
-    assert feed(patience.watch(double), {"x": np.ones((4, 2), np.float32)}, 2)["y"].shape == (4, 2)
-    assert "1000000 more rows" in patience.refuses(1_000_000)
+def test_the_bound_is_asked_only_once_a_call_was_made():
+    asked = []
+    patience = Patience(lambda: asked.append(1) or (5.0, "limits.software_seconds"))
+    assert patience.refuses(3) == ""
+    assert asked == []
+    patience.spend(1, 6.0)
+    assert patience.refuses(1).endswith("limits.software_seconds is 5")
+    assert patience.refuses(2)
+    assert asked == [1]
+
+
+def test_a_set_is_broken_off_between_two_calls_and_says_how_far_it_came():
+    fed = feed(double, {"x": np.arange(6, dtype=np.float32)}, 2, patience_of(0.0))
+    assert fed.rows == 2
+    assert fed.outputs["y"].tolist() == [0, 2]
+    assert fed.stopped.startswith("2 of 6 rows were compared: ")
+
+
+def test_a_set_that_is_not_begun_has_no_rows_and_no_outputs():
+    patience = patience_of(1.0)
+    patience.spend(1, 2.0)
+    fed = feed(double, {"x": np.ones((6, 1))}, 2, patience)
+    assert (fed.rows, fed.outputs) == (0, {})
+    assert fed.stopped.startswith("2.0 s were spent")
+
+
+@pytest.mark.parametrize(("batch", "calls"), [(1, 1), (1, 3), (1, 7), (2, 1), (2, 3), (2, 4), (7, 1)])
+def test_the_reference_of_the_first_rows_is_what_the_same_calls_give(batch, calls):
+    def infer(inputs):
+        return {"y": inputs["x"] * 2, "total": inputs["x"].sum(), "table": inputs["x"][:1] * np.eye(7)}
+
+    class Calls(Patience):
+        def refuses(self, rows):
+            return "no more" if len(self._per_row) == calls else ""
+
+    x = np.arange(7, dtype=np.float64)
+    sample_set = SampleSet(name="s", rows=7, batch=batch, origin="seeded", seed=1)
+    fed = feed(infer, {"x": x}, batch, Calls(lambda: (60.0, "")))
+    assert fed.rows == min(calls * batch, 7)
+    part = first_rows(feed(infer, {"x": x}, batch).outputs, sample_set, fed.rows)
+    assert {name: array.tolist() for name, array in part.items()} == {n: a.tolist() for n, a in fed.outputs.items()}

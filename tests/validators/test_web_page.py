@@ -1,12 +1,18 @@
-"""The browser packages: pinned, with integrity and without the address of any registry."""
+"""The page: its packages, pinned and without the address of any registry, and tensors on their way through it."""
 
 import json
 import re
 
+import numpy as np
 import pytest
 
+from exporters.errors import Broken
+from validators.registry import RUNTIMES
 from validators.web import session
-from validators.web.session import PACKAGES, PAGE, package_version, package_versions
+from validators.web.browser import BrowserHost
+from validators.web.session import PACKAGES, PAGE, open_session, package_version, package_versions
+
+ROOT = PAGE.parents[2]
 
 
 def test_the_lock_file_pins_every_package_by_its_content_and_names_no_address():
@@ -23,9 +29,12 @@ def test_the_lock_file_holds_the_versions_that_the_page_asks_for():
     assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted
 
 
-def test_no_package_but_our_own_runs_a_script_when_it_is_installed():
-    packages = json.loads((PAGE / "package-lock.json").read_text())["packages"]
-    assert [name for name, entry in packages.items() if entry.get("hasInstallScript")] == [""]
+def test_no_package_runs_a_script_when_it_is_installed():
+    (line,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if "npm ci" in line]
+    assert "--ignore-scripts" in line
+    assert "--ignore-scripts" in session.PACKAGES_HINT
+    own = json.loads((PAGE / "package.json").read_text())["scripts"]
+    assert not [name for name in own if "install" in name or name.startswith(("pre", "post"))]
 
 
 def test_an_absent_package_has_no_version(monkeypatch, tmp_path):
@@ -40,4 +49,42 @@ def test_an_absent_package_has_no_version(monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_what_is_installed_is_what_the_page_needs_and_little_more():
     assert package_version("@tensorflow/tfjs-core") == "4.22.0"
-    assert sum(file.stat().st_size for file in PACKAGES.rglob("*") if file.is_file()) < 8_000_000
+    assert sum(file.stat().st_size for file in PACKAGES.rglob("*") if file.is_file()) < 60_000_000
+
+
+def test_everything_that_a_page_names_is_kept():
+    kept = {path.relative_to(PACKAGES).as_posix() for path in PACKAGES.rglob("*") if path.is_file()}
+    for row in RUNTIMES:
+        for package in row.npm:
+            assert [path for path in kept if path.startswith(f"{package}/") and path.endswith(("js", "wasm"))], package
+    assert "onnxruntime-web/dist/ort-wasm-simd-threaded.jspi.wasm" in kept
+    assert not [path for path in kept if path.endswith((".map", ".ts", ".node.min.mjs"))]
+
+
+ECHO = """
+export async function load() { return {}; }
+export async function infer(inputs) {
+  return { outputs: inputs, facts: Object.fromEntries(inputs.map(({ name, data }) => [name, String(data[1])])) };
+}
+"""
+DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
+
+
+@pytest.mark.slow
+def test_tensors_of_every_type_go_through_a_page_value_for_value(tmp_path, monkeypatch):
+    for name in ("page.html", "page.mjs"):
+        (tmp_path / name).write_bytes((PAGE / name).read_bytes())
+    (tmp_path / "echo.mjs").write_text(ECHO)
+    monkeypatch.setattr(session, "PAGE", tmp_path)
+    arrays = {name: np.array([[0], [3]], name) for name in DTYPES}
+    arrays |= {name: np.array([[0], [np.iinfo(name).max]], name) for name in ("int64", "uint64")}
+    arrays |= {"bool": np.array([[False], [True]]), "text": np.array([["a"], ["grün"]], dtype=object)}
+    with BrowserHost() as host, open_session(host.endpoint(), "echo", tmp_path) as opened:
+        found, seen = opened.infer(arrays, [])
+        with pytest.raises(Broken, match="input x: a page holds no complex64"):
+            opened.infer({"x": np.complex64([1])}, [])
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].tolist() == array.tolist()
+    assert (seen["int64"], seen["uint64"]) == ("9223372036854775807", "18446744073709551615")
+    assert (seen["int8"], seen["float64"], seen["bool"], seen["text"]) == ("3", "3", "1", "grün")

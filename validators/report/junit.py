@@ -98,7 +98,7 @@ def _facts(case: ET.Element, cell: Cell) -> None:
     lines = [f"max abs {number(cell.max_abs)}"] if cell.diffs else []
     if place := cell.placement:
         lines.append(f"ran on {place.device}: {place.runtime}, {place.adapter}")
-    lines += [f"left out {name}: {why}" for name, why in cell.unseen.items()]
+    lines += [f"no time for {name}: {why}" for name, why in cell.unseen.items()]
     if cell.log:
         lines.append(f"log: {cell.log}")
     if lines:

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from exporters.contract import Artifact
 from validators.contract import Cell, TensorDiff, Tolerance
 from validators.manifest import Manifest
-from validators.report.matrix import build, headline, mark, summary
+from validators.report.matrix import build, headline, mark, not_run, split_note, summary
 from validators.report.text import counted, number, one_line, size
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;"})
 # An underscore inside a word emphasises nothing, and a bracket alone makes no link: both stay readable as plain text.
 _MARKS = re.compile(r"[`*~$]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])")
 _SPAN = re.compile(r"(`[^`]+`)")
-_SEVERITY = ("errored", "failed", "unavailable", "limited")
+_SEVERITY = ("errored", "failed")
 
 
 def render(manifest: Manifest) -> str:
@@ -27,6 +27,7 @@ def render(manifest: Manifest) -> str:
         _matrix,
         _not_passed,
         _findings,
+        _places,
         _artifacts,
         _comparisons,
         _samples,
@@ -73,6 +74,8 @@ def _verdict(manifest: Manifest) -> Iterator[str]:
     )
     if model.trusted:
         yield f"Trusted by the user: {', '.join(map(code, model.trusted))}."
+    if lines := [*_own_code(manifest), *_bytecode(manifest)]:
+        yield "\n".join(lines)
     if manifest.verdict.reasons:
         yield "\n".join(
             f"- **{prose(reason.code)}** {code(reason.subject)}: {prose(reason.message)}"
@@ -80,12 +83,33 @@ def _verdict(manifest: Manifest) -> Iterator[str]:
         )
 
 
+def _own_code(manifest: Manifest) -> Iterator[str]:
+    """What of the user's own code the model was built with."""
+    for used in manifest.model.custom_objects:
+        origin = code(used.given) if used.given else f"module {code(used.module)}"
+        layers = f" in {', '.join(map(code, used.layers))}" if used.layers else ""
+        digest = f", SHA-256 {code(used.digest)}" if used.digest else ""
+        yield f"- Code of the user's own: {prose(used.kind)} {code(used.name)} from {origin}{digest}{layers}"
+
+
+def _bytecode(manifest: Manifest) -> Iterator[str]:
+    """The Lambda layers that ran."""
+    for each in manifest.model.lambdas:
+        names = f", which names {prose(each.names)}" if each.names else ""
+        yield f"- Bytecode that ran unchecked: layer {code(each.layer)} ({prose(each.position)}){names}"
+
+
 def _matrix(manifest: Manifest) -> Iterator[str]:
-    matrix = build(manifest)
     yield "## Matrix"
-    yield "Status and largest distance from the Keras reference. Empty: the runtime reads other formats."
-    header = ["artifact", *(prose(str(column)) for column in matrix.columns)]
-    yield _table(header, [[code(r.artifact), *(e.text() if e else "" for e in r.entries)] for r in matrix.rows])
+    yield "Status and largest distance from the Keras reference, and where each copy ran."
+    header = ("artifact", "runtime", "device", "result", "where")
+    yield _table(
+        header,
+        [
+            (code(line.artifact), prose(line.runtime), line.device, line.result(), prose(line.remarks))
+            for line in build(manifest)
+        ],
+    )
 
 
 def _not_passed(manifest: Manifest) -> Iterator[str]:
@@ -94,9 +118,15 @@ def _not_passed(manifest: Manifest) -> Iterator[str]:
         if artifact.status != "exported":
             blocks.append(f"### {mark(artifact.status)} {code(artifact.key)}: {artifact.status}")
             blocks.append(f"There is no artifact: {prose(artifact.reason)}")
-    cells = (cell for cell in manifest.cells if cell.status != "passed")
-    for cell in sorted(cells, key=lambda cell: _SEVERITY.index(cell.status)):
+    told = not_run(manifest.cells)
+    stopped = [cell for cell in manifest.cells if cell.status in {"failed", "errored"}]
+    for cell in sorted(stopped, key=lambda cell: _SEVERITY.index(cell.status)):
         blocks += _cell(cell)
+    for message, cells in told.items():
+        names = ", ".join(code(cell.key) for cell in cells)
+        status = cells[0].status
+        blocks.append(f"### {mark(status)} {names}: {status} ({prose(cells[0].reason)})")
+        blocks.append(f"- What: {prose(message)}")
     if blocks:
         yield "## What did not pass"
         yield from blocks
@@ -111,7 +141,7 @@ def _cell(cell: Cell) -> Iterator[str]:
     lines += [_difference(diff) for diff in failed]
     if place := cell.placement:
         details = "".join(f", {prose(key)} {prose(value)}" for key, value in sorted(place.details.items()))
-        lines.append(f"- Where it ran: {place.device}, {prose(place.runtime)}, {prose(place.adapter)}{details}")
+        lines.append(f"- Where it ran: {place.device}, {prose(place.runtime)}, {prose(place.where)}{details}")
     if cell.log:
         lines.append(f"- Log: {code(cell.log)}")
     yield "\n".join(lines)
@@ -138,20 +168,35 @@ def _allowed(tolerance: Tolerance | None) -> str:
 
 def _findings(manifest: Manifest) -> Iterator[str]:
     lines = []
-    for artifact in manifest.artifacts:
-        for found in artifact.findings:
+    subjects: list[Artifact | Cell] = [*manifest.artifacts, *manifest.cells]
+    for where in subjects:
+        for found in where.findings:
             weight = "blocks" if found.blocking else "a note"
             way_out = f"; way out: {prose(found.way_out)}" if found.way_out else ""
-            lines.append(f"- {code(artifact.key)} **{prose(found.code)}** ({weight}): {prose(found.message)}{way_out}")
+            lines.append(f"- {code(where.key)} **{prose(found.code)}** ({weight}): {prose(found.message)}{way_out}")
     if lines:
-        yield "## Findings in the artifacts"
+        yield "## Findings"
         yield "\n".join(lines)
+
+
+def _places(manifest: Manifest) -> Iterator[str]:
+    """Where every GPU cell ran and what was switched off there, so that a reader can judge what it proves."""
+    rows = [
+        (code(cell.key), prose(place.runtime), _pairs(place.details), _pairs(place.fallbacks))
+        for cell in manifest.cells
+        if cell.device == "gpu" and (place := cell.placement)
+    ]
+    if rows:
+        yield "## GPU cells"
+        yield _table(("cell", "runtime", "settings", "ran on the CPU"), rows)
 
 
 def _artifacts(manifest: Manifest) -> Iterator[str]:
     yield "## Artifacts"
     header = ("artifact", "status", "size", "digest", "options", "path", "seconds")
     yield _table(header, [_artifact(artifact) for artifact in manifest.artifacts])
+    if note := split_note(manifest):
+        yield f"{prose(note)}."
 
 
 def _artifact(artifact: Artifact) -> tuple[str, ...]:

@@ -1,21 +1,22 @@
 """The model behind every report: which artifact did what in which runtime on which device.
 
-In: a manifest. Out: rows, columns and entries, the headline, and which reasons stand against a requirement or a cell.
+In: a manifest. Out: a line for every cell, the headline, and which reasons stand against a requirement or a cell.
 Pure; the verdict is the gate's, this only arranges it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 from validators.contract import Cell, CellStatus, Device, Reason, Requirement, Verdict
-from validators.manifest import Manifest
+from validators.gate import AWAITING
+from validators.manifest import Manifest, SampleSet
+from validators.registry import RUNTIMES
 from validators.report.text import counted, number
 
-_T = TypeVar("_T")
-
 Shown = CellStatus | Literal["not run"]
-Headline = Literal["RELEASED", "REFUSED", "BROKEN"]
+Headline = Literal["RELEASED", "AWAITING", "REFUSED", "BROKEN"]
 
 MARKS: dict[Shown, tuple[str, str]] = {
     "passed": ("✓", "+"),
@@ -31,84 +32,99 @@ _HEADLINES: dict[int, Headline] = {0: "RELEASED", 1: "REFUSED", 3: "BROKEN"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A runtime on a device."""
-
-    runtime: str
-    device: Device
-
-    def __str__(self) -> str:
-        return f"{self.runtime} {self.device}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """What stands where a row meets a column.
+class Line:
+    """What one artifact did in one runtime on one device.
 
     Attributes:
+        artifact: `format/variant`; the format alone where no artifact is recorded.
+        runtime, device: as in the registry.
         status: the cell's; the artifact's where it was never exported; `not run` where a cell should stand.
         max_abs: largest distance from the reference; None when nothing was compared.
+        where: the adapter it ran on, after `software` where that imitates a card; empty when it did not run.
+        seen: `3 of 45 rows` where there was no time for all; else empty.
+        host: the machine it ran on; empty where that needs no name.
+        why: why it did not pass, where the line has a host: what stands among the reasons may be another machine's.
     """
 
+    artifact: str
+    runtime: str
+    device: Device
     status: Shown
     max_abs: float | None = None
+    where: str = ""
+    seen: str = ""
+    host: str = ""
+    why: str = ""
 
-    def text(self, *, ascii_only: bool = False) -> str:
+    def result(self, *, ascii_only: bool = False) -> str:
         """Mark, status and largest distance: `✓ passed 1.2e-07`; the distance is left out where there is none."""
         distance = "" if self.max_abs is None else f" {number(self.max_abs)}"
         return f"{mark(self.status, ascii_only=ascii_only)} {self.status}{distance}"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One artifact (`format/variant`) with an entry for each column; None where the runtime reads other formats."""
-
-    artifact: str
-    entries: tuple[Entry | None, ...]
+    @property
+    def remarks(self) -> str:
+        """Where it ran, how much of the samples it saw, and why it did not pass, in one phrase."""
+        host = f"on {self.host}" if self.host else ""
+        return "; ".join(filter(None, (host, self.where, self.seen, self.why)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Matrix:
-    """Artifacts x (runtime, device)."""
+def build(manifest: Manifest) -> tuple[Line, ...]:
+    """Arranges a manifest: artifacts in its order, CPUs before GPUs, runtimes in its order.
 
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-
-    def pairs(self) -> Iterator[tuple[str, Column, Entry]]:
-        """Every entry with its artifact and its column, row by row."""
-        for row in self.rows:
-            for column, entry in zip(self.columns, row.entries, strict=True):
-                if entry is not None:
-                    yield row.artifact, column, entry
-
-
-def build(manifest: Manifest) -> Matrix:
-    """Arranges a manifest.
-
-    A column is there for every runtime and device that a cell or a requirement names, CPUs first. A row is there for
-    every artifact that is recorded, ran, or is required; so nothing that is missing can hide.
+    A line is there for every cell, and for every required cell of every artifact that is recorded or required; so
+    nothing that is missing can hide.
     """
-    asked: list[Requirement | Cell] = [*manifest.verdict.required, *manifest.cells]
-    reads = _unique((each.format, Column(runtime=each.runtime, device=each.device)) for each in asked)
-    columns = sorted(_unique(column for _, column in reads), key=lambda column: column.device)
     # Of two records of the same cell the one that did not pass is shown.
     shown = {cell.key: cell for cell in sorted(manifest.cells, key=lambda cell: cell.status != "passed")}
+    lines = {key: line(cell, manifest.samples) for key, cell in shown.items()}
+    variants: dict[str, list[str]] = {}
+    for artifact in manifest.artifacts:
+        variants.setdefault(artifact.format, []).append(artifact.key)
     exports = {artifact.key: artifact.status for artifact in manifest.artifacts}
+    for asked in manifest.verdict.required:
+        for key in variants.get(asked.format, [asked.format]):
+            status = exports.get(key, "exported")
+            absent = Line(
+                artifact=key,
+                runtime=asked.runtime,
+                device=asked.device,
+                status="not run" if status == "exported" else status,
+            )
+            lines.setdefault(f"{key} {asked.runtime} {asked.device}", absent)
+    order = list(exports)
+    places = {(row.name, row.device): place for place, row in enumerate(RUNTIMES)}
+    last = len(RUNTIMES)
 
-    def entry(artifact: str, column: Column) -> Entry | None:
-        if cell := shown.get(f"{artifact} {column}"):
-            return Entry(status=cell.status, max_abs=cell.max_abs)
-        if (artifact.partition("/")[0], column) not in reads:
-            return None
-        status = exports.get(artifact, "exported")
-        return Entry(status="not run" if status == "exported" else status)
+    def rank(one: Line) -> tuple[int, str, str, int, str]:
+        place = order.index(one.artifact) if one.artifact in exports else len(order)
+        return place, one.artifact, one.device, places.get((one.runtime, one.device), last), one.runtime
 
-    keys = _unique(
-        [artifact.key for artifact in manifest.artifacts] + [f"{c.format}/{c.variant}" for c in manifest.cells]
+    return tuple(sorted(lines.values(), key=rank))
+
+
+def line(cell: Cell, samples: Sequence[SampleSet], host: str = "") -> Line:
+    """The line of one cell.
+
+    Args:
+        cell: the cell.
+        samples: all sets of the evidence.
+        host: the machine that it ran on, where that matters; the line then also says in which version of the runtime,
+            and why the cell did not pass.
+    """
+    place = cell.placement
+    where = "" if place is None else f"{place.where} ({place.runtime})" if host else place.where
+    total = sum(sample_set.rows for sample_set in samples)
+    return Line(
+        artifact=f"{cell.format}/{cell.variant}",
+        runtime=cell.runtime,
+        device=cell.device,
+        status=cell.status,
+        max_abs=cell.max_abs,
+        where=where,
+        seen=f"{cell.rows} of {counted(total, 'row')}" if cell.unseen else "",
+        host=host,
+        why=": ".join(filter(None, (cell.reason, cell.message))) if host and cell.status != "passed" else "",
     )
-    keys += _unique(format_ for format_, _ in reads if not any(key.startswith(f"{format_}/") for key in keys))
-    rows = tuple(Row(artifact=key, entries=tuple(entry(key, column) for column in columns)) for key in keys)
-    return Matrix(columns=tuple(columns), rows=rows)
 
 
 def mark(status: Shown, *, ascii_only: bool = False) -> str:
@@ -117,8 +133,19 @@ def mark(status: Shown, *, ascii_only: bool = False) -> str:
 
 
 def headline(verdict: Verdict) -> Headline:
-    """The verdict in one word."""
+    """The verdict in one word: nothing speaks against a release that only awaits cells from other machines."""
+    if verdict.reasons and all(reason.code == AWAITING for reason in verdict.reasons):
+        return "AWAITING"
     return _HEADLINES[verdict.exit_code]
+
+
+def not_run(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Cells that never came to a comparison, by the message that says why: one missing driver stops many."""
+    grouped: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells:
+        if cell.status in {"unavailable", "limited"}:
+            grouped[cell.message].append(cell)
+    return dict(grouped)
 
 
 def summary(manifest: Manifest) -> str:
@@ -129,6 +156,19 @@ def summary(manifest: Manifest) -> str:
     return (
         f"{proven} of {counted(len(required), 'required cell')} proven, {counted(len(manifest.cells), 'cell')} in all"
         + (f"; {counted(partial, 'cell')} saw only part of the samples" if partial else "")
+    )
+
+
+def split_note(manifest: Manifest) -> str:
+    """Which artifacts are the core of a split model and what has to run before them, in a sentence; empty for none."""
+    cores = [artifact for artifact in manifest.artifacts if artifact.preprocessing]
+    if not cores:
+        return ""
+    names = ", ".join(f"`{artifact.key}`" for artifact in cores)
+    return (
+        f"The model is split at its last text or table operator: {names} hold its numeric core. "
+        f"`{cores[0].preprocessing}` beside each core says how its inputs come about; it has to run first, and did in "
+        "every cell"
     )
 
 
@@ -150,7 +190,3 @@ def against_cell(manifest: Manifest, cell: Cell) -> tuple[Reason, ...]:
 def answers(cell: Cell, requirement: Requirement) -> bool:
     """Whether a cell is one that a requirement asks for."""
     return (cell.format, cell.runtime, cell.device) == (requirement.format, requirement.runtime, requirement.device)
-
-
-def _unique(items: Iterable[_T]) -> list[_T]:
-    return list(dict.fromkeys(items))

@@ -16,7 +16,7 @@ from exporters.contract import Signature
 from validators.contract import Device, Placement, Tensors
 
 FILE = "model.tflite"
-_SIGNATURE_KEY = "serving_default"
+SIGNATURE_KEY = "serving_default"
 
 
 class LiteRtRuntime:
@@ -24,7 +24,7 @@ class LiteRtRuntime:
 
     def __init__(self, interpreter: Any, kernels: str) -> None:
         self._interpreter = interpreter
-        self._runner = interpreter.get_signature_runner(_SIGNATURE_KEY)
+        self._runner = interpreter.get_signature_runner(SIGNATURE_KEY)
         self._kernels = kernels
 
     @property

@@ -1,14 +1,16 @@
-"""TF.js graph models in Chromium, on the backends `wasm` and `cpu`.
+"""TF.js graph models in Chromium, on the backends `wasm`, `cpu`, `webgl` and `webgpu`.
 
 In: a folder with `model.json` and its weight shards. Out: its outputs, as the TF.js that users load computes them.
 
 TF.js knows float32, int32, bool, complex64 and string. Wider inputs are narrowed on the way in, and refused where a
 value does not fit; an output that the signature declares with another width gets its declared dtype back. Both are
 written into the placement.
+
+What lets a GPU backend compute on the CPU unasked is switched off (`page/tfjs_gpu.mjs`), and what it computes there all
+the same is counted.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +22,13 @@ from exporters.contract import Signature, TensorSpec
 from exporters.errors import Broken
 from exporters.limits import limited
 from validators.contract import Device, Placement, Tensors
+from validators.lints import TEXTURE_PRECISION, operators
+from validators.report.text import counted
+from validators.web.adapters import adapter_details, adapter_name, is_software, raise_if_absent
 from validators.web.session import Session, open_session
 
 _INT32 = np.iinfo(np.int32)
-_CPU_BACKENDS = ("cpu", "wasm")
+_GPU_BACKENDS = {"webgl": "WebGL", "webgpu": "WebGPU"}
 
 
 @contextmanager
@@ -35,14 +40,20 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         signature: canonical names, keys of `model.json`'s signature; where that lacks one, the native name is the
             TensorFlow name (`Identity_1:0`) or another key.
         device: not used: each backend has one device.
-        options: `backend` (`wasm` or `cpu`) and `endpoint` (the DevTools address from `BrowserHost.endpoint`).
+        options: `backend` (`wasm`, `cpu`, `webgl` or `webgpu`) and `endpoint` (the DevTools address from
+            `BrowserHost.endpoint`).
 
     Raises:
+        Unavailable: the browser gives its pages no such GPU.
         Broken: TF.js cannot load the model (its own message is kept), or the browser is gone.
     """
     declared = _declared(artifact)
     with open_session(options["endpoint"], "tfjs", artifact) as session:
-        facts = session.load({"backend": options["backend"]})
+        try:
+            facts = session.load({"backend": options["backend"]})
+        except Broken as error:
+            raise_if_absent(error)
+            raise
         yield TfjsRuntime(session=session, signature=signature, declared=declared, facts=facts)
 
 
@@ -67,6 +78,7 @@ class TfjsRuntime:
         self._session = session
         self._facts = facts
         self._recasts: dict[str, str] = {}
+        self._fallbacks: dict[str, int] = {}
         self._inputs = _bound(signature.inputs, declared["inputs"])
         self._outputs = _bound(signature.outputs, declared["outputs"])
         self._dtypes = {spec.name: spec.dtype for spec in signature.outputs}
@@ -74,23 +86,20 @@ class TfjsRuntime:
 
     @property
     def placement(self) -> Placement:
-        """Where TF.js says it ran last."""
-        facts, browser = self._facts, self._session.browser
-        if facts["backend"] == "wasm":
-            threads = f"{facts['threads']} thread{'' if facts['threads'] == 1 else 's'}"
-            adapter = f"wasm ({'SIMD' if facts['simd'] else 'no SIMD'}, {threads})"
-        else:
-            adapter = str(facts["backend"])
-        major = re.search(r"/(\d+)", browser)
-        binaries = {Path(path).name for path in self._session.server.served if path.endswith(".wasm")}
+        """Where TF.js says it ran last; of operators that the CPU ran, the most of any call count."""
+        facts, session = self._facts, self._session
+        gpu: Mapping[str, Any] = facts.get("gpu", {})
         return Placement(
-            device="cpu" if facts["backend"] in _CPU_BACKENDS else "gpu",
+            device="gpu" if gpu.get("programs") else "cpu",
             runtime=f"tfjs {facts['version']}",
-            adapter=f"{adapter}, Chromium {major[1]}" if major else f"{adapter}, {browser}",
+            adapter=f"{_adapter(facts)}, {session.shown}",
+            software=bool(gpu) and is_software(gpu["adapter"]),
+            fallbacks=dict(self._fallbacks),
             details={
-                "browser": browser,
+                "browser": session.browser,
                 "call": str(facts["call"]),
-                **({"binary": ", ".join(sorted(binaries))} if binaries else {}),
+                **({"binary": session.binaries} if session.binaries else {}),
+                **(_gpu_details(gpu) if gpu else {}),
                 **self._recasts,
             },
         )
@@ -104,6 +113,8 @@ class TfjsRuntime:
         """
         feeds = {self._inputs[name]: self._narrow(name, array) for name, array in inputs.items()}
         found, self._facts = self._session.infer(feeds, self._wanted)
+        for op, count in self._facts.get("gpu", {}).get("cpu", {}).items():
+            self._fallbacks[op] = max(count, self._fallbacks.get(op, 0))
         known = {name: native for name, native in self._outputs.items() if native in found}
         outputs = {name: self._restore(name, found[native]) for name, native in known.items()}
         strangers = {native: array for native, array in found.items() if native not in known.values()}
@@ -138,6 +149,27 @@ class TfjsRuntime:
             return array  # not a value of the declared dtype: let the comparison see what came
         self._recasts[f"output {name}"] = f"{array.dtype.name} given back as {declared}"
         return restored
+
+
+def _adapter(facts: Mapping[str, Any]) -> str:
+    """The backend, with what it runs on."""
+    backend = str(facts["backend"])
+    if backend in _GPU_BACKENDS:
+        return f"{_GPU_BACKENDS[backend]} ({adapter_name(facts['gpu']['adapter'])})"
+    if backend == "wasm":
+        return f"wasm ({'SIMD' if facts['simd'] else 'no SIMD'}, {counted(facts['threads'], 'thread')})"
+    return backend
+
+
+def _gpu_details(gpu: Mapping[str, Any]) -> dict[str, str]:
+    """What decides where and how precisely a GPU backend computes; programs are those of the last call."""
+    return {
+        "gpu programs": str(gpu["programs"]),
+        **({"shape arithmetic on the CPU": operators(gpu["shapes"])} if gpu["shapes"] else {}),
+        **({TEXTURE_PRECISION: gpu["precision"]} if "precision" in gpu else {}),
+        **adapter_details(gpu["adapter"]),
+        **gpu["flags"],
+    }
 
 
 def _declared(artifact: Path) -> dict[str, dict[str, str]]:

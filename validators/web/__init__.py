@@ -4,6 +4,7 @@ In: an artifact folder and input tensors. Out: the tensors the page computed. Th
 
 * `browser`: finds Chromium and keeps one of them running for all the browser cells of a release;
 * `host`: the process in between, which sees to it that nothing of that Chromium is ever left;
+* `adapters`: which GPU Chromium is given, a card or SwiftShader, and what a page says it got;
 * `cdp`: a cell's own tab in it, over the DevTools protocol, in a context that vanishes with the cell's process;
 * `server`: hands the page its scripts, the artifact and the tensors, over loopback only;
 * `session`: the three together, with one verb to load an artifact and one to infer;

@@ -120,6 +120,10 @@ class BrowserHost:
             self._start()
             return self._announcement(seconds)["endpoint"]
 
+    def another(self) -> "BrowserHost":
+        """A further host of the same executable, for a cell that must not share its browser."""
+        return BrowserHost(self._chromium)
+
     def close(self) -> None:
         """Ends Chromium with everything it started; a second call does nothing."""
         self._closed = True

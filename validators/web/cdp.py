@@ -9,13 +9,20 @@ Protocol: https://chromedevtools.github.io/devtools-protocol/
 
 import itertools
 import json
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from exporters.errors import Broken
 
+_LOST = "DeviceLost: "  # how `page/webgpu.mjs` names the error
+_CRASH_SECONDS = 1.0
 _LOADED = "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
+
+
+class BrowserGone(Broken):
+    """The browser or its GPU process went away under the cell: whoever broke it, all cells in it have lost it."""
 
 
 class Page:
@@ -58,15 +65,18 @@ class Page:
         """Evaluates a JavaScript expression, waits for its promise and returns its value as JSON carries it.
 
         Raises:
-            Broken: the script threw (its message is kept, its stack goes to stdout), the tab crashed or the browser
-                went away.
+            BrowserGone: the browser went away, or its GPU process and with it the page's device.
+            Broken: the script threw (its message is kept, its stack goes to stdout), or the tab crashed.
         """
         reply = self._command("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         thrown = reply.get("exceptionDetails")
         if thrown:
             described = _described(thrown)
             _log("error", described)
-            raise Broken(described.split("\n    at ")[0].removeprefix("Error: "))
+            message = described.split("\n    at ")[0].removeprefix("Error: ")
+            if message.startswith(_LOST):
+                raise BrowserGone(message.removeprefix(_LOST))
+            raise Broken(message)
         return reply["result"].get("value")
 
     def _command(self, method: str, **params: Any) -> dict[str, Any]:
@@ -76,19 +86,27 @@ class Page:
         try:
             self._socket.send(json.dumps({"id": number, "method": method, "params": params, **self._session}))
             while (message := json.loads(self._socket.recv())).get("id") != number:
+                if message.get("method") == "Inspector.targetCrashed":
+                    self._raise_crash()
                 _hear(message.get("method", ""), message.get("params", {}))
         except ConnectionClosed as closed:
-            raise Broken(f"Chromium went away during {method}") from closed
+            raise BrowserGone(f"Chromium went away during {method}") from closed
         if "error" in message:
             raise Broken(f"Chromium refused {method}: {message['error'].get('message')}")
         result: dict[str, Any] = message["result"]
         return result
 
+    def _raise_crash(self) -> None:
+        """Raises for a tab that crashed; where all of Chromium is being killed, a tab may be the first to go."""
+        deadline = time.monotonic() + _CRASH_SECONDS
+        with suppress(TimeoutError):
+            while (left := deadline - time.monotonic()) > 0:
+                self._socket.recv(timeout=left)
+        raise Broken("the tab crashed (out of memory, or a defect of the browser)")
+
 
 def _hear(event: str, params: dict[str, Any]) -> None:
     """Logs what the page says; raises when the tab is gone, for then no answer will ever come."""
-    if event == "Inspector.targetCrashed":
-        raise Broken("the tab crashed (out of memory, or a defect of the browser)")
     if event in ("Inspector.detached", "Target.detachedFromTarget"):
         raise Broken(f"the tab was closed by somebody else ({params.get('reason', 'no reason given')})")
     if event == "Runtime.consoleAPICalled":
@@ -114,7 +132,7 @@ def open_page(endpoint: str) -> Iterator[Page]:
     """Opens a tab in the browser at `endpoint`; leaving the context closes it.
 
     Raises:
-        Broken: no browser answers there.
+        BrowserGone: no browser answers there.
     """
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
@@ -122,6 +140,6 @@ def open_page(endpoint: str) -> Iterator[Page]:
     try:
         socket = connect(endpoint, max_size=None, compression=None, proxy=None, close_timeout=1)
     except (OSError, WebSocketException) as error:
-        raise Broken(f"no browser answers at {endpoint}: {error}", next_step="run the cell again") from error
+        raise BrowserGone(f"no browser answers at {endpoint}: {error}", next_step="run the cell again") from error
     with socket:
         yield Page(socket)

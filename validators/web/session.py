@@ -6,6 +6,7 @@ JSON.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from validators.web.server import PageServer
 
 PAGE = Path(__file__).parent / "page"
 PACKAGES = PAGE / "node_modules"
-PACKAGES_HINT = f"run `make setup`, or `npm ci --prefix {PAGE}`"
+PACKAGES_HINT = f"run `make setup`, or `npm ci --ignore-scripts --prefix {PAGE}`"
 
 
 def package_version(package: str) -> str | None:
@@ -55,6 +56,17 @@ class Session:
     server: PageServer
     page: Page
     browser: str
+
+    @property
+    def shown(self) -> str:
+        """The browser in short: `Chromium 150`."""
+        major = re.search(r"/(\d+)", self.browser)
+        return f"Chromium {major[1]}" if major else self.browser
+
+    @property
+    def binaries(self) -> str:
+        """The names of the WebAssembly files that the page loaded; empty when it loaded none."""
+        return ", ".join(sorted({Path(path).name for path in self.server.served if path.endswith(".wasm")}))
 
     def load(self, options: Mapping[str, str]) -> dict[str, Any]:
         """Lets the page module load the artifact and returns what it says of itself."""

@@ -4,11 +4,27 @@
 //   infer(inputs, outputs)   -> {outputs: [{name, dtype, shape, data}], facts}
 // where an input is {name, dtype, shape, data}, and `base` is the address that `artifact/` and `node_modules/` are under.
 
-const TYPES = { float32: Float32Array, int32: Int32Array, bool: Uint8Array };
+// NumPy's name of a type -> how a page holds its bytes. float16 goes in as its raw bits; what comes out may as well be a
+// Float16Array: only the bytes travel.
+const TYPES = {
+  float16: Uint16Array,
+  float32: Float32Array,
+  float64: Float64Array,
+  int8: Int8Array,
+  int16: Int16Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  uint8: Uint8Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+  uint64: BigUint64Array,
+  bool: Uint8Array,
+};
 const base = new URL('../', location.href);
 const module = import(`./${new URLSearchParams(location.search).get('module')}.mjs`);
 
 async function fetchTensor({ name, dtype, shape, path }) {
+  if (dtype !== 'string' && !(dtype in TYPES)) throw new Error(`input ${name}: a page holds no ${dtype}`);
   const reply = await fetch(new URL(path, base));
   if (!reply.ok) throw new Error(`input ${name}: the server answered ${reply.status}`);
   const data = dtype === 'string' ? await reply.json() : new TYPES[dtype](await reply.arrayBuffer());

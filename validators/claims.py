@@ -1,0 +1,42 @@
+"""What a manifest says that its own records, or its evidence, contradict.
+
+In: a release directory and the manifest that was read from it. Out: one sentence for each false claim. Digests are
+`validators.integrity`'s question; a manifest whose every digest holds can still contradict itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from exporters.errors import BadInput
+from validators.contract import Reason
+from validators.evidence import read_evidence
+from validators.gate import AWAITING, UNPROVEN
+from validators.manifest import Manifest
+
+CLAIM = "false claim"
+_OPEN = {AWAITING, UNPROVEN}
+"""What an attestation can still settle."""
+
+
+def standing(manifest: Manifest) -> Sequence[Reason]:
+    """The reasons that spoke against the release when it was made and that no attestation can settle."""
+    return [reason for reason in manifest.verdict.reasons if reason.code not in _OPEN]
+
+
+def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
+    """Yields what the manifest says that its own records or its evidence contradict."""
+    verdict, policy = manifest.verdict, manifest.policy
+    if verdict.passed is bool(verdict.reasons):
+        yield f"verdict.passed is {str(verdict.passed).lower()} over {len(verdict.reasons)} reasons"
+    if verdict.required != (*policy.required, *policy.elsewhere):
+        yield "verdict.required is not what policy.required and policy.elsewhere demand"
+    for artifact in manifest.artifacts:
+        if artifact.source != manifest.model.digest:
+            yield f"{artifact.key}: was made from another model, {artifact.source[:12]}"
+    try:
+        evidence = read_evidence(release)
+    except BadInput as error:
+        yield error.message
+        return
+    if evidence.sets != manifest.samples or evidence.signature != manifest.model.signature:
+        yield "samples or signature differ from what evidence/evidence.json says"

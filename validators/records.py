@@ -1,0 +1,91 @@
+"""Records as JSON files and back, strictly: what a file says, it says in full, once, and in the right type.
+
+In: frozen dataclasses, or the bytes of a file that nobody trusts. Out: the other one. Every key must be there once and
+known, every value of its type; NaN and numbers written as text are refused (the record's `__pydantic_config__`).
+"""
+
+import json
+import typing
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+if typing.TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+_T = TypeVar("_T")
+_LONGEST = 80  # characters of a wrong value in a message: a line
+
+
+def encoded(record: _T, adapter: "TypeAdapter[_T]", *, version: str) -> bytes:
+    """The record as JSON: sorted keys, indented by one, UTF-8, a newline at the end; equal records give equal bytes.
+
+    Raises:
+        ValueError: a field holds what its type does not allow (NaN, infinity, a NumPy scalar), named with its path.
+    """
+    tree = adapter.dump_python(record, mode="json", warnings=False)
+    raw = json.dumps(tree, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    decoded(raw, adapter, version=version)
+    return raw
+
+
+def decoded(raw: bytes, adapter: "TypeAdapter[_T]", *, version: str) -> _T:
+    """The record in a file's bytes.
+
+    Args:
+        raw: the file.
+        adapter: of the record, which has a field `schema_version`.
+        version: the only schema version that is read.
+
+    Raises:
+        ValueError: the message starts with the path of the field at fault.
+    """
+    from pydantic import ValidationError
+
+    try:
+        tree = json.loads(raw.decode(), object_pairs_hook=_unique_keys)
+    except RecursionError as error:
+        msg = "the JSON is nested too deeply to be a record of ours"
+        raise ValueError(msg) from error
+    got = tree.get("schema_version") if isinstance(tree, dict) else None
+    if got != version:
+        msg = f"schema_version: got {got!r}, this paritygate reads {version!r}"
+        raise ValueError(msg)
+    try:
+        record = adapter.validate_json(raw)
+    except ValidationError as error:
+        raise ValueError(_first_fault(error, version)) from error
+    for fault in _left_out(adapter.dump_python(record, mode="json"), tree):
+        raise ValueError(fault)
+    return record
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in keys:
+            msg = f"the key {key!r} occurs twice in one object"
+            raise ValueError(msg)
+        keys[key] = value
+    return keys
+
+
+def _first_fault(error: "ValidationError", version: str) -> str:
+    fault, *others = error.errors(include_url=False)
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"]).removeprefix(".")
+    got = repr(fault["input"])
+    said = {
+        "missing": "is missing",
+        "unexpected_keyword_argument": f"is not a key of schema version {version}",
+    }.get(fault["type"], f"{fault['msg']}, got {got if len(got) <= _LONGEST else got[: _LONGEST - 3] + '...'}")
+    return f"{path}: {said}" + (f" (and {len(others)} more)" if others else "")
+
+
+def _left_out(expected: Any, given: Any, path: str = "") -> Iterator[str]:
+    """Yields the keys that pydantic filled with a default: what a record claims, it says."""
+    if isinstance(expected, dict):
+        for key, value in expected.items():
+            where = f"{path}.{key}".removeprefix(".")
+            yield from _left_out(value, given[key], where) if key in given else [f"{where}: is missing"]
+    elif isinstance(expected, list):
+        for index, (value, other) in enumerate(zip(expected, given, strict=True)):
+            yield from _left_out(value, other, f"{path}[{index}]")

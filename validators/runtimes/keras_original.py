@@ -1,0 +1,76 @@
+"""The original model in Keras on CUDA: what the hardware alone does to the numbers.
+
+In: the admitted model. Out: a runtime. The reference runs the same operators on the CPU; TensorFlow's graph
+optimizers stay off, so nothing but the device differs.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exporters.contract import Signature
+from exporters.keras_model import SourceModel, tensor_specs
+from exporters.keras_model import load as load_original
+from validators.contract import Device, Placement, Tensors
+from validators.runtimes.tensorflow_device import Watch, watching
+
+
+class KerasRuntime:
+    """The original's inference function."""
+
+    def __init__(self, model: SourceModel, watch: Watch) -> None:
+        import tensorflow as tf
+
+        @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+        def infer(**inputs: Any) -> dict[str, Any]:
+            return model.call(inputs)
+
+        # Traced once, with the shapes that the model declares: samples of another size shall not make another graph.
+        self._infer = infer.get_concrete_function(**tensor_specs(model.signature.inputs))
+        self._watch = watch
+
+    @property
+    def placement(self) -> Placement:
+        """Where all calls ran; raises Broken when TensorFlow has not said so."""
+        return self._watch.placement()
+
+    def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
+        """One inference call, random layers neutral; text comes as the reference has it."""
+        import tensorflow as tf
+
+        outputs = self._infer(**{name: tf.constant(array) for name, array in inputs.items()})
+        self._watch.note(outputs.values())
+        return {name: np.asarray(tensor) for name, tensor in outputs.items()}
+
+
+@contextmanager
+def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator[KerasRuntime]:
+    """Loads the original.
+
+    Args:
+        artifact: the model, as admission copied it.
+        signature: not needed, the file's own one is the reference's.
+        device: `gpu` wants a process of its own, in which TensorFlow has not run anything.
+        options: `custom_objects`, a JSON list, and `trust_lambda`, `true` or `false`, as for
+            `exporters.keras_model.load`; `tf32`: `on` to let products round to TF32.
+
+    Raises:
+        BadInput: Keras cannot load the model.
+    """
+    del signature
+    import tensorflow as tf
+
+    with watching(device, options) as watch:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+        model = load_original(
+            artifact,
+            architecture=json.loads(options.get("architecture", '""')),
+            custom_objects=json.loads(options["custom_objects"]),
+            trust_lambda=json.loads(options["trust_lambda"]),
+            input_shapes=json.loads(options.get("input_shapes", "{}")),
+        )
+        yield KerasRuntime(model, watch)
