@@ -2,43 +2,52 @@
 
 In: `Settings`, from a deployment's form or from the command line. Out: the release directory, and in Prefect one run
 named `release-MODEL-DIGEST` with the matrix as a Markdown artifact. States: Released (completed), Refused, Broken and
-Bad input (failed). The stages and what they wait for are those of `flows.run`; nothing is retried and no result cached.
+Bad input (failed). The stages and what they wait for are those of `flows.run`. Where the policy names a work pool, the
+run goes on until its workers have proven the cells of `policy.elsewhere`, and the gate with their attestations decides.
 """
 
 import contextlib
-import hashlib
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from prefect.states import Cancelled as CancelledState
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 
-from exporters.errors import BadInput, Broken, Cancelled, ParitygateError
-from exporters.registry import EXPORTERS
+from exporters.errors import BadInput, Broken, ParitygateError
+from flows.bundle import unpack
+from flows.gate import gate
+from flows.given import asked, model_digest
+from flows.handover import prove_elsewhere, require_pool
+from flows.prefect_home import failures_named, server_failed
 from flows.run import ReleaseRun
 from flows.settings import Settings
-from flows.stages import raise_first
-from validators.registry import RUNTIMES
+from flows.sweep.shelf import release_name
+from flows.tasks import THREADS, failure, log_wait, run_as_tasks
+from flows.workspace import AtWork
+from validators.claims import standing
+from validators.contract import Verdict
+from validators.integrity import manifest_digest
+from validators.manifest import load
 from validators.report import markdown
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
-    from prefect.futures import PrefectFuture
 
-_OTHER_STAGES = 4  # admission, lowering, reference, verdict
-_MOST_STAGES = len(EXPORTERS) + sum(e.format == r.format for e in EXPORTERS for r in RUNTIMES) + _OTHER_STAGES
 _RECORD_SECONDS = 5.0
-_THREADS: Any = ThreadPoolTaskRunner(max_workers=_MOST_STAGES)  # Any: its future's type is not what `flow` declares
+_POLL_SECONDS = 1.0
 
 _warm: ContextVar[ReleaseRun | None] = ContextVar("warm", default=None)
 
@@ -53,108 +62,149 @@ def release_in_prefect(run: ReleaseRun) -> None:
         ParitygateError: what a stage raised; bad input before anything else.
         Broken: the Prefect server failed.
     """
-    from httpx import HTTPError
-    from prefect.exceptions import PrefectException
-
     before = _warm.set(run)
     try:
-        state: State[Any] = release(run.settings, return_state=True)
-        _await_records(state.state_details.flow_run_id, len(run.ended))
-    except (HTTPError, PrefectException, RuntimeError) as error:  # a stage's own errors are in the state, not raised
-        raise Broken(
-            f"the Prefect server failed: {type(error).__name__}: {error}",
-            next_step="Check PREFECT_API_URL and the server's log; --no-prefect does without a server.",
-        ) from error
+        with failures_named():
+            state: State[Any] = release(run.settings, return_state=True)
+            _await_records(state.state_details.flow_run_id, len(run.ended))
+    except RuntimeError as error:  # Prefect's own, for no answer at all; a stage's errors are in the state, not raised
+        raise server_failed(error) from error
     finally:
         _warm.reset(before)
-    if run.manifest is None:
-        state.result(raise_on_failure=True)
+    raised = state.result(raise_on_failure=False)
+    if isinstance(raised, Exception) and (run.manifest is None or isinstance(raised, ParitygateError)):
+        raise raised
 
 
 def _run_name() -> str:
     """`release-digits-1a2b3c4d`: the model and its digest, so that runs of one file are found together."""
     settings = Settings.model_validate(flow_run.parameters["settings"])
+    if flow_run.parameters.get("bundle"):
+        return f"release-{settings.model.stem}-{flow_run.parameters['bundle'].rpartition('/')[2][:8]}"
     try:
-        with settings.model.open("rb") as stream:
-            mark = hashlib.file_digest(stream, "sha256").hexdigest()[:8]
-    except OSError:  # admission says so in its own words
+        mark = model_digest(settings)[:8]
+    except BadInput:  # admission says so in its own words
         mark = "unreadable"
     return f"release-{settings.model.stem}-{mark}"
 
 
-@flow(name="release", flow_run_name=_run_name, task_runner=_THREADS)
-def release(settings: Settings) -> "State[Any]":
-    """Exports one trained Keras model to four formats and releases it only when every copy computes the same thing."""
+@flow(name="release", flow_run_name=_run_name, task_runner=THREADS)
+def release(settings: Settings, releases: Path | None = None, bundle: str | None = None) -> "State[Any]":
+    """Exports one trained Keras model to four formats and releases it only when every copy computes the same thing.
+
+    Args:
+        settings: the release.
+        releases: folder for a release directory named by the model and its digest; for settings without `output`.
+        bundle: URL of what `paritygate submit` uploaded; paths in `settings` are relative to it.
+    """
     try:
-        with _opened(settings) as run:
-            _run_stages(run)
-            return _conclusion(run)
+        with failures_named(), tempfile.TemporaryDirectory(prefix="paritygate-bundle-") as fetched:
+            if settings.policy.gpu_pool:
+                require_pool(settings.policy.gpu_pool)
+            if bundle:
+                settings = unpack(settings, bundle, Path(fetched))
+            if releases and settings.output is None:
+                settings = settings.model_copy(update={"output": release_dir(settings, releases)})
+            with _opened(settings) as run:
+                if run is None:
+                    return _concluded_elsewhere(settings)
+                run.tell(log_wait)
+                run_as_tasks(run.stages(), cancel=run.cancel, ended=run.ended)
+                return _conclusion(run)
     except (ParitygateError, OSError) as error:
-        return _failed(error)
+        return failure(error)
 
 
 @contextlib.contextmanager
-def _opened(settings: Settings) -> Iterator[ReleaseRun]:
-    """The run that the command line has warmed up, else one of our own."""
+def _opened(settings: Settings) -> Iterator[ReleaseRun | None]:
+    """The run that the command line has warmed up, else one of our own; None when another run did the work meanwhile.
+
+    Two runs of one release directory never work at once. The second waits for the first.
+    """
     if warm := _warm.get():
         yield warm
         return
-    with ReleaseRun(settings, lambda _: None) as run:
+    waited = False
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                run = ReleaseRun(settings, lambda _: None)
+                if waited and unchanged(settings):
+                    yield None
+                    return
+                stack.enter_context(run)
+                break
+            except AtWork as error:
+                if not waited:
+                    get_run_logger().warning("waits: %s", error)
+                waited = True
+                time.sleep(_POLL_SECONDS)
         run.warm_up()
         yield run
 
 
-def _run_stages(run: ReleaseRun) -> None:
-    stages = {stage.name: stage for stage in run.stages()}
-    errors: list[BaseException] = []
+def release_dir(settings: Settings, releases: Path) -> Path:
+    """`RELEASES/NAME-DIGEST8.release`, the one place of a model's release in a folder.
 
-    @task(name="stage", task_run_name="{name}")
-    def perform(name: str) -> "State[Any]":
-        try:
-            stages[name].run()
-        except BaseException as error:
-            errors.append(error)
-            run.cancel()  # the other stages cannot help any more
-            if isinstance(error, ParitygateError | OSError):
-                return _failed(error)
-            raise
-        ended = run.ended[name]
-        return Completed(name=ended.state.capitalize(), message=ended.message)
+    Raises:
+        BadInput: the model cannot be read.
+    """
+    return releases / release_name(settings.model.name, model_digest(settings))
 
-    futures: dict[str, PrefectFuture[Any]] = {}
+
+def unchanged(settings: Settings) -> bool:
+    """Whether the gate let out what the release directory holds, and it is of these very files under these terms."""
     try:
-        for stage in stages.values():
-            needed = [futures[name] for name in stage.needs]
-            futures[stage.name] = perform.submit(stage.name, return_state=False, wait_for=needed)
-        for future in futures.values():
-            future.wait()
-    except BaseException:
-        run.cancel()  # the task runner waits for its threads, and they for their jobs
-        raise
-    raise_first(errors)
+        manifest = load(settings.release_dir)
+    except BadInput:
+        return False
+    mark = asked(settings, model=model_digest(settings), samples=settings.samples.path)
+    if not mark or mark != manifest.asked:
+        return False
+    return manifest.verdict.passed or (bool(settings.elsewhere) and gate(settings.release_dir).verdict.passed)
 
 
-def _failed(error: Exception) -> "State[Any]":
-    """The final state of a stage or a run that raised; returned and not raised, or Prefect would pickle the error."""
-    if isinstance(error, Cancelled):
-        return CancelledState(message=str(error), data=error)
-    return Failed(name="Bad input" if isinstance(error, BadInput) else "Broken", message=str(error), data=error)
+def _concluded_elsewhere(settings: Settings) -> "State[Any]":
+    target = settings.release_dir.absolute()
+    return Completed(name="Released", message=f"{target} {manifest_digest(target)}: by another run, meanwhile")
 
 
 def _conclusion(run: ReleaseRun) -> "State[Any]":
-    """Publishes the matrix to Prefect and turns the verdict into a state."""
+    """Publishes the matrix, waits for what the policy demands of a pool, and turns the verdict into a state."""
     manifest = run.manifest
     if manifest is None:
         raise Broken("the stages ended without a verdict")
+    release, digest = run.settings.release_dir.absolute(), run.digest
     name = re.sub(r"[^a-z0-9]+", "-", run.settings.model.stem.lower()).strip("-") or "model"
     create_markdown_artifact(
-        markdown.render(manifest), key=f"release-{name}", description=f"{run.settings.release_dir} {run.digest}"
+        markdown.render(manifest), key=f"release-{name}", description=f"{run.settings.release_dir} {digest}"
     )
-    verdict = manifest.verdict
+    verdict, notes = manifest.verdict, []
+    if (pool := run.settings.policy.gpu_pool) and not standing(manifest):
+        notes = [run.follow(f"elsewhere on {pool}", partial(prove_elsewhere, run.settings, digest))]
+        run.judged = gate(release, digest=digest)
+        verdict = run.judged.verdict
+    _tell(run, verdict)
     if verdict.passed:
-        return Completed(name="Released", message=f"{run.settings.release_dir.absolute()} {run.digest}")
-    reasons = "\n".join(f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons)
-    return Failed(name="Refused" if verdict.exit_code == 1 else "Broken", message=reasons)
+        return Completed(name="Released", message="\n".join([f"{release} {digest}", *notes]))
+    reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons]
+    return Failed(name="Refused" if verdict.exit_code == 1 else "Broken", message="\n".join([*reasons, *notes]))
+
+
+def _tell(run: ReleaseRun, verdict: Verdict) -> None:
+    """Says on the server's event feed what came of the release, for whatever a team lets follow it."""
+    outcome = "published" if verdict.passed else "refused" if verdict.exit_code == 1 else "broken"
+    target = run.settings.release_dir.absolute()
+    emit_event(
+        f"paritygate.release.{outcome}",
+        resource={"prefect.resource.id": f"paritygate.release.{run.digest}", "prefect.resource.name": target.name},
+        payload={
+            "release_dir": str(target),
+            "digest": run.digest,
+            "model": str(run.settings.model),
+            "reasons": [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons],
+        },
+    )
 
 
 def _await_records(run_id: UUID | None, count: int) -> None:

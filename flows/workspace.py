@@ -1,9 +1,14 @@
 """Where a release is put together, and how it gets its final name in one step.
 
 In: the directory the user wants. Out: a staging folder beside it, on the same file system; at the end a rename. A run
-that dies leaves at most a staging folder, never half a release.
+that dies leaves at most a staging folder, never half a release. One run at a time works on a directory, whichever
+process or machine it is on, as long as the storage knows locks.
 """
 
+import contextlib
+import fcntl
+import glob
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,6 +17,10 @@ from exporters.errors import BadInput
 from exporters.store import files_below
 from validators.integrity import ATTESTATIONS
 from validators.manifest import MANIFEST, load
+
+
+class AtWork(BadInput):
+    """Another run is making the same release directory."""
 
 
 def refuse_target(target: Path) -> None:
@@ -34,7 +43,8 @@ def refuse_target(target: Path) -> None:
     if attestations.is_dir() and any(attestations.iterdir()):
         raise BadInput(
             f"{target}: is a release with attestations, which a new release would lose",
-            next_step="Choose another directory with -o.",
+            next_step=f"Choose another directory with -o, one for every run; or move {attestations} away, so that the "
+            "release can be replaced.",
         )
 
 
@@ -60,12 +70,22 @@ class Workspace:
         release: becomes the release directory.
         scratch: for everything that does not.
         logs: one log file for each job; part of the release.
+
+    Raises:
+        AtWork: another run has a staging folder for the same target.
     """
 
     def __init__(self, target: Path) -> None:
         self.target = target
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
+        self._lock = _locked(target)
+        for left in target.parent.glob(f"{glob.escape(_staging_prefix(target))}*"):
+            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed: the lock says that none is alive
+        try:
+            self._staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
+        except OSError:
+            os.close(self._lock)
+            raise
         self.release = self._staging / "release"
         self.scratch = self._staging / "scratch"
         self.logs = self.release / "evidence" / "logs"
@@ -90,5 +110,45 @@ class Workspace:
             raise
 
     def remove(self) -> None:
-        """Removes the staging folder with whatever is left in it."""
+        """Removes the staging folder with whatever is left in it, and lets others at the target."""
         shutil.rmtree(self._staging, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            _lock_file(self.target).unlink()  # while it is held: who waits for it finds out by the file's number
+        os.close(self._lock)
+
+
+def _staging_prefix(target: Path) -> str:
+    return f".{target.name}.partial-"
+
+
+def _lock_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
+
+
+def _locked(target: Path) -> int:
+    """Takes the lock of a target; gives the open file that holds it, until it is closed or the process dies.
+
+    Raises:
+        AtWork: another run has it.
+    """
+    path = _lock_file(target)
+    while True:
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file(path, held):
+                return held
+        except BlockingIOError as error:
+            os.close(held)
+            raise AtWork(
+                f"{target}: another run is making this release",
+                next_step="Wait for it, or choose another directory with -o.",
+            ) from error
+        os.close(held)  # its last holder removed the file between our two steps
+
+
+def _is_file(path: Path, held: int) -> bool:
+    """Whether an open file still has that name."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(held))
+    return False

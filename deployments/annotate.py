@@ -1,0 +1,77 @@
+"""What a GitHub job shows of a release: the step summary and one annotation for every cell that failed.
+
+In: what `paritygate release --json` printed, a manifest or an error. Out: the report appended to the file that
+GITHUB_STEP_SUMMARY names, and workflow commands on stdout.
+
+    python -m deployments.annotate paritygate.json
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from validators.manifest import Manifest, adapter
+from validators.report import markdown
+from validators.report.text import one_line
+
+_MOST = 1 << 20
+"""Bytes of a step summary; GitHub drops a longer one whole (its documentation of job summaries)."""
+_CUT = "\n\n*The rest of the report is in the release's report.md.*\n"
+
+
+def annotations(manifest: Manifest) -> Iterator[str]:
+    """A workflow command for every cell that failed or broke, and for every other reason of a refusal.
+
+    A cell that broke and is not required does not stand against the release: it is a warning there.
+    """
+    verdict = manifest.verdict
+    bad = [cell for cell in manifest.cells if cell.status in {"failed", "errored"}]
+    for cell in bad:
+        yield command(cell.key, f"{cell.status}: {cell.reason}: {cell.message}", warning=verdict.passed)
+    said = {name for cell in bad for name in (cell.key, f"{cell.format} {cell.runtime} {cell.device}")}
+    for reason in verdict.reasons:
+        if reason.subject not in said:
+            yield command(reason.subject, f"{reason.code}: {reason.message}")
+
+
+def command(title: str, message: str, *, warning: bool = False) -> str:
+    """The workflow command that shows an error; texts of a model nobody trusts cannot end it or begin another."""
+    kind = "warning" if warning else "error"
+    return f"::{kind} title={_escaped(f'paritygate: {title}', ',:')}::{_escaped(message)}"
+
+
+def _escaped(text: str, more: str = "") -> str:
+    """Percent-encodes what workflow commands give a meaning (actions/toolkit, packages/core, command.ts)."""
+    text = one_line(text)
+    return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{more}" else letter for letter in text)
+
+
+def summary(said: bytes) -> tuple[str, list[str]]:
+    """The step summary and the annotations of what `paritygate release --json` printed."""
+    answer = json.loads(said)
+    if problem := answer.get("error"):
+        message = f"{problem['message']} {problem['next_step']}".strip()
+        return f"## paritygate: {markdown.prose(problem['kind'])}\n\n{markdown.prose(message)}\n", [
+            command(problem["kind"], message)
+        ]
+    manifest = adapter().validate_json(said)
+    return markdown.render(manifest), list(annotations(manifest))
+
+
+def main() -> int:
+    """Writes the summary and prints the annotations; the verdict is another step's."""
+    text, commands = summary(Path(sys.argv[1]).read_bytes())
+    raw = text.encode()
+    if len(raw) > _MOST:
+        raw = raw[: _MOST - len(_CUT)].decode(errors="ignore").encode() + _CUT.encode()
+    if target := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(target).open("ab") as stream:
+            stream.write(raw)
+    print("\n".join(commands))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

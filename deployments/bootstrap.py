@@ -1,0 +1,97 @@
+"""Makes everything that the deployments stand on, and deploys them; whatever is there already is kept.
+
+In: a Prefect server (PREFECT_API_URL). Out, on the server: the work pool `paritygate` with the queues `cpu` and `gpu`,
+the global concurrency limit of GPU cells, and the deployments of `deployments/prefect.yaml`. May be run any number of
+times: what a person has set on a pool, a queue or a limit meanwhile stays.
+
+    .venv/bin/python -m deployments.bootstrap
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+
+from exporters.errors import Broken, ParitygateError
+from flows.prefect_home import failures_named
+from flows.slots import LIMIT
+from validators.devices import cards
+
+ROOT = Path(__file__).resolve().parents[1]
+POOL = "paritygate"
+QUEUES = ("cpu", "gpu")
+
+
+def prepare(client: SyncPrefectClient) -> list[str]:
+    """Makes the pool, its queues and the limit; returns a line about each."""
+    limit = GlobalConcurrencyLimitCreate(name=LIMIT, limit=max(1, len(cards())))
+    wanted: dict[str, Callable[[], object]] = {
+        f"work pool {POOL}": partial(client.create_work_pool, WorkPoolCreate(name=POOL, type="process")),
+        **{
+            f"work queue {POOL}/{name}": partial(client.create_work_queue, name, work_pool_name=POOL) for name in QUEUES
+        },
+        f"concurrency limit {LIMIT}": partial(client.create_global_concurrency_limit, limit),
+    }
+    return [f"{name}: {_made(make)}" for name, make in wanted.items()]
+
+
+def deploy() -> None:
+    """Deploys `prefect.yaml`.
+
+    Raises:
+        Broken: the command failed; its own words are kept.
+    """
+    command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
+    command += ["--prefect-file", "deployments/prefect.yaml"]
+    environment = {"PARITYGATE_ROOT": str(ROOT), **os.environ}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Broken(
+            f"`prefect deploy` failed with exit code {done.returncode}: {(done.stderr or done.stdout).strip()}",
+            next_step="deployments/prefect.yaml is deployed from the repository's root, to the server that "
+            "PREFECT_API_URL names.",
+        )
+
+
+def bootstrap() -> list[str]:
+    """Everything, on the server that PREFECT_API_URL names; returns a line about each thing.
+
+    Raises:
+        Broken: the server failed or the deployment did.
+    """
+    with failures_named(), get_client(sync_client=True) as client:
+        told = prepare(client)
+        deploy()
+        told += [f"deployment {d.name}: deployed" for d in client.read_deployments() if "paritygate" in d.tags]
+    return told
+
+
+def _made(make: Callable[[], object]) -> str:
+    try:
+        make()
+    except ObjectAlreadyExists:
+        return "was there"
+    return "made"
+
+
+def main() -> int:
+    """Bootstraps and says what came of it; exit code 3 when it failed."""
+    if not os.environ.get("PREFECT_API_URL"):
+        print("bootstrap: PREFECT_API_URL names no server; `make server` starts one", file=sys.stderr)
+        return 2
+    try:
+        print("\n".join(bootstrap()))
+    except ParitygateError as error:
+        print(f"bootstrap: {error.message}. {error.next_step}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""A complete Prefect installation on this machine: server with its UI, one worker, the deployments.
+
+In: nothing. Out: processes that go on after this one, their logs and pids under `.paritygate/server`, the address of
+the UI on stdout. `stop` ends them by their pids. For a team, see docs: the same pieces on machines of their own.
+
+    .venv/bin/python -m deployments.local start | stop
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from deployments.bootstrap import POOL, ROOT
+from exporters.errors import Broken, ParitygateError
+from flows import prefect_home
+
+HOME = ROOT / ".paritygate" / "server"
+PORT = 4200
+_PREFECT = str(Path(sys.executable).with_name("prefect"))
+_START_SECONDS = 120
+_STOP_SECONDS = 30
+_ORDER = ("server", "worker")
+_CORES_OF_A_RUN = 4
+
+
+def start(home: Path = HOME, port: int = PORT) -> str:
+    """Starts what does not run yet; returns the UI's address.
+
+    Raises:
+        Broken: the port is taken, or a process does not come up; names its log.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    running = {name: _running(home, name) for name in _ORDER}
+    if running["server"] and (address := home / "address").is_file():
+        port = int(address.read_text())
+    api = f"http://127.0.0.1:{port}/api"
+    environment = _environment(home, port)
+    if not running["server"]:
+        _refuse_taken(port)
+        _database(home)
+        (home / "address").write_text(str(port))
+        _spawn(home, "server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)], environment)
+    _await_health(home, api)
+    bootstrap = [sys.executable, "-m", "deployments.bootstrap"]
+    done = subprocess.run(bootstrap, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Broken(f"the deployments could not be made: {done.stderr.strip()}", next_step=f"less {home}/server.log")
+    if not running["worker"]:
+        abreast = max(1, (os.cpu_count() or 1) // _CORES_OF_A_RUN)
+        worker = ["worker", "start", "--pool", POOL, "--type", "process", "--limit", str(abreast)]
+        _spawn(home, "worker", worker, environment)
+    return api.removesuffix("/api")
+
+
+def stop(home: Path = HOME) -> list[str]:
+    """Ends what `start` started, the worker first; returns the names of what ran."""
+    ended = []
+    for name in reversed(_ORDER):
+        if process := _running(home, name):
+            started = [process, *process.children(recursive=True)]
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(psutil.TimeoutExpired):
+                process.wait(_STOP_SECONDS)
+            for left in started:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    left.kill()
+            ended.append(name)
+        (home / f"{name}.pid").unlink(missing_ok=True)
+    return ended
+
+
+def _environment(home: Path, port: int) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",  # the UI asks for its API there
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PARITYGATE_ROOT": str(ROOT),
+    }
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise Broken(
+                f"port {port} of 127.0.0.1 is taken by another program",
+                next_step="`make server PORT=4300` takes another one; `ss -ltnp` shows who has it.",
+            )
+
+
+def _database(home: Path) -> None:
+    """Begins with the database that set-up migrated: a fresh one takes 20 s longer."""
+    target, prepared = home / "prefect.db", prefect_home.home() / "prefect.db"
+    if target.exists() or not prepared.exists():
+        return
+    with contextlib.closing(sqlite3.connect(prepared)) as ours, contextlib.closing(sqlite3.connect(target)) as theirs:
+        ours.backup(theirs)
+
+
+def _spawn(home: Path, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Starts a process that outlives this one, in a session of its own so that Ctrl-C here does not reach it."""
+    log = os.open(home / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        outputs = [(os.POSIX_SPAWN_DUP2, log, descriptor) for descriptor in (1, 2)]
+        pid = os.posix_spawn(_PREFECT, [_PREFECT, *arguments], environment, file_actions=outputs, setsid=True)
+    finally:
+        os.close(log)
+    (home / f"{name}.pid").write_text(f"{pid} {psutil.Process(pid).create_time()}")
+
+
+def _running(home: Path, name: str) -> psutil.Process | None:
+    """The process that `start` noted, when it is still the same one: pids are used again."""
+    try:
+        pid, started = (home / f"{name}.pid").read_text().split()
+        process = psutil.Process(int(pid))
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return None
+    same = process.create_time() == float(started) and process.status() != psutil.STATUS_ZOMBIE
+    return process if same else None
+
+
+def _await_health(home: Path, api: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and _running(home, "server"):
+        try:
+            with urllib.request.urlopen(f"{api}/health", timeout=5):  # noqa: S310 - our own server
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise Broken("the Prefect server did not start", next_step=f"less {home}/server.log")
+
+
+def main() -> int:
+    """Starts or stops; exit code 3 when that failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("verb", choices=("start", "stop"))
+    parser.add_argument("--port", type=int, default=PORT, help=f"of the server (default {PORT})")
+    parser.add_argument("--home", type=Path, default=HOME, help="database, logs and pids (default .paritygate/server)")
+    arguments = parser.parse_args()
+    try:
+        if arguments.verb == "stop":
+            print(f"stopped: {', '.join(stop(arguments.home)) or 'nothing ran'}")
+            return 0
+        address = start(arguments.home, arguments.port)
+    except ParitygateError as error:
+        print(f"server: {error.message}. {error.next_step}", file=sys.stderr)
+        return 3
+    print(f"Prefect's UI  {address}")
+    print(f"for clients   export PREFECT_API_URL={address}/api")
+    print(
+        'release       prefect deployment run release/manual -p settings=\'{"model": "examples/digits/digits.keras"}\''
+    )
+    print("stop          make server-stop")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""A release's inputs in storage that the workers reach: the model, its samples and its custom code, as one folder.
+
+In: settings whose paths are those of this machine, and the URL of a folder (`s3://bucket/inbox`, `/mnt/shared/inbox`).
+Out: settings whose paths are relative to the folder `URL/DIGEST/`, which holds every file they name. The digest is that
+of the files together, so a second upload of the same files finds them there, and a worker proves what it fetched.
+"""
+
+import tempfile
+from pathlib import Path
+
+import fsspec
+
+from exporters.errors import BadInput
+from exporters.store import digest_tree, files_below
+from flows.given import copy, placed
+from flows.settings import Settings
+
+_COMPLETE = ".complete"
+"""Written last: an upload that was broken off has none, and is done again."""
+
+
+def pack(settings: Settings, storage: str) -> tuple[Settings, str]:
+    """Uploads what the settings name, unless it is there already.
+
+    Args:
+        settings: paths as this machine sees them.
+        storage: URL of a folder, any that fsspec has a driver for.
+
+    Returns:
+        (the settings with paths below the bundle, the bundle's URL).
+
+    Raises:
+        BadInput: the storage cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="paritygate-bundle-") as scratch:
+        folder = Path(scratch)
+
+        def collect(role: str, path: Path) -> Path:
+            copy(path, folder / role / path.name)
+            return Path(role, path.name)
+
+        packed = placed(settings, collect)
+        digest, _ = digest_tree(folder)
+        url = f"{storage.rstrip('/')}/{digest}"
+        try:
+            files, root = fsspec.core.url_to_fs(url)
+            targets = {file: f"{root}/{file.relative_to(folder).as_posix()}" for file in files_below(folder)}
+            whole = files.exists(f"{root}/{_COMPLETE}")
+            for file, target in targets.items():
+                if not (whole and files.exists(target) and files.size(target) == file.stat().st_size):
+                    files.makedirs(target.rpartition("/")[0], exist_ok=True)
+                    files.put_file(str(file), target)
+            files.pipe_file(f"{root}/{_COMPLETE}", b"")
+        except (ImportError, ValueError, OSError) as error:
+            raise _unusable(storage, error) from error
+    return packed, url
+
+
+def unpack(settings: Settings, url: str, folder: Path) -> Settings:
+    """Fetches a bundle; returns the settings with paths below `folder`.
+
+    Raises:
+        BadInput: it is not there, not complete, or not what its name says.
+    """
+    try:
+        files, root = fsspec.core.url_to_fs(url)
+        if not files.exists(f"{root}/{_COMPLETE}"):
+            raise BadInput(f"{url}: no complete bundle is there", next_step="Submit the model again.")
+        files.get(f"{root}/", f"{folder}/", recursive=True)
+    except (ImportError, ValueError, OSError) as error:
+        raise _unusable(url, error) from error
+    (folder / _COMPLETE).unlink()
+    if digest_tree(folder)[0] != url.rpartition("/")[2]:
+        raise BadInput(f"{url}: its files are not the ones that were submitted", next_step="Submit the model again.")
+    return placed(settings, lambda _, path: folder / path)
+
+
+def _unusable(url: str, error: Exception) -> BadInput:
+    return BadInput(
+        f"{url}: cannot be used: {type(error).__name__}: {error}",
+        next_step="Give a folder or a bucket whose fsspec driver is installed and which you may read and write.",
+    )

@@ -1,0 +1,119 @@
+"""The files that settings name: the model, its architecture, the samples, the user's code.
+
+In: settings. Out: the same settings with each of these paths in another place, and digests of what they name. Only here
+is known which keys of the settings are paths.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from exporters.admission.assembled import builder_file, is_builder
+from exporters.admission.forms import digest_of, exists, files_of
+from exporters.errors import BadInput
+from exporters.store import digest_tree
+from flows.settings import Settings
+
+_PATHS = ("model", "output", "architecture", "custom_objects")
+Place = Callable[[str, Path], Path]
+"""Gives the new path of what is named, from its role (`model`, `samples`, `code/0`, ...) and its path."""
+
+
+def placed(settings: Settings, place: Place) -> Settings:
+    """The settings with every path that they name replaced; names of importable modules stay."""
+    samples = settings.samples.path
+    code = (_module(name, f"code/{number}", place) for number, name in enumerate(settings.custom_objects))
+    named = {
+        "model": place("model", settings.model),
+        "architecture": settings.architecture and _architecture(settings.architecture, place),
+        "samples": settings.samples.model_copy(update={"path": samples and place("samples", samples)}),
+        "custom_objects": tuple(code),
+    }
+    return settings.model_copy(update=named)
+
+
+def model_digest(settings: Settings) -> str:
+    """SHA-256 of the model, the one that the release's manifest will name.
+
+    Raises:
+        BadInput: it cannot be read.
+    """
+    try:
+        return digest_of(settings.model, settings.architecture or "")
+    except OSError as error:
+        raise unreadable(settings.model, error) from error
+
+
+def digests(settings: Settings) -> list[str]:
+    """SHA-256 of everything the settings name, in a fixed order.
+
+    Raises:
+        BadInput: something cannot be read.
+    """
+    found: list[str] = []
+
+    def note(_: str, path: Path) -> Path:
+        try:
+            if not exists(path):
+                raise FileNotFoundError(path)
+            parts = [path] if path.exists() else files_of(path)
+            found.extend(digest_tree(part)[0] for part in parts)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        return path
+
+    placed(settings, note)
+    return found
+
+
+def asked(settings: Settings, *, model: str, samples: Path | None) -> str:
+    """SHA-256 over everything that a release depends on but the toolchain; two releases with one were asked the same.
+
+    Args:
+        settings: of the release.
+        model: the model's digest.
+        samples: the user's samples, or the copy of them that was used.
+
+    Returns:
+        The digest; empty where code is imported as a module, whose content nobody here knows.
+    """
+    code, architecture = settings.custom_objects, settings.architecture or ""
+    modules = [*code, *([architecture] if is_builder(architecture) else [])]
+    if any(not name.partition(":")[0].endswith(".py") for name in modules):
+        return ""
+    terms = settings.model_dump_json(exclude=dict.fromkeys(_PATHS, True) | {"samples": {"path"}})
+    parts = [model, *([digest_tree(samples)[0]] if samples else []), *(digest_tree(Path(name))[0] for name in code)]
+    return hashlib.sha256("\n".join([terms, *parts]).encode()).hexdigest()
+
+
+def copy(path: Path, target: Path) -> None:
+    """Copies a file, a folder or the files of a checkpoint, whose prefix is no file of its own.
+
+    Raises:
+        BadInput: something cannot be read.
+    """
+    target.parent.mkdir(parents=True)
+    try:
+        if path.is_dir():
+            shutil.copytree(path, target)
+        for file in () if path.is_dir() else files_of(path):
+            shutil.copyfile(file, target.parent / file.name)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> BadInput:
+    """The error for a file that is named and cannot be read; the caller raises it."""
+    what = f"cannot be read: {error.strerror}" if exists(path) else "no such file"
+    return BadInput(f"{path}: {what}", next_step=f"Check the path; relative to {Path.cwd()}.")
+
+
+def _module(name: str, role: str, place: Place) -> str:
+    return str(place(role, Path(name))) if name.endswith(".py") else name
+
+
+def _architecture(architecture: str, place: Place) -> str:
+    if file := builder_file(architecture):
+        return f"{place('architecture', file)}:{architecture.rpartition(':')[2]}"
+    return architecture if is_builder(architecture) else str(place("architecture", Path(architecture)))

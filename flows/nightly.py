@@ -1,0 +1,145 @@
+"""The Prefect flow `nightly`: a whole shelf of models, every night or whenever its schedule says.
+
+In: a folder, a pattern or a bucket with models, the folder of their releases, and the terms that hold for all. Out: a
+release for every model that is new or was not let out before, a verification of every other one; in Prefect one run
+with a `release` run or a `verify` task for each model, and the table as a Markdown artifact. States: All proven
+(completed), Refused, Broken and Bad input (failed). One model's failure stops no other.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed, Failed
+
+from exporters.errors import BadInput, ParitygateError
+from flows.prefect_home import failures_named
+from flows.release import release, release_dir, unchanged
+from flows.settings import Settings, Terms
+from flows.tasks import THREADS, failure, log_wait
+from flows.verify import verify
+from validators.report.markdown import code, prose
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+_PATTERN = "*.keras"
+_GOOD = {"Released", "Verified"}
+_BROKEN = {"Broken", "Crashed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of one model: its name, the final state's name (`Released`, `Verified`, ...) and its message."""
+
+    model: str
+    state: str
+    message: str
+
+
+@flow(name="nightly", flow_run_name="nightly {models}", task_runner=THREADS)
+def nightly(models: str, releases: Path, terms: Terms = Terms()) -> "State[Any]":  # noqa: B008 - frozen
+    """Releases what is new on a shelf of models and verifies the rest again.
+
+    Args:
+        models: a folder, for the `.keras` files below it; a pattern (`models/**/best*.h5`); or the same in a bucket
+            (`s3://bucket/models`).
+        releases: folder of the release directories, each named by its model and the model's digest.
+        terms: what every release is held to.
+    """
+    try:
+        with failures_named():
+            storage, paths = found(models)
+            return _conclusion(models, [_settled(storage, path, releases, terms) for path in paths])
+    except (ParitygateError, OSError) as error:
+        return failure(error)
+
+
+def found(models: str) -> tuple[Any, list[str]]:
+    """The storage of a shelf and the paths of its models there, in order.
+
+    Args:
+        models: see `nightly`.
+
+    Raises:
+        BadInput: nothing there can be read, or nothing there is a model.
+    """
+    try:
+        storage, root = fsspec.core.url_to_fs(models)
+        pattern = root if fsspec.core.has_magic(root) else f"{root.rstrip('/')}/**/{_PATTERN}"
+        paths = [root] if storage.isfile(root) else sorted(storage.glob(pattern))
+    except (ImportError, ValueError, OSError) as error:
+        raise BadInput(
+            f"{models}: cannot be read: {type(error).__name__}: {error}",
+            next_step="Give a folder, a pattern such as 'models/*.keras', or a bucket whose fsspec driver is installed "
+            "and whose credentials this worker has.",
+        ) from error
+    if not paths:
+        raise BadInput(f"{models}: holds no {_PATTERN}", next_step="Check the path, as this worker sees it.")
+    return storage, paths
+
+
+@contextmanager
+def fetched(storage: Any, path: str) -> Iterator[Path]:
+    """A model as a local file: itself, or a copy for as long as the context is open."""
+    if "file" in storage.protocol:  # a tuple of its names
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="paritygate-nightly-") as scratch:
+        copy = Path(scratch) / PurePosixPath(path).name
+        storage.get_file(path, str(copy))
+        yield copy
+
+
+def _settled(storage: Any, path: str, releases: Path, terms: Terms) -> Outcome:
+    """Releases a model, or verifies its release again when nothing has changed; its failure is an outcome too."""
+    name = PurePosixPath(path).name
+    try:
+        with fetched(storage, path) as model:
+            settings = Settings.model_validate({**terms.model_dump(), "model": model})
+            settings = settings.model_copy(update={"output": release_dir(settings, releases)})
+            same = unchanged(settings)
+            state = again(settings.release_dir, return_state=True) if same else release(settings, return_state=True)
+    except BadInput as error:
+        return Outcome(model=name, state="Bad input", message=str(error))
+    except (ParitygateError, OSError) as error:
+        return Outcome(model=name, state="Broken", message=str(error))
+    return Outcome(model=name, state=state.name or state.type.value, message=state.message or "")
+
+
+@task(name="verify", task_run_name="verify {target.name}")
+def again(target: Path) -> "State[Any]":
+    """Verifies a release again, from its evidence."""
+    try:
+        report = verify(target, listen=log_wait)
+    except (ParitygateError, OSError) as error:
+        return failure(error)
+    if report.verdict.passed:
+        return Completed(name="Verified", message=f"{target} {report.digest}")
+    reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in report.verdict.reasons]
+    return Failed(name="Refuted" if report.verdict.exit_code == 1 else "Broken", message="\n".join(reasons))
+
+
+def _conclusion(models: str, outcomes: list[Outcome]) -> "State[Any]":
+    """Publishes the table and turns the outcomes into a state."""
+    key = re.sub(r"[^a-z0-9]+", "-", models.lower()).strip("-") or "shelf"
+    create_markdown_artifact(_table(models, outcomes), key=f"nightly-{key}", description=models)
+    bad = [outcome for outcome in outcomes if outcome.state not in _GOOD]
+    if not bad:
+        return Completed(name="All proven", message=f"{len(outcomes)} models of {models}")
+    lines = [f"{outcome.model}: {outcome.state}: {outcome.message}" for outcome in bad]
+    ends = {outcome.state for outcome in bad}
+    name = "Broken" if ends & _BROKEN else "Bad input" if ends == {"Bad input"} else "Refused"
+    return Failed(name=name, message="\n".join(lines))
+
+
+def _table(models: str, outcomes: list[Outcome]) -> str:
+    rows = [f"| {code(each.model)} | {prose(each.state)} | {prose(each.message)} |" for each in outcomes]
+    return "\n".join([f"Models of {code(models)}:", "", "| model | state | |", "| --- | --- | --- |", *rows]) + "\n"

@@ -1,0 +1,142 @@
+"""`paritygate submit`: hands a model to a running Prefect installation, and follows it to the verdict if wanted.
+
+In: settings as for a release. Out: a run of `release/manual` on the server, the same one for the same files and terms,
+however often they are submitted, until it ends without a verdict. Files are referenced by their absolute paths, or
+uploaded to storage that the workers reach (`flows.bundle`).
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+
+from exporters.errors import BadInput
+from flows.bundle import pack
+from flows.given import digests, model_digest, placed
+from flows.prefect_home import failures_named
+from flows.settings import Settings
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+DEPLOYMENT = "release/manual"
+_POLL_SECONDS = 1.0
+_VERDICTS = {"Released", "Refused"}
+_EXIT_CODES = {"Released": 0, "Refused": 1, "Bad input": 2}
+"""Of the final states of `flows.release`; every other end (Broken, Crashed, Cancelled) is 3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """A run on the server.
+
+    Attributes:
+        run: its id.
+        name: its name.
+        url: its page in the server's UI.
+        state: name of its state when it was last looked at.
+        message: what the state says.
+        final: whether the state is the last one.
+    """
+
+    run: UUID
+    name: str
+    url: str
+    state: str
+    message: str
+    final: bool
+
+    @property
+    def exit_code(self) -> int:
+        """The code of `paritygate release` for the same end; 0 for a run that is under way."""
+        return _EXIT_CODES.get(self.state, 3) if self.final else 0
+
+
+def submit(settings: Settings, *, storage: str | None = None, deployment: str = DEPLOYMENT) -> Submitted:
+    """Hands a release to the server that PREFECT_API_URL names.
+
+    Args:
+        settings: the release; paths as this machine sees them.
+        storage: URL of a folder that this machine and the workers reach; None when they see the same paths.
+        deployment: `FLOW/NAME` of a deployment of `flows.release`.
+
+    Raises:
+        BadInput: a file is not there, the storage cannot be used, or the server has no such deployment.
+        Broken: the server failed.
+    """
+    given = digests(settings)
+    sent, bundle = pack(settings, storage) if storage else (_absolute(settings), None)
+    terms = sent.model_dump_json()
+    mark = hashlib.sha256("\n".join([deployment, str(bundle), terms, *given]).encode()).hexdigest()
+    with failures_named(), get_client(sync_client=True) as client:
+        _require(client, deployment)
+        parameters = {"settings": sent.model_dump(mode="json", exclude_unset=True), "bundle": bundle}
+        name = f"release-{settings.model.stem}-{model_digest(settings)[:8]}"
+        while True:
+            run = run_deployment(
+                deployment, parameters=parameters, flow_run_name=name, idempotency_key=f"release-{mark}", timeout=0
+            )
+            found = look(client, cast("FlowRun", run).id)  # a coroutine only where a loop runs
+            if not found.final or found.state in _VERDICTS:
+                return found
+            mark = str(found.run)  # that run broke off: the next one under these terms has a key made from it
+
+
+def follow(submitted: Submitted, say: Callable[[Submitted], None]) -> Submitted:
+    """Waits for the verdict.
+
+    Args:
+        submitted: the run.
+        say: told whenever its state changes.
+
+    Raises:
+        Broken: the server failed.
+    """
+    with failures_named(), get_client(sync_client=True) as client:
+        while True:
+            now = look(client, submitted.run)
+            if now.state != submitted.state:
+                say(now)
+            if now.final:
+                return now
+            submitted = now
+            time.sleep(_POLL_SECONDS)
+
+
+def look(client: SyncPrefectClient, run: UUID) -> Submitted:
+    """The run as it is now."""
+    found = client.read_flow_run(run)
+    state: Any = found.state
+    ui = str(client.api_url).rstrip("/").removesuffix("/api")
+    return Submitted(
+        run=run,
+        name=found.name,
+        url=f"{ui}/runs/flow-run/{run}",
+        state=state.name if state else "Pending",
+        message=(state.message or "") if state else "",
+        final=bool(state and state.is_final()),
+    )
+
+
+def _require(client: SyncPrefectClient, deployment: str) -> None:
+    try:
+        client.read_deployment_by_name(deployment)
+    except (ObjectNotFound, ValueError) as error:
+        names = sorted(d.name for d in client.read_deployments())
+        raise BadInput(
+            f"the Prefect server at {str(client.api_url).rstrip('/')} has no deployment {deployment!r}; it has "
+            f"{', '.join(names) or 'none'}",
+            next_step="python -m deployments.bootstrap makes those of paritygate.",
+        ) from error
+
+
+def _absolute(settings: Settings) -> Settings:
+    """The settings for workers that see the same paths as this machine."""
+    output = settings.output and settings.output.absolute()
+    return placed(settings, lambda _, path: path.absolute()).model_copy(update={"output": output})

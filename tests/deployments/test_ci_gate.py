@@ -1,0 +1,107 @@
+"""The GitHub action, its annotations, and the GitLab template: their steps run for real, outside GitHub."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import factory
+import pytest
+import yaml
+
+from deployments.annotate import annotations, command, summary
+from validators.contract import Reason, Verdict
+from validators.manifest import dump
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "examples" / "digits" / "digits.keras"
+QUICK = 'formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n'
+
+
+def test_every_failed_cell_is_one_annotation():
+    good, bad = factory.cell(), factory.cell(runtime="ort-web-wasm", status="failed", reason="r", message="m")
+    missing = Reason(code="missing cell", subject="onnx onnxruntime cpu", message="not run")
+    own = Reason(code="failed", subject=bad.key, message="m")
+    refused = replace(
+        factory.manifest(), cells=(good, bad), verdict=Verdict(passed=False, reasons=(own, missing), required=())
+    )
+    assert list(annotations(refused)) == [
+        f"::error title=paritygate%3A {bad.key}::failed: r: m",
+        "::error title=paritygate%3A onnx onnxruntime cpu::missing cell: not run",
+    ]
+    passed = replace(refused, verdict=Verdict(passed=True, reasons=(), required=()))
+    assert list(annotations(passed)) == [f"::warning title=paritygate%3A {bad.key}::failed: r: m"]
+
+
+def test_a_refusal_without_a_failed_cell_says_its_reasons():
+    reason = Reason(code="missing cell", subject="onnx onnxruntime cpu", message="not run")
+    refused = Verdict(passed=False, reasons=(reason,), required=())
+    manifest = replace(factory.manifest(), verdict=refused)
+    assert list(annotations(manifest)) == ["::error title=paritygate%3A onnx onnxruntime cpu::missing cell: not run"]
+
+
+def test_a_message_cannot_begin_a_command_of_its_own():
+    said = command("a,b::c", "100%\n::set-output name=x::y\r")
+    assert "\n" not in said
+    assert said.startswith("::error title=paritygate%3A a%2Cb%3A%3Ac::100%25")
+
+
+def test_the_summary_is_the_report_and_of_an_error_its_message():
+    manifest = factory.manifest()
+    text, _ = summary(dump(manifest))
+    assert manifest.model.name in text
+    text, (command,) = summary(b'{"error": {"kind": "bad input", "message": "no such file", "next_step": "look"}}')
+    assert "no such file look" in text
+    assert command == "::error title=paritygate%3A bad input::no such file look"
+
+
+@pytest.fixture
+def action(tmp_path):
+    """Runs the action's steps with inputs; gives exit code and output."""
+    config = tmp_path / "release.toml"
+    config.write_text(QUICK)
+
+    def run(model, **inputs):
+        given = {"model": model, "config": config, "output": tmp_path / "out", **inputs}
+        command = [sys.executable, "-m", "tools.run_action", *(f"{name}={value}" for name, value in given.items())]
+        settings = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+        done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_action_releases_and_shows_the_matrix(action, tmp_path):
+    code, out = action(DIGITS)
+    assert code == 0, out
+    assert "::error" not in out
+    assert "onnxruntime" in out.partition("== step summary")[2]
+    assert "left out here: actions/upload-artifact" in out
+    assert (tmp_path / "out" / "junit.xml").exists()
+
+
+@pytest.mark.slow
+def test_the_action_ends_with_the_exit_code_and_an_annotation(action, tmp_path):
+    (tmp_path / "release.toml").write_text(f"{QUICK}atol = 0.0\nrtol = 0.0\n")
+    code, out = action(DIGITS)
+    assert code == 1
+    assert out.count("::error title=paritygate%3A onnx/default onnxruntime cpu::failed: tolerance exceeded") == 1
+    code, out = action(tmp_path / "missing.keras")
+    assert code == 2
+    assert "::error title=paritygate%3A bad input::" in out
+    assert "no such file" in out.partition("== step summary")[2]
+
+
+@pytest.mark.slow
+def test_the_gitlab_job_releases(tmp_path):
+    job = yaml.safe_load((ROOT / "deployments" / "gitlab" / "paritygate.yml").read_text())[".paritygate"]
+    (tmp_path / "release.toml").write_text(QUICK)
+    variables = {"PARITYGATE": str(ROOT), "MODEL": str(DIGITS), "CONFIG": "release.toml"}
+    settings = {**os.environ, **job["variables"], **variables}
+    for line in (*job["before_script"], *job["script"]):
+        subprocess.run(
+            ["/bin/bash", "-eo", "pipefail", "-c", line], cwd=tmp_path, env=settings, check=True, timeout=300
+        )
+    assert (tmp_path / job["artifacts"]["reports"]["junit"].replace("$OUTPUT", job["variables"]["OUTPUT"])).exists()

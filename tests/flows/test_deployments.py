@@ -1,0 +1,372 @@
+"""What `deployments/` puts on a Prefect server, and the flow `nightly`, on a real server with a real worker."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import fsspec
+import psutil
+import pytest
+from prefect_server import PREFECT, ask, environment
+
+from deployments import local
+from exporters.errors import BadInput, Broken
+from flows.given import asked
+from flows.nightly import fetched, found
+from flows.settings import Settings
+from validators.manifest import load
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "examples" / "digits" / "digits.keras"
+QUICK = {"formats": ["onnx"], "policy": {"gpu": "off", "required": ["onnx onnxruntime cpu"]}}
+
+pytestmark = pytest.mark.slow
+
+
+def until(found, *, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (it := found()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.2)
+    return it
+
+
+def run(api, home, *command):
+    settings = environment(PREFECT_API_URL=api, PREFECT_HOME=home)
+    return subprocess.run(list(map(str, command)), cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def deployed(server, home):
+    """A server with everything on it, made twice; gives its deployments by name, and what the second time said."""
+    assert run(server, home, sys.executable, "-m", "deployments.bootstrap").returncode == 0
+    ask(f"{server}/work_pools/paritygate", {"concurrency_limit": 3}, method="PATCH")
+    again = run(server, home, sys.executable, "-m", "deployments.bootstrap")
+    assert again.returncode == 0, again.stderr
+    found = ask(f"{server}/deployments/filter", {"work_pools": {"name": {"any_": ["paritygate"]}}})
+    yield {deployment["name"]: deployment for deployment in found}, again.stdout
+    ask(f"{server}/v2/concurrency_limits/paritygate-gpu", method="DELETE")  # other tests begin without it
+
+
+def test_the_four_deployments_have_their_schedules_queues_and_collision_strategies(deployed):
+    deployments, _ = deployed
+    assert set(deployments) == {"nightly", "weekly-full", "after-training", "manual"}
+    schedules = {name: d["schedules"] for name, d in deployments.items()}
+    (nightly,), (weekly,) = schedules["nightly"], schedules["weekly-full"]
+    assert (nightly["active"], nightly["schedule"]["cron"]) == (True, "0 2 * * *")
+    assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Europe/Berlin")
+    assert schedules["manual"] == schedules["after-training"] == []
+    assert {name: d["work_queue_name"] for name, d in deployments.items()} == {
+        "nightly": "cpu",
+        "weekly-full": "gpu",
+        "after-training": "cpu",
+        "manual": "cpu",
+    }
+    strategies = {name: d["concurrency_options"]["collision_strategy"] for name, d in deployments.items()}
+    assert strategies["nightly"] == strategies["weekly-full"] == "CANCEL_NEW"
+    assert strategies["manual"] == strategies["after-training"] == "ENQUEUE"
+
+
+def test_the_form_of_a_manual_run_is_the_settings_model(deployed):
+    schema = deployed[0]["manual"]["parameter_openapi_schema"]
+    settings = schema["definitions"]["Settings"]
+    assert next(iter(settings["properties"])) == "model"
+    assert settings["required"] == ["model"]
+    assert "Axis" not in settings["properties"]
+    assert schema["definitions"]["Policy"]["properties"]["gpu"]["enum"] == ["any", "hardware", "off"]
+
+
+def test_a_second_bootstrap_keeps_what_a_person_has_set(server, deployed):
+    _, said = deployed
+    assert "work pool paritygate: was there" in said
+    assert "work queue paritygate/cpu: was there" in said
+    assert "concurrency limit paritygate-gpu: was there" in said
+    assert ask(f"{server}/work_pools/paritygate")["concurrency_limit"] == 3
+    queues = {queue["name"] for queue in ask(f"{server}/work_pools/paritygate/queues/filter", {})}
+    assert {"cpu", "gpu"} <= queues
+
+
+def test_a_bootstrap_without_a_server_says_what_to_do(home):
+    done = run("", home, sys.executable, "-m", "deployments.bootstrap")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "`make server` starts one" in done.stderr
+    away = run("http://127.0.0.1:9/api", home, sys.executable, "-m", "deployments.bootstrap")
+    assert away.returncode == 3
+    assert "the Prefect server failed" in away.stderr
+    assert "Traceback" not in away.stderr
+
+
+@pytest.fixture(scope="module")
+def worker(server, deployed, home):
+    settings = environment(PREFECT_API_URL=server, PREFECT_HOME=home, PREFECT_WORKER_QUERY_SECONDS=1)
+    command = [PREFECT, "worker", "start", "--pool", "paritygate", "--type", "process", "--work-queue", "cpu"]
+    with (home / "worker.log").open("wb") as log:
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env=settings, stdout=log, stderr=log)
+    yield process
+    process.terminate()
+    process.wait(30)
+
+
+WITHOUT_PARITYGATE = """
+import runpy, sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"exporters", "validators", "flows", "deployments"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Absent())
+script, sys.argv = sys.argv[1], sys.argv[1:]
+sys.path[0] = script.rpartition("/")[0]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def test_a_training_run_has_its_model_released_with_nothing_of_paritygate_installed(
+    server, deployed, worker, home, tmp_path
+):
+    example = ROOT / "examples" / "train_and_release.py"
+    to = tmp_path / "trained"
+    done = run(server, home, sys.executable, "-c", WITHOUT_PARITYGATE, example, "--to", to, "--epochs", 3)
+    assert done.returncode == 0, done.stderr
+    mine = {"deployments": {"name": {"any_": ["after-training"]}}}
+
+    def ended():
+        runs = ask(f"{server}/flow_runs/filter", mine)
+        return [run for run in runs if run["state"] and run["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED"}]
+
+    (one,) = until(ended, seconds=300)
+    assert one["state"]["name"] == "Released", one["state"]["message"]
+    release = Path(one["state"]["message"].split()[0])
+    try:
+        assert load(release).samples[0].origin == "user"
+        assert load(release).model.name == "digits.keras"
+    finally:
+        shutil.rmtree(release)
+
+
+def submit(server, home, *arguments):
+    done = run(server, home, sys.executable, "-m", "flows.cli", "submit", *arguments)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """A release.toml of one exporter and one cell."""
+    config = tmp_path / "release.toml"
+    config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
+    return config
+
+
+def test_a_submitted_model_is_released_once_and_followed_to_the_verdict(server, worker, home, tmp_path, quick):
+    model, out = tmp_path / "mine.keras", tmp_path / "mine.release"
+    shutil.copy(DIGITS, model)
+    given = (model, "-o", out, "--config", quick, "--samples", DIGITS.with_name("samples.npz"), "--wait", "--json")
+    code, said, err = submit(server, home, *given)
+    assert code == 0, err
+    first = json.loads(said)
+    assert first["state"] == "Released"
+    assert load(out).verdict.passed
+    assert load(out).samples[0].origin == "user"
+    made = (out / "release.json").stat().st_mtime_ns
+    code, said, _ = submit(server, home, *given)
+    assert json.loads(said)["run"] == first["run"]
+    assert (out / "release.json").stat().st_mtime_ns == made
+
+
+def test_a_submitted_bundle_travels_with_its_samples_and_what_was_uploaded_is_proven(
+    server, worker, home, tmp_path, quick
+):
+    inbox, out = tmp_path / "inbox", tmp_path / "far.release"
+    samples = DIGITS.with_name("samples.npz")
+    given = (DIGITS, "-o", out, "--config", quick, "--samples", samples, "--storage", inbox)
+    code, _, err = submit(server, home, *given, "--wait")
+    assert code == 0, err
+    (bundle,) = inbox.iterdir()
+    assert sorted(path.name for path in bundle.rglob("*") if path.is_file()) == [
+        ".complete",
+        "digits.keras",
+        "samples.npz",
+    ]
+    assert load(out).samples[0].origin == "user"
+    stored = bundle / "model" / "digits.keras"
+    stored.write_bytes(stored.read_bytes()[::-1])
+    broken = (*given[:2], tmp_path / "other", *given[3:], "--wait")
+    code, said, _ = submit(server, home, *broken)
+    assert code == 2
+    assert "its files are not the ones that were submitted" in said
+    stored.write_bytes(b"another")  # of another length: the next upload mends it
+    code, said, _ = submit(server, home, *broken)
+    assert code == 0, said
+
+
+def test_cancelling_a_run_ends_all_its_processes_and_leaves_nothing(server, worker, home, tmp_path):
+    out = tmp_path / "cancelled.release"
+    code, said, err = submit(server, home, DIGITS, "-o", out, "--json")
+    assert code == 0, err
+    mine = psutil.Process(worker.pid)
+
+    def at_work():
+        return [p for p in mine.children(recursive=True) if "exporters.isolation.host" in " ".join(p.cmdline())]
+
+    until(lambda: list(tmp_path.glob(".cancelled.release.partial-*/scratch/lowered")))
+    assert at_work()
+    started = mine.children(recursive=True)
+    run = json.loads(said)["run"]
+    ask(f"{server}/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}, "force": False})
+    until(lambda: ask(f"{server}/flow_runs/{run}")["state"]["type"] == "CANCELLED")
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert alive == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_of_a_submitted_model_ends_with_its_exit_code(server, worker, home, tmp_path, quick):
+    (tmp_path / "bad.keras").write_text("no model")
+    code, said, _ = submit(server, home, tmp_path / "bad.keras", "-o", tmp_path / "out", "--config", quick, "--wait")
+    assert code == 2
+    assert said.startswith("Bad input ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("missing.keras",), "missing.keras: cannot be read: no such file"),
+        ((DIGITS, "--deployment", "release/none"), "has no deployment 'release/none'; it has"),
+        ((DIGITS, "--storage", "nowhere://inbox"), "nowhere://inbox: cannot be used"),
+    ],
+)
+def test_what_cannot_be_submitted_is_bad_input(server, deployed, home, arguments, message):
+    code, said, err = submit(server, home, *arguments)
+    assert (code, said) == (2, "")
+    assert message in err
+
+
+def test_a_submission_needs_a_server(home):
+    code, _, err = submit("", home, DIGITS)
+    assert code == 2
+    assert "PREFECT_API_URL names no Prefect server" in err
+    code, _, err = submit("http://127.0.0.1:9/api", home, DIGITS)
+    assert code == 3
+    assert "the Prefect server failed" in err
+
+
+NIGHT = """
+    import json, sys
+    from pathlib import Path
+    from flows.nightly import nightly
+    from flows.settings import Terms
+    state = nightly(sys.argv[1], Path(sys.argv[2]), Terms.model_validate(json.loads(sys.argv[3])), return_state=True)
+    print(state.name, state.message, sep="\\n")
+"""
+
+
+def night(server, home, models, releases, **terms):
+    code = textwrap.dedent(NIGHT)
+    done = run(
+        server, home, sys.executable, "-W", "ignore", "-c", code, models, releases, json.dumps({**QUICK, **terms})
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rstrip("\n").split("\n")
+
+
+def test_a_night_releases_what_is_new_verifies_the_rest_and_stops_at_no_failure(server, home, tmp_path):
+    shelf, releases = tmp_path / "shelf" / "deep", tmp_path / "releases"
+    shelf.mkdir(parents=True)
+    shutil.copy(DIGITS, shelf / "a.keras")
+    (shelf / "b.keras").write_bytes(b"no model")
+    name, *messages = night(server, home, tmp_path / "shelf", releases)
+    assert name == "Refused"
+    assert messages[0].startswith("b.keras: Bad input: ")
+    assert "a.keras" not in "".join(messages)
+    (first,) = releases.iterdir()
+    written = (first / "release.json").stat().st_mtime_ns
+
+    (shelf / "b.keras").unlink()
+    shutil.copy(DIGITS, shelf / "c.keras")
+    assert night(server, home, tmp_path / "shelf", releases) == ["All proven", f"2 models of {tmp_path / 'shelf'}"]
+    assert (first / "release.json").stat().st_mtime_ns == written
+    tasks = ask(f"{server}/task_runs/filter", {"task_runs": {"name": {"any_": [f"verify {first.name}"]}}})
+    assert [task["state"]["name"] for task in tasks] == ["Verified"]
+
+    # Under other terms the same model is released anew; a release that no longer holds is refuted, not made again.
+    assert (
+        night(server, home, shelf / "a.keras", releases, onnx={"opset": 17}, limits={"seconds": 800})[0] == "All proven"
+    )
+    assert (first / "release.json").stat().st_mtime_ns != written
+    artifact = first / "artifacts" / "onnx" / "default" / "model.onnx"
+    artifact.write_bytes(artifact.read_bytes() + b"\0")
+    name, message, *_ = night(server, home, shelf / "a.keras", releases, onnx={"opset": 17}, limits={"seconds": 800})
+    assert name == "Refused"
+    assert message.startswith("a.keras: Refuted: digest mismatch: ")
+
+
+def test_models_in_a_bucket_are_fetched_one_at_a_time_and_gone_afterwards():
+    bucket = fsspec.filesystem("memory")
+    bucket.pipe({"/models/b/two.keras": b"2", "/models/one.keras": b"1", "/models/readme.md": b""})
+    storage, paths = found("memory://models")
+    assert paths == ["/models/b/two.keras", "/models/one.keras"]
+    with fetched(storage, paths[0]) as file:
+        assert (file.name, file.read_bytes()) == ("two.keras", b"2")
+    assert not file.exists()
+    assert found("memory://models/*.keras")[1] == ["/models/one.keras"]
+
+
+@pytest.mark.parametrize("models", ["memory://nothing", "nowhere://bucket", "missing/folder"])
+def test_a_shelf_that_cannot_be_read_or_is_empty_is_bad_input(models):
+    with pytest.raises(BadInput, match=models):
+        found(models)
+
+
+def test_a_model_that_cannot_be_read_is_an_outcome_of_its_own(server, home, tmp_path):
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / "gone.keras").symlink_to(tmp_path / "nothing")
+    (tmp_path / "shelf" / "text.keras").write_text("no model")
+    name, *messages = night(server, home, tmp_path / "shelf", tmp_path / "releases")
+    assert name == "Bad input"
+    assert "gone.keras: Bad input: " in messages[0]
+    assert any(message.startswith("text.keras: Bad input: ") for message in messages)
+
+
+def test_new_samples_and_new_code_are_asked_anew_and_modules_always(tmp_path):
+    code = tmp_path / "mine.py"
+    code.write_text("x = 1")
+    settings = Settings(model=DIGITS, custom_objects=(str(code),))
+
+    def mark(**changes):
+        return asked(settings.model_copy(update=changes), model="m", samples=changes.get("given"))
+
+    first = mark()
+    assert mark(output=tmp_path) == first
+    assert mark(trust_lambda=True) != first
+    assert mark(given=DIGITS) != first
+    code.write_text("x = 2")
+    assert mark() != first
+    assert mark(custom_objects=("package.module",)) == ""
+
+
+def test_a_local_installation_starts_once_and_stops_by_its_pids(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    try:
+        address = local.start(tmp_path, port)
+        assert address == f"http://127.0.0.1:{port}"
+        pids = {name: (tmp_path / f"{name}.pid").read_text() for name in ("server", "worker")}
+        assert local.start(tmp_path, port + 1) == address
+        assert {name: (tmp_path / f"{name}.pid").read_text() for name in pids} == pids
+        assert ask(f"{address}/api/deployments/count", {}) == 4
+        with pytest.raises(Broken, match=f"port {port} of 127.0.0.1 is taken"):
+            local.start(tmp_path / "second", port)
+    finally:
+        assert local.stop(tmp_path) == ["worker", "server"]
+    assert not any(psutil.pid_exists(int(pid.split()[0])) for pid in pids.values())
+    assert local.stop(tmp_path) == []
