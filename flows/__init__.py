@@ -4,5 +4,7 @@
 * `run` plans a release as `stages`; `exports`, `cells` and `conclude` do their work in a `workspace`; `progress` is
   what a run tells meanwhile.
 * `release` is the Prefect flow over these stages, `stages.run_on_threads` the engine without Prefect.
-* `verify`, `inspect` and `doctor` are the smaller commands; `cli` puts all of them on the command line.
+* `verify` runs the cells of a release again, those that `selection` picks, and may attest them for this `machine`;
+  `gate` judges a release with its attestations; `inspect` and `doctor` are the smaller commands; `cli` puts all of them
+  on the command line.
 """

@@ -4,21 +4,27 @@ In: an artifact and a runtime row. Out: a `Cell`, whatever happens: what could n
 by `paritygate verify` alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from exporters.contract import Artifact, Signature
-from exporters.errors import Broken, Cancelled
-from exporters.isolation import Job, Limits, Workers
+from exporters.contract import Artifact, Finding, Signature
+from exporters.errors import Broken, Cancelled, Limited
+from exporters.isolation import GIB, Job, Limits, Outcome, Workers
 from exporters.limits import known_limit
+from flows.progress import waiting
 from validators.availability import missing
 from validators.contract import Cell
+from validators.devices import VISIBLE, card_lock, cards, installed_cards
+from validators.manifest import PolicyRecord
 from validators.registry import RuntimeRow
+from validators.web.adapters import NO_GPU
 from validators.web.browser import BrowserHost
+from validators.web.cdp import BrowserGone
 
 
 class Cells:
@@ -28,8 +34,7 @@ class Cells:
         workers: where jobs run.
         browser: the shared Chromium.
         release: directory with `artifacts/` and `evidence/`.
-        limits: of each cell.
-        options: `atol` and `rtol` set by hand (None for the default), `sample_seconds`.
+        policy: what was asked, as the release's manifest records it.
     """
 
     def __init__(
@@ -38,17 +43,27 @@ class Cells:
         browser: BrowserHost,
         release: Path,
         *,
-        limits: Limits,
-        options: Mapping[str, float | None],
+        policy: PolicyRecord,
     ) -> None:
         self._workers = workers
         self._browser = browser
         self._release = release
-        self._limits = limits
-        self._options = options
+        self._limits = Limits(seconds=policy.seconds, memory=int(policy.memory_gib * GIB))
+        self._request: dict[str, Any] = {
+            "atol": policy.atol,
+            "rtol": policy.rtol,
+            "gpu": policy.gpu,
+            "sample_seconds": policy.sample_seconds,
+            "software_seconds": policy.software_seconds,
+        }
 
-    def run(self, artifact: Artifact, row: RuntimeRow) -> Cell:
+    def run(self, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str] | None = None) -> Cell:
         """Runs one cell.
+
+        Args:
+            artifact: exported or not; its path is relative to the release.
+            row: the runtime and its device.
+            options: for the runtime, beside the row's own.
 
         Raises:
             Cancelled: the run is ending.
@@ -62,27 +77,72 @@ class Cells:
         )
         if artifact.status != "exported":
             return replace(cell, status=artifact.status, reason=f"export {artifact.status}", message=artifact.reason)
-        if lacking := missing(row):
+        if lacking := missing(row, gpu=self._request["gpu"]):
             return replace(cell, status="unavailable", reason="runtime missing", message=lacking)
+        with self._card(row) as environment:
+            if row.browser:
+                return self._run_in_a_browser(cell, artifact, row, options or {})
+            return self._run_job(cell, artifact, row, options or {}, environment=environment)
+
+    @contextmanager
+    def _card(self, row: RuntimeRow) -> Iterator[Mapping[str, str]]:
+        """Keeps other runs off the card while a GPU cell runs; yields what lets the cell's process see it.
+
+        Only CUDA can be told which card to take. For Chromium and Vulkan all are locked, in the order of their UUIDs,
+        so that two runs never wait for each other.
+        """
+        on_cuda = row.accelerator == "cuda"
+        here = cards()[:1] if on_cuda else sorted(installed_cards(), key=lambda card: card.uuid)
+        if row.device != "gpu" or not here:
+            yield {}
+            return
+        with ExitStack() as locked:
+            for card in here:
+                locked.enter_context(card_lock(card, say=waiting, given_up=lambda: self._workers.closing))
+            waiting("")  # its turn has come
+            yield {VISIBLE: here[0].uuid} if on_cuda else {}
+
+    def _run_in_a_browser(self, cell: Cell, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str]) -> Cell:
+        done = self._run_in(self._browser, cell, artifact, row, options)
+        if done.reason == "out of memory" or done.message.startswith((f"{BrowserGone.__name__}:", NO_GPU)):
+            # It may have been another cell's doing: while a GPU process starts again, no page is given a GPU. In a
+            # browser of its own it is this one's, or it does not happen.
+            with self._browser.another() as own:
+                done = self._run_in(own, cell, artifact, row, options)
+        return done
+
+    def _run_in(
+        self, browser: BrowserHost, cell: Cell, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str]
+    ) -> Cell:
         try:
-            options = {"endpoint": self._browser.endpoint()} if row.browser else {}
+            endpoint = browser.endpoint()
         except Cancelled:
             raise
         except Broken as error:
             return replace(cell, reason="browser", message=error.message)
-        return self._run_job(cell, artifact, row, options)
+        companions = (browser.pid,) if browser.pid else ()
+        return self._run_job(cell, artifact, row, {"endpoint": endpoint, **options}, companions=companions)
 
-    def _run_job(self, cell: Cell, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str]) -> Cell:
+    def _run_job(
+        self,
+        cell: Cell,
+        artifact: Artifact,
+        row: RuntimeRow,
+        options: Mapping[str, str],
+        **around: Any,
+    ) -> Cell:
+        """Runs the job of a cell; `around` is what its `Job` has beside the usual."""
         request: dict[str, Any] = {
             "release": str(self._release),
             "artifact": str(self._release / artifact.path),
             "format": artifact.format,
             "variant": artifact.variant,
             "signature": TypeAdapter(Signature | None).dump_python(artifact.signature, mode="json"),
+            "preprocessing": artifact.preprocessing,
             "runtime": row.name,
             "device": row.device,
             "options": dict(options),
-            **self._options,
+            **self._request,
         }
         name = f"cell-{artifact.format}-{artifact.variant}-{row.name}-{row.device}"
         job = Job(
@@ -91,7 +151,7 @@ class Cells:
             request=request,
             limits=self._limits,
             host=row.host,
-            companions=(self._browser.pid,) if row.browser and self._browser.pid else (),
+            **around,
         )
         outcome = self._workers.run(job)
         seconds = round(outcome.seconds, 3)
@@ -100,9 +160,9 @@ class Cells:
             outcome.unwrap()
         cell = replace(cell, seconds=seconds, log=log)
         if outcome.status == "limited":
-            return replace(cell, status="limited", reason=outcome.limit, message=outcome.message)
-        if outcome.status == "python error" and (limit := known_limit(artifact.format, outcome.message)):
-            return replace(cell, status="limited", reason=limit.limit, message=limit.message)
+            return _limited(cell, outcome)
+        if outcome.status == "python error" and (limit := known_limit(artifact.format, outcome.message, row.name)):
+            return _limited(cell, limit)
         if outcome.status != "ok":
             message = " ".join(filter(None, (outcome.message, outcome.next_step)))
             return replace(cell, reason=outcome.status, message=message)
@@ -110,8 +170,15 @@ class Cells:
         return replace(done, seconds=seconds, log=log)
 
 
-def outcome_of(cell: Cell) -> tuple[bool, str]:
-    """Whether the cell passed, and a line for a person."""
-    if cell.status != "passed":
-        return False, f"{cell.status}: {cell.reason}: {cell.message}"
-    return True, "equal" if cell.max_abs is None else f"max distance {cell.max_abs:.1e}"
+def _limited(cell: Cell, limit: Limited | Outcome) -> Cell:
+    """The cell that a limit kept from running, with the limit and its way out among its findings."""
+    found = Finding(code=limit.limit, blocking=True, message=limit.message, limit=limit.limit, way_out=limit.next_step)
+    return replace(cell, status="limited", reason=limit.limit, message=limit.message, findings=(found,))
+
+
+def outcome_of(cell: Cell) -> tuple[bool | None, str]:
+    """Whether the cell passed, None when it could not run, and a line for a person."""
+    if cell.status == "passed":
+        return True, "equal" if cell.max_abs is None else f"max distance {cell.max_abs:.1e}"
+    good = None if cell.status in {"limited", "unavailable"} else False
+    return good, f"{cell.status}: {cell.reason}: {cell.message}"

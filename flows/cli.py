@@ -1,4 +1,4 @@
-"""The command line: `paritygate release | inspect | verify | doctor`.
+"""The command line: `paritygate release | sweep | verify | gate | submit | inspect | doctor`.
 
 In: arguments. Out: the result on stdout, progress and errors on stderr, and an exit code (see `_CODES`). Everything
 heavy is imported inside the command that needs it, so that `--help` answers at once.
@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import cyclopts
 from cyclopts import App, Parameter
@@ -28,13 +28,17 @@ _EXAMPLES = """Examples (results go to model.release/ unless -o says otherwise):
   paritygate release model.keras --samples held_out.npz
   paritygate release model.keras --formats onnx tflite -o out
   paritygate release model.keras --config release.toml
+  paritygate release model.weights.h5 --architecture model.json
   paritygate release model.keras --json --no-prefect   # in a CI gate
+  paritygate sweep models/                      # every model below a folder
   paritygate verify model.release --digest SHA256
+  paritygate verify model.release --device gpu --attest  # on a GPU box
+  paritygate gate model.release --digest SHA256   # judge again with that
 """
 _CODES = """Exit codes:
   0    released (verify: confirmed): every required cell passed
   1    refused: a required cell failed, is limited or unavailable,
-       or a digest does not match
+       or awaited from another machine, or a digest does not match
   2    bad input: model, samples, configuration or command line
        are at fault; nothing was run
   3    broken: an exporter, a runtime or the machine failed
@@ -56,6 +60,13 @@ app = App(
     help_format="plaintext",
     help_epilogue=f"{_EXAMPLES}\n{_CODES}",
 )
+_Architecture = Annotated[
+    str | None,
+    Parameter(
+        help="Where MODEL is weights alone (`.weights.h5`, `.h5`, a TensorFlow checkpoint): model.json, or your "
+        "function that returns the model, PACKAGE.MODULE:FUNCTION or FILE.py:FUNCTION."
+    ),
+]
 _Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON on stdout and nothing else.")]
 
 
@@ -130,9 +141,12 @@ def _safe(text: str) -> str:
 
 @app.command
 def release(  # noqa: PLR0913 - one parameter for every flag
-    model: Annotated[Path, Parameter(help="The trained `.keras` file.")],
+    model: Annotated[
+        Path, Parameter(help="A `.keras` or `.h5` file, a SavedModel folder of Keras; weights with --architecture.")
+    ],
     /,
     *,
+    architecture: _Architecture = None,
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="Release directory; default NAME.release here.")
     ] = None,
@@ -155,6 +169,18 @@ def release(  # noqa: PLR0913 - one parameter for every flag
     trust_lambda: Annotated[
         bool | None, Parameter(negative=(), help="Let Lambda layers run the bytecode stored in the file.")
     ] = None,
+    input_shape: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="NAME=AXIS,AXIS,... for a model whose file does not say its shape; ? is a free axis.",
+        ),
+    ] = None,
+    gpu: Annotated[
+        Literal["any", "hardware", "off"] | None,
+        Parameter(help="What counts as a GPU: any adapter (default), real cards alone, or run no GPU cell."),
+    ] = None,
     no_prefect: Annotated[bool, Parameter(negative=(), help="Run the same stages without a Prefect server.")] = False,
     as_json: _Json = False,
 ) -> int:
@@ -164,15 +190,18 @@ def release(  # noqa: PLR0913 - one parameter for every flag
     an embedded one. Flags win over release.toml. An older release in the same
     directory makes way, to a finished one only.
     """
-    from flows.settings import load_settings
+    from flows.settings import load_settings, named_shapes
 
     flags = {
         "model": model,
+        "architecture": architecture,
         "output": output,
         "samples": {"path": samples},
         "formats": formats,
         "custom_objects": custom_objects,
         "trust_lambda": trust_lambda,
+        "input_shapes": named_shapes(input_shape),
+        "policy": {"gpu": gpu},
     }
     settings = load_settings(config, flags)
     try:
@@ -184,13 +213,23 @@ def release(  # noqa: PLR0913 - one parameter for every flag
     manifest = run.manifest
     if manifest is None:
         raise Broken("the run ended without a verdict")
-    if as_json:
+    if as_json and run.judged is None:
         _print_bytes((settings.release_dir / "release.json").read_bytes())
+    elif as_json:  # the exit code is the gate's, and release.json still awaits
+        _print_record(run.judged)
     else:
         from validators.report import terminal
 
         terminal.render(manifest, _console(), release_dir=settings.release_dir, digest=run.digest)
-    return manifest.verdict.exit_code
+    if run.judged is None:
+        return manifest.verdict.exit_code
+    if not as_json:
+        from flows import gate as gating
+
+        console = _console()
+        console.print()
+        gating.render(run.judged, console)
+    return run.judged.verdict.exit_code
 
 
 def _released(settings: "Settings", *, prefect: bool) -> "ReleaseRun":
@@ -205,6 +244,7 @@ def _released(settings: "Settings", *, prefect: bool) -> "ReleaseRun":
         raise Broken(
             "Prefect is not installed", next_step="pip install 'paritygate[flow]', or --no-prefect to do without it."
         )
+    _refuse_pool_out_of_reach(settings, prefect=prefect)
     with shown(_console(stderr=True)) as listen, ReleaseRun(settings, listen) as run:
         run.warm_up()
         if not prefect:
@@ -219,15 +259,80 @@ def _released(settings: "Settings", *, prefect: bool) -> "ReleaseRun":
     return run
 
 
+def _refuse_pool_out_of_reach(settings: "Settings", *, prefect: bool) -> None:
+    """Says before anything starts that no worker could ever take the cells of `policy.elsewhere`."""
+    import os
+
+    if not settings.policy.gpu_pool or (prefect and os.environ.get("PREFECT_API_URL")):
+        return
+    why = (
+        "PREFECT_API_URL is not set, and no worker reaches the embedded server" if prefect else "--no-prefect was given"
+    )
+    raise BadInput(
+        f"policy.gpu_pool names the work pool {settings.policy.gpu_pool!r}, which needs a Prefect server: {why}",
+        next_step="Set PREFECT_API_URL to the server of the pool; or leave policy.gpu_pool out, run `paritygate verify "
+        "RELEASE_DIR --attest` on the other machine and then `paritygate gate RELEASE_DIR`.",
+    )
+
+
 @app.command
-def inspect(model: Annotated[Path, Parameter(help="A `.keras` file.")], /, *, as_json: _Json = False) -> int:
-    """Show what a model file declares, without importing TensorFlow.
+def sweep(  # noqa: PLR0913 - one parameter for every flag
+    folder: Annotated[Path, Parameter(help="Searched for model files, with everything below it.")],
+    /,
+    *,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="The sweep's directory; default FOLDER.sweep here.")
+    ] = None,
+    config: Annotated[Path | None, Parameter(help="release.toml, the same for every model.")] = None,
+    formats: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, negative=(), help=f"{', '.join(FORMATS)}; default: all."),
+    ] = None,
+    jobs: Annotated[
+        int | None, Parameter(help="How many releases run side by side; default: one for every four cores.")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        Parameter(help="Of the file names; default: *.keras, *.h5, *.hdf5 and SavedModel folders."),
+    ] = None,
+    as_json: _Json = False,
+) -> int:
+    """Release every model below FOLDER, and show what came of each in one table.
+
+    Each goes into a directory of its own, NAME-DIGEST.release, and no model's
+    end stops another. sweep.json is written after every model: the same
+    command goes on where it stopped, and does again only what has changed.
+    Exit code 0: every model is proven in every format; 1: not every one; 3:
+    something errored. Never runs under Prefect.
+    """
+    from flows import sweep as sweeping
+
+    with sweeping.shown(_console(stderr=True)) as progress:
+        directory, swept = sweeping.sweep(
+            folder, output=output, config=config, formats=formats, pattern=pattern, jobs=jobs, progress=progress
+        )
+    if as_json:
+        _print_bytes((directory / sweeping.RECORD).read_bytes())
+    else:
+        sweeping.render(swept, _console(), folder=directory)
+    return swept.exit_code
+
+
+@app.command
+def inspect(
+    model: Annotated[Path, Parameter(help="As for `release`.")],
+    /,
+    *,
+    architecture: _Architecture = None,
+    as_json: _Json = False,
+) -> int:
+    """Show what a model declares, without importing TensorFlow.
 
     Signature, layers by kind, parameters, sizes, Keras version, custom objects and Lambdas.
     """
     from flows import inspect as inspection
 
-    facts = inspection.inspect(model)
+    facts = inspection.inspect(model, architecture)
     if as_json:
         _print_record(facts)
     else:
@@ -235,33 +340,154 @@ def inspect(model: Annotated[Path, Parameter(help="A `.keras` file.")], /, *, as
     return 0
 
 
+_Digest = Annotated[
+    str | None, Parameter(help="SHA-256 of its release.json, as you were told it when it was released.")
+]
+
+
 @app.command
-def verify(
+def verify(  # noqa: PLR0913 - one parameter for every flag
     release_dir: Annotated[Path, Parameter(help="A directory that `paritygate release` wrote.")],
     /,
     *,
-    digest: Annotated[
-        str | None, Parameter(help="SHA-256 of its release.json, as you were told it when it was released.")
-    ] = None,
+    digest: _Digest = None,
     formats: Annotated[
         list[str] | None,
         Parameter(consume_multiple=True, negative=(), help="Only these formats; default: all that the release has."),
     ] = None,
+    device: Annotated[str | None, Parameter(help="Only cells on this device: cpu or gpu; default: both.")] = None,
+    runtimes: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="Only cells in these runtimes, as `paritygate doctor` names them; default: all.",
+        ),
+    ] = None,
+    attest: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            help="Keep the cells in the release, whatever came of them, as attestations/cells-*.json.",
+        ),
+    ] = False,
     as_json: _Json = False,
 ) -> int:
     """Check every digest of a release, then run its cells again from the evidence alone.
 
-    Needs neither the model nor, for formats whose runtimes do without, TensorFlow.
+    Needs neither the model nor, for formats whose runtimes do without,
+    TensorFlow: the base and one of the extras litert, ort, ort-cuda, web will
+    do. With --device or --runtimes only the cells named count, and the ones
+    that the policy demands from elsewhere are due. Writes nothing into the
+    release unless --attest is given; `paritygate gate` then judges it again.
     """
     from flows import verify as verification
     from flows.display import shown
 
     with shown(_console(stderr=True)) as listen:
-        report = verification.verify(release_dir, digest=digest, formats=formats, listen=listen)
+        report = verification.verify(
+            release_dir,
+            digest=digest,
+            formats=formats,
+            device=device,
+            runtimes=runtimes,
+            attest=attest,
+            listen=listen,
+        )
     if as_json:
         _print_record(report)
     else:
         verification.render(report, _console())
+    return report.verdict.exit_code
+
+
+@app.command
+def submit(  # noqa: PLR0913 - one parameter for every flag
+    model: Annotated[Path, Parameter(help="The trained model file.")],
+    /,
+    *,
+    output: Annotated[
+        Path | None,
+        Parameter(name=["--output", "-o"], help="Release directory; default: the deployment's folder of releases."),
+    ] = None,
+    config: Annotated[Path | None, Parameter(help="release.toml: policy, tolerances, limits, options.")] = None,
+    samples: Annotated[Path | None, Parameter(help="`.npz` or folder of `.npy`, one array per input.")] = None,
+    custom_objects: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, negative=(), help="Modules or `.py` files with the model's own layers."),
+    ] = None,
+    architecture: Annotated[
+        str | None, Parameter(help="For weights alone: model.json, or a function, as for release.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        Parameter(help="Folder or bucket (s3://...) that the workers reach; default: they see the paths given here."),
+    ] = None,
+    deployment: Annotated[str, Parameter(help="FLOW/NAME of the deployment that runs it.")] = "release/manual",
+    wait: Annotated[bool, Parameter(negative=(), help="Follow the run and end with the verdict's exit code.")] = False,
+    as_json: _Json = False,
+) -> int:
+    """Hand MODEL to the Prefect installation that PREFECT_API_URL names.
+
+    The same files under the same terms are one run, however often they are
+    submitted. Without --wait the exit code is 0 once the server has the run.
+    """
+    import os
+
+    from flows import prefect_home
+    from flows.settings import load_settings
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise BadInput(
+            "PREFECT_API_URL names no Prefect server",
+            next_step="`make server` starts one here; `paritygate release` needs none.",
+        )
+    named = {
+        "model": model,
+        "architecture": architecture,
+        "output": output,
+        "samples": {"path": samples},
+        "custom_objects": custom_objects,
+    }
+    settings = load_settings(config, named)
+    with prefect_home.api():
+        with prefect_home.importing():
+            from flows import submit as submission
+        done = submission.submit(settings, storage=storage, deployment=deployment)
+        console = _console(stderr=True)
+        console.print(_safe(f"{done.name}: {done.state}  {done.url}"), markup=False, soft_wrap=True)
+        if wait:
+            say = lambda now: console.print(_safe(f"{now.name}: {now.state}"), markup=False, soft_wrap=True)  # noqa: E731
+            done = submission.follow(done, say)
+    if as_json:
+        _print_record(done)
+    else:
+        _console().print(_safe(f"{done.state} {done.message}".strip()), markup=False, soft_wrap=True)
+    return done.exit_code
+
+
+@app.command
+def gate(
+    release_dir: Annotated[Path, Parameter(help="A directory that `paritygate release` wrote.")],
+    /,
+    *,
+    digest: _Digest = None,
+    as_json: _Json = False,
+) -> int:
+    """Judge a release again, together with its attestations; nothing is run.
+
+    Checks every digest, reads what `paritygate verify --attest` brought from
+    other machines, and says what is still awaited and which command brings
+    it. A cell that failed on any machine refuses the release. Attestations are
+    not signed yet: whoever can write into the folder can write or remove one.
+    """
+    from flows import gate as judgement
+
+    report = judgement.gate(release_dir, digest=digest)
+    if as_json:
+        _print_record(report)
+    else:
+        judgement.render(report, _console())
     return report.verdict.exit_code
 
 

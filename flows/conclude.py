@@ -3,7 +3,6 @@
 In: everything the stages produced. Out: a complete release in the staging folder, `release.json` last.
 """
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from exporters.admission import ModelFacts
-from exporters.contract import Artifact
+from exporters.admission.assembled import builder_file, is_builder
+from exporters.contract import Artifact, TrustedLambda, UsedCode
 from exporters.registry import EXPORTERS
 from exporters.store import digest_tree, sha256_file, versions
+from flows.machine import system
 from flows.settings import Settings
 from validators.contract import Cell, Verdict
 from validators.gate import judge
@@ -23,13 +24,12 @@ from validators.manifest import (
     SCHEMA_VERSION,
     Manifest,
     ModelRecord,
-    PolicyRecord,
     SampleSet,
     dump,
 )
 from validators.registry import RUNTIMES
 from validators.report import junit, markdown
-from validators.web.session import package_versions
+from validators.web.session import package_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +37,18 @@ class Results:
     """What the stages of a release produced.
 
     Attributes:
+        asked: see `Manifest.asked`.
         facts: of the source model.
-        signature, sets: as `validators.reference.run` returned them, as records.
+        signature, sets, code: as `validators.reference.run` returned them, as records.
         artifacts, cells: in the registries' order.
         seconds: wall time of each stage.
     """
 
+    asked: str
     facts: ModelFacts
     signature: Any
     sets: tuple[SampleSet, ...]
+    code: tuple[UsedCode, ...]
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
     seconds: Mapping[str, float]
@@ -66,7 +69,9 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
         cells=results.cells,
         artifacts=results.artifacts,
         required=settings.required,
-        sample_sets=[sample_set.name for sample_set in results.sets],
+        gpu=settings.policy.gpu,
+        elsewhere=settings.elsewhere,
+        sample_sets=results.sets,
         outputs=[output.name for output in results.signature.outputs],
         digest_problems=_moved(release, results.artifacts),
     )
@@ -93,8 +98,8 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
         schema_version=SCHEMA_VERSION,
         paritygate=versions(["paritygate"]).get("paritygate", "unknown"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        platform=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        toolchain=_toolchain(settings.formats),
+        platform=system(),
+        toolchain=toolchain(settings.formats),
         model=ModelRecord(
             name=facts.name,
             digest=facts.digest,
@@ -104,14 +109,13 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
             parameters=facts.parameters,
             signature=results.signature,
             trusted=_trusted(settings),
+            custom_objects=results.code,
+            lambdas=tuple(
+                TrustedLambda(layer=need.layer, position=need.position, names=need.hint) for need in facts.lambdas
+            ),
         ),
-        policy=PolicyRecord(
-            required=settings.required,
-            formats=settings.formats,
-            atol=settings.policy.atol,
-            rtol=settings.policy.rtol,
-            sample_seconds=settings.limits.sample_seconds,
-        ),
+        asked=results.asked,
+        policy=settings.record,
         samples=results.sets,
         artifacts=results.artifacts,
         cells=results.cells,
@@ -121,19 +125,33 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
     )
 
 
-def _toolchain(formats: Sequence[str]) -> Mapping[str, str]:
+def toolchain(formats: Sequence[str]) -> Mapping[str, str]:
+    """Versions of every package that takes part in a release of these formats, browser packages included."""
     packages = [package for row in EXPORTERS if row.format in formats for package in row.toolchain]
-    packages += [row.distribution for row in RUNTIMES if row.format in formats]
+    runtimes = [row for row in RUNTIMES if row.format in formats]
+    packages += [row.distribution for row in runtimes]
     installed = versions(sorted({*packages, "numpy"}))
-    return {**installed, **(package_versions() if "tfjs" in formats else {})}
+    npm = sorted({package for row in runtimes for package in row.npm})
+    return {**installed, **{name: version for name in npm if (version := package_version(name))}}
 
 
 def _trusted(settings: Settings) -> tuple[str, ...]:
     lambdas = ("Lambda bytecode",) if settings.trust_lambda else ()
-    return (*map(_custom_code, settings.custom_objects), *lambdas)
+    architecture = settings.architecture or ""
+    builder = (_builder(architecture),) if is_builder(architecture) else ()
+    return (*map(_custom_code, settings.custom_objects), *builder, *lambdas)
+
+
+def _builder(architecture: str) -> str:
+    """The user's function that made the model: a file by its own name and digest, a module by its name."""
+    file = builder_file(architecture)
+    if file is None:
+        return f"architecture: {architecture}"
+    function = architecture.rpartition(":")[2]
+    return f"architecture: {file.name}:{function} (SHA-256 {sha256_file(file)})"
 
 
 def _custom_code(name: str) -> str:
-    """Which code was trusted: a file with its digest, a module by its name."""
+    """Which code was trusted: a file by its own name and digest, a module by its name."""
     path = Path(name)
-    return f"custom objects: {name}" + (f" (SHA-256 {sha256_file(path)})" if path.is_file() else "")
+    return f"custom objects: {path.name} (SHA-256 {sha256_file(path)})" if path.is_file() else f"custom objects: {name}"

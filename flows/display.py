@@ -1,4 +1,4 @@
-"""Progress for people, on stderr: a live list on a terminal, one line for every ended stage elsewhere.
+"""Progress for people, on stderr: a live list on a terminal, one line for every ended or waiting stage elsewhere.
 
 In: events, from any thread. Out: text. The live list vanishes at the end, since the verdict's table follows it.
 """
@@ -18,7 +18,9 @@ from flows.progress import Event, Listener
 from validators.report.text import counted, one_line
 
 _CELL = "cell "
-_WORDS = {"passed": "done  ", "failed": "FAILED"}
+_WORDS = {"passed": "done  ", "unable": "unable", "failed": "FAILED"}
+_WAITS = "waits "
+_MARKS = {"passed": ("green", "✓", "+"), "unable": ("yellow", "~", "~"), "failed": ("red", "✗", "x")}
 _REFRESH = 8  # per second
 
 
@@ -38,7 +40,7 @@ def shown(console: Console) -> Iterator[Listener]:
 
 
 class Lines:
-    """A line for every ended stage: `12.3s  done    export onnx/default  0.11 MB`.
+    """A line for every ended stage, `12.3s  done    export onnx/default  0.11 MB`, and for every wait.
 
     Args:
         console: where to.
@@ -50,9 +52,9 @@ class Lines:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        if event.state not in _WORDS:
+        word = _WAITS if event.state == "waiting" and event.message else _WORDS.get(event.state)
+        if word is None:
             return
-        word = _WORDS[event.state]
         elapsed = time.monotonic() - self._started
         line = f"{elapsed:6.1f}s  {word}  {event.stage}  {one_line(event.message)}".rstrip()
         with self._lock:
@@ -60,12 +62,13 @@ class Lines:
 
 
 class Board:
-    """The live list: what runs now and for how long, what has failed, and how far the whole is."""
+    """The live list: what runs or waits now and for how long, what has failed, and how far the whole is."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._running: dict[str, float] = {}
+        self._waits: dict[str, str] = {}
         self._ended: list[Event] = []
         self._total = 0
         self._spinner = Spinner("dots")
@@ -73,8 +76,12 @@ class Board:
     def __call__(self, event: Event) -> None:
         with self._lock:
             self._total = event.total
+            self._waits.pop(event.stage, None)
             if event.state == "started":
                 self._running[event.stage] = time.monotonic()
+            elif event.state == "waiting":
+                self._running.setdefault(event.stage, time.monotonic())
+                self._waits[event.stage] = event.message
             else:
                 self._running.pop(event.stage, None)
                 if event.state in _WORDS:
@@ -82,7 +89,7 @@ class Board:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with self._lock:
-            running, ended = dict(self._running), tuple(self._ended)
+            running, waits, ended = dict(self._running), dict(self._waits), tuple(self._ended)
         now = time.monotonic()
         table = Table.grid(padding=(0, 1))
         table.add_column(width=1)
@@ -90,12 +97,17 @@ class Board:
         table.add_column(justify="right", no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
         for event in ended:
-            style, mark = ("green", "✓") if event.state == "passed" else ("red", "✗")
-            mark = mark if not options.ascii_only else "+x"[event.state != "passed"]
-            message = Text(one_line(event.message), style="dim" if event.state == "passed" else "red")
-            table.add_row(Text(mark, style=style), Text(event.stage), Text(f"{event.seconds:.1f}s", "dim"), message)
+            style, *marks = _MARKS[event.state]
+            message = Text(one_line(event.message), style="dim" if event.state == "passed" else style)
+            table.add_row(
+                Text(marks[options.ascii_only], style=style),
+                Text(event.stage),
+                Text(f"{event.seconds:.1f}s", "dim"),
+                message,
+            )
         for stage, since in running.items():
-            table.add_row(self._spinner, Text(stage), Text(f"{now - since:.1f}s"), Text())
+            why = Text(one_line(waits.get(stage, "")), style="yellow")
+            table.add_row(self._spinner, Text(stage), Text(f"{now - since:.1f}s"), why)
         yield Group(table, self._summary(ended, now))
 
     def _summary(self, ended: tuple[Event, ...], now: float) -> Text:

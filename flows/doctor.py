@@ -4,27 +4,34 @@ In: the registries and this machine. Out: a `Diagnosis` and its page. Packages a
 """
 
 import os
-import platform
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporters.errors import BadInput
+from exporters.errors import BadInput, Broken
+from exporters.isolation import Job, Limits, Workers
 from exporters.registry import EXPORTERS
-from validators.availability import missing, remedy
+from flows.machine import processor, system
+from validators.availability import installed, missing, no_card, remedy
 from validators.contract import Device
+from validators.devices import cards
 from validators.registry import RUNTIMES, RuntimeRow
 from validators.report.text import one_line
-from validators.web.browser import CHROMIUM_HINT, find_chromium
-from validators.web.session import PACKAGES_HINT, package_names, package_versions
+from validators.web.browser import CHROMIUM_HINT, BrowserHost, find_chromium
+from validators.web.session import PACKAGES_HINT, package_names, package_version, package_versions
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _ASK_SECONDS = 10.0
+_PROBE_MODULE = "validators.probe"
+_PROBE_SECONDS = 60.0
+_IN_PAGES = ("WebGL", "WebGPU")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,31 +77,49 @@ class RuntimeState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A GPU as one interface shows it.
+
+    Attributes:
+        interface: `CUDA`, `Vulkan`, `WebGL`, `WebGPU`.
+        name: in the driver's words; empty when there is none.
+        software: whether it is a program that imitates a card.
+        problem: why there is none; empty when there is.
+    """
+
+    interface: str
+    name: str = ""
+    software: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """This machine.
 
     Attributes:
         system: operating system, Python, processor, cores.
-        gpu: the cards that NVIDIA's driver names, or that there is none.
-        runtimes: one for every row of the registry.
+        adapters: its GPUs, by every interface that a runtime reaches one through.
+        runtimes: every runtime of the registry on every device.
         tools: what exporters, browser cells and the flow need.
     """
 
     system: str
-    gpu: str
+    adapters: tuple[Adapter, ...]
     runtimes: tuple[RuntimeState, ...]
     tools: tuple[Tool, ...]
 
 
 def examine() -> Diagnosis:
-    """Looks at this machine; takes well under a second."""
-    processor = _processor()
+    """Looks at this machine. Takes a few seconds: it starts Chromium once, to see which GPUs its pages are given."""
+    name = processor()
     browser = _chromium()
+    adapters = _adapters(browser)
     return Diagnosis(
-        system=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"{processor}, {os.cpu_count()} cores",
-        gpu=_gpu(),
-        runtimes=tuple(_runtime(row, processor, browser) for row in RUNTIMES),
+        system=f"{system()}, {name}, {os.cpu_count()} cores",
+        adapters=adapters,
+        # Rows that allow TF32 are the same runtimes a second time.
+        runtimes=tuple(_runtime(row, name, browser, adapters) for row in RUNTIMES if not row.tf32),
         tools=(*_exporter_packages(), *_flow_packages(), browser, *_page_packages(), _node()),
     )
 
@@ -105,7 +130,11 @@ def render(found: Diagnosis, console: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console.print(Text(f"{found.system}\nGPU: {found.gpu}"))
+    console.print(Text(found.system))
+    for adapter in found.adapters:
+        kind = "software " if adapter.software else ""
+        words = f"{kind}{adapter.name}" if adapter.name else f"none: {adapter.problem}"
+        console.print(Text.assemble((f"{adapter.interface:<7}", "bold"), one_line(words)))
     runtimes = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for heading in ("", "runtime", "runs", "on", "version", "adapter"):
         runtimes.add_column(heading, overflow="fold", no_wrap=heading != "adapter")
@@ -121,36 +150,52 @@ def render(found: Diagnosis, console: "Console") -> None:
     console.print()
     console.print(runtimes)
     console.print(tools)
-    problems = [
-        f"{runtime.name} on {runtime.device}: {runtime.problem}" for runtime in found.runtimes if runtime.problem
-    ]
-    problems += [f"{tool.name}: {tool.remedy}" for tool in found.tools if tool.remedy]
-    for problem in problems:
-        console.print(Text.assemble(("missing  ", "yellow"), problem), soft_wrap=True)
-    if not problems:
+    for problem, names in _problems(found).items():
+        console.print(Text.assemble(("missing  ", "yellow"), f"{', '.join(names)}: {problem}"), soft_wrap=True)
+    if not _problems(found):
         console.print(Text("Everything is here.", style="green"))
+
+
+def _problems(found: Diagnosis) -> dict[str, list[str]]:
+    """What is missing, each with the names of all that lack it."""
+    lacking = [(runtime.problem, f"{runtime.name} on {runtime.device}") for runtime in found.runtimes]
+    lacking += [(tool.remedy, tool.name) for tool in found.tools]
+    problems: dict[str, list[str]] = {}
+    for problem, name in lacking:
+        if problem:
+            problems.setdefault(problem, []).append(name)
+    return problems
 
 
 def _mark(*, ready: bool) -> str:
     return "[green]yes[/]" if ready else "[yellow]no[/]"
 
 
-def _runtime(row: RuntimeRow, processor: str, browser: Tool) -> RuntimeState:
+def _runtime(row: RuntimeRow, name: str, browser: Tool, adapters: Sequence[Adapter]) -> RuntimeState:
+    gpu = next((adapter for adapter in adapters if adapter.interface == _interface(row)), None)
     try:
-        problem = missing(row) or (browser.remedy if row.browser else "")
+        problem = missing(row) or (browser.remedy if row.browser else "") or (gpu.problem if gpu else "")
     except BadInput as error:  # PARITYGATE_CHROMIUM names nothing that runs
         problem = str(error)
-    adapter = f"{browser.name} {browser.version}" if row.browser else processor
+    if gpu:  # by name it stands above
+        adapter = f"software {gpu.interface}" if gpu.software else gpu.interface
+    else:
+        adapter = f"{browser.name} {browser.version}" if row.browser else name
     return RuntimeState(
         name=row.name,
         format=row.format,
         device=row.device,
         required=row.required,
         ready=not problem,
-        version=_page_version(row) if row.browser else _version(row.distribution),
+        version=(package_version(row.npm[0]) or "") if row.browser else installed(row.distribution),
         adapter="" if problem else adapter,
         problem=problem,
     )
+
+
+def _interface(row: RuntimeRow) -> str:
+    """Through which interface a row reaches its GPU; empty for a row on the CPU."""
+    return {"processor": "", "vulkan": "Vulkan", "cuda": "CUDA", "browser": row.adapter}[row.accelerator]
 
 
 def _exporter_packages() -> list[Tool]:
@@ -169,48 +214,36 @@ def _flow_packages() -> list[Tool]:
 
 
 def _page_packages() -> list[Tool]:
-    """The npm packages of the page that runs TF.js."""
+    """The npm packages of the pages."""
     found = package_versions()
     return [
         Tool(
             name=name,
             version=found.get(name, ""),
-            serves="TF.js cells",
+            serves="browser cells",
             remedy="" if name in found else PACKAGES_HINT,
         )
         for name in package_names()
     ]
 
 
-def _page_version(row: RuntimeRow) -> str:
-    """The version of the page's packages that are called after the row's format."""
-    return ", ".join(sorted({version for name, version in package_versions().items() if row.format in name}))
-
-
 def _package(name: str, serves: str, *, extra: str) -> Tool:
-    found = _version(name)
+    found = installed(name)
     return Tool(name=name, version=found, serves=serves, remedy="" if found else remedy(extra))
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return ""
 
 
 def _chromium() -> Tool:
     try:
         path = find_chromium()
     except BadInput as error:
-        return Tool(name="Chromium", version="", serves="TF.js cells", remedy=str(error))
+        return Tool(name="Chromium", version="", serves="browser cells", remedy=str(error))
     if path is None:
-        return Tool(name="Chromium", version="", serves="TF.js cells", remedy=CHROMIUM_HINT)
+        return Tool(name="Chromium", version="", serves="browser cells", remedy=CHROMIUM_HINT)
     said = _ask([str(path), "--version"])
     return Tool(
         name="Chromium",
         version=said.split(" built")[0].removeprefix("Chromium "),
-        serves="TF.js cells",
+        serves="browser cells",
         where=str(path),
         remedy="" if said else f"{path} cannot be run; {CHROMIUM_HINT}",
     )
@@ -223,20 +256,43 @@ def _node() -> Tool:
     return Tool(name="Node", version=said.removeprefix("v"), serves="browser packages", where=path or "", remedy=remedy)
 
 
-def _gpu() -> str:
-    """What NVIDIA's driver lists; without it there is no CUDA device."""
-    path = shutil.which("nvidia-smi")
-    cards = _ask([path, "--query-gpu=name,driver_version", "--format=csv,noheader"]) if path else ""
-    return f"CUDA: {cards}" if cards else "no CUDA device"
+def _adapters(browser: Tool) -> tuple[Adapter, ...]:
+    """The GPUs, by every interface that a runtime reaches one through. Drivers crash, so each is asked in a child."""
+    found = [Adapter(interface="CUDA", name=f"{card.name}, driver {card.driver}") for card in cards()]
+    found = found or [Adapter(interface="CUDA", problem=no_card())]
+    with (
+        tempfile.TemporaryDirectory(prefix="paritygate-doctor-") as scratch,
+        Workers(Path(scratch), Path(scratch)) as workers,
+        BrowserHost() as host,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        vulkan = pool.submit(_native, workers)
+        if browser.remedy:
+            found += [Adapter(interface=name, problem=browser.remedy) for name in _IN_PAGES]
+        else:
+            found += _in_pages(workers, host)
+        return (found[0], *vulkan.result(), *found[1:])
 
 
-def _processor() -> str:
+def _native(workers: Workers) -> list[Adapter]:
+    return _asked(workers, "native", {}, ("Vulkan",))
+
+
+def _in_pages(workers: Workers, host: BrowserHost) -> list[Adapter]:
     try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        endpoint = host.endpoint()
+    except Broken as error:
+        return [Adapter(interface=name, problem=error.message) for name in _IN_PAGES]
+    return _asked(workers, "browser", {"endpoint": endpoint}, _IN_PAGES)
+
+
+def _asked(workers: Workers, function: str, request: Mapping[str, str], interfaces: Sequence[str]) -> list[Adapter]:
+    limits = Limits(seconds=_PROBE_SECONDS)
+    job = Job(name=f"probe-{function}", function=f"{_PROBE_MODULE}:{function}", request=request, limits=limits)
+    outcome = workers.run(job)
+    if outcome.status != "ok":
+        return [Adapter(interface=name, problem=f"{outcome.status}: {outcome.message}") for name in interfaces]
+    return [Adapter(**told) for told in outcome.value]
 
 
 def _ask(command: list[str]) -> str:

@@ -4,6 +4,8 @@ In: the model and the settings. Out: `ModelFacts`, lowered graphs in scratch spa
 exported and placed in the release, or the record of why not. One exporter's failure is data and stops no other.
 """
 
+import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +16,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.admission import ModelFacts
+from exporters.admission.assembled import builder_file, is_builder
+from exporters.admission.forms import files_of
 from exporters.admission.job import LIMITS as ADMISSION
+from exporters.admission.version import READERS
 from exporters.contract import Artifact, Finding, Signature
 from exporters.errors import BadInput
 from exporters.isolation import GIB, Job, Limits, Outcome, Workers
@@ -23,6 +28,7 @@ from exporters.store import digest_tree, place, versions
 from flows.settings import Settings
 from flows.workspace import Workspace
 from validators.hosts import TENSORFLOW
+from validators.registry import ORIGINAL
 
 
 class Exports:
@@ -44,13 +50,16 @@ class Exports:
         self._forms: Mapping[str, Any] = {}
         self._lowering = Outcome(status="ok", log=workspace.logs / "lowering.log")
         self._limits = Limits(seconds=settings.limits.seconds, memory=int(settings.limits.memory_gib * GIB))
-        self._trust = {
+        self._reader: tuple[str, ...] = ()
+        self._how_to_load: dict[str, Any] = {
+            "architecture": settings.architecture or "",
             "custom_objects": list(settings.custom_objects),
             "trust_lambda": settings.trust_lambda,
+            "input_shapes": {name: list(shape) for name, shape in settings.input_shapes.items()},
         }
 
     def admit(self) -> ModelFacts:
-        """Looks at the file before any framework does.
+        """Looks at the model before any framework does.
 
         What is looked at is a copy, and every later stage reads the same copy: a training run may write the next
         checkpoint under the same name meanwhile.
@@ -58,15 +67,20 @@ class Exports:
         Raises:
             BadInput: the file is refused.
         """
-        self._model = self._copied(self._settings.model)
+        self._model = self._copied_model(self._settings.model.absolute())
+        self._how_to_load["architecture"] = self._copied_architecture(self._settings.architecture or "")
         self._samples = self._copied(self._samples) if self._samples else None
         request = {
             "model": str(self._model),
+            "architecture": self._how_to_load["architecture"],
             "custom_objects": bool(self._settings.custom_objects),
             "trust_lambda": self._settings.trust_lambda,
+            "input_shapes": bool(self._settings.input_shapes),
         }
         job = Job(name="admission", function="exporters.admission.job:run", request=request, limits=ADMISSION)
-        return TypeAdapter(ModelFacts).validate_python(self._workers.run(job).unwrap())
+        facts = TypeAdapter(ModelFacts).validate_python(self._workers.run(job).unwrap())
+        self._reader = READERS.get(facts.generation, ())
+        return facts
 
     @property
     def samples(self) -> Path | None:
@@ -84,14 +98,36 @@ class Exports:
                 error.next_step = error.next_step.replace(str(copy), str(path))
             raise
 
+    def _copied_model(self, path: Path) -> Path:
+        """A copy of every file of the model; a checkpoint has several, and its path is none of them."""
+        copy = self._place_for(path)
+        for file in files_of(path):
+            target = copy.parent / os.path.relpath(file, path.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        return copy
+
+    def _copied_architecture(self, architecture: str) -> str:
+        """The same of a `model.json` or a builder's file; a module is found where it lies."""
+        if not is_builder(architecture):
+            return str(self._copied(Path(architecture))) if Path(architecture).is_file() else architecture
+        if file := builder_file(architecture):
+            self._given[file.absolute()] = file
+            return f"{file.absolute()}:{architecture.rpartition(':')[2]}"  # beside the modules that it may import
+        return architecture
+
     def _copied(self, path: Path) -> Path:
-        copy = self._workspace.scratch / "given" / str(len(self._given)) / path.name
-        self._given[copy] = path
-        copy.parent.mkdir(parents=True)
+        copy = self._place_for(path)
         if path.is_dir():
             shutil.copytree(path, copy)
         else:
             shutil.copyfile(path, copy)
+        return copy
+
+    def _place_for(self, path: Path) -> Path:
+        copy = self._workspace.scratch / "given" / str(len(self._given)) / path.name
+        self._given[copy] = path
+        copy.parent.mkdir(parents=True)
         return copy
 
     def lower(self) -> bool:
@@ -111,7 +147,7 @@ class Exports:
             "model": str(self._model),
             "destination": str(self._workspace.scratch / "lowered"),
             "forms": forms,
-            **self._trust,
+            **self._how_to_load,
         }
         job = Job(
             name="lowering", function="exporters.jobs:lower", request=request, limits=self._limits, host=TENSORFLOW
@@ -128,13 +164,22 @@ class Exports:
             "release": str(self._workspace.release),
             "samples": str(self._samples) if self._samples else None,
             "batches": list(self._settings.samples.batches),
-            **self._trust,
+            **self._how_to_load,
         }
         job = Job(
             name="reference", function="validators.reference:run", request=request, limits=self._limits, host=TENSORFLOW
         )
         answer: dict[str, Any] = self._workers.run(job).unwrap()
         return answer
+
+    def original(self, signature: Signature) -> Artifact:
+        """The model itself in the place of an artifact, for the cells that run it on another device."""
+        path = str(self._model)  # absolute, so that it stays itself below the release
+        return Artifact(format=ORIGINAL, variant="default", status="exported", path=path, signature=signature)
+
+    def loading(self) -> dict[str, str]:
+        """How such a cell loads it, as its runtime's options."""
+        return {key: json.dumps(value) for key, value in self._how_to_load.items()}
 
     def export(self, row: ExporterRow, *, model_digest: str) -> Artifact:
         """Exports one row and places what it wrote.
@@ -151,7 +196,7 @@ class Exports:
             status="errored",
             source=model_digest,
             options=options,
-            toolchain=versions(row.toolchain),
+            toolchain=versions((*row.toolchain, *self._reader)),
         )
         if row.source != "model" and self._lowering.status != "ok":
             return self._placed(artifact, self._lowering, Path())
@@ -164,7 +209,7 @@ class Exports:
             "artifact": row.key,
             "source": str(form),
             "destination": str(written),
-            "options": {**options, **self._trust},
+            "options": {**options, **self._how_to_load},
         }
         name = f"export-{row.format}-{row.variant}"
         job = Job(name=name, function="exporters.jobs:export", request=request, limits=self._limits, host=TENSORFLOW)
@@ -190,6 +235,7 @@ class Exports:
             digest=digest,
             size=size,
             signature=TypeAdapter(Signature).validate_python(outcome.value["signature"]),
+            preprocessing=outcome.value["preprocessing"],
             findings=TypeAdapter(tuple[Finding, ...]).validate_python(outcome.value["findings"]),
         )
 

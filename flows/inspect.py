@@ -1,14 +1,18 @@
 """`paritygate inspect`: what a model file declares, without importing any framework.
 
-In: the path of a `.keras` file. Out: its `ModelFacts`, and the same as a page for a person.
+In: the path of a model and, for weights alone, their architecture. Out: its `ModelFacts`, and the same as a page for a
+person.
 """
 
 import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.admission import CodeNeed, ModelFacts, admit
+from exporters.admission.assembled import is_builder
+from exporters.admission.facts import Form
 from exporters.admission.job import LIMITS
 from exporters.admission.printable import printable
 from exporters.contract import TensorSpec
@@ -19,19 +23,31 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+_UNTOLD = "only building it can tell"
+_FORMS: Mapping[Form, str] = {
+    "archive": "`.keras` archive",
+    "h5": "HDF5 file",
+    "saved_model": "SavedModel folder",
+    "weights": "weights, and an architecture beside them,",
+}
 
-def inspect(path: Path) -> ModelFacts:
-    """Examines a model file and reads every weight, in a bounded process (about a second for each gigabyte).
+
+def inspect(path: Path, architecture: str | None = None) -> ModelFacts:
+    """Examines a model and reads every weight, in a bounded process (about a second for each gigabyte).
+
+    Args:
+        path: of the model.
+        architecture: see `flows.settings.Settings.architecture`.
 
     Raises:
         Broken: the process that looked at it died.
-        BadInput: the file is no sound `.keras` archive, or a weight is not finite. What only a release would refuse
-            (missing code, Lambdas, a file of Keras 2) is no error here; it is part of the facts.
+        BadInput: the file is no sound model, or a weight is not finite. What only a release would refuse
+            (missing code, Lambdas, an input shape that nobody says) is no error here; it is part of the facts.
     """
     job = Job(
         name="inspect",
         function="exporters.admission.job:look",
-        request={"model": str(path.absolute())},
+        request={"model": str(path.absolute()), "architecture": _absolute(architecture or "")},
         limits=LIMITS,
     )
     with (
@@ -47,6 +63,11 @@ def inspect(path: Path) -> ModelFacts:
 
         facts = TypeAdapter(ModelFacts)
         return facts.validate_python(looking.result().unwrap())
+
+
+def _absolute(architecture: str) -> str:
+    """The same for a process in another folder; a builder is only named."""
+    return architecture if is_builder(architecture) or not architecture else str(Path(architecture).absolute())
 
 
 def render(facts: ModelFacts, console: "Console") -> None:
@@ -65,16 +86,15 @@ def render(facts: ModelFacts, console: "Console") -> None:
 
 def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
     kinds = sorted(facts.layers.items(), key=lambda item: (-item[1], item[0]))
+    counted = f"{facts.layer_count}: " + ", ".join(f"{name} {count}" for name, count in kinds)
     rows = [
         ("Model", f"{facts.name}  ({facts.class_name})"),
-        ("Written by", f"Keras {facts.keras_version}" + (f", {facts.date_saved}" if facts.date_saved else "")),
+        ("Written by", _writer(facts)),
+        ("File", _kind(facts)),
         ("SHA-256", facts.digest),
         *_tensors("Input", facts.inputs),
-        *[
-            ("Output" if index == 0 else "", name)
-            for index, name in enumerate(facts.output_names or ("only building it can tell",))
-        ],
-        ("Layers", f"{facts.layer_count}: " + ", ".join(f"{name} {count}" for name, count in kinds)),
+        *[("Output" if index == 0 else "", name) for index, name in enumerate(facts.output_names or (_UNTOLD,))],
+        ("Layers", counted if kinds else _UNTOLD),
         ("Parameters", f"{facts.parameters:,}  ({_bytes(facts.parameter_bytes)})"),
         ("Size", _size(facts)),
     ]
@@ -88,9 +108,23 @@ def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
     return rows
 
 
+def _kind(facts: ModelFacts) -> str:
+    """Which kind of file it is, and what reads it."""
+    if facts.builder:
+        return f"weights; the architecture is what {facts.builder} returns"
+    readers = {2: " of Keras 2, read through tf_keras", 3: " of Keras 3", None: " of a Keras that is not read here"}
+    return _FORMS[facts.form] + readers[facts.generation]
+
+
+def _writer(facts: ModelFacts) -> str:
+    parts = [f"Keras {facts.keras_version}" if facts.keras_version else "the file does not say"]
+    parts += [f"on {facts.backend}"] if facts.backend else []
+    return ", ".join([*parts, facts.date_saved] if facts.date_saved else parts)
+
+
 def _tensors(label: str, specs: tuple[TensorSpec, ...] | None) -> list[tuple[str, str]]:
     if specs is None:
-        return [(label, "only building it can tell")]
+        return [(label, _UNTOLD)]
     texts = [
         f"{spec.name}  {spec.dtype} [{', '.join('?' if n is None else str(n) for n in spec.shape)}]" for spec in specs
     ]
@@ -125,6 +159,4 @@ def _verdict(facts: ModelFacts) -> "Text":
         admit(facts, custom_objects=False, trust_lambda=False)
     except BadInput as error:
         return Text(f"\nA release needs more: {error.message}\n  {error.next_step}", style="yellow")
-    return Text(
-        "\nA release can begin: the archive is sound, every weight is finite, no code is missing.", style="green"
-    )
+    return Text("\nA release can begin: the file is sound, every weight is finite, no code is missing.", style="green")

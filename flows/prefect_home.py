@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ _SERVER = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
 }
+
+_embedded: ContextVar[bool] = ContextVar("embedded", default=False)
+
+
+def is_embedded() -> bool:
+    """Whether Prefect's client here talks to the embedded server of this process, which no other machine reaches."""
+    return _embedded.get()
 
 
 def home() -> Path:
@@ -84,11 +92,38 @@ def api() -> Iterator[None]:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         _set({**_SERVER, "PREFECT_HOME": str(folder), "PREFECT_API_DATABASE_MIGRATE_ON_START": "false"})
         os.environ["PREFECT_API_URL"] = url
+        before = _embedded.set(True)
         try:
             with _served(listener):
                 yield
         finally:
+            _embedded.reset(before)
             del os.environ["PREFECT_API_URL"]
+
+
+@contextlib.contextmanager
+def failures_named() -> Iterator[None]:
+    """Turns what Prefect's client raises, where the server is away or refuses, into a sentence.
+
+    Raises:
+        Broken: the server failed.
+    """
+    from httpx import HTTPError
+    from prefect.exceptions import PrefectException
+
+    try:
+        yield
+    except (HTTPError, PrefectException) as error:
+        raise server_failed(error) from error
+
+
+def server_failed(error: Exception) -> Broken:
+    """The error that says so."""
+    return Broken(
+        f"the Prefect server failed: {type(error).__name__}: {error}",
+        next_step="Check PREFECT_API_URL and the server's log; --no-prefect does without a server. A release that was "
+        "published meanwhile stays: `paritygate gate RELEASE_DIR` judges it.",
+    )
 
 
 def migrate(folder: Path) -> None:

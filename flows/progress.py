@@ -1,27 +1,30 @@
-"""What a run tells while it goes on: one event when a stage starts and one when it ends.
+"""What a run tells while it goes on: one event when a stage starts, one when it ends, and one for every wait.
 
 In: events, from any thread. Out: whatever listens: the CLI's live display, plain lines, Prefect's task log.
 """
 
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
 from exporters.errors import Cancelled
 
-State = Literal["started", "passed", "failed", "stopped"]
+State = Literal["waiting", "started", "passed", "unable", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A stage started or ended.
+    """A stage started, waits or ended.
 
     Attributes:
         stage: the stage's name.
-        state: `started`; `passed` (it did what it should); `failed` (its artifact or cell is not good, or it raised);
-            `stopped` (the run is ending, this stage is not the reason).
-        message: what came of it, one line; empty at the start.
+        state: `waiting` (for something that another run holds, before the start or after it); `started`; `passed` (it
+            did what it should); `unable` (the target cannot express the model, or this machine lacks the device);
+            `failed` (its artifact or cell is not good, or it raised); `stopped` (the run is ending, this stage is not
+            the reason).
+        message: what came of it, one line; empty at the start. While `waiting`: for what; empty when the wait is over.
         seconds: how long it took.
         total: how many stages the run has.
     """
@@ -32,26 +35,47 @@ class Event:
     seconds: float = 0.0
     total: int
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is the stage's last event."""
+        return self.state not in {"waiting", "started"}
+
 
 Listener = Callable[[Event], None]
 
-Work = Callable[[], tuple[bool, str]]
-"""A stage's work: returns whether its result is good, and a line for a person."""
+Work = Callable[[], tuple[bool | None, str]]
+"""A stage's work: returns whether its result is good, None where there can be none, and a line for a person."""
+
+_ENDS: dict[bool | None, State] = {True: "passed", None: "unable", False: "failed"}
+
+_waits: ContextVar[Callable[[str], None]] = ContextVar("waits")
+
+
+def waiting(message: str) -> None:
+    """Tells that the stage whose work this thread does waits, and for what; outside of a stage nobody hears it.
+
+    Args:
+        message: one line for a person; empty when the wait is over.
+    """
+    if say := _waits.get(None):
+        say(message)
 
 
 def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
     """Does a stage's work and tells about it, also when it raises."""
     started = time.monotonic()
     listen(Event(stage=name, state="started", total=total))
+    before = _waits.set(lambda message: listen(Event(stage=name, state="waiting", message=message, total=total)))
     state: State = "failed"
     message = ""
     try:
         good, message = work()
-        state = "passed" if good else "failed"
+        state = _ENDS[good]
     except BaseException as error:
         message = str(error).partition("\n")[0]
         state = "stopped" if isinstance(error, Cancelled) else "failed"
         raise
     finally:
+        _waits.reset(before)
         seconds = round(time.monotonic() - started, 3)
         listen(Event(stage=name, state=state, message=message, seconds=seconds, total=total))

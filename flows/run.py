@@ -7,6 +7,7 @@ and removes what is unfinished.
 import contextlib
 import shutil
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,23 +16,27 @@ from typing import Any, Self
 from pydantic import TypeAdapter
 
 from exporters.admission import ModelFacts
-from exporters.contract import Artifact, Signature
+from exporters.admission.forms import exists
+from exporters.contract import Artifact, Signature, UsedCode
 from exporters.errors import BadInput, Broken
-from exporters.isolation import GIB, Limits, Workers
+from exporters.isolation import Preloaded, Workers
 from exporters.registry import ExporterRow, rows_of
 from flows.cells import Cells, outcome_of
 from flows.conclude import Results, conclude
 from flows.exports import Exports
-from flows.progress import Event, Listener, Work
+from flows.gate import GateReport
+from flows.given import asked
+from flows.progress import Event, Listener, Work, perform
 from flows.settings import Settings
-from flows.stages import Stage, stages_of
+from flows.stages import Row, Stage, stages_of
 from flows.workspace import Workspace, refuse_target
 from validators.availability import missing
 from validators.contract import Cell
 from validators.hosts import LIGHT, TENSORFLOW, hosts
 from validators.integrity import manifest_digest
 from validators.manifest import Manifest, SampleSet
-from validators.registry import RUNTIMES, RuntimeRow
+from validators.registry import ORIGINAL, RUNTIMES, RuntimeRow
+from validators.report.matrix import headline
 from validators.samples import check_samples, read_samples
 from validators.web.browser import BrowserHost
 
@@ -44,7 +49,7 @@ def refuse_unrunnable(settings: Settings) -> None:
     """
     rows = {row.requirement: row for row in RUNTIMES}
     for requirement in settings.required:
-        if lacking := missing(rows[requirement]):
+        if lacking := missing(rows[requirement], gpu=settings.policy.gpu):
             raise BadInput(
                 f"the policy requires `{requirement}`, which this machine cannot run: {lacking}",
                 next_step="`paritygate doctor` shows what runs here; policy.required in release.toml names what must.",
@@ -59,8 +64,25 @@ def refuse_absent(settings: Settings) -> None:
     """
     named = {"model": settings.model, "samples": settings.samples.path}
     for what, path in named.items():
-        if path is not None and not path.exists():
+        if path is not None and not (exists(path) if what == "model" else path.exists()):
             raise BadInput(f"{path}: no such file ({what})", next_step=f"Check the path; relative to {Path.cwd()}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What several releases have in common, so that none of them starts it anew; whoever made it closes it.
+
+    Attributes:
+        preloaded: the processes that jobs fork from.
+        browser: the Chromium of all cells.
+        cores: how many jobs each release runs at once.
+        memory: bytes that the jobs of each release may hold together.
+    """
+
+    preloaded: Preloaded
+    browser: BrowserHost
+    cores: int
+    memory: int
 
 
 class ReleaseRun:
@@ -71,17 +93,19 @@ class ReleaseRun:
         manifest: the result; None until the verdict.
         digest: SHA-256 of `release.json`; empty until the verdict.
         ended: how each stage that ended did, by its name.
+        judged: what the gate said once a work pool had its turn; None where the policy names no pool.
 
     Args:
         settings: what to do.
         listen: told when a stage starts and ends, from any thread.
+        shared: what it has in common with other releases; None to start its own.
 
     Raises:
         BadInput: a file is not there, the target directory is not ours, or the policy demands what this machine
             cannot run.
     """
 
-    def __init__(self, settings: Settings, listen: Listener) -> None:
+    def __init__(self, settings: Settings, listen: Listener, *, shared: Shared | None = None) -> None:
         refuse_absent(settings)
         refuse_target(settings.release_dir.absolute())
         refuse_unrunnable(settings)
@@ -89,30 +113,33 @@ class ReleaseRun:
         self.manifest: Manifest | None = None
         self.digest = ""
         self.ended: dict[str, Event] = {}
+        self.judged: GateReport | None = None
         self._listen = listen
+        self._shared = shared
         self._exporters = rows_of(settings.formats)
-        self._runtimes = tuple(row for row in RUNTIMES if row.format in settings.formats)
+        self._runtimes = settings.runtimes
         self._artifacts: dict[str, Artifact] = {}
         self._cells: dict[str, Cell] = {}
         self._facts: ModelFacts | None = None
         self._reference: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        limits = self.settings.limits
         self._workspace = Workspace(self.settings.release_dir.absolute())
-        self._workers = Workers(self._workspace.scratch, self._workspace.logs, hosts=hosts())
-        self._browser = BrowserHost()
+        shared = self._shared
+        self._workers = Workers(
+            self._workspace.scratch,
+            self._workspace.logs,
+            hosts=shared.preloaded if shared else hosts(),
+            cores=shared.cores if shared else None,
+            memory=shared.memory if shared else None,
+        )
+        self._browser = shared.browser if shared else BrowserHost()
         self._export = Exports(self.settings, self._workers, self._workspace)
         self._validate = Cells(
             self._workers,
             self._browser,
             self._workspace.release,
-            limits=Limits(seconds=limits.seconds, memory=int(limits.memory_gib * GIB)),
-            options={
-                "atol": self.settings.policy.atol,
-                "rtol": self.settings.policy.rtol,
-                "sample_seconds": limits.sample_seconds,
-            },
+            policy=self.settings.record,
         )
         return self
 
@@ -135,49 +162,86 @@ class ReleaseRun:
         """Starts what takes long (TensorFlow's import, Chromium), to overlap with whatever comes next."""
         for host in (TENSORFLOW, LIGHT):
             self._workers.preload(host)
-        if any(row.browser and not missing(row) for row in self._runtimes):
+        if any(row.browser and not missing(row, gpu=self.settings.policy.gpu) for row in self._runtimes):
             self._browser.start()
 
     def cancel(self) -> None:
         """Ends every process of the run; stages whose jobs still ran end as cancelled."""
         self._workers.close()
-        self._browser.close()
+        if self._shared is None:
+            self._browser.close()
 
     def stages(self) -> tuple[Stage, ...]:
         """All stages of this release, in an order in which needs come first."""
-        table: list[tuple[str, tuple[str, ...], Work]] = [
-            ("admission", (), self._admit),
-            ("lowering", ("admission",), self._lower),
-            ("reference", ("admission",), self._refer),
+        table: list[Row] = [
+            ("admission", (), self._admit, None),
+            ("lowering", ("admission",), self._lower, None),
+            ("reference", ("admission",), self._refer, None),
         ]
+        # What takes longest goes first: the exports that most browser cells wait for, and cells on a GPU.
+        exporters = sorted(self._exporters, key=self._cells_to_come, reverse=True)
+        runtimes = sorted(self._runtimes, key=lambda row: row.device, reverse=True)
         # Nothing is exported before the reference holds: the samples may turn out not to fit the model.
         table += [
             (
                 f"export {row.key}",
                 ("reference",) if row.source == "model" else ("lowering", "reference"),
                 partial(self._make, row),
+                None,
             )
-            for row in sorted(self._exporters, key=self._works_in_browser, reverse=True)
+            for row in exporters
         ]
         table += [
             (
                 f"cell {row.key} {runtime.name} {runtime.device}",
                 (f"export {row.key}",),
                 partial(self._run, row, runtime),
+                runtime.device,
             )
-            for row in self._exporters
-            for runtime in self._runtimes
+            for row in exporters
+            for runtime in runtimes
             if runtime.format == row.format
         ]
-        table.append(("verdict", tuple(name for name, _, _ in table), self._conclude))
+        table += [
+            (
+                f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
+                ("reference",),
+                partial(self._rerun, runtime),
+                runtime.device,
+            )
+            for runtime in runtimes
+            if runtime.format == ORIGINAL
+        ]
+        table.append(("verdict", tuple(name for name, *_ in table), self._conclude, None))
         return stages_of(table, self._note)
 
-    def _works_in_browser(self, row: ExporterRow) -> bool:
-        """Those cells take longest, so what they wait for goes first."""
-        return any(runtime.browser for runtime in self._runtimes if runtime.format == row.format)
+    def tell(self, listener: Listener) -> None:
+        """Tells one more listener what goes on from here."""
+        first = self._listen
+
+        def both(event: Event) -> None:
+            first(event)
+            listener(event)
+
+        self._listen = both
+
+    def follow(self, name: str, work: Work) -> str:
+        """Does what comes after the stages, shown like one of them; returns the line for a person that came of it."""
+        events: list[Event] = []
+
+        def listen(event: Event) -> None:
+            events.append(event)
+            self._listen(event)
+
+        perform(name, work, total=len(self.ended) + 1, listen=listen)
+        return events[-1].message
+
+    def _cells_to_come(self, row: ExporterRow) -> int:
+        """How many browser cells wait for an export."""
+        return sum(runtime.browser for runtime in self._runtimes if runtime.format == row.format)
 
     def _note(self, event: Event) -> None:
-        if event.state != "started":
+        if event.ended:
             self.ended[event.stage] = event
         self._listen(event)
 
@@ -189,7 +253,9 @@ class ReleaseRun:
                 if facts.inputs is not None:  # the reference checks again, with what Keras says
                     check_samples(read, facts.inputs)
         self._facts = facts
-        return True, f"{facts.name}: {facts.layer_count} layers, {facts.parameters:,} parameters"
+        layers = f"{facts.layer_count} layers, " if facts.layer_count else ""
+        dropped = f"; {facts.optimizer_bytes:,} bytes of optimizer state left out" if facts.optimizer_bytes else ""
+        return True, f"{facts.name}: {layers}{facts.parameters:,} parameters{dropped}"
 
     def _lower(self) -> tuple[bool, str]:
         with self._export.naming_what_was_given():
@@ -203,26 +269,39 @@ class ReleaseRun:
         dropped = self._reference["dropped"]
         return True, f"{rows} samples through Keras, fp32 on CPU" + (f"; {dropped}" if dropped else "")
 
-    def _make(self, row: ExporterRow) -> tuple[bool, str]:
+    def _make(self, row: ExporterRow) -> tuple[bool | None, str]:
         assert self._facts is not None  # noqa: S101 - admission comes first
         artifact = self._export.export(row, model_digest=self._facts.digest)
         self._artifacts[row.key] = artifact
         if artifact.status != "exported":
-            return False, f"{artifact.status}: {artifact.reason}"
+            return None if artifact.status == "limited" else False, f"{artifact.status}: {artifact.reason}"
         return True, f"{artifact.size / 1e6:.2f} MB"
 
-    def _run(self, row: ExporterRow, runtime: RuntimeRow) -> tuple[bool, str]:
-        cell = self._validate.run(self._artifacts[row.key], runtime)
+    def _run(self, row: ExporterRow, runtime: RuntimeRow) -> tuple[bool | None, str]:
+        return self._noted(self._validate.run(self._artifacts[row.key], runtime))
+
+    def _rerun(self, runtime: RuntimeRow) -> tuple[bool | None, str]:
+        """The original model itself on another device."""
+        original = self._export.original(self._signature())
+        return self._noted(self._validate.run(original, runtime, options=self._export.loading()))
+
+    def _signature(self) -> Signature:
+        """The original's, as the reference knows it."""
+        return TypeAdapter(Signature).validate_python(self._reference["signature"])
+
+    def _noted(self, cell: Cell) -> tuple[bool | None, str]:
         self._cells[cell.key] = cell
         return outcome_of(cell)
 
-    def _conclude(self) -> tuple[bool, str]:
+    def _conclude(self) -> tuple[bool | None, str]:
         assert self._facts is not None  # noqa: S101 - admission comes first
         self.cancel()  # before the files are hashed: nobody may write to a log any more
         results = Results(
+            asked=asked(self.settings, model=self._facts.digest, samples=self._export.samples),
             facts=self._facts,
-            signature=TypeAdapter(Signature).validate_python(self._reference["signature"]),
+            signature=self._signature(),
             sets=TypeAdapter(tuple[SampleSet, ...]).validate_python(self._reference["sets"]),
+            code=TypeAdapter(tuple[UsedCode, ...]).validate_python(self._reference["code"]),
             artifacts=tuple(self._artifacts[row.key] for row in self._exporters),
             cells=tuple(self._cells[key] for key in sorted(self._cells)),
             seconds={name: event.seconds for name, event in self.ended.items()},
@@ -235,4 +314,6 @@ class ReleaseRun:
         if verdict.passed:
             return True, "released"
         reasons = len(verdict.reasons)
+        if headline(verdict) == "AWAITING":
+            return None, f"awaiting {reasons} cell{'s' * (reasons > 1)} from elsewhere"
         return False, f"{'refused' if verdict.exit_code == 1 else 'broken'}: {reasons} reason{'s' * (reasons > 1)}"

@@ -12,10 +12,12 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from exporters.admission.assembled import builder_file, is_builder
 from exporters.errors import BadInput
 from exporters.registry import FORMATS
-from validators.contract import Requirement
-from validators.registry import RUNTIMES, default_requirements
+from validators.contract import Gpu, Requirement
+from validators.manifest import PolicyRecord
+from validators.registry import ORIGINAL, RUNTIMES, RuntimeRow, default_requirements, planned
 
 _FORMAT_CHOICES: dict[str, Any] = {"items": {"type": "string", "enum": list(FORMATS)}}  # so that a form offers them
 
@@ -37,8 +39,27 @@ class Policy(_Section):
         default=None, ge=0, allow_inf_nan=False, description="Absolute tolerance, in the output's unit."
     )
     rtol: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Relative tolerance.")
+    gpu: Gpu = Field(
+        default="any",
+        description="What counts as a GPU: `any` adapter, software ones too; `hardware`: real cards alone; `off`: no "
+        "GPU cell is run.",
+    )
+    tf32: bool = Field(
+        default=False, description="Run CUDA cells a second time with TF32 allowed, and report both distances."
+    )
+    elsewhere: tuple[str, ...] = Field(
+        default=(),
+        description="Cells that another machine has to prove: they are not run here, and the release waits for their "
+        "attestation (`paritygate verify --device gpu --attest` there, `paritygate gate` here).",
+        examples=[["onnx onnxruntime gpu"]],
+    )
+    gpu_pool: str | None = Field(
+        default=None,
+        description="Prefect work pool whose workers run the cells of `elsewhere`; they see the release directory "
+        "under the same path. The release waits for them.",
+    )
 
-    @field_validator("required")
+    @field_validator("required", "elsewhere")
     @classmethod
     def _known_cells(cls, cells: tuple[str, ...] | None) -> tuple[str, ...] | None:
         valid = [str(row.requirement) for row in RUNTIMES]
@@ -79,18 +100,38 @@ class Limits(_Section):
         default=60,
         gt=0,
         allow_inf_nan=False,
-        description="A cell starts no further sample set that would take it beyond this time.",
+        description="A cell makes no further call that would take its inference beyond this time.",
+    )
+    software_seconds: float = Field(
+        default=30, gt=0, allow_inf_nan=False, description="The same for cells on a software GPU."
     )
     memory_gib: float = Field(
         default=12, gt=0, allow_inf_nan=False, description="Resident memory of one job's process tree, GiB."
     )
+    pool_seconds: float = Field(
+        default=3600,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long a release waits for the workers of `policy.gpu_pool`, queue and cells together.",
+    )
 
 
-class Settings(_Section):
-    """A release: the model, where the result goes, and what is demanded of it."""
-
-    model: Path = Field(description="The trained `.keras` file.")
+class _Subject(_Section):
+    model: Path = Field(
+        description="The trained model: a `.keras` or `.h5` file, a SavedModel folder that Keras made; or, with "
+        "`architecture`, weights: a `.weights.h5` or `.h5` file, or the prefix or folder of a TensorFlow checkpoint."
+    )
+    architecture: str | None = Field(
+        default=None,
+        description="For weights alone: the `model.json` that `model.to_json()` wrote, or a function of your own that "
+        "returns the model, as `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`; it runs in the worker.",
+    )
     output: Path | None = Field(default=None, description="Release directory; default `NAME.release` beside you.")
+
+
+class Terms(_Section):
+    """What is demanded of a release, whatever the model: one set of terms serves a whole shelf."""
+
     formats: tuple[str, ...] = Field(
         default=FORMATS, min_length=1, description="What to export.", json_schema_extra=_FORMAT_CHOICES
     )
@@ -103,6 +144,12 @@ class Settings(_Section):
         description="Modules or `.py` files with the model's own layers and functions; they run in the worker.",
     )
     trust_lambda: bool = Field(default=False, description="Let Lambda layers run the bytecode stored in the file.")
+    input_shapes: Mapping[str, tuple[int | None, ...]] = Field(
+        default={},
+        description="Shape of each input, batch axis first, for a model whose file does not say it: a list of lengths, "
+        "or text as for --input-shape, in which `?` is a free axis.",
+        examples=[{"image": "?,32,32,3"}],
+    )
 
     @field_validator("formats")
     @classmethod
@@ -112,26 +159,109 @@ class Settings(_Section):
                 raise ValueError(_unknown("format", name, FORMATS))
         return formats
 
-    @model_validator(mode="after")
-    def _required_formats_are_exported(self) -> Self:
-        for requirement in self.required:
-            if requirement.format not in self.formats:
-                msg = f"policy.required demands `{requirement}`, but formats leaves out {requirement.format}"
+    @field_validator("input_shapes", mode="before")
+    @classmethod
+    def _spelled_shapes(cls, shapes: Any) -> Any:
+        return {name: _shape(shape) for name, shape in shapes.items()} if isinstance(shapes, Mapping) else shapes
+
+    @field_validator("input_shapes")
+    @classmethod
+    def _shapes_of_tensors(cls, shapes: Mapping[str, tuple[int | None, ...]]) -> Mapping[str, tuple[int | None, ...]]:
+        for name, shape in shapes.items():
+            if not shape or any(axis is not None and axis < 1 for axis in shape):
+                msg = f"the shape of {name!r} is {list(shape)}, valid is a batch axis and lengths of at least 1"
                 raise ValueError(msg)
+        return shapes
+
+    @model_validator(mode="after")
+    def _required_cells_can_be(self) -> Self:
+        for key, requirements in (("required", self.required), ("elsewhere", self.elsewhere)):
+            for requirement in requirements:
+                if requirement.format not in (*self.formats, ORIGINAL):
+                    msg = f"policy.{key} demands `{requirement}`, but formats leaves out {requirement.format}"
+                    raise ValueError(msg)
+                if requirement not in [row.requirement for row in self._planned]:
+                    msg = f"policy.{key} demands `{requirement}`, but policy.gpu and policy.tf32 leave it out"
+                    raise ValueError(msg)
         return self
 
-    @property
-    def release_dir(self) -> Path:
-        """Where the release goes."""
-        return self.output or Path(f"{self.model.stem}.release")
+    @model_validator(mode="after")
+    def _cells_from_elsewhere_can_come(self) -> Self:
+        if any(requirement.format == ORIGINAL for requirement in self.elsewhere):
+            msg = "policy.elsewhere demands the original, which is not in a release: valid are cells of artifacts"
+            raise ValueError(msg)
+        if twice := set(self.required) & set(self.elsewhere):
+            msg = f"`{min(map(str, twice))}` stands in policy.required and in policy.elsewhere: valid is one of them"
+            raise ValueError(msg)
+        if self.policy.gpu_pool and not self.elsewhere:
+            msg = "policy.gpu_pool names a pool, but policy.elsewhere names no cell for it"
+            raise ValueError(msg)
+        return self
 
     @property
     def required(self) -> tuple[Requirement, ...]:
         """The cells that the policy demands."""
         if self.policy.required is None:
             return default_requirements(self.formats)
-        rows = {str(row.requirement): row.requirement for row in RUNTIMES}
-        return tuple(rows[cell] for cell in self.policy.required)
+        return _requirements(self.policy.required)
+
+    @property
+    def elsewhere(self) -> tuple[Requirement, ...]:
+        """The cells that the policy demands of other machines."""
+        return _requirements(self.policy.elsewhere)
+
+    @property
+    def record(self) -> PolicyRecord:
+        """What of this decides, as the release's manifest keeps it."""
+        return PolicyRecord(
+            required=self.required,
+            formats=self.formats,
+            atol=self.policy.atol,
+            rtol=self.policy.rtol,
+            sample_seconds=self.limits.sample_seconds,
+            software_seconds=self.limits.software_seconds,
+            seconds=self.limits.seconds,
+            memory_gib=self.limits.memory_gib,
+            gpu=self.policy.gpu,
+            tf32=self.policy.tf32,
+            elsewhere=self.elsewhere,
+        )
+
+    @property
+    def runtimes(self) -> tuple[RuntimeRow, ...]:
+        """The rows whose cells are run here; those of `policy.elsewhere` come from another machine."""
+        return tuple(row for row in self._planned if row.requirement not in self.elsewhere)
+
+    @property
+    def _planned(self) -> tuple[RuntimeRow, ...]:
+        return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32)
+
+
+class Settings(Terms, _Subject):
+    """A release: the model, where the result goes, and what is demanded of it."""
+
+    @property
+    def release_dir(self) -> Path:
+        """Where the release goes."""
+        return self.output or Path(f"{self.model.absolute().stem}.release")
+
+
+def _shape(shape: Any) -> Any:
+    """A shape as a list: `?,32,32,3` in text, where TOML has no null for a free axis either."""
+    axes = shape.split(",") if isinstance(shape, str) else shape
+    if not isinstance(axes, Sequence):
+        return shape
+    return [_axis(axis) for axis in axes]
+
+
+def _axis(axis: Any) -> Any:
+    text = axis.strip() if isinstance(axis, str) else axis
+    return None if text in ("?", "None", "none") else text
+
+
+def _requirements(cells: Sequence[str]) -> tuple[Requirement, ...]:
+    rows = {str(row.requirement): row.requirement for row in RUNTIMES}
+    return tuple(rows[cell] for cell in cells)
 
 
 def load_settings(config: Path | None, overrides: Mapping[str, Any]) -> Settings:
@@ -155,6 +285,22 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any]) -> Settings
         ) from error
 
 
+def named_shapes(flags: Sequence[str] | None) -> dict[str, str] | None:
+    """What `--input-shape NAME=AXIS,AXIS,...` says, as `Settings.input_shapes` takes it; None when it says nothing.
+
+    Raises:
+        BadInput: a flag has no name or no shape, or one name stands twice.
+    """
+    shapes: dict[str, str] = {}
+    for flag in flags or ():
+        name, equals, shape = flag.partition("=")
+        if not (name and equals and shape) or name in shapes:
+            what = "is given twice" if name in shapes else "is not NAME=AXIS,AXIS,..."
+            raise BadInput(f"--input-shape {flag}: {what}", next_step="For example: --input-shape image=?,32,32,3")
+        shapes[name] = shape
+    return shapes or None
+
+
 def _read(config: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(config.read_text("utf-8"))
@@ -171,6 +317,9 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
     for section, key in ((values, "model"), (values, "output"), (values.get("samples"), "path")):
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = str(folder / section[key])
+    architecture = values.get("architecture")
+    if isinstance(architecture, str) and (not is_builder(architecture) or builder_file(architecture)):
+        values["architecture"] = str(folder / architecture)
     objects = values.get("custom_objects")
     if isinstance(objects, list):
         values["custom_objects"] = [str(folder / o) if str(o).endswith(".py") else o for o in objects]

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from exporters.errors import BadInput, Broken, Cancelled
-from flows.progress import Listener, Work, perform
+from flows.progress import Event, Listener, Work, perform
+from validators.contract import Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,25 +22,50 @@ class Stage:
         name: what a person reads: `admission`, `export onnx/default`, `cell onnx/default onnxruntime cpu`.
         needs: names of the stages that must have succeeded before.
         run: does the work; its result is kept by whoever made the stage.
+        device: where a cell is asked to run; None for every other stage.
+        waits: told for what the stage waits before its work starts.
     """
 
     name: str
     needs: tuple[str, ...]
     run: Callable[[], None]
+    device: Device | None = None
+    waits: Callable[[str], None] = lambda _: None
 
 
-def stages_of(table: Sequence[tuple[str, tuple[str, ...], Work]], listen: Listener) -> tuple[Stage, ...]:
+Row = tuple[str, tuple[str, ...], Work, Device | None]
+"""A stage that is to be made: its name, needs, work and device."""
+
+
+class Engine(Protocol):
+    """What runs stages: `run_on_threads`, or `flows.tasks.run_as_tasks` with a place for how they ended."""
+
+    def __call__(self, stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:
+        """Runs every stage as soon as what it needs is done; see `run_on_threads`."""
+
+
+def stages_of(table: Sequence[Row], listen: Listener) -> tuple[Stage, ...]:
     """Stages that tell when they start and end.
 
     Args:
-        table: name, needs and work of each, in an order in which needs come first.
-        listen: told about every one of them, from any thread.
+        table: a row for each, in an order in which needs come first.
+        listen: told about every one of them, from any thread; about a wait, from the thread of the stage that waits.
     """
     total = len(table)
     return tuple(
-        Stage(name=name, needs=needs, run=partial(perform, name, work, total=total, listen=listen))
-        for name, needs, work in table
+        Stage(
+            name=name,
+            needs=needs,
+            run=partial(perform, name, work, total=total, listen=listen),
+            device=device,
+            waits=partial(_wait, name, total, listen),
+        )
+        for name, needs, work, device in table
     )
+
+
+def _wait(name: str, total: int, listen: Listener, message: str) -> None:
+    listen(Event(stage=name, state="waiting", message=message, total=total))
 
 
 def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:

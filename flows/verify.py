@@ -1,36 +1,40 @@
 """`paritygate verify`: check every digest of a release, then run its cells again from the evidence alone.
 
-In: a release directory. Out: a `VerifyReport`; nothing in the directory is touched. Neither the original model nor, for
-the formats that need none, TensorFlow is used: any machine with the runtimes can do it.
+In: a release directory. Out: a `VerifyReport`; with `attest` also an attestation in the release, else nothing in the
+directory is touched. Neither the original model nor, for the formats that need none, TensorFlow is used: any machine
+with the runtimes can do it.
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.contract import Artifact
-from exporters.errors import BadInput
-from exporters.isolation import Limits, Workers
+from exporters.isolation import Workers
 from flows.cells import Cells, outcome_of
-from flows.progress import Listener, Work
-from flows.stages import run_on_threads, stages_of
+from flows.machine import describe
+from flows.progress import Listener
+from flows.selection import Selection, select
+from flows.stages import Engine, Row, run_on_threads, stages_of
+from validators.attestation import refuse_unwritable, write
 from validators.availability import missing
+from validators.claims import CLAIM, false_claims, standing
 from validators.contract import Cell, Reason, Verdict
-from validators.evidence import read_evidence
-from validators.gate import DIGEST, judge
+from validators.gate import DIGEST, EMPTY, UNPROVEN, judge
 from validators.hosts import hosts
-from validators.integrity import check_files, manifest_digest
-from validators.manifest import MANIFEST, Manifest, load
-from validators.registry import RUNTIMES, RuntimeRow
+from validators.integrity import check_files
+from validators.manifest import MANIFEST, Manifest, load_with_digest
+from validators.registry import RuntimeRow
 from validators.web.browser import BrowserHost
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-CLAIM = "false claim"
+NOTHING_RAN = "nothing ran"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +46,11 @@ class VerifyReport:
         digest: SHA-256 of its `release.json`.
         manifest: what the release claims.
         problems: files that are not as the manifest says, one sentence each.
-        cells: the cells as they ran here; empty when there are problems, since what lies there is not the release.
+        cells: the cells as they ran here; empty when there were problems before, since what lay there was not the
+            release.
         verdict: over the cells that ran here, by the release's own policy.
         digest_given: whether the manifest was held against a digest from outside.
+        attestation: the file that keeps the cells in the release; None when none was written.
     """
 
     release: Path
@@ -54,10 +60,19 @@ class VerifyReport:
     cells: tuple[Cell, ...]
     verdict: Verdict
     digest_given: bool
+    attestation: Path | None
 
 
-def verify(
-    release: Path, *, digest: str | None = None, formats: Sequence[str] | None = None, listen: Listener
+def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
+    release: Path,
+    *,
+    digest: str | None = None,
+    formats: Sequence[str] | None = None,
+    device: str | None = None,
+    runtimes: Sequence[str] | None = None,
+    attest: bool = False,
+    listen: Listener,
+    engine: Engine = run_on_threads,
 ) -> VerifyReport:
     """Verifies a release.
 
@@ -65,71 +80,82 @@ def verify(
         release: the release directory.
         digest: SHA-256 of its manifest as known from outside; None when it is not known.
         formats: verify only these formats; None for all that the release has.
+        device: verify only cells on `cpu` or on `gpu`; None for both.
+        runtimes: verify only cells in these runtimes; None for all.
+        attest: keep the cells in the release as an attestation, whatever came of them, if any ran.
         listen: told when a cell starts and ends.
+        engine: what runs the cells, side by side.
 
     Raises:
-        BadInput: there is no release there, its manifest cannot be read, or it has none of the formats.
+        BadInput: there is no release there, its manifest cannot be read, it has nothing of what is named, or an
+            attestation is wanted and cannot be written.
     """
-    manifest = load(release)
-    wanted = _wanted(manifest, formats)
-    problems = tuple(check_files(release, manifest, digest=digest))
+    manifest, own_digest = load_with_digest(release)
+    selection = select(manifest, formats=formats, device=device, runtimes=runtimes)
+    problems = tuple(check_files(release, manifest, digest=digest, own=own_digest))
     reasons = [Reason(code=DIGEST, subject="release", message=problem) for problem in problems]
-    reasons += [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in _false_claims(release, manifest)]
+    reasons += [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in false_claims(release, manifest)]
+    if refusals := standing(manifest):
+        what = "; ".join(dict.fromkeys(reason.code for reason in refusals))
+        message = f"the release was refused when it was made: {what}"
+        reasons.append(Reason(code=CLAIM, subject=MANIFEST, message=message))
     cells: tuple[Cell, ...] = ()
+    attestation = None
     if not reasons:
-        artifacts = [artifact for artifact in manifest.artifacts if artifact.format in wanted]
-        cells = _run(release, manifest, artifacts, listen)
-        again = judge(
-            cells=cells,
-            artifacts=artifacts,
-            required=[r for r in manifest.policy.required if r.format in wanted],
-            sample_sets=[sample_set.name for sample_set in manifest.samples],
-            outputs=[spec.name for spec in manifest.model.signature.outputs],
+        if attest:
+            refuse_unwritable(release)
+        started = time.monotonic()
+        cells = _run(release, manifest, selection, listen, engine)
+        reasons += _judge(manifest, selection, cells)
+        # The cells read the files after the first look at them: what they prove, they prove of the bytes of both looks.
+        problems = tuple(
+            f"{problem} (so since the cells began)" for problem in check_files(release, manifest, digest=None)
         )
-        reasons += again.reasons
+        reasons += [Reason(code=DIGEST, subject="release", message=problem) for problem in problems]
+        if attest and not problems and any(cell.status != "unavailable" for cell in cells):
+            seconds = time.monotonic() - started
+            attestation = write(release, manifest=own_digest, machine=describe(cells), cells=cells, seconds=seconds)
     return VerifyReport(
         release=release,
-        digest=manifest_digest(release),
+        digest=own_digest,
         manifest=manifest,
         problems=problems,
         cells=cells,
-        verdict=Verdict(passed=not reasons, reasons=tuple(reasons), required=manifest.policy.required),
+        verdict=Verdict(passed=not reasons, reasons=tuple(reasons), required=selection.required),
         digest_given=digest is not None,
+        attestation=attestation,
     )
 
 
-def _false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
-    """What the manifest says that its own records or its evidence contradict."""
-    if not manifest.verdict.passed:
-        yield f"the release was refused when it was made, for {len(manifest.verdict.reasons)} reasons"
-    if manifest.verdict.required != manifest.policy.required:
-        yield "policy.required and verdict.required differ"
-    for artifact in manifest.artifacts:
-        if artifact.source != manifest.model.digest:
-            yield f"{artifact.key}: was made from another model, {artifact.source[:12]}"
-    try:
-        evidence = read_evidence(release)
-    except BadInput as error:
-        yield error.message
-        return
-    if evidence.sets != manifest.samples or evidence.signature != manifest.model.signature:
-        yield "samples or signature differ from what evidence/evidence.json says"
+def _judge(manifest: Manifest, selection: Selection, cells: Sequence[Cell]) -> list[Reason]:
+    """What the cells that ran here say against the release, by its own policy."""
+    verdict = judge(
+        cells=cells,
+        artifacts=selection.artifacts,
+        required=selection.required,
+        sample_sets=manifest.samples,
+        outputs=[spec.name for spec in manifest.model.signature.outputs],
+        gpu=manifest.policy.gpu,
+    )
+    reasons = list(verdict.reasons)
+    if selection.narrowed:
+        # The policy may well demand none of these cells, and an artifact that no runtime here can run is others' to
+        # prove; what ran has to agree all the same, and what broke is said.
+        reasons = [reason for reason in reasons if reason.broken or reason.code not in {EMPTY, UNPROVEN}]
+        if not reasons and not any(cell.status == "passed" for cell in cells):
+            message = f"none of the {len(cells)} cells could run on this machine, so nothing is proven"
+            reasons.append(Reason(code=NOTHING_RAN, subject="release", message=message))
+    return reasons
 
 
-def _wanted(manifest: Manifest, formats: Sequence[str] | None) -> tuple[str, ...]:
-    has = manifest.policy.formats
-    unknown = sorted(set(formats or ()) - set(has))
-    if unknown:
-        raise BadInput(f"the release has no {', '.join(unknown)}; it has {', '.join(has)}")
-    return tuple(formats or has)
-
-
-def _run(release: Path, manifest: Manifest, artifacts: Sequence[Artifact], listen: Listener) -> tuple[Cell, ...]:
-    pairs = [(artifact, row) for artifact in artifacts for row in RUNTIMES if row.format == artifact.format]
-    runnable = [row for artifact, row in pairs if artifact.status == "exported" and not missing(row)]
+def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listener, engine: Engine) -> tuple[Cell, ...]:
+    pairs = [(a, row) for a in selection.artifacts for row in selection.rows if row.format == a.format]
+    runnable = [
+        row for artifact, row in pairs if artifact.status == "exported" and not missing(row, gpu=manifest.policy.gpu)
+    ]
     done: dict[str, Cell] = {}
 
-    def work(artifact: Artifact, row: RuntimeRow) -> tuple[bool, str]:
+    def work(artifact: Artifact, row: RuntimeRow) -> tuple[bool | None, str]:
         cell = cells.run(artifact, row)
         done[cell.key] = cell
         return outcome_of(cell)
@@ -137,17 +163,7 @@ def _run(release: Path, manifest: Manifest, artifacts: Sequence[Artifact], liste
     with tempfile.TemporaryDirectory(prefix="paritygate-verify-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
         with Workers(folder, folder, hosts=hosts()) as workers:
-            cells = Cells(
-                workers,
-                browser,
-                release.absolute(),
-                limits=Limits(),
-                options={
-                    "atol": manifest.policy.atol,
-                    "rtol": manifest.policy.rtol,
-                    "sample_seconds": manifest.policy.sample_seconds,
-                },
-            )
+            cells = Cells(workers, browser, release.absolute(), policy=manifest.policy)
             for host in {row.host for row in runnable if row.host}:
                 workers.preload(host)
             if any(row.browser for row in runnable):
@@ -157,24 +173,46 @@ def _run(release: Path, manifest: Manifest, artifacts: Sequence[Artifact], liste
                 workers.close()
                 browser.close()
 
-            table: list[tuple[str, tuple[str, ...], Work]] = [
-                (f"cell {artifact.key} {row.name} {row.device}", (), partial(work, artifact, row))
+            table: list[Row] = [
+                (f"cell {artifact.key} {row.name} {row.device}", (), partial(work, artifact, row), row.device)
                 for artifact, row in pairs
             ]
-            run_on_threads(stages_of(table, listen), cancel=cancel)
+            engine(stages_of(table, listen), cancel=cancel)
     return tuple(done[key] for key in sorted(done))
 
 
 def render(report: VerifyReport, console: "Console") -> None:
-    """Prints the outcome for a person: the verdict, every problem, every cell that did not pass."""
-    from rich.markup import escape
+    """Prints the outcome for a person: the verdict, every problem, every cell, and what keeps the rest from running."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from validators.report import lines
+    from validators.report.matrix import answers, line
+    from validators.report.text import counted
+
+    def say(text: str, label: str = "") -> None:
+        console.print(Text(f"{label}{lines.written(text, console)}"), soft_wrap=True)
 
     good = report.verdict.passed
-    word = "[bold green]VERIFIED[/]" if good else "[bold red]NOT VERIFIED[/]"
-    passed = sum(cell.status == "passed" for cell in report.cells)
-    console.print(f"{word}  {escape(str(report.release))}: {passed} of {len(report.cells)} cells passed again")
+    ran = [cell for cell in report.cells if cell.status not in {"limited", "unavailable"}]
+    passed = sum(cell.status == "passed" for cell in ran)
+    word = ("VERIFIED", "bold green") if good else ("NOT VERIFIED", "bold red")
+    elsewhere = report.manifest.policy.elsewhere
+    awaited = any(answers(cell, requirement) for cell in ran for requirement in elsewhere)
+    outcome = f"{passed} of {counted(len(ran), 'cell')} passed again" if ran else "no cell was run"
+    title = f"  {lines.written(str(report.release), console)}: {outcome}"
+    console.print(Text.assemble(word, title), soft_wrap=True)
+    if ran:
+        shown = [line(cell, report.manifest.samples) for cell in ran]
+        console.print(Padding(lines.table(shown, console), (1, 0)))
+    for text in lines.not_run_lines(report.cells, report.verdict, console):
+        console.print(text, soft_wrap=True)
     for reason in report.verdict.reasons:
-        console.print(f"  {escape(reason.code)}: {escape(reason.subject)}: {escape(reason.message)}", highlight=False)
-    console.print(f"digest  {report.digest}", highlight=False)
+        say(f"{reason.code}: {reason.subject}: {reason.message}", "  ")
+    say(report.digest, "digest   ")
+    if report.attestation:
+        say(f"{report.attestation}; `paritygate gate {report.release}` judges the release with it", "attested ")
+    elif ran and awaited:
+        say("--attest keeps these cells in the release, whose policy awaits some of them")
     if good and not report.digest_given:
-        console.print("The release is consistent; --digest proves that it is the one you were told of.")
+        say("The release is consistent; --digest proves that it is the one you were told of.")

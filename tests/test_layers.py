@@ -33,7 +33,11 @@ HEAVY = {
 # Module -> the heavy package it may import at its top, with the reason.
 HEAVY_ALLOWED = {
     "exporters/frameworks.py": {"tensorflow", "keras"},  # imported by the preloaded process alone, to import them
-    "flows/release.py": {"prefect"},  # @flow and @task are decorators; the CLI imports this module only to run it
+    # @flow and @task are decorators; the CLI imports flows.release only to run it, and with it the others.
+    **{
+        f"flows/{name}.py": {"prefect"}
+        for name in ("handover", "nightly", "release", "slots", "submit", "tasks", "validate")
+    },
 }
 JOB = re.compile(r"([a-z_]+)(\.\w+)*:\w+")
 

@@ -19,7 +19,7 @@ def test_a_row_that_is_missing_from_the_readme_is_noticed():
 
 def test_every_command_is_in_the_readme():
     readme = matrix.README.read_text("utf-8")
-    for command in ("release", "verify", "inspect", "doctor"):
+    for command in ("release", "sweep", "verify", "gate", "inspect", "doctor"):
         assert command in app
         assert f"paritygate {command}" in readme
 

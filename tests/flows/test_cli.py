@@ -8,15 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
 import pytest
+import small_release
 
 from exporters.errors import Limited
 from flows import cli
+from flows.conclude import toolchain
+from flows.gate import gate
 from flows.run import ReleaseRun
+from validators.contract import Verdict
+from validators.integrity import manifest_digest
+from validators.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
@@ -25,21 +33,11 @@ COMMAND = [sys.executable, "-m", "flows.cli"]
 
 
 @pytest.fixture
-def call(monkeypatch, tmp_path, capfd):
-    """Calls the command line in this process; gives exit code, stdout and stderr."""
-    handlers = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+def call(call, monkeypatch, tmp_path):
+    """The command line, in an empty folder and without TensorFlow: bad input is found before it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ReleaseRun, "warm_up", lambda run: None)  # bad input is found without TensorFlow
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    yield run
-    for signum, handler in handlers.items():
-        signal.signal(signum, handler)
+    monkeypatch.setattr(ReleaseRun, "warm_up", lambda run: None)
+    return call
 
 
 def image(rows=2, **changes):
@@ -107,6 +105,39 @@ def test_a_directory_that_is_not_ours_is_left_alone(call, tmp_path):
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
+def test_a_release_that_others_attested_is_not_replaced_and_two_ways_on_are_named(call, tmp_path):
+    release = small_release.make(tmp_path / "out")
+    (release / "attestations").mkdir()
+    (release / "attestations" / "cells-1.json").touch()
+    code, _, err = call("release", DIGITS, "-o", release)
+    assert code == 2
+    assert "is a release with attestations" in err
+    assert "another directory with -o, one for every run" in err
+    assert f"move {release / 'attestations'} away" in err
+    assert (release / "attestations" / "cells-1.json").exists()
+
+
+def test_with_a_pool_json_is_the_gates_report_and_agrees_with_the_exit_code(call, monkeypatch, tmp_path):
+    release = small_release.make(tmp_path / "out", elsewhere=[small_release.GPU])
+    judged = replace(gate(release), verdict=Verdict(passed=True, reasons=(), required=()))
+    run = SimpleNamespace(manifest=load(release), judged=judged, digest=manifest_digest(release))
+    monkeypatch.setattr(cli, "_released", lambda *_, **__: run)
+    code, out, _ = call("release", DIGITS, "-o", release, "--json")
+    told = json.loads(out)
+    assert (code, told["verdict"]["passed"]) == (0, True)
+    assert told["digest"] == run.digest
+
+
+def test_the_toolchain_names_the_browser_packages_of_every_format(monkeypatch):
+    monkeypatch.setattr("flows.conclude.package_version", lambda name: f"{name} 1")
+    assert toolchain(("onnx",))["onnxruntime-web"] == "onnxruntime-web 1"
+    assert toolchain(("tflite",))["@litertjs/core"] == "@litertjs/core 1"
+    assert not [name for name in toolchain(("onnx", "tflite")) if "tfjs-" in name]
+    assert "@tensorflow/tfjs-core" in toolchain(("tfjs",))
+    monkeypatch.setattr("flows.conclude.package_version", lambda name: None)
+    assert "onnxruntime-web" not in toolchain(("onnx",))
+
+
 def test_a_mistake_in_release_toml_gets_the_near_match(call, tmp_path):
     (tmp_path / "release.toml").write_text("formats = ['tflit']\n")
     code, _, err = call("release", DIGITS, "--config", "release.toml")
@@ -116,7 +147,7 @@ def test_a_mistake_in_release_toml_gets_the_near_match(call, tmp_path):
 
 def test_a_cell_this_machine_cannot_run_is_refused_before_any_export(call, monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "flows.run.missing", lambda row: "there is no ONNX Runtime: pip install it" if row.format == "onnx" else ""
+        "flows.run.missing", lambda row, **_: "there is no ONNX Runtime: pip install it" if row.format == "onnx" else ""
     )
     code, _, err = call("release", DIGITS)
     assert code == 2
@@ -191,7 +222,7 @@ def test_without_prefect_installed_the_way_around_it_is_named(call, monkeypatch)
 def test_help_names_every_command_and_every_exit_code(call):
     code, out, _ = call("--help")
     assert code == 0
-    for word in ("release", "inspect", "verify", "doctor", "130", "bad input"):
+    for word in ("release", "inspect", "verify", "gate", "doctor", "130", "bad input"):
         assert word in out
 
 

@@ -22,9 +22,11 @@ def test_a_log_gets_one_line_for_each_ended_stage():
         listen(event(state="started", message=""))
         listen(event())
         listen(event(stage="cell onnx/default onnxruntime cpu", state="failed", message="tolerance exceeded"))
-    first, second = out.file.getvalue().splitlines()
+        listen(event(stage="cell onnx/default onnxruntime gpu", state="unable", message="unavailable: no card"))
+    first, second, third = out.file.getvalue().splitlines()
     assert first.endswith("s  done    export onnx/default  0.11 MB")
     assert second.endswith("s  FAILED  cell onnx/default onnxruntime cpu  tolerance exceeded")
+    assert third.endswith("s  unable  cell onnx/default onnxruntime gpu  unavailable: no card")
 
 
 def test_a_long_message_stays_on_one_line_and_markup_in_it_is_text():
@@ -62,3 +64,33 @@ def test_the_live_list_vanishes_at_the_end():
     with shown(out) as listen:
         listen(event())
     assert out.file.getvalue().endswith(("\x1b[2K", "\x1b[1A\x1b[2K", "\x1b[?25h"))
+
+
+def test_a_log_says_what_a_stage_waits_for_and_nothing_when_the_wait_is_over():
+    out = console()
+    lines = Lines(out)
+    lines(event(state="waiting", message="another run uses A card"))
+    lines(event(state="waiting", message=""))
+    (line,) = out.file.getvalue().splitlines()
+    assert line.endswith("s  waits   export onnx/default  another run uses A card")
+
+
+def test_the_live_list_shows_a_wait_beside_the_stage_for_as_long_as_it_lasts():
+    board = Board()
+
+    def drawn():
+        out = console(terminal=True)
+        out.print(board)
+        return out.file.getvalue()
+
+    board(event(state="waiting", message="for a slot"))  # before its start
+    assert "for a slot" in drawn()
+    board(event(state="started", message=""))
+    assert "for a slot" not in drawn()
+    board(event(state="waiting", message="another run uses A card"))
+    assert "another run uses A card" in drawn()
+    board(event(state="waiting", message=""))
+    text = drawn()
+    assert "another run" not in text
+    assert "export onnx/default" in text
+    assert "0 of 4 stages" in text

@@ -7,8 +7,18 @@ import sys
 import pytest
 from rich.console import Console
 
+from exporters.isolation import Workers
 from flows import cli, doctor
+from validators.devices import Card, device_nodes
 from validators.registry import RUNTIMES
+
+
+@pytest.fixture(autouse=True)
+def no_probe(request, monkeypatch):
+    """Only tests that look at the adapters themselves start a browser and load a driver."""
+    if "slow" not in request.keywords:
+        monkeypatch.setattr(doctor, "_in_pages", lambda workers, host: [])
+        monkeypatch.setattr(doctor, "_native", lambda workers: [])
 
 
 def page(found, width=160):
@@ -19,16 +29,52 @@ def page(found, width=160):
 
 def test_every_runtime_of_the_registry_has_its_row():
     found = doctor.examine()
-    assert [(r.name, r.device) for r in found.runtimes] == [(row.name, row.device) for row in RUNTIMES]
+    rows = [row for row in RUNTIMES if not row.tf32]
+    assert [(r.name, r.device) for r in found.runtimes] == [(row.name, row.device) for row in rows]
     text = page(found)
-    assert all(row.name in text for row in RUNTIMES)
+    assert all(row.name in text for row in rows)
+
+
+@pytest.mark.slow
+def test_the_gpus_are_shown_by_every_interface_that_reaches_one():
+    found = doctor.examine()
+    assert [adapter.interface for adapter in found.adapters] == ["CUDA", "Vulkan", "WebGL", "WebGPU"]
+    for adapter in found.adapters:
+        assert bool(adapter.name) is not bool(adapter.problem)
+        assert adapter.name or adapter.interface == "CUDA"
+    if not device_nodes():
+        assert all(adapter.software and "SwiftShader" in adapter.name for adapter in found.adapters[1:])
+    ready = {(runtime.name, runtime.adapter) for runtime in found.runtimes if runtime.device == "gpu" and runtime.ready}
+    assert ("tfjs-webgl", "software WebGL" if not device_nodes() else "WebGL") in ready
+    assert ("litert-webgpu", "software Vulkan" if not device_nodes() else "Vulkan") in ready
+
+
+def test_an_interface_that_breaks_is_told_of_and_its_runtimes_are_not_ready(monkeypatch):
+    broken = (doctor.Adapter(interface="Vulkan", problem="crashed: SIGSEGV"),)
+    monkeypatch.setattr(doctor, "_adapters", lambda browser: broken)
+    found = doctor.examine()
+    (runtime,) = [runtime for runtime in found.runtimes if runtime.name == "litert-webgpu"]
+    assert (runtime.ready, runtime.problem) == (False, "crashed: SIGSEGV")
+    assert "Vulkan none: crashed: SIGSEGV" in page(found)
+
+
+def test_a_driver_that_crashes_takes_nothing_else_along(tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.doctor._PROBE_MODULE", "tests.flows.doctor_jobs")
+    with Workers(tmp_path, tmp_path) as workers:
+        (adapter,) = doctor._asked(workers, "crash", {}, ("Vulkan",))
+    assert (adapter.interface, adapter.name) == ("Vulkan", "")
+    assert adapter.problem.startswith("crashed: ")
 
 
 def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch):
     monkeypatch.setattr("validators.availability.find_spec", lambda name: None)
     found = doctor.examine()
     assert not any(runtime.ready for runtime in found.runtimes)
-    for row, runtime in zip(RUNTIMES, found.runtimes, strict=True):
+    rows = {(row.name, row.device): row for row in RUNTIMES}
+    for runtime in found.runtimes:
+        row = rows[runtime.name, runtime.device]
+        if row.accelerator == "cuda":  # without a card no package helps
+            continue
         assert "make setup" in runtime.problem
         # A plain resolve of the converters falls back to a tensorflowjs of years ago: pip is no way to them.
         assert ("pip install" in runtime.problem) == (row.extra != "export")
@@ -36,17 +82,19 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch)
 
 
 def test_a_missing_converter_is_brought_by_make_setup_alone(monkeypatch):
-    monkeypatch.setattr("flows.doctor._version", lambda distribution: "")
+    monkeypatch.setattr("flows.doctor.installed", lambda distribution: "")
     remedies = {tool.name: tool.remedy for tool in doctor.examine().tools}
     assert remedies["tensorflowjs"] == remedies["tensorflow"] == "make setup"
     assert remedies["prefect"].startswith("pip install 'paritygate[flow]'")
 
 
-def test_a_runtime_in_the_browser_has_the_version_of_the_pages_packages(monkeypatch):
-    packages = {"@tensorflow/tfjs-core": "4.22.0", "@tensorflow/tfjs-backend-cpu": "4.22.0", "other-web": "1.2.3"}
-    monkeypatch.setattr("flows.doctor.package_versions", lambda: packages)
+def test_a_runtime_in_the_browser_has_the_version_of_its_first_package(monkeypatch):
+    packages = {"@tensorflow/tfjs-core": "4.22.0", "onnxruntime-web": "1.2.3"}
+    monkeypatch.setattr("flows.doctor.package_version", packages.get)
     found = {runtime.name: runtime.version for runtime in doctor.examine().runtimes}
     assert found["tfjs-wasm"] == found["tfjs-cpu"] == "4.22.0"
+    assert found["ort-web-wasm"] == "1.2.3"
+    assert found["litertjs-wasm"] == ""
 
 
 def test_names_stay_whole_on_a_narrow_terminal():
@@ -73,17 +121,20 @@ def test_a_chromium_that_cannot_be_run_is_not_ready(monkeypatch, tmp_path):
     assert all(f"{foreign} cannot be run" in runtime.problem for runtime in runtimes)
 
 
-def test_without_a_driver_there_is_no_cuda_device(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert doctor.examine().gpu == "no CUDA device"
+def test_a_card_is_named_as_the_driver_names_it(monkeypatch):
+    card = Card(uuid="GPU-1", name="NVIDIA H100", driver="560.1")
+    monkeypatch.setattr("flows.doctor.cards", lambda: (card,))
+    assert doctor.examine().adapters[0] == doctor.Adapter(interface="CUDA", name="NVIDIA H100, driver 560.1")
 
 
-def test_a_card_is_named_as_the_driver_names_it(monkeypatch, tmp_path):
-    driver = tmp_path / "nvidia-smi"
-    driver.write_text("#!/bin/sh\necho 'NVIDIA H100, 560.1'\n")
-    driver.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    assert doctor.examine().gpu == "CUDA: NVIDIA H100, 560.1"
+def test_a_hidden_card_is_told_of_in_the_same_words_as_by_the_rows_that_want_it(monkeypatch):
+    card = Card(uuid="GPU-1", name="NVIDIA H100", driver="560.1")
+    monkeypatch.setattr("validators.devices.installed_cards", lambda: (card,))
+    monkeypatch.setattr("validators.availability.installed_cards", lambda: (card,))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    found = doctor.examine()
+    assert found.adapters[0].problem.startswith("CUDA_VISIBLE_DEVICES=-1 hides the 1 NVIDIA card of this machine: ")
+    assert {r.problem for r in found.runtimes if r.name == "keras"} == {found.adapters[0].problem}
 
 
 def test_nothing_heavy_is_imported():
@@ -98,6 +149,7 @@ def test_json_is_the_whole_diagnosis_and_the_code_says_whether_anything_runs(cap
         monkeypatch.setattr("validators.availability.find_spec", lambda name: None)
     else:
         monkeypatch.setattr("flows.doctor.missing", lambda row: "")
+        monkeypatch.setattr("flows.doctor._adapters", lambda browser: ())
     assert cli.main(["doctor", "--json"]) == code
     told = json.loads(capfdbinary.readouterr().out)
-    assert {"system", "gpu", "runtimes", "tools"} == set(told)
+    assert {"system", "adapters", "runtimes", "tools"} == set(told)

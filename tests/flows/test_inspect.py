@@ -1,10 +1,12 @@
 """`inspect`: the facts of a file on one page, whatever a release would say to it."""
 
 import io
+import json
 import subprocess
 import sys
 
 import hostile
+import hostile_forms
 import numpy as np
 import pytest
 from hostile import keras_file
@@ -14,9 +16,9 @@ from exporters.errors import BadInput
 from flows.inspect import inspect, render
 
 
-def page(path) -> str:
+def page(path, architecture=None) -> str:
     console = Console(file=io.StringIO(), width=200)
-    render(inspect(path), console)
+    render(inspect(path, architecture), console)
     return console.file.getvalue()
 
 
@@ -40,6 +42,29 @@ def test_a_file_without_optimizer_state_says_that_training_cannot_go_on(tmp_path
     text = page(keras_file(tmp_path / "m.keras", weights=weights))
     assert "training cannot go on" in text
     assert "2,000  (8.0 kB)" in text
+
+
+@pytest.mark.parametrize("form", ["h5", "saved_model", "checkpoint"])
+def test_every_form_says_what_it_is_and_what_its_optimizer_takes_up(form, tmp_path):
+    path = getattr(hostile_forms, form.replace("h5", "h5_model"))(tmp_path / "m")
+    architecture = None
+    if form == "checkpoint":
+        architecture = str(tmp_path / "model.json")
+        described = hostile_forms.small_older_model() | {"keras_version": "2.3.0"}
+        (tmp_path / "model.json").write_text(json.dumps(described), "utf-8")
+    text = page(path, architecture)
+    kinds = {"h5": "HDF5 file of Keras 2", "saved_model": "SavedModel folder of Keras 2", "checkpoint": "weights, and"}
+    for words in (kinds[form], "read through tf_keras", "15  (60 B)", "without the optimizer's state", "can begin"):
+        assert words in text
+    assert inspect(path, architecture).optimizer_bytes == 48
+
+
+def test_weights_without_an_optimizer_say_that_training_cannot_go_on(tmp_path):
+    path = tmp_path / "m.h5"
+    path.write_bytes(hostile.h5(hostile_forms.named_weights))
+    text = page(path, "nets:make")
+    assert "training cannot go on from this file as it was" in text
+    assert "the architecture is what nets:make returns" in text
 
 
 @pytest.mark.parametrize(
@@ -67,7 +92,15 @@ def test_a_subclass_and_a_custom_loss_are_shown(tmp_path):
 
 
 def test_a_file_of_keras_2_is_shown(tmp_path):
-    assert "Keras 2.15.0" in page(keras_file(tmp_path / "m.keras", metadata={"keras_version": "2.15.0"}))
+    text = page(keras_file(tmp_path / "m.keras", metadata={"keras_version": "2.15.0"}))
+    for words in ("Keras 2.15.0", "`.keras` archive of Keras 2, read through tf_keras", "A release can begin"):
+        assert words in text
+
+
+def test_a_shape_that_nobody_says_is_shown_with_the_flag(tmp_path):
+    text = page(keras_file(tmp_path / "m.keras", config=hostile.sequential(hostile.layer("Dense", "d"))))
+    assert "A release needs more" in text
+    assert "--input-shape" in text
 
 
 def test_a_weight_that_is_not_finite_is_an_error(tmp_path):

@@ -2,18 +2,18 @@
 
 import contextlib
 import json
-import os
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
+from prefect_server import ask, environment
 
 from flows import prefect_home
+from flows.workspace import Workspace
+from validators.integrity import manifest_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
@@ -24,57 +24,21 @@ STAGES = {
     "reference",
     "export onnx/default",
     "cell onnx/default onnxruntime cpu",
+    "cell onnx/default ort-web-wasm cpu",
     "verdict",
 }
+
+NO_GPU = '[policy]\ngpu = "off"\n'  # what a machine lacks is data too, and other tests' subject
 
 pytestmark = pytest.mark.slow
 
 
-def environment(**more):
-    """This process's, without what it may say about Prefect."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    return {**kept, **{name: str(value) for name, value in more.items()}}
-
-
-def ask(url, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - the server this test started
-        return json.load(answer)
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """A Prefect server of our own on loopback; gives the address of its API."""
-    home = tmp_path_factory.mktemp("prefect-server")
-    if (prepared := prefect_home.home() / "prefect.db").exists():  # made at set-up; a fresh one takes 20 s more
-        with (
-            contextlib.closing(sqlite3.connect(prepared)) as ours,
-            contextlib.closing(sqlite3.connect(home / "prefect.db")) as theirs,
-        ):
-            ours.backup(theirs)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("prefect"), "server", "start", "--port", str(port), "--no-ui"]
-    settings = environment(PREFECT_HOME=home, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
-    api = f"http://127.0.0.1:{port}/api"
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                ask(f"{api}/health")
-                break
-            except OSError:
-                assert process.poll() is None, (home / "log").read_text()
-                assert time.monotonic() < deadline, "the server did not answer in two minutes"
-                time.sleep(0.2)
-        yield api
-    finally:
-        process.terminate()
-        process.wait(30)
+@pytest.fixture
+def config(tmp_path):
+    """A release.toml without GPU cells."""
+    file = tmp_path / "release.toml"
+    file.write_text(NO_GPU)
+    return file
 
 
 def run_on(api, *arguments, home):
@@ -88,9 +52,21 @@ def latest_run(api):
     return runs[0], {task["name"]: task["state"] for task in tasks}
 
 
-def test_a_released_model_is_a_completed_run_with_a_task_for_every_stage_and_the_matrix(server, tmp_path):
+def told(api, event, release):
+    """The payload of an event about a release directory, once the server has it."""
+    body = {"filter": {"event": {"name": [event]}, "occurred": {"since": "2020-01-01T00:00:00Z"}}, "limit": 50}
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for found in ask(f"{api}/events/filter", body)["events"]:
+            if found["payload"]["release_dir"] == str(release):
+                return found["payload"]
+        time.sleep(0.2)
+    raise AssertionError(f"no {event} about {release}")
+
+
+def test_a_released_model_is_a_completed_run_with_a_task_for_every_stage_and_the_matrix(server, tmp_path, config):
     out = tmp_path / "digits.release"
-    done = run_on(server, "-o", out, "--json", home=tmp_path / "home")
+    done = run_on(server, "-o", out, "--config", config, "--json", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (out / "release.json").read_text("utf-8")
     run, tasks = latest_run(server)
@@ -104,16 +80,19 @@ def test_a_released_model_is_a_completed_run_with_a_task_for_every_stage_and_the
     artifacts = ask(f"{server}/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
     assert [artifact["key"] for artifact in artifacts] == ["release-digits"]
     assert "onnxruntime" in artifacts[0]["data"]
+    event = told(server, "paritygate.release.published", out)
+    assert (event["digest"], event["reasons"]) == (manifest_digest(out), [])
 
 
-def test_a_refused_model_is_a_failed_run_named_refused_with_the_reasons(server, tmp_path):
-    config = tmp_path / "release.toml"
-    config.write_text("[policy]\natol = 0.0\nrtol = 0.0\n")
+def test_a_refused_model_is_a_failed_run_named_refused_with_the_reasons(server, tmp_path, config):
+    config.write_text(f"{NO_GPU}atol = 0.0\nrtol = 0.0\n")
     done = run_on(server, "-o", tmp_path / "out", "--config", config, home=tmp_path / "home")
     assert done.returncode == 1, done.stderr
     run, tasks = latest_run(server)
     assert (run["state"]["type"], run["state"]["name"]) == ("FAILED", "Refused")
     assert "onnx/default onnxruntime cpu" in run["state"]["message"]
+    reason, *_ = told(server, "paritygate.release.refused", tmp_path / "out")["reasons"]
+    assert "onnx/default onnxruntime cpu" in reason
     cell = tasks["cell onnx/default onnxruntime cpu"]
     assert (cell["type"], cell["name"]) == ("COMPLETED", "Failed")  # a parity failure is data; its task did its work
 
@@ -140,12 +119,12 @@ def test_a_server_that_does_not_answer_is_broken_with_the_way_around_it(tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_the_embedded_server_records_every_stage_before_it_goes_and_leaves_the_users_home_alone(tmp_path):
+def test_the_embedded_server_records_every_stage_before_it_goes_and_leaves_the_users_home_alone(tmp_path, config):
     settings = environment(PREFECT_HOME=tmp_path / "prefect", HOME=tmp_path / "home")
     (tmp_path / "home").mkdir()
     prepared = [sys.executable, "-m", "flows.prefect_home"]
     subprocess.run(prepared, cwd=ROOT, env=settings, check=True)
-    command = [*COMMAND, "-o", str(tmp_path / "out")]
+    command = [*COMMAND, "-o", str(tmp_path / "out"), "--config", str(config)]
     done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with contextlib.closing(sqlite3.connect(tmp_path / "prefect" / "prefect.db")) as database:
@@ -167,12 +146,35 @@ def test_a_prepared_database_is_not_prepared_again(tmp_path):
 
 def test_the_flow_runs_by_itself_as_a_deployment_calls_it(server, tmp_path):
     script = (
-        "from flows.release import release; from flows.settings import Settings; from pathlib import Path; "
+        "from flows.release import release; from flows.settings import Policy, Settings; from pathlib import Path; "
         f"s = release(Settings(model=Path({str(DIGITS)!r}), output=Path({str(tmp_path / 'out')!r}), "
-        "formats=('onnx',)), return_state=True); print(s.name)"
+        "formats=('onnx',), policy=Policy(gpu='off')), return_state=True); print(s.name)"
     )
     settings = environment(PREFECT_API_URL=server, PREFECT_HOME=tmp_path / "home", PREFECT_LOGGING_LEVEL="ERROR")
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "Released", done.stderr
     assert (tmp_path / "out" / "release.json").exists()
+
+
+def test_a_second_run_of_one_release_waits_and_takes_what_the_first_one_made(server, tmp_path):
+    out = tmp_path / "out"
+    script = (
+        "from flows.release import release; from flows.settings import Policy, Settings; from pathlib import Path; "
+        f"s = release(Settings(model=Path({str(DIGITS)!r}), output=Path({str(out)!r}), "
+        "formats=('onnx',), policy=Policy(gpu='off')), return_state=True); print(s.name, s.message)"
+    )
+    settings = environment(PREFECT_API_URL=server, PREFECT_HOME=tmp_path / "home", PREFECT_LOGGING_LEVEL="WARNING")
+    command = [sys.executable, "-c", script]
+    subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, check=True)
+    made = manifest_digest(out)
+    first = Workspace(out)
+    with subprocess.Popen(
+        command, cwd=ROOT, env=settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as second:
+        while "another run is making this release" not in (line := second.stderr.readline()):
+            assert line, "it did not wait"
+        first.remove()
+        answer, _ = second.communicate(timeout=120)
+    assert answer == f"Released {out} {made}: by another run, meanwhile\n"
+    assert manifest_digest(out) == made

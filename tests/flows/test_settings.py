@@ -1,11 +1,12 @@
 """Settings: what `release.toml` and the flags may say, and what the answer to a mistake is."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from exporters.errors import BadInput
-from flows.settings import load_settings
+from flows.settings import Settings, load_settings, named_shapes
 
 MODEL = {"model": Path("m.keras")}
 
@@ -76,6 +77,15 @@ def test_paths_in_release_toml_are_relative_to_it_and_flags_to_the_working_direc
     assert settings.release_dir == Path("elsewhere")
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("net.json", "{folder}/net.json"), ("nets.py:make", "{folder}/nets.py:make"), ("nets.old:make", "nets.old:make")],
+)
+def test_an_architecture_in_release_toml_is_relative_to_it_unless_it_names_a_module(given, expected, tmp_path):
+    path = toml(tmp_path, f"model = 'a.weights.h5'\narchitecture = '{given}'")
+    assert load_settings(path, {}).architecture == expected.format(folder=tmp_path)
+
+
 def test_flags_win_over_the_file_and_leave_the_rest_of_it(tmp_path):
     path = toml(tmp_path, "formats = ['onnx']\ntrust_lambda = true\n[samples]\nbatches = [3]")
     settings = load_settings(path, {**MODEL, "formats": ["tflite"], "trust_lambda": None, "samples": {"path": None}})
@@ -100,3 +110,69 @@ def test_by_default_the_six_cpu_cells_are_required_whatever_the_machine_has():
         "tfjs tfjs-cpu cpu",
         "onnx onnxruntime cpu",
     }
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        ({"required": ["onnx ort-web-webgpu gpu"], "gpu": "off"}, "policy.gpu and policy.tf32 leave it out"),
+        ({"elsewhere": ["onnx onnxruntime gpu"], "gpu": "off"}, "policy.gpu and policy.tf32 leave it out"),
+        ({"elsewhere": ["onnx onnxruntime-tf32 gpu"]}, "policy.gpu and policy.tf32 leave it out"),
+        ({"elsewhere": ["original keras gpu"]}, "the original, which is not in a release"),
+        ({"elsewhere": ["onnx onnxruntime cpu"]}, "stands in policy.required and in policy.elsewhere"),
+        ({"gpu_pool": "gpus"}, "policy.elsewhere names no cell for it"),
+        ({"elsewhere": ["onnx onnxruntim gpu"]}, "did you mean 'onnx onnxruntime gpu'?"),
+        ({"gpu": "maybe"}, "policy.gpu"),
+    ],
+)
+def test_a_policy_that_can_never_be_met_is_refused_before_anything_runs(policy, says):
+    with pytest.raises(BadInput, match=re.escape(says)):
+        load_settings(None, {"model": "m.keras", "policy": policy})
+
+
+def test_gpu_off_leaves_out_every_gpu_cell_and_tf32_brings_its_own():
+    def names(**policy):
+        return {str(row.requirement) for row in load_settings(None, {"model": "m.keras", "policy": policy}).runtimes}
+
+    assert not [name for name in names(gpu="off") if name.endswith("gpu")]
+    assert "tfjs tfjs-webgpu gpu" in names()
+    assert names(tf32=True) - names() == {
+        "original keras-tf32 gpu",
+        "saved_model tensorflow-tf32 gpu",
+        "onnx onnxruntime-tf32 gpu",
+    }
+
+
+def test_input_shapes_are_spelled_as_the_flag_or_as_lists(tmp_path):
+    spelled = load_settings(None, MODEL | {"input_shapes": {"image": "?, 32,32,3", "ids": [None, 7]}})
+    assert spelled.input_shapes == {"image": (None, 32, 32, 3), "ids": (None, 7)}
+    assert Settings.model_validate(spelled.model_dump(mode="json")) == spelled
+    path = toml(tmp_path, "[input_shapes]\nimage = '?,4'\nsize = [1, 2]")
+    assert load_settings(path, MODEL).input_shapes == {"image": (None, 4), "size": (1, 2)}
+
+
+@pytest.mark.parametrize("shape", ["", "a,b", "4,0", [], 5, [1.5], {"a": 1}])
+def test_a_shape_that_is_none_is_bad_input_by_its_name(shape):
+    with pytest.raises(BadInput, match=r"input_shapes"):
+        load_settings(None, MODEL | {"input_shapes": {"image": shape}})
+
+
+def test_the_flag_for_shapes_is_read_by_name():
+    assert named_shapes(["image=?,32,32,3", "ids=1,7"]) == {"image": "?,32,32,3", "ids": "1,7"}
+    assert named_shapes([]) is None
+    for wrong in (["image"], ["=1,2"], ["image="], ["a=1", "a=2"]):
+        with pytest.raises(BadInput, match=r"--input-shape .*: is "):
+            named_shapes(wrong)
+
+
+def test_what_another_machine_has_to_prove_is_not_run_here():
+    policy = {"elsewhere": ["onnx onnxruntime gpu"]}
+    here = {str(row.requirement) for row in load_settings(None, {"model": "m.keras", "policy": policy}).runtimes}
+    everything = {str(row.requirement) for row in load_settings(None, {"model": "m.keras"}).runtimes}
+    assert everything - here == {"onnx onnxruntime gpu"}
+
+
+def test_the_bounds_of_a_cell_are_recorded_for_whoever_runs_it_again():
+    limits = {"seconds": 1800, "memory_gib": 3, "sample_seconds": 7, "software_seconds": 5}
+    record = load_settings(None, {"model": "m.keras", "limits": limits}).record
+    assert {name: getattr(record, name) for name in limits} == limits

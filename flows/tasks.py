@@ -1,0 +1,92 @@
+"""The engine under Prefect: a task run for every stage of the flow that calls it, a state for every outcome.
+
+In: `Stage`s, the same that `flows.stages.run_on_threads` takes. Out: task runs named like the stages, and the final
+states of `flows.release` and `flows.validate`. Nothing is retried and no result cached: a parity failure is data, and
+what broke has to be looked at.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled as CancelledState
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from exporters.errors import BadInput, Cancelled, ParitygateError
+from exporters.registry import EXPORTERS
+from flows.progress import Event
+from flows.slots import gpu_slot
+from flows.stages import Stage, raise_first
+from validators.registry import ORIGINAL, RUNTIMES
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+    from prefect.futures import PrefectFuture
+
+_CELLS = sum(e.format == r.format for e in EXPORTERS for r in RUNTIMES) + sum(r.format == ORIGINAL for r in RUNTIMES)
+_OTHER_STAGES = 4  # admission, lowering, reference, verdict
+_MOST_STAGES = len(EXPORTERS) + _CELLS + _OTHER_STAGES
+THREADS: Any = ThreadPoolTaskRunner(max_workers=_MOST_STAGES)
+"""The task runner of our flows: a thread for every stage. `Any`: its future's type is not what `flow` declares."""
+
+
+def run_as_tasks(stages: Sequence[Stage], *, cancel: Callable[[], None], ended: Mapping[str, Event]) -> None:
+    """Runs every stage as a task of the current flow, as soon as what it needs is done.
+
+    Args:
+        stages: in an order in which needs come first.
+        cancel: ends the work of running stages; called when a stage raised or the run is interrupted.
+        ended: how each stage ended, by name; filled by whoever listens to the stages.
+
+    Raises:
+        ParitygateError: what a stage raised; bad input before anything else, since it explains the rest.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    errors: list[BaseException] = []
+    stopping = threading.Event()
+
+    def stop() -> None:
+        stopping.set()
+        cancel()
+
+    @task(name="stage", task_run_name="{name}")
+    def perform(name: str) -> "State[Any]":
+        try:
+            with gpu_slot(by_name[name], stopping):
+                by_name[name].run()
+        except BaseException as error:
+            errors.append(error)
+            stop()  # the other stages cannot help any more
+            if isinstance(error, ParitygateError | OSError):
+                return failure(error)
+            raise
+        event = ended[name]
+        return Completed(name=event.state.capitalize(), message=event.message)
+
+    futures: dict[str, PrefectFuture[Any]] = {}
+    try:
+        for stage in stages:
+            needed = [futures[name] for name in stage.needs]
+            futures[stage.name] = perform.submit(stage.name, return_state=False, wait_for=needed)
+        for future in futures.values():
+            future.wait()
+    except BaseException:
+        stop()  # the task runner waits for its threads, and they for their jobs
+        raise
+    raise_first(errors)
+
+
+def log_wait(event: Event) -> None:
+    """Writes what a stage waits for into the log of its task; a `Listener`, called from the task's own thread."""
+    if event.state == "waiting" and event.message:
+        get_run_logger().warning("waits: %s", event.message)
+
+
+def failure(error: Exception) -> "State[Any]":
+    """The final state of a stage or a run that raised; returned and not raised, or Prefect would pickle the error."""
+    if isinstance(error, Cancelled):
+        return CancelledState(message=str(error), data=error)
+    return Failed(name="Bad input" if isinstance(error, BadInput) else "Broken", message=str(error), data=error)

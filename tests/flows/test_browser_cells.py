@@ -1,0 +1,250 @@
+"""Cells that share one Chromium: what breaks in one costs no other cell its verdict."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from tfjs_graphs import dense
+
+from exporters.contract import Artifact, TensorSpec
+from exporters.errors import Broken
+from exporters.isolation import Outcome, Workers
+from flows.cells import Cells
+from flows.settings import Limits, Settings
+from validators.cell import NO_DEVICE
+from validators.devices import Card
+from validators.evidence import reference_folder, write_evidence
+from validators.hosts import hosts
+from validators.registry import runtime
+from validators.samples import check_samples, generate, plan
+from validators.tensorfiles import write_tensors
+from validators.web.adapters import NO_GPU
+from validators.web.browser import BrowserHost
+from validators.web.cdp import open_page
+
+COMPUTED = "performance.getEntriesByType('resource').some(entry => entry.name.includes('tensors/output'))"
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """A release with one TF.js artifact and enough samples to be at work for some seconds; and that artifact."""
+    folder = tmp_path_factory.mktemp("release")
+    (folder / "artifacts" / "tfjs").mkdir(parents=True)
+    path, signature, expected = dense(folder / "artifacts" / "tfjs" / "default")
+    specs = (TensorSpec(name="x", dtype="float32", shape=(None, 3), native="x:0"),)
+    user = check_samples({"x": np.random.default_rng(1).normal(size=(3200, 3)).astype(np.float32)}, specs)
+    sets = plan(specs, user=user)
+    samples = {each.name: generate(each, specs, user=user) for each in sets}
+    write_evidence(folder, signature=signature, sets=sets, samples=samples)
+    for name, tensors in samples.items():
+        write_tensors(reference_folder(folder, name), {"y": expected(tensors["x"])})
+    return folder, Artifact(
+        format="tfjs", variant="default", path=str(path.relative_to(folder)), status="exported", signature=signature
+    )
+
+
+def cells(folder, workers, browser):
+    settings = Settings(model=Path("model.keras"), limits=Limits(seconds=120))
+    return Cells(workers, browser, folder, policy=settings.record)
+
+
+@pytest.fixture
+def browser():
+    with BrowserHost() as started:
+        yield started
+
+
+@pytest.fixture
+def started(tmp_path, release, browser):
+    """Starts one cell for each runtime; gives futures."""
+    folder, artifact = release
+    with Workers(tmp_path, tmp_path, hosts=hosts()) as workers, ThreadPoolExecutor(3) as pool:
+        shared = cells(folder, workers, browser)
+        yield lambda *names: [
+            pool.submit(shared.run, artifact, runtime(f"tfjs-{name}", device)) for name, device in names
+        ]
+
+
+class Onlooker:
+    """Looks into the tabs of a browser from outside."""
+
+    def __init__(self, page):
+        self._page = page
+
+    def _targets(self):
+        self._page._session = {}
+        return [
+            t["targetId"] for t in self._page._command("Target.getTargets")["targetInfos"] if "page.html" in t["url"]
+        ]
+
+    def _computes(self, target):
+        self._page._session = {}
+        session = self._page._command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._page._session = {"sessionId": session}
+        return self._page.evaluate(f"{COMPUTED} && tf.getBackend().startsWith('webg')")
+
+    def wait_for(self, tabs):
+        """Returns when so many tabs have computed an output on the GPU."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                if sum(map(self._computes, self._targets())) >= tabs:
+                    return
+            except Broken:  # a tab that went away meanwhile
+                continue
+            time.sleep(0.05)
+        pytest.fail(f"{tabs} tabs never computed at the same time")
+
+
+def below(browser, mark):
+    processes = psutil.Process(browser.pid).children(recursive=True)
+    alive = [process for process in processes if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in alive if any(mark in argument for argument in process.cmdline())]
+
+
+@pytest.mark.slow
+def test_cells_whose_browser_is_killed_by_another_end_well(started, browser):
+    running = started(("webgl", "gpu"), ("webgpu", "gpu"))
+    with open_page(browser.endpoint()) as page:
+        Onlooker(page).wait_for(2)
+        below(browser, "--headless")[0].kill()
+    for cell in [future.result() for future in running]:
+        assert (cell.status, cell.message) == ("passed", "")
+        assert cell.placement.device == "gpu"
+
+
+@pytest.mark.slow
+def test_cells_whose_gpu_process_is_killed_by_another_end_well_and_the_processor_cells_notice_nothing(started, browser):
+    endpoint = browser.endpoint()
+    running = started(("webgl", "gpu"), ("webgpu", "gpu"), ("cpu", "cpu"))
+    with open_page(endpoint) as page:
+        Onlooker(page).wait_for(2)
+        below(browser, "--type=gpu-process")[0].kill()
+    for cell in [future.result() for future in running]:
+        assert (cell.status, cell.message) == ("passed", "")
+    assert browser.endpoint() == endpoint
+
+
+class Scripted:
+    """In the place of `Workers`: every job ends as the script says; keeps the addresses that jobs were given."""
+
+    def __init__(self, *outcomes):
+        self._outcomes = list(outcomes)
+        self.endpoints = []
+
+    def run(self, job):
+        self.endpoints.append(job.request["options"]["endpoint"])
+        return Outcome(**self._outcomes.pop(0), log=Path("log"))
+
+
+class FakeBrowser:
+    """A browser that only has an address."""
+
+    pid = None
+
+    def __init__(self, name="shared"):
+        self.name, self.closed = name, threading.Event()
+
+    def endpoint(self):
+        return self.name
+
+    def another(self):
+        self.own = FakeBrowser("own")
+        return self.own
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.closed.set()
+
+
+GONE = {"status": "python error", "message": "BrowserGone: Chromium went away during Runtime.evaluate"}
+FULL = {"status": "out of memory", "message": "held 13.0 GiB"}
+ABSENT = {
+    "status": "ok",
+    "value": {
+        "format": "tfjs",
+        "variant": "default",
+        "runtime": "tfjs-webgpu",
+        "device": "gpu",
+        "status": "unavailable",
+        "reason": NO_DEVICE,
+        "message": f"{NO_GPU}: no WebGPU adapter: requestAdapter gave null",
+    },
+}
+PASSED = {"status": "ok", "value": ABSENT["value"] | {"status": "passed", "reason": "", "message": ""}}
+SOFTWARE = {"status": "ok", "value": ABSENT["value"] | {"message": "policy.gpu asks for a real card"}}
+WRONG = {"status": "python error", "message": "Broken: the tab crashed"}
+
+
+@pytest.mark.parametrize("lost", [GONE, FULL])
+def test_a_cell_that_breaks_a_browser_of_its_own_is_charged_and_not_run_a_third_time(release, lost):
+    folder, artifact = release
+    workers, browser = Scripted(lost, lost), FakeBrowser()
+    cell = cells(folder, workers, browser).run(artifact, runtime("tfjs-webgpu", "gpu"))
+    assert workers.endpoints == ["shared", "own"]
+    assert (cell.status, cell.reason) == ("errored", lost["status"])
+    assert lost["message"] in cell.message
+    assert browser.own.closed.is_set()
+
+
+@pytest.mark.parametrize(("again", "status"), [(PASSED, "passed"), (ABSENT, "unavailable")])
+def test_a_page_that_was_given_no_gpu_asks_once_more_in_a_browser_of_its_own(release, again, status):
+    folder, artifact = release
+    workers = Scripted(ABSENT, again)
+    cell = cells(folder, workers, FakeBrowser()).run(artifact, runtime("tfjs-webgpu", "gpu"))
+    assert workers.endpoints == ["shared", "own"]
+    assert cell.status == status
+
+
+def test_a_cell_for_which_the_policy_wants_another_card_is_not_run_again(release):
+    folder, artifact = release
+    workers = Scripted(SOFTWARE)
+    cell = cells(folder, workers, FakeBrowser()).run(artifact, runtime("tfjs-webgpu", "gpu"))
+    assert (workers.endpoints, cell.status) == (["shared"], "unavailable")
+
+
+ONE, TWO = (Card(uuid=f"GPU-{letter}", name="NVIDIA H200", driver="") for letter in "ab")
+
+
+@pytest.mark.parametrize(
+    ("name", "locked", "told"),
+    [
+        ("tfjs-webgpu", [ONE, TWO], {}),
+        ("litert-webgpu", [ONE, TWO], {}),
+        ("keras", [TWO], {"CUDA_VISIBLE_DEVICES": TWO.uuid}),
+    ],
+)
+def test_cuda_locks_the_card_it_is_given_and_all_others_lock_every_card_in_one_order(
+    release, monkeypatch, name, locked, told
+):
+    seen = []
+
+    @contextmanager
+    def lock(card, **_):
+        seen.append(card)
+        yield
+
+    monkeypatch.setattr("flows.cells.card_lock", lock)
+    monkeypatch.setattr("flows.cells.cards", lambda: (TWO,))
+    monkeypatch.setattr("flows.cells.installed_cards", lambda: (TWO, ONE))
+    folder, _ = release
+    with cells(folder, Scripted(), FakeBrowser())._card(runtime(name, "gpu")) as environment:
+        assert (seen, environment) == (locked, told)
+    seen.clear()
+    with cells(folder, Scripted(), FakeBrowser())._card(runtime("tfjs-wasm", "cpu")) as environment:
+        assert (seen, environment) == ([], {})
+
+
+def test_a_cell_that_broke_by_itself_is_not_run_again(release):
+    folder, artifact = release
+    workers = Scripted(WRONG)
+    cell = cells(folder, workers, FakeBrowser()).run(artifact, runtime("tfjs-webgpu", "gpu"))
+    assert workers.endpoints == ["shared"]
+    assert "the tab crashed" in cell.message

@@ -1,0 +1,71 @@
+"""The wait for a work pool when its server stumbles; with a real server in `test_validate_flow`."""
+
+import logging
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from flows import handover
+from flows.settings import Limits, Settings
+
+ONE = handover._Handed(id="1", device="gpu")
+
+
+def run_in(*, final):
+    state = SimpleNamespace(is_final=lambda: final, is_scheduled=lambda: False, is_pending=lambda: False)
+    return SimpleNamespace(name="validate-m", state=state)
+
+
+class Server:
+    """Answers in turn; an exception is raised instead."""
+
+    def __init__(self, *answers):
+        self.answers, self.cancelled = list(answers), []
+
+    def read_flow_run(self, _):
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def set_flow_run_state(self, run, state):
+        self.cancelled.append((run, state.type.value))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(handover, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(handover, "_is_cancelled", lambda client: False)
+    monkeypatch.setattr(handover, "get_run_logger", lambda: logging.getLogger("test"))
+
+
+def settings(seconds):
+    return Settings(model="m.keras", limits=Limits(pool_seconds=seconds))
+
+
+def test_a_server_that_is_away_for_a_while_costs_the_release_nothing_but_the_wait(caplog):
+    away = httpx.ConnectError("connection refused")
+    server = Server(run_in(final=False), away, away, run_in(final=True))
+    (run,) = handover._awaited(server, [ONE], settings(60))
+    assert run.state.is_final()
+    assert [record.message for record in caplog.records] == [
+        "the Prefect server gives no answer: connection refused"  # once, however often it was asked
+    ]
+
+
+def test_a_server_that_stays_away_is_told_of_when_the_time_is_over():
+    with pytest.raises(httpx.ConnectError):
+        handover._awaited(Server(httpx.ConnectError("connection refused")), [ONE], settings(0.05))
+
+
+def test_a_run_that_nobody_waits_for_is_cancelled_and_one_that_ended_is_not():
+    server = Server(run_in(final=False), run_in(final=True))
+    handover._cancel_unfinished(server, ONE)
+    handover._cancel_unfinished(server, ONE)
+    assert server.cancelled == [("1", "CANCELLING")]
+
+
+def test_a_cancelling_that_fails_hides_no_other_error_and_is_logged(caplog):
+    handover._cancel_unfinished(Server(httpx.ReadTimeout("too slow")), ONE)
+    assert "could not be cancelled: too slow" in caplog.text

@@ -1,0 +1,75 @@
+"""What tests of the flows need of a Prefect server: the environment of its clients, and its API without Prefect."""
+
+import contextlib
+import json
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flows import prefect_home
+
+PREFECT = Path(sys.executable).with_name("prefect")
+
+
+def environment(**more: object) -> dict[str, str]:
+    """This process's, without what it may say about Prefect."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    return {**kept, **{name: str(value) for name, value in more.items()}}
+
+
+def ask(url: str, body: Any = None, *, method: str | None = None) -> Any:
+    """One call of the API, again where the server's database was busy, as Prefect's own clients do."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"}, method=method)  # noqa: S310
+    for _ in range(20):
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the server this test started
+                return json.loads(answer.read() or "null")
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            time.sleep(0.5)
+    raise AssertionError(f"{url}: the server stayed busy")
+
+
+@contextlib.contextmanager
+def served(home: Path) -> Iterator[str]:
+    """A Prefect server of our own on loopback; gives the address of its API."""
+    if (prepared := prefect_home.home() / "prefect.db").exists():  # made at set-up; a fresh one takes 20 s more
+        with (
+            contextlib.closing(sqlite3.connect(prepared)) as ours,
+            contextlib.closing(sqlite3.connect(home / "prefect.db")) as theirs,
+        ):
+            ours.backup(theirs)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [PREFECT, "server", "start", "--port", str(port), "--no-ui"]
+    settings = environment(PREFECT_HOME=home, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
+    api = f"http://127.0.0.1:{port}/api"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                ask(f"{api}/health")
+                break
+            except OSError:
+                assert process.poll() is None, (home / "log").read_text()
+                assert time.monotonic() < deadline, "the server did not answer in two minutes"
+                time.sleep(0.2)
+        yield api
+    finally:
+        process.terminate()
+        process.wait(30)
