@@ -6,6 +6,7 @@ table on stdout with the wall time of
 * the four official entry points one after the other, each in a process of its own, with no validation;
 * whole `paritygate release` runs (four exports, every CPU cell, verdict, release directory): on threads, as a flow on a
   Prefect server that already runs, and as a flow on Prefect's embedded server;
+* the same on threads with every GPU cell that this machine can run;
 * a flow of ten empty tasks on both kinds of server: Prefect's own share.
 
 Rounds are interleaved, so that a machine that slows down does so for everybody; before each measurement no process of
@@ -92,9 +93,10 @@ class Benchmark:
         self.home = work / "prefect"
         self.steps = {name: Row(name=name) for name in stock_commands(model)}
         self.stock = Row(name="stock converters, one after the other, no validation")
-        self.threads = Row(name="`paritygate release --no-prefect`", limit=0.40)
-        self.on_server = Row(name="`paritygate release`, running Prefect server", limit=0.50)
-        self.embedded = Row(name="`paritygate release`, embedded Prefect", limit=0.65)
+        self.threads = Row(name="`paritygate release --gpu off --no-prefect`", limit=0.40)
+        self.with_gpu = Row(name="`paritygate release --no-prefect`, GPU cells too", limit=0.75)
+        self.on_server = Row(name="`paritygate release --gpu off`, running Prefect server", limit=0.50)
+        self.embedded = Row(name="`paritygate release --gpu off`, embedded Prefect", limit=0.65)
         self.share_on_server = Row(name="ten empty Prefect tasks, running server")
         self.share_embedded = Row(name="ten empty Prefect tasks, embedded")
         command = [str(BIN / "prefect"), "server", "database", "upgrade", "-y"]
@@ -106,6 +108,7 @@ class Benchmark:
             *self.steps.values(),
             self.stock,
             self.threads,
+            self.with_gpu,
             self.on_server,
             self.embedded,
             self.share_on_server,
@@ -128,7 +131,7 @@ class Benchmark:
 
     def round(self) -> None:
         """Measures everything once."""
-        for measurement in (self._stock, self._threads, self._server, self._embedded, self._share):
+        for measurement in (self._stock, self._threads, self._gpu, self._server, self._embedded, self._share):
             self.alone(measurement)
 
     def _stock(self) -> None:
@@ -137,15 +140,18 @@ class Benchmark:
         self.stock.seconds.append(sum(row.seconds[-1] for row in self.steps.values()))
 
     def _threads(self) -> None:
-        self.measure(self.threads, release_command(self.model, "--no-prefect"), clean_environment())
+        self.measure(self.threads, release_command(self.model, "--gpu", "off", "--no-prefect"), clean_environment())
+
+    def _gpu(self) -> None:
+        self.measure(self.with_gpu, release_command(self.model, "--no-prefect"), clean_environment())
 
     def _server(self) -> None:
         with prefect_server(self.home) as environment:
             self.measure(self.share_on_server, [PYTHON, str(ROOT / "benchmarks" / "ten_tasks.py")], environment)
-            self.measure(self.on_server, release_command(self.model), environment)
+            self.measure(self.on_server, release_command(self.model, "--gpu", "off"), environment)
 
     def _embedded(self) -> None:
-        self.measure(self.embedded, release_command(self.model), clean_environment())
+        self.measure(self.embedded, release_command(self.model, "--gpu", "off"), clean_environment())
 
     def _share(self) -> None:
         environment = clean_environment() | {"PREFECT_HOME": str(self.home)}
