@@ -239,7 +239,7 @@ def test_bad_input_of_a_submitted_model_ends_with_its_exit_code(server, worker, 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("missing.keras",), "missing.keras: cannot be read: no such file"),
+        (("missing.keras",), "missing.keras: no such file"),
         ((DIGITS, "--deployment", "release/none"), "has no deployment 'release/none'; it has"),
         ((DIGITS, "--storage", "nowhere://inbox"), "nowhere://inbox: cannot be used"),
     ],
@@ -284,7 +284,7 @@ def test_a_night_releases_what_is_new_verifies_the_rest_and_stops_at_no_failure(
     shutil.copy(DIGITS, shelf / "a.keras")
     (shelf / "b.keras").write_bytes(b"no model")
     name, *messages = night(server, home, tmp_path / "shelf", releases)
-    assert name == "Refused"
+    assert name == "Bad input"
     assert messages[0].startswith("b.keras: Bad input: ")
     assert "a.keras" not in "".join(messages)
     (first,) = releases.iterdir()
