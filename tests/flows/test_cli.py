@@ -121,7 +121,7 @@ def test_with_a_pool_json_is_the_gates_report_and_agrees_with_the_exit_code(call
     release = small_release.make(tmp_path / "out", elsewhere=[small_release.GPU])
     judged = replace(gate(release), verdict=Verdict(passed=True, reasons=(), required=()))
     run = SimpleNamespace(manifest=load(release), judged=judged, digest=manifest_digest(release))
-    monkeypatch.setattr(cli, "_released", lambda *_, **__: run)
+    monkeypatch.setattr("flows.cli.release._released", lambda *_, **__: run)
     code, out, _ = call("release", DIGITS, "-o", release, "--json")
     told = json.loads(out)
     assert (code, told["verdict"]["passed"]) == (0, True)
@@ -195,7 +195,7 @@ def test_what_the_machine_or_a_target_refuses_has_its_code_and_no_traceback(call
     def broken(*_, **__):
         raise error
 
-    monkeypatch.setattr(cli, "_released", broken)
+    monkeypatch.setattr("flows.cli.release._released", broken)
     got, out, err = call("release", DIGITS)
     assert (got, out) == (code, "")
     assert said in err
@@ -205,7 +205,7 @@ def test_a_bug_of_ours_says_that_it_is_one_before_its_traceback(monkeypatch, cap
     def bug(*_, **__):
         raise KeyError("lost")
 
-    monkeypatch.setattr(cli, "_released", bug)
+    monkeypatch.setattr("flows.cli.release._released", bug)
     assert cli.main(["release", str(DIGITS), "--json"]) == 3
     out, err = capfd.readouterr()
     assert json.loads(out)["error"]["kind"] == "broken"

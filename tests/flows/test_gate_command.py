@@ -307,7 +307,7 @@ def test_the_gate_imports_no_runtime_no_framework_and_no_prefect(release):
         f"import sys; from flows import cli; code = cli.main(['gate', {str(release)!r}]); "
         f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr); sys.exit(code)"
     )
-    root = Path(cli.__file__).parents[1]
+    root = Path(cli.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
 

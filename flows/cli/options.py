@@ -1,0 +1,15 @@
+"""Flags that several commands share."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Architecture = Annotated[
+    str | None,
+    Parameter(
+        help="Where MODEL is weights alone (`.weights.h5`, `.h5`, a TensorFlow checkpoint): model.json, or your "
+        "function that returns the model, PACKAGE.MODULE:FUNCTION or FILE.py:FUNCTION."
+    ),
+]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON on stdout and nothing else.")]
+Digest = Annotated[str | None, Parameter(help="SHA-256 of its release.json, as you were told it when it was released.")]

@@ -1,0 +1,38 @@
+"""How a command prints: records and bytes on stdout, everything else through a console.
+
+In: results. Out: stdout carries the result, stderr the progress.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """The console of the result, or of the progress."""
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def print_record(record: Any) -> None:
+    """Prints a record as JSON."""
+    from pydantic import TypeAdapter
+
+    print_bytes(TypeAdapter(type(record)).dump_json(record, indent=1) + b"\n")
+
+
+def print_bytes(raw: bytes) -> None:
+    """Prints bytes as they are, behind whatever was printed before."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(raw)
+    sys.stdout.buffer.flush()
+
+
+def safe(text: str) -> str:
+    """Text of others' making, without what could steer a terminal."""
+    from validators.report.text import printable
+
+    return printable(text)

@@ -1,0 +1,152 @@
+"""`paritygate release`: one model to a release directory."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from exporters.errors import BadInput, Broken
+from exporters.registry import FORMATS
+from flows.cli.app import app
+from flows.cli.options import Architecture, Json
+from flows.cli.output import console, print_bytes, print_record
+
+if TYPE_CHECKING:
+    from flows.run import ReleaseRun
+    from flows.settings import Settings
+
+
+@app.command
+def release(  # noqa: PLR0913 - one parameter for every flag
+    model: Annotated[
+        Path, Parameter(help="A `.keras` or `.h5` file, a SavedModel folder of Keras; weights with --architecture.")
+    ],
+    /,
+    *,
+    architecture: Architecture = None,
+    output: Annotated[
+        Path | None, Parameter(name=["--output", "-o"], help="Release directory; default NAME.release here.")
+    ] = None,
+    config: Annotated[Path | None, Parameter(help="release.toml: policy, tolerances, limits, options.")] = None,
+    samples: Annotated[
+        Path | None, Parameter(help="`.npz` or folder of `.npy`, one array per input; default: seeded samples.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, negative=(), help=f"{', '.join(FORMATS)}; default: all."),
+    ] = None,
+    custom_objects: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="Modules or `.py` files with the model's own layers; they run in the worker.",
+        ),
+    ] = None,
+    trust_lambda: Annotated[
+        bool | None, Parameter(negative=(), help="Let Lambda layers run the bytecode stored in the file.")
+    ] = None,
+    input_shape: Annotated[
+        list[str] | None,
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            help="NAME=AXIS,AXIS,... for a model whose file does not say its shape; ? is a free axis.",
+        ),
+    ] = None,
+    gpu: Annotated[
+        Literal["any", "hardware", "off"] | None,
+        Parameter(help="What counts as a GPU: any adapter (default), real cards alone, or run no GPU cell."),
+    ] = None,
+    no_prefect: Annotated[bool, Parameter(negative=(), help="Run the same stages without a Prefect server.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Export MODEL, run every copy against it, release it only if all agree.
+
+    Runs as a Prefect flow on the server that PREFECT_API_URL names, else on
+    an embedded one. Flags win over release.toml. An older release in the same
+    directory makes way, to a finished one only.
+    """
+    from flows.settings import load_settings, named_shapes
+
+    flags = {
+        "model": model,
+        "architecture": architecture,
+        "output": output,
+        "samples": {"path": samples},
+        "formats": formats,
+        "custom_objects": custom_objects,
+        "trust_lambda": trust_lambda,
+        "input_shapes": named_shapes(input_shape),
+        "policy": {"gpu": gpu},
+    }
+    settings = load_settings(config, flags)
+    try:
+        run = _released(settings, prefect=not no_prefect)
+    except OSError as error:
+        raise Broken(
+            f"{settings.release_dir}: cannot be written: {error}", next_step="Check free space and permissions there."
+        ) from error
+    manifest = run.manifest
+    if manifest is None:
+        raise Broken("the run ended without a verdict")
+    if as_json and run.judged is None:
+        print_bytes((settings.release_dir / "release.json").read_bytes())
+    elif as_json:  # the exit code is the gate's, and release.json still awaits
+        print_record(run.judged)
+    else:
+        from validators.report import terminal
+
+        terminal.render(manifest, console(), release_dir=settings.release_dir, digest=run.digest)
+    if run.judged is None:
+        return manifest.verdict.exit_code
+    if not as_json:
+        from flows import gate as gating
+
+        out = console()
+        out.print()
+        gating.render(run.judged, out)
+    return run.judged.verdict.exit_code
+
+
+def _released(settings: "Settings", *, prefect: bool) -> "ReleaseRun":
+    """Runs the release under Prefect or on threads; both engines get the same stages."""
+    from importlib.util import find_spec
+
+    from flows.display import shown
+    from flows.run import ReleaseRun
+    from flows.stages import run_on_threads
+
+    if prefect and find_spec("prefect") is None:
+        raise Broken(
+            "Prefect is not installed", next_step="pip install 'paritygate[flow]', or --no-prefect to do without it."
+        )
+    _refuse_pool_out_of_reach(settings, prefect=prefect)
+    with shown(console(stderr=True)) as listen, ReleaseRun(settings, listen) as run:
+        run.warm_up()
+        if not prefect:
+            run_on_threads(run.stages(), cancel=run.cancel)
+            return run
+        from flows import prefect_home
+
+        with prefect_home.api():
+            with prefect_home.importing():
+                from flows.release import release_in_prefect
+            release_in_prefect(run)
+    return run
+
+
+def _refuse_pool_out_of_reach(settings: "Settings", *, prefect: bool) -> None:
+    """Says before anything starts that no worker could ever take the cells of `policy.elsewhere`."""
+    import os
+
+    if not settings.policy.gpu_pool or (prefect and os.environ.get("PREFECT_API_URL")):
+        return
+    why = (
+        "PREFECT_API_URL is not set, and no worker reaches the embedded server" if prefect else "--no-prefect was given"
+    )
+    raise BadInput(
+        f"policy.gpu_pool names the work pool {settings.policy.gpu_pool!r}, which needs a Prefect server: {why}",
+        next_step="Set PREFECT_API_URL to the server of the pool; or leave policy.gpu_pool out, run `paritygate verify "
+        "RELEASE_DIR --attest` on the other machine and then `paritygate gate RELEASE_DIR`.",
+    )

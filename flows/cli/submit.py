@@ -1,0 +1,76 @@
+"""`paritygate submit`: a model handed to a Prefect installation."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from exporters.errors import BadInput
+from flows.cli.app import app
+from flows.cli.options import Json
+from flows.cli.output import console, print_record, safe
+
+
+@app.command
+def submit(  # noqa: PLR0913 - one parameter for every flag
+    model: Annotated[Path, Parameter(help="The trained model file.")],
+    /,
+    *,
+    output: Annotated[
+        Path | None,
+        Parameter(name=["--output", "-o"], help="Release directory; default: the deployment's folder of releases."),
+    ] = None,
+    config: Annotated[Path | None, Parameter(help="release.toml: policy, tolerances, limits, options.")] = None,
+    samples: Annotated[Path | None, Parameter(help="`.npz` or folder of `.npy`, one array per input.")] = None,
+    custom_objects: Annotated[
+        list[str] | None,
+        Parameter(consume_multiple=True, negative=(), help="Modules or `.py` files with the model's own layers."),
+    ] = None,
+    architecture: Annotated[
+        str | None, Parameter(help="For weights alone: model.json, or a function, as for release.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        Parameter(help="Folder or bucket (s3://...) that the workers reach; default: they see the paths given here."),
+    ] = None,
+    deployment: Annotated[str, Parameter(help="FLOW/NAME of the deployment that runs it.")] = "release/manual",
+    wait: Annotated[bool, Parameter(negative=(), help="Follow the run and end with the verdict's exit code.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Hand MODEL to the Prefect installation that PREFECT_API_URL names.
+
+    The same files under the same terms are one run, however often they are
+    submitted. Without --wait the exit code is 0 once the server has the run.
+    """
+    import os
+
+    from flows import prefect_home
+    from flows.settings import load_settings
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise BadInput(
+            "PREFECT_API_URL names no Prefect server",
+            next_step="`make server` starts one here; `paritygate release` needs none.",
+        )
+    named = {
+        "model": model,
+        "architecture": architecture,
+        "output": output,
+        "samples": {"path": samples},
+        "custom_objects": custom_objects,
+    }
+    settings = load_settings(config, named)
+    with prefect_home.api():
+        with prefect_home.importing():
+            from flows import submit as submission
+        done = submission.submit(settings, storage=storage, deployment=deployment)
+        progress = console(stderr=True)
+        progress.print(safe(f"{done.name}: {done.state}  {done.url}"), markup=False, soft_wrap=True)
+        if wait:
+            say = lambda now: progress.print(safe(f"{now.name}: {now.state}"), markup=False, soft_wrap=True)  # noqa: E731
+            done = submission.follow(done, say)
+    if as_json:
+        print_record(done)
+    else:
+        console().print(safe(f"{done.state} {done.message}".strip()), markup=False, soft_wrap=True)
+    return done.exit_code
