@@ -4,72 +4,24 @@ In: a TOML file and overrides. Out: `Settings`, or `BadInput` that names the key
 near match if there is one. Nothing is ever substituted.
 """
 
-import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from exporters.admission.assembled import builder_file, is_builder
 from exporters.errors import BadInput
 from exporters.registry import FORMATS
-from validators.contract import Gpu, Requirement
+from flows.policy import Policy, Section, unknown
+from flows.release_toml import faults, merge, read, spelled_shape
+from validators.contract import Requirement
 from validators.manifest import PolicyRecord
 from validators.registry import ORIGINAL, RUNTIMES, RuntimeRow, default_requirements, planned
 
 _FORMAT_CHOICES: dict[str, Any] = {"items": {"type": "string", "enum": list(FORMATS)}}  # so that a form offers them
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Policy(_Section):
-    """What the gate demands."""
-
-    required: tuple[str, ...] | None = Field(
-        default=None,
-        description="Cells that must pass, each as `FORMAT RUNTIME DEVICE`; by default one CPU cell for every main "
-        "runtime of every exported format, whatever this machine has.",
-        examples=[["onnx onnxruntime cpu"]],
-    )
-    atol: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="Absolute tolerance, in the output's unit."
-    )
-    rtol: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Relative tolerance.")
-    gpu: Gpu = Field(
-        default="any",
-        description="What counts as a GPU: `any` adapter, software ones too; `hardware`: real cards alone; `off`: no "
-        "GPU cell is run.",
-    )
-    tf32: bool = Field(
-        default=False, description="Run CUDA cells a second time with TF32 allowed, and report both distances."
-    )
-    elsewhere: tuple[str, ...] = Field(
-        default=(),
-        description="Cells that another machine has to prove: they are not run here, and the release waits for their "
-        "attestation (`paritygate verify --device gpu --attest` there, `paritygate gate` here).",
-        examples=[["onnx onnxruntime gpu"]],
-    )
-    gpu_pool: str | None = Field(
-        default=None,
-        description="Prefect work pool whose workers run the cells of `elsewhere`; they see the release directory "
-        "under the same path. The release waits for them.",
-    )
-
-    @field_validator("required", "elsewhere")
-    @classmethod
-    def _known_cells(cls, cells: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        valid = [str(row.requirement) for row in RUNTIMES]
-        for cell in cells or ():
-            if cell not in valid:
-                raise ValueError(_unknown("cell", cell, valid))
-        return cells
-
-
-class Samples(_Section):
+class Samples(Section):
     """What every artifact is fed."""
 
     path: Path | None = Field(default=None, description="`.npz` or folder of `.npy`, one array per input.")
@@ -86,13 +38,13 @@ class Samples(_Section):
         return batches
 
 
-class Onnx(_Section):
+class Onnx(Section):
     """Options of the ONNX exporter."""
 
     opset: Literal[17, 18] = Field(default=18, description="Operator set version.")
 
 
-class Limits(_Section):
+class Limits(Section):
     """Bounds of every job."""
 
     seconds: float = Field(default=900, gt=0, allow_inf_nan=False, description="Wall time of one export or cell.")
@@ -116,7 +68,7 @@ class Limits(_Section):
     )
 
 
-class _Subject(_Section):
+class _Subject(Section):
     model: Path = Field(
         description="The trained model: a `.keras` or `.h5` file, a SavedModel folder that Keras made; or, with "
         "`architecture`, weights: a `.weights.h5` or `.h5` file, or the prefix or folder of a TensorFlow checkpoint."
@@ -129,7 +81,7 @@ class _Subject(_Section):
     output: Path | None = Field(default=None, description="Release directory; default `NAME.release` beside you.")
 
 
-class Terms(_Section):
+class Terms(Section):
     """What is demanded of a release, whatever the model: one set of terms serves a whole shelf."""
 
     formats: tuple[str, ...] = Field(
@@ -156,13 +108,13 @@ class Terms(_Section):
     def _known_formats(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
         for name in formats:
             if name not in FORMATS:
-                raise ValueError(_unknown("format", name, FORMATS))
+                raise ValueError(unknown("format", name, FORMATS))
         return formats
 
     @field_validator("input_shapes", mode="before")
     @classmethod
     def _spelled_shapes(cls, shapes: Any) -> Any:
-        return {name: _shape(shape) for name, shape in shapes.items()} if isinstance(shapes, Mapping) else shapes
+        return {name: spelled_shape(shape) for name, shape in shapes.items()} if isinstance(shapes, Mapping) else shapes
 
     @field_validator("input_shapes")
     @classmethod
@@ -246,19 +198,6 @@ class Settings(Terms, _Subject):
         return self.output or Path(f"{self.model.absolute().stem}.release")
 
 
-def _shape(shape: Any) -> Any:
-    """A shape as a list: `?,32,32,3` in text, where TOML has no null for a free axis either."""
-    axes = shape.split(",") if isinstance(shape, str) else shape
-    if not isinstance(axes, Sequence):
-        return shape
-    return [_axis(axis) for axis in axes]
-
-
-def _axis(axis: Any) -> Any:
-    text = axis.strip() if isinstance(axis, str) else axis
-    return None if text in ("?", "None", "none") else text
-
-
 def _requirements(cells: Sequence[str]) -> tuple[Requirement, ...]:
     rows = {str(row.requirement): row.requirement for row in RUNTIMES}
     return tuple(rows[cell] for cell in cells)
@@ -274,14 +213,15 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any]) -> Settings
     Raises:
         BadInput: the file cannot be read, or a key or value is not valid.
     """
-    values = _read(config) if config else {}
-    _merge(values, overrides)
+    values = read(config) if config else {}
+    merge(values, overrides)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         where = str(config) if config else "settings"
         raise BadInput(
-            f"{where}: {'; '.join(_faults(error))}", next_step="`paritygate release --help` lists what is valid."
+            f"{where}: {'; '.join(faults(error, Settings))}",
+            next_step="`paritygate release --help` lists what is valid.",
         ) from error
 
 
@@ -299,69 +239,3 @@ def named_shapes(flags: Sequence[str] | None) -> dict[str, str] | None:
             raise BadInput(f"--input-shape {flag}: {what}", next_step="For example: --input-shape image=?,32,32,3")
         shapes[name] = shape
     return shapes or None
-
-
-def _read(config: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(config.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"--config {config}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"--config {config}: not valid TOML: {error}") from error
-    _anchor(values, config.parent)
-    return values
-
-
-def _anchor(values: dict[str, Any], folder: Path) -> None:
-    """Makes the file's own paths relative to the file."""
-    for section, key in ((values, "model"), (values, "output"), (values.get("samples"), "path")):
-        if isinstance(section, dict) and isinstance(section.get(key), str):
-            section[key] = str(folder / section[key])
-    architecture = values.get("architecture")
-    if isinstance(architecture, str) and (not is_builder(architecture) or builder_file(architecture)):
-        values["architecture"] = str(folder / architecture)
-    objects = values.get("custom_objects")
-    if isinstance(objects, list):
-        values["custom_objects"] = [str(folder / o) if str(o).endswith(".py") else o for o in objects]
-
-
-def _merge(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
-    for key, value in overrides.items():
-        if isinstance(value, Mapping):
-            section = values.setdefault(key, {})
-            if isinstance(section, dict):  # anything else in a section's place is refused when it is validated
-                _merge(section, value)
-        elif value is not None:
-            values[key] = value
-
-
-def _faults(error: ValidationError) -> list[str]:
-    return [_fault(fault) for fault in error.errors(include_url=False)]
-
-
-def _fault(fault: Any) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"]).lstrip(".")
-    if fault["type"] == "extra_forbidden":
-        return _unknown("key", path, _valid_keys(fault["loc"][:-1]), prefix=".".join(map(str, fault["loc"][:-1])))
-    if fault["type"] == "model_type":
-        return (
-            f"{path}: got {fault['input']!r}, valid is a section [{path}] with {', '.join(_valid_keys(fault['loc']))}"
-        )
-    message = fault["msg"].removeprefix("Value error, ")
-    got = f", got {fault['input']!r}" if fault["type"] != "value_error" and fault["type"] != "missing" else ""
-    return f"{path}: {message}{got}" if path else message
-
-
-def _valid_keys(section: Sequence[str | int]) -> Sequence[str]:
-    model: Any = Settings
-    for part in section:
-        model = model.model_fields[part].annotation
-    return tuple(model.model_fields)
-
-
-def _unknown(what: str, got: str, valid: Sequence[str], *, prefix: str = "") -> str:
-    """`unknown format 'tflit' (did you mean 'tflite'?); valid are ...`."""
-    names = [f"{prefix}.{name}" if prefix else name for name in valid]
-    near = difflib.get_close_matches(got, names, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"unknown {what} {got!r}{hint}; valid are {', '.join(names)}"

@@ -1,0 +1,69 @@
+"""What the gate demands, as `release.toml`, the flow's form and the command line say it: the section `[policy]`.
+
+In: what a person wrote. Out: `Policy`, or an error of pydantic's that names the key and what is valid.
+"""
+
+import difflib
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from validators.contract import Gpu
+from validators.registry import RUNTIMES
+
+
+class Section(BaseModel):
+    """A section of `release.toml`: an unknown key is refused, and nothing changes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Policy(Section):
+    """What the gate demands."""
+
+    required: tuple[str, ...] | None = Field(
+        default=None,
+        description="Cells that must pass, each as `FORMAT RUNTIME DEVICE`; by default one CPU cell for every main "
+        "runtime of every exported format, whatever this machine has.",
+        examples=[["onnx onnxruntime cpu"]],
+    )
+    atol: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Absolute tolerance, in the output's unit."
+    )
+    rtol: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Relative tolerance.")
+    gpu: Gpu = Field(
+        default="any",
+        description="What counts as a GPU: `any` adapter, software ones too; `hardware`: real cards alone; `off`: no "
+        "GPU cell is run.",
+    )
+    tf32: bool = Field(
+        default=False, description="Run CUDA cells a second time with TF32 allowed, and report both distances."
+    )
+    elsewhere: tuple[str, ...] = Field(
+        default=(),
+        description="Cells that another machine has to prove: they are not run here, and the release waits for their "
+        "attestation (`paritygate verify --device gpu --attest` there, `paritygate gate` here).",
+        examples=[["onnx onnxruntime gpu"]],
+    )
+    gpu_pool: str | None = Field(
+        default=None,
+        description="Prefect work pool whose workers run the cells of `elsewhere`; they see the release directory "
+        "under the same path. The release waits for them.",
+    )
+
+    @field_validator("required", "elsewhere")
+    @classmethod
+    def _known_cells(cls, cells: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        valid = [str(row.requirement) for row in RUNTIMES]
+        for cell in cells or ():
+            if cell not in valid:
+                raise ValueError(unknown("cell", cell, valid))
+        return cells
+
+
+def unknown(what: str, got: str, valid: Sequence[str], *, prefix: str = "") -> str:
+    """`unknown format 'tflit' (did you mean 'tflite'?); valid are ...`."""
+    names = [f"{prefix}.{name}" if prefix else name for name in valid]
+    near = difflib.get_close_matches(got, names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return f"unknown {what} {got!r}{hint}; valid are {', '.join(names)}"
