@@ -24,12 +24,15 @@ _CUT = "\n\n*The rest of the report is in the release's report.md.*\n"
 def annotations(manifest: Manifest) -> Iterator[str]:
     """A workflow command for every cell that failed or broke, and for every other reason of a refusal.
 
-    A cell that broke and is not required does not stand against the release: it is a warning there.
+    What does not stand against the release is a warning: a cell that broke and is not required, or one that is waived.
     """
     verdict = manifest.verdict
+    waived = {reason.subject for reason in verdict.waived}
     bad = [cell for cell in manifest.cells if cell.status in {"failed", "errored"}]
     for cell in bad:
-        yield command(cell.key, f"{cell.status}: {cell.reason}: {cell.message}", warning=verdict.passed)
+        yield command(
+            cell.key, f"{cell.status}: {cell.reason}: {cell.message}", warning=verdict.passed or cell.key in waived
+        )
     said = {name for cell in bad for name in (cell.key, f"{cell.format} {cell.runtime} {cell.device}")}
     for reason in verdict.reasons:
         if reason.subject not in said:

@@ -14,8 +14,9 @@ from exporters.admission.assembled import builder_file, is_builder
 from exporters.contract import Artifact, TrustedLambda, UsedCode
 from exporters.registry import EXPORTERS
 from exporters.store import digest_tree, sha256_file, versions
-from flows.machine import system
+from flows.machine import system, today
 from flows.settings import Settings
+from validators.approval import decided
 from validators.contract import Cell, Verdict
 from validators.gate import judge
 from validators.integrity import record_files
@@ -65,6 +66,7 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
     Returns:
         The manifest as written to `release.json`.
     """
+    policy = settings.record
     verdict = judge(
         cells=results.cells,
         artifacts=results.artifacts,
@@ -74,7 +76,11 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
         sample_sets=results.sets,
         outputs=[output.name for output in results.signature.outputs],
         digest_problems=_moved(release, results.artifacts),
+        waivers=policy.waivers,
+        today=today(),
     )
+    standing = decided(verdict.reasons, (), demanded=policy.approval).standing
+    verdict = replace(verdict, passed=not standing, reasons=standing)
     manifest = _manifest(settings, results, verdict)
     (release / "report.md").write_text(markdown.render(manifest), "utf-8")
     (release / "junit.xml").write_bytes(junit.render(manifest))

@@ -1,4 +1,4 @@
-"""`paritygate gate`: judge a release again, together with what other machines attested.
+"""`paritygate gate`: judge a release again, together with what other machines attested and people decided.
 
 In: a release directory. Out: a `GateReport`. Nothing is run and nothing written: digests are checked, records are read,
 and the gate of `validators.gate` decides over all of them. Needs the base alone.
@@ -11,14 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from validators.attestation import Attested, read
+from flows.machine import today
+from validators.approval import decided
+from validators.attestation import Approval, AttestedCells, AttestedWaiver
+from validators.attested import Attested, read
 from validators.availability import remedy
-from validators.claims import CLAIM, false_claims, standing
+from validators.claims import CLAIM, OPEN, false_claims, standing
 from validators.contract import Reason, Requirement, Verdict
-from validators.gate import AWAITING, judge
+from validators.gate import APPROVAL, AWAITING, judge
 from validators.integrity import check_files
-from validators.manifest import MANIFEST, Manifest, SampleSet, load_with_digest
+from validators.manifest import MANIFEST, Manifest, PolicyRecord, SampleSet, load_with_digest
 from validators.registry import RUNTIMES
+from validators.report.matrix import headline
+from validators.waiver import Waiver
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaited:
-    """A requirement that no attestation meets yet.
+    """What no attestation meets yet.
 
     Attributes:
-        requirement: as the policy writes it.
-        command: what proves it, to be run on a machine that can.
-        remedy: the command that brings the runtime there.
+        requirement: as the policy writes it, or `approval`.
+        command: what meets it.
+        remedy: where and by whom.
     """
 
     requirement: str
@@ -52,7 +57,8 @@ class GateReport:
         cells: how many cells the release itself recorded.
         attestations: every attestation of it that can be read.
         awaited: what the policy demands and no attestation has.
-        verdict: over the release's own cells and the attested ones.
+        overridden: what speaks against the release and was forced.
+        verdict: over the release's own cells, the attested ones and people's word.
     """
 
     release: Path
@@ -63,7 +69,13 @@ class GateReport:
     cells: int
     attestations: tuple[Attested, ...]
     awaited: tuple[Awaited, ...]
+    overridden: tuple[Reason, ...]
     verdict: Verdict
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one word; a release that was forced out is never called released."""
+        return "FORCED" if self.verdict.passed and self.overridden else headline(self.verdict)
 
 
 def gate(release: Path, *, digest: str | None = None) -> GateReport:
@@ -82,10 +94,12 @@ def gate(release: Path, *, digest: str | None = None) -> GateReport:
     judged = _judged(manifest, attestations, check_files(release, manifest, digest=digest, own=own_digest))
     claims = [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in false_claims(release, manifest)]
     # What stood against the release when it was made still does, also what its records alone do not show any more.
-    found = {(reason.code, reason.subject) for reason in judged}
+    found = {(reason.code, reason.subject) for reason in (*judged.reasons, *judged.waived)}
     recorded = [reason for reason in standing(manifest) if (reason.code, reason.subject) not in found]
-    reasons = (*claims, *faults, *recorded, *judged)
     policy = manifest.policy
+    against = (*claims, *faults, *recorded, *judged.reasons)
+    said = decided(against, approvals(attestations), demanded=policy.approval)
+    reasons = said.standing
     return GateReport(
         release=release,
         digest=own_digest,
@@ -94,13 +108,38 @@ def gate(release: Path, *, digest: str | None = None) -> GateReport:
         samples=manifest.samples,
         cells=len(manifest.cells),
         attestations=attestations,
-        awaited=_awaited(release, policy.elsewhere, reasons),
-        verdict=Verdict(passed=not reasons, reasons=reasons, required=(*policy.required, *policy.elsewhere)),
+        awaited=_awaited(release, policy, reasons),
+        overridden=said.overridden,
+        verdict=replace(judged, passed=not reasons, reasons=reasons),
     )
 
 
-def _judged(manifest: Manifest, attestations: Sequence[Attested], problems: Sequence[str]) -> tuple[Reason, ...]:
-    """The gate's reasons; where an attestation brought one, its machine is named."""
+def refused(manifest: Manifest, attestations: Sequence[Attested]) -> tuple[Reason, ...]:
+    """What speaks against a release by its own records today and no attested cell can settle."""
+    people = [one for one in attestations if not isinstance(one.attestation, AttestedCells)]
+    judged = _judged(manifest, people, ())
+    waived = {(reason.code, reason.subject) for reason in judged.waived}
+    against = [
+        reason
+        for reason in (*standing(manifest), *judged.reasons)
+        if reason.code not in OPEN and (reason.code, reason.subject) not in waived
+    ]
+    return decided(against, approvals(attestations), demanded=False).standing
+
+
+def approvals(attestations: Sequence[Attested]) -> tuple[Approval, ...]:
+    """What people decided."""
+    return tuple(one.attestation for one in attestations if isinstance(one.attestation, Approval))
+
+
+def waivers(manifest: Manifest, attestations: Sequence[Attested]) -> tuple[Waiver, ...]:
+    """Every waiver of a release, in force or not: the policy's and those that came later."""
+    later = [one.attestation.waiver for one in attestations if isinstance(one.attestation, AttestedWaiver)]
+    return (*manifest.policy.waivers, *later)
+
+
+def _judged(manifest: Manifest, attestations: Sequence[Attested], problems: Sequence[str]) -> Verdict:
+    """The gate's verdict over all cells; where an attestation brought a reason, its machine is named."""
     decide = partial(
         judge,
         cells=manifest.cells,
@@ -111,31 +150,42 @@ def _judged(manifest: Manifest, attestations: Sequence[Attested], problems: Sequ
         gpu=manifest.policy.gpu,
         elsewhere=manifest.policy.elsewhere,
         digest_problems=problems,
+        waivers=waivers(manifest, attestations),
+        today=today(),
     )
     own = set(decide().reasons)
-    alone = [(each.attestation, set(decide(attested=each.attestation.cells).reasons) - own) for each in attestations]
+    ran = [each.attestation for each in attestations if isinstance(each.attestation, AttestedCells)]
+    alone = [(each, set(decide(attested=each.cells).reasons) - own) for each in ran]
 
     def named(reason: Reason) -> Reason:
         hosts = dict.fromkeys(attestation.machine.host for attestation, reasons in alone if reason in reasons)
         return replace(reason, message=f"on {', '.join(hosts)}: {reason.message}") if hosts else reason
 
-    attested = [cell for each in attestations for cell in each.attestation.cells]
-    return tuple(map(named, decide(attested=attested).reasons))
+    verdict = decide(attested=[cell for each in ran for cell in each.cells])
+    return replace(verdict, reasons=tuple(map(named, verdict.reasons)))
 
 
-def _awaited(release: Path, elsewhere: Sequence[Requirement], reasons: Sequence[Reason]) -> tuple[Awaited, ...]:
+def _awaited(release: Path, policy: PolicyRecord, reasons: Sequence[Reason]) -> tuple[Awaited, ...]:
     subjects = [reason.subject for reason in reasons if reason.code == AWAITING]
     extras = {row.requirement: row.extra for row in RUNTIMES}
-    return tuple(
+    place = shlex.quote(str(release))
+    cells = [
         Awaited(
             requirement=str(each),
-            command=f"paritygate verify {shlex.quote(str(release))} --device {each.device} --runtimes {each.runtime} "
-            "--attest",
-            remedy=remedy(extras[each]) if each in extras else "with a paritygate that knows this runtime",
+            command=f"paritygate verify {place} --device {each.device} --runtimes {each.runtime} --attest",
+            remedy="on a machine that has it "
+            f"({remedy(extras[each]) if each in extras else 'with a paritygate that knows this runtime'})",
         )
-        for each in dict.fromkeys(elsewhere)
+        for each in dict.fromkeys(policy.elsewhere)
         if any(_names(subject, each) for subject in subjects)
-    )
+    ]
+    approve = f"paritygate approve {place} --by WHO --why WHY"
+    people = [
+        Awaited(requirement="approval", command=approve, remedy="by whoever answers for it; --reject says no")
+        for reason in reasons
+        if reason.code == APPROVAL
+    ]
+    return (*cells, *people)
 
 
 def _names(subject: str, requirement: Requirement) -> bool:
@@ -150,20 +200,17 @@ def render(report: GateReport, console: "Console") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from validators.report import lines
-    from validators.report.matrix import headline, line
+    from validators.report import lines, people
+    from validators.report.matrix import line
     from validators.report.text import counted
 
     def say(text: str, label: str = "") -> None:
         console.print(Text(f"{label}{lines.written(text, console)}"), soft_wrap=True)
 
     colours = {"RELEASED": "green", "AWAITING": "yellow"}
-    word = headline(report.verdict)
-    attested = [
-        line(cell, report.samples, each.attestation.machine.host)
-        for each in report.attestations
-        for cell in each.attestation.cells
-    ]
+    word = report.headline
+    ran = [one.attestation for one in report.attestations if isinstance(one.attestation, AttestedCells)]
+    attested = [line(cell, report.samples, each.machine.host) for each in ran for cell in each.cells]
     own, others = counted(report.cells, "own cell"), counted(len(attested), "attested cell")
     model = lines.written(report.model, console)
     console.print(Text.assemble((word, f"bold {colours.get(word, 'red')}"), f"  {model}: {own}, {others}"))
@@ -171,9 +218,11 @@ def render(report: GateReport, console: "Console") -> None:
         console.print(Padding(lines.table(attested, console), (1, 0)))
     for reason in report.verdict.reasons:
         say(f"{reason.code}: {reason.subject}: {reason.message}", "  ")
-    for each in report.awaited:
-        say(f"{each.requirement}; on a machine that has it ({each.remedy}):", "awaited  ")
-        say(each.command, "         ")
+    for label, text in people.lines(approvals(report.attestations), report.overridden, report.verdict.waived):
+        say(text, f"{label:<9}")
+    for awaited in report.awaited:
+        say(f"{awaited.requirement}, {awaited.remedy}:", "awaited  ")
+        say(awaited.command, "         ")
     say(str(report.release), "release  ")
     say(report.digest, "digest   ")
     if report.verdict.passed and not report.digest_given:

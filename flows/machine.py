@@ -5,6 +5,7 @@ In: the operating system's own records, and the cells that ran. Out: a `Machine`
 
 import platform
 from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from validators.attestation import Machine
@@ -28,6 +29,11 @@ def describe(cells: Iterable[Cell]) -> Machine:
 def system() -> str:
     """Operating system, machine and Python, in one line."""
     return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+
+
+def today() -> date:
+    """The day on which a waiver is in force or not, UTC."""
+    return datetime.now(UTC).date()
 
 
 def processor() -> str:

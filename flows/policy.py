@@ -5,17 +5,43 @@ In: what a person wrote. Out: `Policy`, or an error of pydantic's that names the
 
 import difflib
 from collections.abc import Sequence
+from datetime import date
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from validators.contract import Gpu
 from validators.registry import RUNTIMES
+from validators.waiver import Waiver, fault
 
 
 class Section(BaseModel):
     """A section of `release.toml`: an unknown key is refused, and nothing changes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WaiverSection(Section):
+    """A cell that stands against no release until a day, whatever came of it."""
+
+    cell: str = Field(
+        description="`FORMAT RUNTIME DEVICE`, or `FORMAT/VARIANT RUNTIME DEVICE` for one variant alone.",
+        examples=["tfjs tfjs-wasm cpu"],
+    )
+    until: date = Field(description="The last day on which it holds, UTC.", examples=["2027-01-31"])
+    by: str = Field(description="Who answers for it.")
+    why: str = Field(description="The reason; reports tell it.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if wrong := fault(self.record):
+            raise ValueError(wrong)
+        return self
+
+    @property
+    def record(self) -> Waiver:
+        """The waiver, as the release's manifest keeps it."""
+        return Waiver(cell=self.cell, until=self.until, by=self.by, why=self.why)
 
 
 class Policy(Section):
@@ -49,6 +75,15 @@ class Policy(Section):
         default=None,
         description="Prefect work pool whose workers run the cells of `elsewhere`; they see the release directory "
         "under the same path. The release waits for them.",
+    )
+
+    approval: bool = Field(
+        default=False,
+        description="A person has to approve the release: a run on a server pauses with the report until somebody "
+        "resumes it with their name and a reason; everywhere else `paritygate approve` does it.",
+    )
+    waivers: tuple[WaiverSection, ...] = Field(
+        default=(), description="Cells that stand against no release until a day; each says by whom and why."
     )
 
     @field_validator("required", "elsewhere")

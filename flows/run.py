@@ -26,6 +26,7 @@ from flows.conclude import Results, conclude
 from flows.exports import Exports
 from flows.gate import GateReport
 from flows.given import asked
+from flows.machine import today
 from flows.progress import Event, Listener, Work, perform
 from flows.settings import Settings
 from flows.stages import Row, Stage, stages_of
@@ -48,7 +49,10 @@ def refuse_unrunnable(settings: Settings) -> None:
         BadInput: the policy demands what this machine lacks; names the cell and how to get it.
     """
     rows = {row.requirement: row for row in RUNTIMES}
+    waived = {waiver.cell for waiver in settings.policy.waivers if today() <= waiver.until}
     for requirement in settings.required:
+        if str(requirement) in waived:
+            continue
         if lacking := missing(rows[requirement], gpu=settings.policy.gpu):
             raise BadInput(
                 f"the policy requires `{requirement}`, which this machine cannot run: {lacking}",
@@ -315,5 +319,5 @@ class ReleaseRun:
             return True, "released"
         reasons = len(verdict.reasons)
         if headline(verdict) == "AWAITING":
-            return None, f"awaiting {reasons} cell{'s' * (reasons > 1)} from elsewhere"
+            return None, ", ".join(dict.fromkeys(reason.code for reason in verdict.reasons))
         return False, f"{'refused' if verdict.exit_code == 1 else 'broken'}: {reasons} reason{'s' * (reasons > 1)}"

@@ -66,6 +66,12 @@ class Limits(Section):
         allow_inf_nan=False,
         description="How long a release waits for the workers of `policy.gpu_pool`, queue and cells together.",
     )
+    approval_seconds: float = Field(
+        default=86400,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long a paused run waits for a person; afterwards `paritygate approve` can still approve.",
+    )
 
 
 class _Subject(Section):
@@ -177,6 +183,8 @@ class Terms(Section):
             gpu=self.policy.gpu,
             tf32=self.policy.tf32,
             elsewhere=self.elsewhere,
+            approval=self.policy.approval,
+            waivers=tuple(waiver.record for waiver in self.policy.waivers),
         )
 
     @property

@@ -16,19 +16,23 @@ from typing import TYPE_CHECKING
 from exporters.contract import Artifact
 from exporters.isolation import Workers
 from flows.cells import Cells, outcome_of
-from flows.machine import describe
+from flows.gate import approvals, refused, waivers
+from flows.machine import describe, today
 from flows.progress import Listener
 from flows.selection import Selection, select
 from flows.stages import Engine, Row, run_on_threads, stages_of
-from validators.attestation import refuse_unwritable, write
+from validators.approval import decided
+from validators.attestation import Approval
+from validators.attested import read, refuse_unwritable, write_cells
 from validators.availability import missing
-from validators.claims import CLAIM, false_claims, standing
+from validators.claims import CLAIM, false_claims
 from validators.contract import Cell, Reason, Verdict
 from validators.gate import DIGEST, EMPTY, UNPROVEN, judge
 from validators.hosts import hosts
 from validators.integrity import check_files
 from validators.manifest import MANIFEST, Manifest, load_with_digest
 from validators.registry import RuntimeRow
+from validators.waiver import Waiver
 from validators.web.browser import BrowserHost
 
 if TYPE_CHECKING:
@@ -49,6 +53,8 @@ class VerifyReport:
         cells: the cells as they ran here; empty when there were problems before, since what lay there was not the
             release.
         verdict: over the cells that ran here, by the release's own policy.
+        approvals: what people decided about the release.
+        overridden: what the cells say against it and was forced.
         digest_given: whether the manifest was held against a digest from outside.
         attestation: the file that keeps the cells in the release; None when none was written.
     """
@@ -59,6 +65,8 @@ class VerifyReport:
     problems: tuple[str, ...]
     cells: tuple[Cell, ...]
     verdict: Verdict
+    approvals: tuple[Approval, ...]
+    overridden: tuple[Reason, ...]
     digest_given: bool
     attestation: Path | None
 
@@ -95,18 +103,25 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
     problems = tuple(check_files(release, manifest, digest=digest, own=own_digest))
     reasons = [Reason(code=DIGEST, subject="release", message=problem) for problem in problems]
     reasons += [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in false_claims(release, manifest)]
-    if refusals := standing(manifest):
+    attestations, faults = read(release, manifest=own_digest)
+    people = approvals(attestations)
+    if refusals := refused(manifest, attestations):
         what = "; ".join(dict.fromkeys(reason.code for reason in refusals))
-        message = f"the release was refused when it was made: {what}"
+        message = f"the release was refused and still is: {what}"
         reasons.append(Reason(code=CLAIM, subject=MANIFEST, message=message))
     cells: tuple[Cell, ...] = ()
+    overridden: tuple[Reason, ...] = ()
+    waived: tuple[Reason, ...] = ()
     attestation = None
     if not reasons:
         if attest:
             refuse_unwritable(release)
         started = time.monotonic()
         cells = _run(release, manifest, selection, listen, engine)
-        reasons += _judge(manifest, selection, cells)
+        judged, waived = _judge(manifest, selection, cells, waivers(manifest, attestations))
+        said = decided(judged, people, demanded=False)
+        overridden = said.overridden
+        reasons += said.standing
         # The cells read the files after the first look at them: what they prove, they prove of the bytes of both looks.
         problems = tuple(
             f"{problem} (so since the cells began)" for problem in check_files(release, manifest, digest=None)
@@ -114,21 +129,28 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
         reasons += [Reason(code=DIGEST, subject="release", message=problem) for problem in problems]
         if attest and not problems and any(cell.status != "unavailable" for cell in cells):
             seconds = time.monotonic() - started
-            attestation = write(release, manifest=own_digest, machine=describe(cells), cells=cells, seconds=seconds)
+            attestation = write_cells(
+                release, manifest=own_digest, machine=describe(cells), cells=cells, seconds=seconds
+            )
+    reasons += faults
     return VerifyReport(
         release=release,
         digest=own_digest,
         manifest=manifest,
         problems=problems,
         cells=cells,
-        verdict=Verdict(passed=not reasons, reasons=tuple(reasons), required=selection.required),
+        verdict=Verdict(passed=not reasons, reasons=tuple(reasons), required=selection.required, waived=waived),
+        approvals=people,
+        overridden=overridden,
         digest_given=digest is not None,
         attestation=attestation,
     )
 
 
-def _judge(manifest: Manifest, selection: Selection, cells: Sequence[Cell]) -> list[Reason]:
-    """What the cells that ran here say against the release, by its own policy."""
+def _judge(
+    manifest: Manifest, selection: Selection, cells: Sequence[Cell], waivers: Sequence[Waiver]
+) -> tuple[list[Reason], tuple[Reason, ...]]:
+    """What the cells that ran here say against the release, by its own policy, and what of it is waived."""
     verdict = judge(
         cells=cells,
         artifacts=selection.artifacts,
@@ -136,6 +158,8 @@ def _judge(manifest: Manifest, selection: Selection, cells: Sequence[Cell]) -> l
         sample_sets=manifest.samples,
         outputs=[spec.name for spec in manifest.model.signature.outputs],
         gpu=manifest.policy.gpu,
+        waivers=waivers,
+        today=today(),
     )
     reasons = list(verdict.reasons)
     if selection.narrowed:
@@ -145,7 +169,7 @@ def _judge(manifest: Manifest, selection: Selection, cells: Sequence[Cell]) -> l
         if not reasons and not any(cell.status == "passed" for cell in cells):
             message = f"none of the {len(cells)} cells could run on this machine, so nothing is proven"
             reasons.append(Reason(code=NOTHING_RAN, subject="release", message=message))
-    return reasons
+    return reasons, verdict.waived
 
 
 def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listener, engine: Engine) -> tuple[Cell, ...]:
@@ -186,7 +210,7 @@ def render(report: VerifyReport, console: "Console") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from validators.report import lines
+    from validators.report import lines, people
     from validators.report.matrix import answers, line
     from validators.report.text import counted
 
@@ -196,12 +220,14 @@ def render(report: VerifyReport, console: "Console") -> None:
     good = report.verdict.passed
     ran = [cell for cell in report.cells if cell.status not in {"limited", "unavailable"}]
     passed = sum(cell.status == "passed" for cell in ran)
+    forced = any(each.act == "forced" for each in report.approvals)
     word = ("VERIFIED", "bold green") if good else ("NOT VERIFIED", "bold red")
+    out = (" FORCED" if forced else "", "bold red")
     elsewhere = report.manifest.policy.elsewhere
     awaited = any(answers(cell, requirement) for cell in ran for requirement in elsewhere)
     outcome = f"{passed} of {counted(len(ran), 'cell')} passed again" if ran else "no cell was run"
     title = f"  {lines.written(str(report.release), console)}: {outcome}"
-    console.print(Text.assemble(word, title), soft_wrap=True)
+    console.print(Text.assemble(word, out, title), soft_wrap=True)
     if ran:
         shown = [line(cell, report.manifest.samples) for cell in ran]
         console.print(Padding(lines.table(shown, console), (1, 0)))
@@ -209,6 +235,8 @@ def render(report: VerifyReport, console: "Console") -> None:
         console.print(text, soft_wrap=True)
     for reason in report.verdict.reasons:
         say(f"{reason.code}: {reason.subject}: {reason.message}", "  ")
+    for label, sentence in people.lines(report.approvals, report.overridden, report.verdict.waived):
+        say(sentence, f"{label:<9}")
     say(report.digest, "digest   ")
     if report.attestation:
         say(f"{report.attestation}; `paritygate gate {report.release}` judges the release with it", "attested ")

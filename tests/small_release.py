@@ -5,6 +5,7 @@ Its own cell is a record; whoever verifies it runs the artifact for real.
 
 import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import factory
@@ -12,7 +13,8 @@ import numpy as np
 
 from exporters.contract import Artifact, Signature, TensorSpec
 from exporters.store import digest_tree
-from validators.contract import Cell, Placement, Reason, Requirement, Verdict
+from validators.approval import decided
+from validators.contract import Cell, Placement, Reason, Requirement
 from validators.evidence import reference_folder, write_evidence
 from validators.gate import judge
 from validators.integrity import record_files
@@ -68,8 +70,10 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
         elsewhere=record.elsewhere,
         sample_sets=[SET],
         outputs=["y"],
+        waivers=record.waivers,
+        today=date(2026, 11, 27),
     )
-    reasons = (*verdict.reasons, *reasons)
+    reasons = (*decided(verdict.reasons, (), demanded=record.approval).standing, *reasons)
     manifest = factory.manifest(
         model=replace(factory.MODEL, name="small.keras", signature=SIGNATURE),
         asked="a5" * 32,
@@ -77,7 +81,7 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
         samples=(SET,),
         artifacts=(artifact,),
         cells=(own,),
-        verdict=Verdict(passed=not reasons, reasons=reasons, required=verdict.required),
+        verdict=replace(verdict, passed=not reasons, reasons=reasons),
         files=record_files(folder),
     )
     (folder / MANIFEST).write_bytes(dump(manifest))

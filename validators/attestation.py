@@ -1,46 +1,35 @@
-"""Attestations: what was found out about a release after its manifest was written, beside it, one file each.
+"""Attestations: what was found out or decided about a release after its manifest was written, one record each.
 
-In: the cells that a machine ran from a release's evidence (`write`); later the folder with all of them (`read`). Out: a
-JSON file whose shape `docs/attestation.schema.json` publishes; the records, and a named reason for every file that is
-none. The manifest does not cover this folder: each attestation names the manifest's digest instead, so one cannot be
-carried over to another release.
+In: JSON of nobody in particular, or what a machine found or a person decided. Out: a record whose shape
+`docs/attestation.schema.json` publishes; the other one. `validators.attested` keeps them as files beside the manifest.
+The manifest does not cover them: each names the manifest's digest instead, so none can be carried over to another
+release.
 
 Attestations are not signed yet: whoever can write into the folder can write one, or take one away. What they prove is
 worth as much as the access to the folder.
 """
 
-import contextlib
 import functools
-import os
-import re
-import secrets
-import tempfile
 import typing
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from exporters.errors import BadInput, Broken
-from exporters.store import versions
+from exporters.errors import Broken
 from validators.contract import Cell, Reason
-from validators.integrity import ATTESTATIONS, manifest_digest
-from validators.manifest import MANIFEST
 from validators.records import decoded, encoded
 from validators.registry import ORIGINAL, RUNTIMES
+from validators.waiver import Waiver, fault
 
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION: Literal["1"] = "1"
+SCHEMA_VERSION: Literal["2"] = "2"
 BROKEN = "broken attestation"
 FOREIGN = "foreign attestation"
 
-_MOST_BYTES = 32 << 20  # a cell takes about a KiB for each sample set and output
-_UNFINISHED = ".partial"
-_REMOVE = "take the file out of the folder, or write it again with `paritygate verify RELEASE_DIR --attest`"
+Act = Literal["approved", "rejected", "forced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,18 +54,14 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attestation:
-    """Cells of a release, proven or failed on some machine.
+class _Header:
+    """What every attestation begins with.
 
     Attributes:
         schema_version: version of this record's shape.
-        kind: what is attested.
         manifest: SHA-256 of the `release.json` that it is about.
         paritygate: version of paritygate that wrote it.
         created: UTC time, ISO 8601.
-        machine: where the cells ran.
-        cells: as they ran there; their logs stayed there.
-        seconds: wall time of all cells together.
     """
 
     # Inherited by every record inside; see `validators.manifest.Manifest`.
@@ -86,88 +71,70 @@ class Attestation:
         "allow_inf_nan": False,
     }
 
-    schema_version: Literal["1"]
-    kind: Literal["cells"]
+    schema_version: Literal["2"]
     manifest: str
     paritygate: str
     created: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestedCells(_Header):
+    """Cells of a release, proven or failed on some machine.
+
+    Attributes:
+        kind: what is attested.
+        machine: where the cells ran.
+        cells: as they ran there; their logs stayed there.
+        seconds: wall time of all cells together.
+    """
+
+    kind: Literal["cells"]
     machine: Machine
     cells: tuple[Cell, ...]
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attested:
-    """An attestation and its file, as a path relative to the release directory."""
+class Approval(_Header):
+    """What a person decided about a release.
 
-    file: str
-    attestation: Attestation
+    Attributes:
+        kind: what is attested.
+        act: `approved`; `rejected`; `forced`: let out although the gate refused.
+        who: who decided, as they named themselves.
+        why: their reason, in words.
+        overridden: what spoke against the release when it was forced, and no longer does; empty for the other acts.
+    """
+
+    kind: Literal["approval"]
+    act: Act
+    who: str
+    why: str
+    overridden: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestedWaiver(_Header):
+    """A waiver that came after the release was made.
+
+    Attributes:
+        kind: what is attested.
+        waiver: for which cell, until when, by whom and why.
+    """
+
+    kind: Literal["waiver"]
+    waiver: Waiver
+
+
+Attestation = AttestedCells | Approval | AttestedWaiver
 
 
 @functools.cache
 def adapter() -> "TypeAdapter[Attestation]":
-    """Pydantic's view of the record: validates, dumps and describes it."""
-    from pydantic import TypeAdapter
+    """Pydantic's view of the records: validates, dumps and describes them."""
+    from pydantic import Discriminator, TypeAdapter
 
-    return TypeAdapter(Attestation)
-
-
-def refuse_unwritable(release: Path) -> None:
-    """Makes sure, before cells run for minutes, that an attestation can be written.
-
-    Raises:
-        BadInput: this user cannot write into the release's folder of attestations.
-    """
-    folder = release / ATTESTATIONS
-    try:
-        folder.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=_UNFINISHED):
-            pass
-    except OSError as error:
-        raise BadInput(
-            f"{folder}: an attestation cannot be written there: {error.strerror}",
-            next_step="Verify without --attest, or make the folder writable. A writable copy of the release serves as "
-            f"well: the file it gets may be moved into this release's {ATTESTATIONS}/.",
-        ) from error
-
-
-def write(release: Path, *, manifest: str, machine: Machine, cells: Sequence[Cell], seconds: float) -> Path:
-    """Writes the cells as an attestation, in one step: whoever reads the folder meanwhile sees all of it or nothing.
-
-    Args:
-        release: the release directory.
-        manifest: SHA-256 of its `release.json` when the cells began.
-        machine: where they ran.
-        cells: what to attest.
-        seconds: wall time of all cells together.
-
-    Returns:
-        The file.
-
-    Raises:
-        Broken: `release.json` is another one by now, or a value is not valid.
-        OSError: the file cannot be written.
-    """
-    if manifest_digest(release) != manifest:
-        raise Broken(
-            f"{release / MANIFEST}: was replaced while its cells ran, so they prove nothing of it",
-            next_step="Run `paritygate verify` again.",
-        )
-    now = datetime.now(UTC)
-    attestation = Attestation(
-        schema_version=SCHEMA_VERSION,
-        kind="cells",
-        manifest=manifest,
-        paritygate=versions(["paritygate"]).get("paritygate", "unknown"),
-        created=now.isoformat(timespec="seconds"),
-        machine=machine,
-        cells=tuple(replace(cell, log="") for cell in cells),
-        seconds=round(seconds, 3),
-    )
-    host = re.sub(r"[^A-Za-z0-9]+", "-", machine.host)[:40].strip("-") or "machine"
-    file = release / ATTESTATIONS / f"cells-{now:%Y%m%dT%H%M%SZ}-{host}-{secrets.token_hex(3)}.json"
-    _place(dump(attestation), file)
-    return file
+    return TypeAdapter(Annotated[Attestation, Discriminator("kind")])
 
 
 def dump(attestation: Attestation) -> bytes:
@@ -178,74 +145,37 @@ def dump(attestation: Attestation) -> bytes:
     """
     try:
         raw = encoded(attestation, adapter(), version=SCHEMA_VERSION)
-        _refuse_strange_cells(attestation.cells)
+        _refuse_strange(attestation)
     except ValueError as error:
         raise Broken(f"the attestation cannot be written: {error}") from error
     return raw
 
 
-def read(release: Path, *, manifest: str) -> tuple[tuple[Attested, ...], tuple[Reason, ...]]:
-    """Reads every attestation of a release; nobody vouches for what lies there.
-
-    Args:
-        release: the release directory.
-        manifest: SHA-256 of its `release.json`.
-
-    Returns:
-        The attestations in the order of their names, copies of the same one only once; and a reason against the
-        release for every entry of the folder that is none, or is about another release. A file that is being written
-        at this moment is not there yet.
+def load(raw: bytes) -> Attestation:
+    """The attestation in a file's bytes.
 
     Raises:
-        OSError: the folder cannot be read.
+        ValueError: the message starts with the path of the field at fault.
     """
-    found: dict[bytes, Attested] = {}
-    reasons: list[Reason] = []
-    for path in _entries(release / ATTESTATIONS):
-        file = f"{ATTESTATIONS}/{path.name}"
-        try:
-            raw = _content(path)
-            attestation = decoded(raw, adapter(), version=SCHEMA_VERSION)
-            _refuse_strange_cells(attestation.cells)
-        except (ValueError, OSError) as error:
-            reasons.append(Reason(code=BROKEN, subject=file, message=f"{error}; {_REMOVE}"))
-            continue
-        if attestation.manifest != manifest:
-            about = (
-                f"it is about the release whose {MANIFEST} has SHA-256 {attestation.manifest}, this one has {manifest}"
-            )
-            reasons.append(Reason(code=FOREIGN, subject=file, message=f"{about}; {_REMOVE}"))
-            continue
-        found.setdefault(raw, Attested(file=file, attestation=attestation))
-    return tuple(found.values()), tuple(reasons)
+    attestation = decoded(raw, adapter(), version=SCHEMA_VERSION)
+    _refuse_strange(attestation)
+    return attestation
 
 
-def _entries(folder: Path) -> Iterator[Path]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # what stands in its place, the digests name
-        yield from sorted(path for path in folder.iterdir() if not _is_unfinished(path))
-
-
-def _is_unfinished(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(_UNFINISHED)
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a regular file of a size that we may read.
-
-    Raises:
-        ValueError: it is not, or is too large.
-        OSError: it cannot be read.
-    """
-    if path.is_symlink() or not path.is_file() or path.suffix != ".json":
-        msg = "this is no attestation: valid are regular files with names that end in .json"
+def _refuse_strange(attestation: Attestation) -> None:
+    """Raises: ValueError, for what is well formed and still says nothing, or nothing that can be."""
+    if isinstance(attestation, AttestedCells):
+        _refuse_strange_cells(attestation.cells)
+    elif isinstance(attestation, AttestedWaiver):
+        if wrong := fault(attestation.waiver):
+            msg = f"waiver: {wrong}"
+            raise ValueError(msg)
+    elif not attestation.who.strip() or not attestation.why.strip():
+        msg = "an approval says who and why: valid are words, got none"
         raise ValueError(msg)
-    # What the name stands for may be another thing by now: no link is followed, and no pipe is waited for.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
-        raw = stream.read(_MOST_BYTES + 1)
-    if len(raw) > _MOST_BYTES:
-        msg = f"it is larger than {_MOST_BYTES >> 20} MiB, which no attestation needs"
+    elif (attestation.act == "forced") is not bool(attestation.overridden):
+        msg = "overridden: valid are the reasons that are forced, and none for any other act"
         raise ValueError(msg)
-    return raw
 
 
 def _refuse_strange_cells(cells: Sequence[Cell]) -> None:
@@ -264,18 +194,3 @@ def _refuse_strange_cells(cells: Sequence[Cell]) -> None:
     if not cells:
         msg = "cells: got none, valid is at least one"
         raise ValueError(msg)
-
-
-def _place(raw: bytes, file: Path) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=_UNFINISHED)
-    unfinished = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o644)  # others of a shared folder read it
-            os.fsync(stream.fileno())
-        unfinished.rename(file)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

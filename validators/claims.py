@@ -10,17 +10,17 @@ from pathlib import Path
 from exporters.errors import BadInput
 from validators.contract import Reason
 from validators.evidence import read_evidence
-from validators.gate import AWAITING, UNPROVEN
+from validators.gate import APPROVAL, AWAITING, UNPROVEN
 from validators.manifest import Manifest
 
 CLAIM = "false claim"
-_OPEN = {AWAITING, UNPROVEN}
+OPEN = {APPROVAL, AWAITING, UNPROVEN}
 """What an attestation can still settle."""
 
 
 def standing(manifest: Manifest) -> Sequence[Reason]:
     """The reasons that spoke against the release when it was made and that no attestation can settle."""
-    return [reason for reason in manifest.verdict.reasons if reason.code not in _OPEN]
+    return [reason for reason in manifest.verdict.reasons if reason.code not in OPEN]
 
 
 def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:

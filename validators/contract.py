@@ -234,11 +234,19 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The gate's decision: passed only when there is no reason against it."""
+    """The gate's decision: passed only when there is no reason against it.
+
+    Attributes:
+        passed: whether the release goes out.
+        reasons: what stands against it.
+        required: what the policy demands.
+        waived: what would stand against it were it not for a waiver, which the message names.
+    """
 
     passed: bool
     reasons: tuple[Reason, ...]
     required: tuple[Requirement, ...]
+    waived: tuple[Reason, ...] = ()
 
     @property
     def exit_code(self) -> int:

@@ -20,6 +20,8 @@ A reason stands against the release when
 * the policy demands a cell from elsewhere, and no attestation proves it for every exported variant (`awaiting
   attestation`).
 
+A reason about a cell is set aside as long as a waiver for that cell holds (`validators.waiver`).
+
 Cells that attestations bring are judged like the release's own: one that failed on any machine stands against the
 release. What could not run on one machine says nothing once another attestation ran it.
 
@@ -33,6 +35,7 @@ becomes TF Lite only with a batch of one, and that copy proves the format.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 from exporters.contract import Artifact
 from exporters.errors import BadInput
@@ -41,6 +44,7 @@ from validators.contract import Cell, Gpu, Reason, Requirement, Verdict
 from validators.manifest import SampleSet
 from validators.registry import ORIGINAL
 from validators.samples import fixed_batch
+from validators.waiver import Charge, Waiver, of_cell, of_requirement, settle
 
 EMPTY = "empty report"
 DIGEST = "digest mismatch"
@@ -51,6 +55,7 @@ INCOMPLETE = "incomplete cell"
 UNKNOWN = "unknown artifact"
 UNPROVEN = "unproven artifact"
 AWAITING = "awaiting attestation"
+APPROVAL = "awaiting approval"
 
 NO_WORD = "the policy demands this cell from another machine: no attestation has it yet"
 
@@ -70,6 +75,8 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
     elsewhere: Sequence[Requirement] = (),
     attested: Sequence[Cell] = (),
     digest_problems: Sequence[str] = (),
+    waivers: Sequence[Waiver] = (),
+    today: date = date.max,
 ) -> Verdict:
     """Decides whether the release goes out.
 
@@ -83,6 +90,8 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
         elsewhere: what the policy demands of attestations.
         attested: the cells of all attestations.
         digest_problems: one sentence for each file whose digest does not match, or that is missing or extra.
+        waivers: of the policy and of all attestations, in force or not.
+        today: the day, UTC, on which they are in force or not.
 
     Returns:
         The verdict with its reasons in a stable order: the report as a whole, the digests, each requirement in the
@@ -98,18 +107,20 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
     proven = [cell for cell in cells if cell.status == "passed" and contradictions[id(cell)] is None]
     proven_elsewhere = [cell for cell in attested if cell.status == "passed" and contradictions[id(cell)] is None]
 
-    reasons = list(_empty(cells, required))
-    reasons += [Reason(code=DIGEST, subject="release", message=problem) for problem in digest_problems]
+    charges = [Charge(reason=reason) for reason in _empty(cells, required)]
+    charges += [Charge(reason=Reason(code=DIGEST, subject="release", message=problem)) for problem in digest_problems]
     for requirement in required:
-        reasons += _unmet(requirement, cells=cells, artifacts=artifacts, proven=proven)
+        unmet = _unmet(requirement, cells=cells, artifacts=artifacts, proven=proven)
+        charges += [of_requirement(requirement, reason) for reason in unmet]
     for requirement in elsewhere:
         unmet = _unmet(requirement, cells=attested, artifacts=artifacts, proven=proven_elsewhere)
-        reasons += [_awaited(reason) for reason in unmet]
-    reasons += [reason for reason in contradictions.values() if reason]
-    said = tuple(reason.subject for reason in reasons if reason.code != AWAITING)
-    reasons += _unproven(artifacts, cells=cells, proven=(*proven, *proven_elsewhere), said=said)
-    reasons = list(dict.fromkeys(reasons))
-    return Verdict(passed=not reasons, reasons=tuple(reasons), required=(*required, *elsewhere))
+        charges += [of_requirement(requirement, _awaited(reason)) for reason in unmet]
+    charges += [of_cell(cell, reason) for cell in (*cells, *attested) if (reason := contradictions[id(cell)])]
+    standing, waived = settle(charges, waivers, today=today)
+    said = tuple(reason.subject for reason in standing if reason.code != AWAITING)
+    unproven = _unproven(artifacts, cells=cells, proven=(*proven, *proven_elsewhere), said=said)
+    reasons = tuple(dict.fromkeys((*standing, *unproven)))
+    return Verdict(passed=not reasons, reasons=reasons, required=(*required, *elsewhere), waived=waived)
 
 
 def _telling(attested: Sequence[Cell]) -> list[Cell]:

@@ -17,6 +17,7 @@ from exporters.contract import Artifact, FileRecord, Signature, TrustedLambda, U
 from exporters.errors import BadInput, Broken
 from validators.contract import Cell, Gpu, Requirement, Verdict
 from validators.records import decoded, encoded
+from validators.waiver import Waiver
 
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -90,6 +91,8 @@ class PolicyRecord:
         gpu: what counted as a GPU.
         tf32: whether CUDA cells also ran with TF32 allowed.
         elsewhere: the cells that attestations have to prove.
+        approval: whether a person has to approve the release.
+        waivers: the cells that stand against no release for a while.
     """
 
     required: tuple[Requirement, ...]
@@ -103,6 +106,8 @@ class PolicyRecord:
     gpu: Gpu
     tf32: bool
     elsewhere: tuple[Requirement, ...]
+    approval: bool = False
+    waivers: tuple[Waiver, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

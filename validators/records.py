@@ -77,7 +77,7 @@ def _first_fault(error: "ValidationError", version: str) -> str:
         "missing": "is missing",
         "unexpected_keyword_argument": f"is not a key of schema version {version}",
     }.get(fault["type"], f"{fault['msg']}, got {got if len(got) <= _LONGEST else got[: _LONGEST - 3] + '...'}")
-    return f"{path}: {said}" + (f" (and {len(others)} more)" if others else "")
+    return ": ".join(filter(None, (path, said))) + (f" (and {len(others)} more)" if others else "")
 
 
 def _left_out(expected: Any, given: Any, path: str = "") -> Iterator[str]:

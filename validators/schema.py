@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from exporters import contract as exporters_contract
 from exporters.preprocessing import description, steps
-from validators import attestation, manifest
+from validators import attestation, manifest, waiver
 from validators import contract as validators_contract
 
 File = Literal["release", "attestation", "preprocessing"]
@@ -36,9 +36,10 @@ def schema(file: File = "release") -> dict[str, Any]:
         generated = description.ADAPTER.json_schema(mode="serialization")
         title = f"paritygate {description.FILE}, version {description.VERSION}"
     else:
-        record = attestation.Attestation
+        record = object  # one of several records, each described below
         generated = attestation.adapter().json_schema(mode="serialization")
         title = f"paritygate attestation, schema version {attestation.SCHEMA_VERSION}"
+        generated.pop("discriminator", None)  # OpenAPI's; each record's own `kind` says the same
     records = {name: _described(_record(name), body) for name, body in generated.pop("$defs").items()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -54,13 +55,15 @@ def text(file: File = "release") -> str:
 
 
 def _record(name: str) -> type:
-    owners = (exporters_contract, validators_contract, manifest, attestation, description, steps)
+    owners = (exporters_contract, validators_contract, manifest, attestation, waiver, description, steps)
     record: type = next(getattr(owner, name) for owner in owners if hasattr(owner, name))
     return record
 
 
 def _described(record: type, body: Mapping[str, Any]) -> dict[str, Any]:
     """A record's schema with the sentences of its docstring where a reader looks for them."""
+    if "properties" not in body:
+        return dict(body)
     summary = inspect.cleandoc(record.__doc__ or "").partition(_ATTRIBUTES)[0]
     described = {
         name: " ".join(match["text"].split())

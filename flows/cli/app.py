@@ -27,11 +27,13 @@ _EXAMPLES = """Examples (results go to model.release/ unless -o says otherwise):
   paritygate verify model.release --digest SHA256
   paritygate verify model.release --device gpu --attest  # on a GPU box
   paritygate gate model.release --digest SHA256   # judge again with that
+  paritygate approve model.release --by ann --why "looked at the report"
 """
 _CODES = """Exit codes:
   0    released (verify: confirmed): every required cell passed
   1    refused: a required cell failed, is limited or unavailable,
-       or awaited from another machine, or a digest does not match
+       or awaited from another machine, a person's approval is
+       awaited, or a digest does not match
   2    bad input: model, samples, configuration or command line
        are at fault; nothing was run
   3    broken: an exporter, a runtime or the machine failed

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from flows.decide import Decision
+
 
 def console(*, stderr: bool = False) -> "Console":
     """The console of the result, or of the progress."""
@@ -22,6 +24,19 @@ def print_record(record: Any) -> None:
     from pydantic import TypeAdapter
 
     print_bytes(TypeAdapter(type(record)).dump_json(record, indent=1) + b"\n")
+
+
+def print_decision(decision: "Decision", *, as_json: bool) -> int:
+    """Prints what the gate says after a person's decision, and on stderr where that is kept; returns the exit code."""
+    from flows import gate as judgement
+
+    if as_json:
+        print_record(decision)
+    else:
+        judgement.render(decision.report, console())
+    note = f"kept in {decision.attestation}" if decision.attestation else f"not done: {decision.why_not}"
+    console(stderr=True).print(safe(note), markup=False, soft_wrap=True)
+    return decision.exit_code
 
 
 def print_bytes(raw: bytes) -> None:

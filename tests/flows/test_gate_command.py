@@ -12,7 +12,8 @@ import small_release
 from small_release import GPU, cell, failed_cell
 
 from flows import cli
-from validators.attestation import Machine, write
+from validators.attestation import Machine
+from validators.attested import write_cells
 from validators.contract import Placement, Requirement, Skip
 from validators.integrity import ATTESTATIONS, manifest_digest
 from validators.manifest import MANIFEST
@@ -36,7 +37,7 @@ def release(tmp_path):
 def attest(release, *cells, host="box7"):
     (release / ATTESTATIONS).mkdir(exist_ok=True)
     machine = Machine(host=host, platform="Linux", processor="A processor", cards=(), adapters=(), runtimes=())
-    return write(release, manifest=manifest_digest(release), machine=machine, cells=cells, seconds=1.0)
+    return write_cells(release, manifest=manifest_digest(release), machine=machine, cells=cells, seconds=1.0)
 
 
 def codes(out):

@@ -10,7 +10,7 @@ from small_release import CPU, GPU
 from exporters.isolation import Outcome
 from flows.machine import describe
 from flows.selection import select
-from validators import attestation
+from validators import attested
 from validators.contract import Placement, Reason
 from validators.devices import Card
 from validators.integrity import ATTESTATIONS, manifest_digest
@@ -128,11 +128,11 @@ def test_an_awaited_cell_is_proven_attested_and_then_released_by_the_gate(call, 
     assert out.splitlines()[2].split()[-4:] == ["onnx/default", "onnxruntime", "cpu", "CPUExecutionProvider"]
     (file,) = (release / ATTESTATIONS).iterdir()
     assert f"attested {file}" in out
-    (attested,), faults = attestation.read(release, manifest=manifest_digest(release))
+    (found,), faults = attested.read(release, manifest=manifest_digest(release))
     assert faults == ()
-    assert attested.attestation.machine.adapters == ("CPUExecutionProvider",)
-    assert attested.attestation.machine.runtimes[0].startswith("onnxruntime 1.")
-    assert all((attested.attestation.machine.host, attested.attestation.machine.processor))
+    assert found.attestation.machine.adapters == ("CPUExecutionProvider",)
+    assert found.attestation.machine.runtimes[0].startswith("onnxruntime 1.")
+    assert all((found.attestation.machine.host, found.attestation.machine.processor))
     assert call("gate", release)[0] == 0
 
 
@@ -246,7 +246,7 @@ def test_a_release_that_cannot_be_written_is_told_before_any_cell_runs(call, not
         raise PermissionError(13, "Permission denied")
 
     release = small_release.make(tmp_path / "r")
-    monkeypatch.setattr(attestation.tempfile, "NamedTemporaryFile", denied)
+    monkeypatch.setattr(attested.tempfile, "NamedTemporaryFile", denied)
     code, out, err = call("verify", release, *ONE, "--attest")
     assert (code, out) == (2, "")
     assert f"{release / ATTESTATIONS}: an attestation cannot be written there: Permission denied" in err
@@ -291,7 +291,7 @@ def test_a_release_refused_for_another_reason_is_not_run(call, nothing_runs, tmp
     release = small_release.make(tmp_path / "r", elsewhere=[GPU], reasons=[small_release.broken_reason()])
     code, out, _ = call("verify", release, *ONE)
     assert code == 1
-    assert "false claim: release.json: the release was refused when it was made: digest mismatch" in out
+    assert "false claim: release.json: the release was refused and still is: digest mismatch" in out
 
 
 def test_a_release_that_awaits_proof_of_an_artifact_that_nothing_ran_is_run(tmp_path, call):

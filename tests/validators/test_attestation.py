@@ -11,8 +11,9 @@ import pytest
 import small_release
 
 from exporters.errors import BadInput, Broken
-from validators import attestation, schema
-from validators.attestation import BROKEN, FOREIGN, Machine, dump, read, refuse_unwritable, write
+from validators import attested, schema
+from validators.attestation import BROKEN, FOREIGN, Machine, dump
+from validators.attested import read, refuse_unwritable, write_cells
 from validators.integrity import ATTESTATIONS, check_files, manifest_digest
 from validators.manifest import MANIFEST, load
 
@@ -35,7 +36,9 @@ def release(tmp_path):
 def attest(release, *cells, machine=MACHINE, manifest=None):
     (release / ATTESTATIONS).mkdir(exist_ok=True)
     cells = cells or (small_release.cell("gpu"),)
-    return write(release, manifest=manifest or manifest_digest(release), machine=machine, cells=cells, seconds=1.25)
+    return write_cells(
+        release, manifest=manifest or manifest_digest(release), machine=machine, cells=cells, seconds=1.25
+    )
 
 
 def found(release):
@@ -56,13 +59,13 @@ def test_a_release_without_attestations_has_none(release):
 def test_what_is_written_is_read_again_without_the_logs_that_stayed_behind(release):
     cell = small_release.cell("gpu", log="evidence/logs/x.log")
     file = attest(release, cell, small_release.failed_cell("cpu"))
-    (attested,), reasons = found(release)
+    (one,), reasons = found(release)
     assert reasons == ()
-    assert attested.file == f"attestations/{file.name}"
-    assert attested.attestation.cells == (replace(cell, log=""), small_release.failed_cell("cpu"))
-    assert attested.attestation.machine == MACHINE
-    assert attested.attestation.manifest == manifest_digest(release)
-    assert attested.attestation.seconds == 1.25
+    assert one.file == f"attestations/{file.name}"
+    assert one.attestation.cells == (replace(cell, log=""), small_release.failed_cell("cpu"))
+    assert one.attestation.machine == MACHINE
+    assert one.attestation.manifest == manifest_digest(release)
+    assert one.attestation.seconds == 1.25
 
 
 def test_its_name_says_what_when_and_where_and_nothing_else_is_left(release):
@@ -93,7 +96,7 @@ def test_an_attestation_of_another_release_is_foreign(release, tmp_path):
 
 
 def test_a_release_replaced_while_its_cells_ran_is_not_attested(release):
-    with pytest.raises(Broken, match="was replaced while its cells ran"):
+    with pytest.raises(Broken, match="was replaced meanwhile"):
         attest(release, manifest="0" * 64)
     assert list((release / ATTESTATIONS).iterdir()) == []
 
@@ -111,14 +114,15 @@ def put(*way_and_value):
 
 
 EDITS = {
-    "a newer version": (put("schema_version", "2"), "schema_version: got '2', this paritygate reads '1'"),
-    "another kind": (put("kind", "approval"), "kind: Input should be 'cells', got 'approval'"),
-    "an unknown key": (put("machine", "colour", "red"), "machine.colour: is not a key of schema version 1"),
+    "a newer version": (put("schema_version", "3"), "schema_version: got '3', this paritygate reads '2'"),
+    "another kind": (put("kind", "approval"), "approval.act: is missing"),
+    "an unknown kind": (put("kind", "wish"), "Input tag 'wish' found using 'kind'"),
+    "an unknown key": (put("machine", "colour", "red"), "cells.machine.colour: is not a key of schema version 2"),
     "NaN": (
         put("cells", 0, "diffs", 0, "max_abs", float("nan")),
-        "cells[0].diffs[0].max_abs: Input should be a finite",
+        "cells.cells[0].diffs[0].max_abs: Input should be a finite",
     ),
-    "a number as text": (put("seconds", "1"), "seconds: Input should be a valid number, got '1'"),
+    "a number as text": (put("seconds", "1"), "cells.seconds: Input should be a valid number, got '1'"),
     "no cells": (put("cells", []), "cells: got none"),
     "an unknown runtime": (
         put("cells", 0, "runtime", "trt"),
@@ -183,11 +187,11 @@ def test_whatever_else_lies_in_the_folder_is_named_and_not_opened(release, name)
 
 def test_a_file_larger_than_any_attestation_is_not_read_in(release, monkeypatch):
     file = attest(release)
-    monkeypatch.setattr(attestation, "_MOST_BYTES", file.stat().st_size - 1)
+    monkeypatch.setattr(attested, "_MOST_BYTES", file.stat().st_size - 1)
     ((code, _, message),) = refusals(release)
     assert code == BROKEN
     assert message.startswith("it is larger than")
-    monkeypatch.setattr(attestation, "_MOST_BYTES", file.stat().st_size)
+    monkeypatch.setattr(attested, "_MOST_BYTES", file.stat().st_size)
     assert len(found(release)[0]) == 1
 
 
@@ -228,7 +232,7 @@ def test_a_value_that_json_cannot_hold_is_named(release):
     file = attest(release)
     good = found(release)[0][0].attestation
     assert dump(good) == file.read_bytes()
-    with pytest.raises(Broken, match=r"cannot be written: seconds: Input should be a finite number"):
+    with pytest.raises(Broken, match=r"cannot be written: cells.seconds: Input should be a finite number"):
         dump(replace(good, seconds=float("inf")))
 
 
@@ -271,7 +275,7 @@ def test_an_attestation_fulfils_the_schema_and_lacks_nothing_that_it_asks_for(re
         del broken[key]
         assert not validator.is_valid(broken), key
     assert not validator.is_valid({**tree, "surprise": 1})
-    assert not validator.is_valid({**tree, "schema_version": "2"})
+    assert not validator.is_valid({**tree, "schema_version": "3"})
 
 
 def test_the_manifest_is_untouched_by_what_comes_after_it(release):

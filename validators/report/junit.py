@@ -62,7 +62,10 @@ def _cell_case(manifest: Manifest, cell: Cell) -> ET.Element:
     case = _case(f"{cell.format}/{cell.variant}", f"{cell.runtime} {cell.device}", seconds=cell.seconds)
     against = against_cell(manifest, cell)
     own = [reason for reason in against if reason.subject == cell.key]
-    if cell.status == "errored":
+    waived = [reason for reason in manifest.verdict.waived if reason.subject == cell.key]
+    if waived and not against:
+        outcome = "skipped"
+    elif cell.status == "errored":
         outcome = "error"
     elif cell.status == "failed" or own or (against and cell.status != "passed"):
         outcome = "failure"
@@ -71,7 +74,11 @@ def _cell_case(manifest: Manifest, cell: Cell) -> ET.Element:
     else:
         outcome = "skipped"
     if outcome:
-        first = cell.message or (against[0].message if against else cell.reason)
+        first = (
+            f"waived {waived[0].message}"
+            if outcome == "skipped" and waived
+            else cell.message or (against[0].message if against else cell.reason)
+        )
         _outcome(case, outcome, kind=cell.reason or cell.status, message=first, details=_details(cell, against))
     _facts(case, cell)
     return case

@@ -81,6 +81,11 @@ def _verdict(manifest: Manifest) -> Iterator[str]:
             f"- **{prose(reason.code)}** {code(reason.subject)}: {prose(reason.message)}"
             for reason in manifest.verdict.reasons
         )
+    if manifest.verdict.waived:
+        yield "\n".join(
+            f"- waived **{prose(reason.code)}** {code(reason.subject)}: {prose(reason.message)}"
+            for reason in manifest.verdict.waived
+        )
 
 
 def _own_code(manifest: Manifest) -> Iterator[str]:
@@ -293,4 +298,7 @@ def _verify(_: Manifest) -> Iterator[str]:
         "    paritygate verify DIR --digest SHA256\n\n"
         "checks every byte of the release directory and runs the cells again from its evidence. SHA256 is the digest\n"
         "of `release.json`, which the release command prints. It cannot stand here: the manifest covers this report."
+        "\n\n"
+        "    paritygate gate DIR\n\n"
+        "says what counts today: cells of other machines, approvals, waivers that have ended, and what was forced."
     )

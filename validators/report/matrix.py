@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from validators.contract import Cell, CellStatus, Device, Reason, Requirement, Verdict
-from validators.gate import AWAITING
+from validators.gate import APPROVAL, AWAITING
 from validators.manifest import Manifest, SampleSet
 from validators.registry import RUNTIMES
 from validators.report.text import counted, number
@@ -133,8 +133,8 @@ def mark(status: Shown, *, ascii_only: bool = False) -> str:
 
 
 def headline(verdict: Verdict) -> Headline:
-    """The verdict in one word: nothing speaks against a release that only awaits cells from other machines."""
-    if verdict.reasons and all(reason.code == AWAITING for reason in verdict.reasons):
+    """The verdict in one word: nothing speaks against a release that only awaits other machines or a person."""
+    if verdict.reasons and all(reason.code in {APPROVAL, AWAITING} for reason in verdict.reasons):
         return "AWAITING"
     return _HEADLINES[verdict.exit_code]
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from validators.contract import Reason
 from validators.manifest import Manifest
+from validators.report import people
 from validators.report.lines import COLOURS, not_run_lines, table, written
 from validators.report.matrix import Headline, build, headline, mark, split_note, summary
 from validators.report.text import counted
@@ -50,6 +51,8 @@ def render(manifest: Manifest, console: Console, *, release_dir: Path | None = N
     if manifest.verdict.reasons:
         console.print()
         console.print(_reasons(manifest.verdict.reasons, console))
+    for label, text in people.lines((), (), manifest.verdict.waived):
+        console.print(Text(f"{label}  {written(text, console)}", style="yellow"))
     console.print()
     places = {"release": str(release_dir or ""), "digest": digest or ""}
     for name, value in places.items():
