@@ -124,7 +124,7 @@ def card_lock(
             if given_up():
                 raise Cancelled(f"the run ended while it waited for {card.name} ({path})")
             if not told:
-                say(f"another run uses {card.name}; waiting for its turn ({path})")
+                say(f"{card.name} is in use; waits for its turn ({path})")
                 told = True
             time.sleep(_POLL)
         yield

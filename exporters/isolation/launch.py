@@ -35,9 +35,14 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PYTHON = (sys.executable, "-P", "-m")
 
 
-def _environment() -> dict[str, str]:
+def finding_us() -> dict[str, str]:
+    """The environment of an interpreter that finds these packages wherever it is started, installed or not."""
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, **_ENVIRONMENT, "PYTHONPATH": path}
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def _environment() -> dict[str, str]:
+    return {**finding_us(), **_ENVIRONMENT}
 
 
 @dataclass(slots=True)

@@ -69,10 +69,10 @@ def test_the_live_list_vanishes_at_the_end():
 def test_a_log_says_what_a_stage_waits_for_and_nothing_when_the_wait_is_over():
     out = console()
     lines = Lines(out)
-    lines(event(state="waiting", message="another run uses A card"))
+    lines(event(state="waiting", message="A card is in use"))
     lines(event(state="waiting", message=""))
     (line,) = out.file.getvalue().splitlines()
-    assert line.endswith("s  waits   export onnx/default  another run uses A card")
+    assert line.endswith("s  waits   export onnx/default  A card is in use")
 
 
 def test_the_live_list_shows_a_wait_beside_the_stage_for_as_long_as_it_lasts():
@@ -87,8 +87,8 @@ def test_the_live_list_shows_a_wait_beside_the_stage_for_as_long_as_it_lasts():
     assert "for a slot" in drawn()
     board(event(state="started", message=""))
     assert "for a slot" not in drawn()
-    board(event(state="waiting", message="another run uses A card"))
-    assert "another run uses A card" in drawn()
+    board(event(state="waiting", message="A card is in use"))
+    assert "A card is in use" in drawn()
     board(event(state="waiting", message=""))
     text = drawn()
     assert "another run" not in text

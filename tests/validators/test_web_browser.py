@@ -89,6 +89,17 @@ def test_without_a_chromium_the_error_says_how_to_get_one(bare):
         host.start()
 
 
+def test_the_host_process_is_found_where_nothing_is_installed(monkeypatch, tmp_path):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(tmp_path)
+    chromium = executable(tmp_path / "chromium", "raise SystemExit('out of order')")
+    # -S: without the environment's packages, this project among them; the host needs none of the others.
+    script = f"import os, sys; os.execv({sys.executable!r}, [{sys.executable!r}, '-S', *sys.argv[1:]])"
+    monkeypatch.setattr(sys, "executable", str(executable(tmp_path / "python", script)))
+    with BrowserHost(chromium) as host, pytest.raises(Broken, match="out of order"):
+        host.endpoint()
+
+
 def test_a_browser_that_ends_at_once_is_quoted(tmp_path):
     broken = executable(tmp_path / "chromium", "import sys; sys.exit('error while loading shared libraries: libnss3')")
     with BrowserHost(broken) as host:

@@ -20,6 +20,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from exporters.errors import BadInput, Broken, Cancelled
+from exporters.isolation.launch import finding_us
 
 CHROMIUM_VARIABLE = "PARITYGATE_CHROMIUM"
 CHROMIUM_HINT = (
@@ -142,7 +143,7 @@ class BrowserHost:
         if chromium is None:
             raise Broken("there is no Chromium on this machine", next_step=CHROMIUM_HINT)
         command = [sys.executable, "-P", "-m", "validators.web.host", str(chromium)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=finding_us())
 
     def _announcement(self, seconds: float) -> dict[str, str]:
         """Waits for the host's one line: {"endpoint", "folder"} or {"error"}."""

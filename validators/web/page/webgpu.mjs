@@ -2,6 +2,8 @@
 // WebGPU reports errors beside the calls that cause them, so a runtime that does not ask reads zeros and knows nothing.
 
 const SCOPES = ['validation', 'out-of-memory', 'internal'];
+const ASK_AGAIN = 4;
+const ASK_AGAIN_MS = 500;
 const TELL_MS = 250; // a call that fails because its device is gone may fail before the loss itself is told
 
 // The error that `validators/web/cdp.py` knows by its name: the ground under the cell is gone, and whoever shared it lost it.
@@ -15,8 +17,14 @@ export function described({ vendor = '', architecture = '', device = '', descrip
 }
 
 // The adapter that the page can have, null without one. Of two cards the faster, for which TF.js and LiteRT.js ask as well.
+// Whoever asks while the GPU process still looks at its card is told that there is none, so a refusal is asked again.
 export async function anyAdapter() {
-  return (navigator.gpu && await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' })) ?? null;
+  for (let again = ASK_AGAIN; navigator.gpu; again -= 1) {
+    const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
+    if (adapter || !again) return adapter;
+    await new Promise((resolve) => { setTimeout(resolve, ASK_AGAIN_MS); });
+  }
+  return null;
 }
 
 // Throws unless the page can have an adapter; `validators/web/adapters.py` knows the words.
