@@ -23,6 +23,7 @@ from validators.integrity import record_files
 from validators.manifest import (
     MANIFEST,
     SCHEMA_VERSION,
+    Grounds,
     Manifest,
     ModelRecord,
     SampleSet,
@@ -41,6 +42,7 @@ class Results:
         asked: see `Manifest.asked`.
         facts: of the source model.
         signature, sets, code: as `validators.reference.run` returned them, as records.
+        grounds: what the reference and the oracle say of the samples.
         artifacts, cells: in the registries' order.
         seconds: wall time of each stage.
     """
@@ -49,6 +51,7 @@ class Results:
     facts: ModelFacts
     signature: Any
     sets: tuple[SampleSet, ...]
+    grounds: Grounds
     code: tuple[UsedCode, ...]
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
@@ -78,6 +81,9 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
         digest_problems=_moved(release, results.artifacts),
         waivers=policy.waivers,
         today=today(),
+        grounds=results.grounds,
+        weak_evidence=settings.policy.weak_evidence,
+        task_margin=settings.policy.task_margin,
     )
     standing = decided(verdict.reasons, (), demanded=policy.approval).standing
     verdict = replace(verdict, passed=not standing, reasons=standing)
@@ -123,6 +129,7 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
         asked=results.asked,
         policy=settings.record,
         samples=results.sets,
+        grounds=results.grounds,
         artifacts=results.artifacts,
         cells=results.cells,
         verdict=verdict,

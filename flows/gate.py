@@ -152,6 +152,9 @@ def _judged(manifest: Manifest, attestations: Sequence[Attested], problems: Sequ
         digest_problems=problems,
         waivers=waivers(manifest, attestations),
         today=today(),
+        grounds=manifest.grounds,
+        weak_evidence=manifest.policy.weak_evidence,
+        task_margin=manifest.policy.task_margin,
     )
     own = set(decide().reasons)
     ran = [each.attestation for each in attestations if isinstance(each.attestation, AttestedCells)]

@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from validators.contract import Gpu
+from validators.manifest import Weak
 from validators.registry import RUNTIMES
 from validators.waiver import Waiver, fault
 
@@ -57,6 +58,18 @@ class Policy(Section):
         default=None, ge=0, allow_inf_nan=False, description="Absolute tolerance, in the output's unit."
     )
     rtol: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Relative tolerance.")
+    weak_evidence: Weak = Field(
+        default="report",
+        description="What an output that barely varies over the samples does: `report` names it, `refuse` stands "
+        "against the release.",
+    )
+    task_margin: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="By how much the task metric of an artifact may lie below the original's, over the labelled "
+        "samples; left out, it is reported and decides nothing.",
+    )
     gpu: Gpu = Field(
         default="any",
         description="What counts as a GPU: `any` adapter, software ones too; `hardware`: real cards alone; `off`: no "

@@ -35,7 +35,7 @@ from validators.availability import missing
 from validators.contract import Cell
 from validators.hosts import LIGHT, TENSORFLOW, hosts
 from validators.integrity import manifest_digest
-from validators.manifest import Manifest, SampleSet
+from validators.manifest import Grounds, Manifest, SampleSet
 from validators.registry import ORIGINAL, RUNTIMES, RuntimeRow
 from validators.report.matrix import headline
 from validators.samples import check_samples, read_samples
@@ -305,6 +305,7 @@ class ReleaseRun:
             facts=self._facts,
             signature=self._signature(),
             sets=TypeAdapter(tuple[SampleSet, ...]).validate_python(self._reference["sets"]),
+            grounds=Grounds(),
             code=TypeAdapter(tuple[UsedCode, ...]).validate_python(self._reference["code"]),
             artifacts=tuple(self._artifacts[row.key] for row in self._exporters),
             cells=tuple(self._cells[key] for key in sorted(self._cells)),

@@ -176,6 +176,8 @@ class Terms(Section):
             formats=self.formats,
             atol=self.policy.atol,
             rtol=self.policy.rtol,
+            weak_evidence=self.policy.weak_evidence,
+            task_margin=self.policy.task_margin,
             sample_seconds=self.limits.sample_seconds,
             software_seconds=self.limits.software_seconds,
             seconds=self.limits.seconds,

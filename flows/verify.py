@@ -160,6 +160,9 @@ def _judge(
         gpu=manifest.policy.gpu,
         waivers=waivers,
         today=today(),
+        grounds=manifest.grounds,
+        weak_evidence=manifest.policy.weak_evidence,
+        task_margin=manifest.policy.task_margin,
     )
     reasons = list(verdict.reasons)
     if selection.narrowed:

@@ -54,6 +54,8 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
         formats=("onnx",),
         atol=None,
         rtol=None,
+        weak_evidence="report",
+        task_margin=None,
         sample_seconds=60.0,
         software_seconds=30.0,
         seconds=900.0,

@@ -74,6 +74,113 @@ class Worst:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The original's own rounding of one output: how far its float32 answers lie from its float64 ones.
+
+    Attributes:
+        floor: the largest |float32 - float64| over all rows that were measured, in the output's unit; None where there
+            is no float64 answer to hold it against.
+        scale: the largest finite magnitude of the output over those rows.
+        rows: how many rows were measured.
+        why: why there is no floor; empty where there is one.
+    """
+
+    floor: float | None
+    scale: float
+    rows: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """What the seeded values of one input are drawn from, uniformly.
+
+    Attributes:
+        low, high: the ends, both included for whole numbers; the outermost ones where features have
+            their own. Text has none: 0 and 0.
+        whole: whether the values are whole numbers, whatever their type.
+        why: what in the model says so.
+    """
+
+    low: float
+    high: float
+    whole: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How far one output of the original varies over all samples: where it hardly does, few faults can show.
+
+    Attributes:
+        spread: the largest range that any element runs through over the rows of one set, in the output's unit; for
+            whole numbers, booleans and text the number of different values.
+        scale: the output's largest finite magnitude; 0 for what is no number.
+        weak: whether the evidence about this output is weak.
+        why: why it is, in a sentence; empty where it is not.
+    """
+
+    spread: float
+    scale: float
+    weak: bool
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What the user's labels measure.
+
+    Attributes:
+        metric: `accuracy`, or the user's function, `PACKAGE.MODULE:FUNCTION`; larger is better.
+        output: the output that accuracy is read from; empty for a function, which gets all of them.
+        original: the original's own, over the same rows.
+        rows: how many labelled rows there are.
+    """
+
+    metric: str
+    output: str
+    original: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """A decision that came out otherwise.
+
+    Attributes:
+        index: of the decision: the output's index without its last axis.
+        reference, actual: the entry of the last axis that is largest there.
+        margin: by how much the reference preferred its own choice over the artifact's, in the output's unit.
+    """
+
+    index: tuple[int, ...]
+    reference: int
+    actual: int
+    margin: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """Which entry of an output's last axis is the largest, compared with the reference.
+
+    Attributes:
+        compared: how many decisions there are: elements of the output without its last axis.
+        ties: of these, how many the reference itself takes by no more than twice the tolerance, so that either may win.
+        top1: how many came out the same.
+        topk: for how many the k largest entries are the same ones.
+        k: five, or fewer where the axis is shorter.
+        flips: the decisions that came out otherwise, those with the largest margin first, five at most.
+    """
+
+    compared: int
+    ties: int
+    top1: int
+    topk: int
+    k: int
+    flips: tuple[Flip, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TensorDiff:
     """One output compared with the reference over one sample set.
 
@@ -89,6 +196,13 @@ class TensorDiff:
         nonfinite_mismatches: elements where one side is NaN or +/-Inf and the other is not the same.
         worst: the element that fails hardest, or differs most when none fails.
         tolerance: what was allowed; None for exact comparisons.
+        noise: the original's own noise floor that the tolerance comes from; None where there is none.
+        needed: the smallest absolute part that would have passed beside the same relative part; None as for `max_abs`,
+            and for exact comparisons.
+        sqnr_db: signal to noise, 10 log10(sum of reference^2 / sum of difference^2), over elements finite in both, in
+            decibels; None where nothing differs or the reference is zero everywhere.
+        cosine: of the angle between reference and actual as vectors of such elements; None where either is zero.
+        decisions: which entries are largest; None where the output has no last axis to choose from.
     """
 
     name: str
@@ -102,6 +216,11 @@ class TensorDiff:
     nonfinite_mismatches: int
     worst: Worst | None
     tolerance: Tolerance | None
+    noise: float | None = None
+    needed: float | None = None
+    sqnr_db: float | None = None
+    cosine: float | None = None
+    decisions: Decisions | None = None
 
     @property
     def passed(self) -> bool:
@@ -137,6 +256,7 @@ class Cell:
         diffs: one per sample set and output.
         skipped: sample sets that the artifact was not fed, or not to their end, each with why.
         rows: how many rows were compared, over all sets; the manifest's sample sets say of how many.
+        task: the task metric over the user's labelled samples; None where there are none, or no time for all of them.
         findings: the limit that kept the artifact from running (blocking), or what the runtime brought to light that
             does not decide parity; each with its way out.
         seconds: wall time of the cell, load included.
@@ -154,6 +274,7 @@ class Cell:
     diffs: tuple[TensorDiff, ...] = ()
     skipped: Mapping[str, Skip] = field(default_factory=dict)
     rows: int = 0
+    task: float | None = None
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
     log: str = ""

@@ -18,7 +18,10 @@ A reason stands against the release when
   has no cell there; or the format has no artifact at all (`missing required cell`);
 * an artifact was exported, required or not, and no cell proves it (`unproven artifact`): it would ship all the same;
 * the policy demands a cell from elsewhere, and no attestation proves it for every exported variant (`awaiting
-  attestation`).
+  attestation`);
+* an output barely varies over all samples, and the policy says that this refuses (`weak evidence`);
+* the task metric of a cell over the user's labels lies further below the original's than the policy allows, or the
+  policy sets a margin and there are no labels that a metric fits (`worse at the task`).
 
 A reason about a cell is set aside as long as a waiver for that cell holds (`validators.waiver`).
 
@@ -41,7 +44,8 @@ from exporters.contract import Artifact
 from exporters.errors import BadInput
 from validators.compare import NOTHING
 from validators.contract import Cell, Gpu, Reason, Requirement, Verdict
-from validators.manifest import SampleSet
+from validators.manifest import Grounds, SampleSet, Weak
+from validators.quality import unmeasured, weak, worse_at_task
 from validators.registry import ORIGINAL
 from validators.samples import fixed_batch
 from validators.waiver import Charge, Waiver, of_cell, of_requirement, settle
@@ -62,6 +66,7 @@ NO_WORD = "the policy demands this cell from another machine: no attestation has
 _NEVER_RAN = ("errored", "unavailable", "limited")
 _RAN = ("passed", "failed")
 _MOST_NAMED = 4
+_NO_GROUNDS = Grounds()
 
 
 def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests on, and is named at every call
@@ -77,6 +82,9 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
     digest_problems: Sequence[str] = (),
     waivers: Sequence[Waiver] = (),
     today: date = date.max,
+    grounds: Grounds = _NO_GROUNDS,
+    weak_evidence: Weak = "report",
+    task_margin: float | None = None,
 ) -> Verdict:
     """Decides whether the release goes out.
 
@@ -92,6 +100,9 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
         digest_problems: one sentence for each file whose digest does not match, or that is missing or extra.
         waivers: of the policy and of all attestations, in force or not.
         today: the day, UTC, on which they are in force or not.
+        grounds: what the comparisons rest on.
+        weak_evidence: whether an output that barely varies refuses the release.
+        task_margin: see `PolicyRecord`.
 
     Returns:
         The verdict with its reasons in a stable order: the report as a whole, the digests, each requirement in the
@@ -116,6 +127,12 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
         unmet = _unmet(requirement, cells=attested, artifacts=artifacts, proven=proven_elsewhere)
         charges += [of_requirement(requirement, _awaited(reason)) for reason in unmet]
     charges += [of_cell(cell, reason) for cell in (*cells, *attested) if (reason := contradictions[id(cell)])]
+    if weak_evidence == "refuse":
+        charges += [Charge(reason=reason) for reason in weak(grounds)]
+    if task_margin is not None:
+        charges += [Charge(reason=reason) for reason in unmeasured(grounds.task)]
+        worse = ((cell, worse_at_task(cell, grounds.task, task_margin)) for cell in (*cells, *attested))
+        charges += [of_cell(cell, reason) for cell, reason in worse if reason]
     standing, waived = settle(charges, waivers, today=today)
     said = tuple(reason.subject for reason in standing if reason.code != AWAITING)
     unproven = _unproven(artifacts, cells=cells, proven=(*proven, *proven_elsewhere), said=said)

@@ -9,21 +9,26 @@ import functools
 import hashlib
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from exporters.contract import Artifact, FileRecord, Signature, TrustedLambda, UsedCode
 from exporters.errors import BadInput, Broken
-from validators.contract import Cell, Gpu, Requirement, Verdict
+from validators.contract import Cell, Coverage, Domain, Gpu, Noise, Requirement, Task, Verdict
 from validators.records import decoded, encoded
 from validators.waiver import Waiver
 
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION: Literal["2"] = "2"
+SCHEMA_VERSION: Literal["3"] = "3"
 MANIFEST = "release.json"
+Origin = Literal["user", "seeded", "edges", "beyond"]
+Batch = Literal["independent", "mixes", "fixed"]
+Weak = Literal["report", "refuse"]
+NoiseBySet = Mapping[str, Mapping[str, Noise]]
+"""Sample set -> output -> noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +68,8 @@ class SampleSet:
         name: folder name under `evidence/samples` and `evidence/reference`.
         rows: how many rows.
         batch: rows per call (an artifact with a fixed batch is fed in its own).
-        origin: `user` or `seeded`.
+        origin: `user`; `seeded`: drawn from each input's domain; `edges`: its ends, zeros and ones; `beyond`: values
+            far outside it.
         seed: of the generator; None for the user's own.
         dynamic: length chosen for each dynamic axis that is not the batch, `INPUT[AXIS]` -> length.
     """
@@ -71,9 +77,31 @@ class SampleSet:
     name: str
     rows: int
     batch: int
-    origin: Literal["user", "seeded"]
+    origin: Origin
     seed: int | None = None
     dynamic: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounds:
+    """What the comparisons of a release rest on, beside its samples.
+
+    Attributes:
+        domains: input -> what its seeded values are drawn from.
+        dropped: sample set -> why it is not among the evidence, in a sentence.
+        batch: whether the original gives a row the same answer in any batch (`independent`), gives it another one in
+            another batch (`mixes`), or takes one batch alone (`fixed`).
+        noise: sample set -> output -> the original's own rounding.
+        coverage: output -> how far it varies over all samples.
+        task: what the user's labels measure; None without labels that a metric fits.
+    """
+
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    batch: Batch = "independent"
+    noise: NoiseBySet = field(default_factory=dict)
+    coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    task: Task | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +112,9 @@ class PolicyRecord:
         required: the cells that had to be proven.
         formats: the formats that were exported.
         atol, rtol: the tolerance set by hand, None for the default.
+        weak_evidence: whether an output that barely varies over the samples is reported or refuses the release.
+        task_margin: by how much the task metric of an artifact may lie below the original's; None where it decides
+            nothing.
         sample_seconds: a cell makes no further call that would take its inference beyond so many seconds.
         software_seconds: the same for cells on a software GPU.
         seconds: wall time that one cell may take.
@@ -99,6 +130,8 @@ class PolicyRecord:
     formats: tuple[str, ...]
     atol: float | None
     rtol: float | None
+    weak_evidence: Weak
+    task_margin: float | None
     sample_seconds: float
     software_seconds: float
     seconds: float
@@ -125,6 +158,7 @@ class Manifest:
             where code came as a module, whose content is not known.
         policy: what was required.
         samples: the sample sets in `evidence/`.
+        grounds: what else the comparisons rest on.
         artifacts: one record for every variant, exported or not.
         cells: one record for every (variant, runtime, device).
         verdict: the gate's decision with its reasons.
@@ -139,7 +173,7 @@ class Manifest:
         "allow_inf_nan": False,
     }
 
-    schema_version: Literal["2"]
+    schema_version: Literal["3"]
     paritygate: str
     created: str
     platform: str
@@ -148,6 +182,7 @@ class Manifest:
     asked: str
     policy: PolicyRecord
     samples: tuple[SampleSet, ...]
+    grounds: Grounds
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
     verdict: Verdict
@@ -213,18 +248,18 @@ def unsafe_names(manifest: Manifest) -> Iterator[str]:
     signatures = [("model.signature", manifest.model.signature)]
     signatures += [(f"artifacts[{i}].signature", a.signature) for i, a in enumerate(manifest.artifacts) if a.signature]
     names = [(f"samples[{i}].name", sample.name) for i, sample in enumerate(manifest.samples)]
-    for field, signature in signatures:
-        names += [(f"{field}.inputs[{i}].name", tensor.name) for i, tensor in enumerate(signature.inputs)]
-        names += [(f"{field}.outputs[{i}].name", tensor.name) for i, tensor in enumerate(signature.outputs)]
-    for field, name in names:
+    for where, signature in signatures:
+        names += [(f"{where}.inputs[{i}].name", tensor.name) for i, tensor in enumerate(signature.inputs)]
+        names += [(f"{where}.outputs[{i}].name", tensor.name) for i, tensor in enumerate(signature.outputs)]
+    for where, name in names:
         if "/" in name or not _stays_below(name):
-            yield f"{field}: {name!r} cannot name a file: a plain name without slashes is valid"
+            yield f"{where}: {name!r} cannot name a file: a plain name without slashes is valid"
     paths = [(f"files[{i}].path", record.path) for i, record in enumerate(manifest.files)]
     paths += [(f"artifacts[{i}].path", artifact.path) for i, artifact in enumerate(manifest.artifacts) if artifact.path]
     paths += [(f"cells[{i}].log", cell.log) for i, cell in enumerate(manifest.cells) if cell.log]
-    for field, path in paths:
+    for where, path in paths:
         if not _stays_below(path):
-            yield f"{field}: {path!r} leaves the release directory: a relative path with forward slashes is valid"
+            yield f"{where}: {path!r} leaves the release directory: a relative path with forward slashes is valid"
 
 
 def _stays_below(path: str) -> bool:

@@ -4,7 +4,9 @@ In: reference and actual, of the same shape, and a tolerance. Out: one `Measure`
 numbers at the limits of their type and text each have their own rule, written where it applies.
 """
 
+import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +23,8 @@ class Measure:
     """How far two tensors of one shape lie apart: fields as in `TensorDiff`, and `worst` as a flat index.
 
     `severity` orders worst elements: first the kind of fault (2 NaN or infinity, 1 beyond the tolerance, 0 none), then
-    how far it goes.
+    how far it goes. `powers` are four sums over elements finite in both: reference^2, actual^2, their product and
+    difference^2.
     """
 
     failing: int
@@ -30,6 +33,23 @@ class Measure:
     max_rel: float | None
     severity: tuple[int, float]
     worst: int
+    needed: float | None = None
+    powers: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+    @property
+    def sqnr_db(self) -> float | None:
+        """See `TensorDiff`."""
+        signal, _, _, error = self.powers
+        ratio = signal / error if signal > 0 and error > 0 else 0.0
+        return 10 * math.log10(ratio) if 0 < ratio < math.inf else None
+
+    @property
+    def cosine(self) -> float | None:
+        """See `TensorDiff`."""
+        signal, actual, product, _ = self.powers
+        lengths = math.sqrt(signal) * math.sqrt(actual)
+        # Rounding may carry the quotient of two parallel vectors beyond one.
+        return max(-1.0, min(1.0, product / lengths)) if 0 < lengths < math.inf else None
 
 
 def kind_of(array: np.ndarray) -> str:
@@ -56,14 +76,21 @@ def measure(expected: np.ndarray, got: np.ndarray, allowed: Tolerance | None) ->
         else:
             block = _measure_integers(expected[part], got[part])
         blocks.append(replace(block, worst=start + block.worst))
+    first, second, third, fourth = (sum(parts) for parts in zip(*(block.powers for block in blocks), strict=True))
     return Measure(
         failing=sum(block.failing for block in blocks),
         nonfinite=sum(block.nonfinite for block in blocks),
-        max_abs=max((block.max_abs for block in blocks if block.max_abs is not None), default=None),
-        max_rel=max((block.max_rel for block in blocks if block.max_rel is not None), default=None),
+        max_abs=_most([block.max_abs for block in blocks]),
+        max_rel=_most([block.max_rel for block in blocks]),
         severity=max(block.severity for block in blocks),
         worst=max(blocks, key=lambda block: block.severity).worst,
+        needed=_most([block.needed for block in blocks]),
+        powers=(first, second, third, fourth),
     )
+
+
+def _most(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _measure_text(expected: np.ndarray, got: np.ndarray) -> Measure:
@@ -108,7 +135,9 @@ def _measure_real(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> 
     with np.errstate(invalid="ignore", over="ignore"):  # Inf - Inf is masked; an overflow is Inf, which fails
         distance = np.where(finite, np.abs(a - b), 0.0)
         magnitude = np.abs(a)
-        limit = np.where(finite, allowed.atol + allowed.rtol * magnitude, 0.0)
+        relative = np.where(finite, allowed.rtol * magnitude, 0.0)
+        limit = np.where(finite, allowed.atol + relative, 0.0)
+        powers = _powers(a[finite], b[finite])
     failing = nonfinite | ~(distance <= limit)
     if nonfinite.any():
         rank, score = 2, nonfinite
@@ -124,7 +153,15 @@ def _measure_real(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> 
         max_rel=_largest_relative(distance, magnitude, finite),
         severity=(rank, float(score[worst])),
         worst=worst,
+        needed=_largest(np.maximum(distance - relative, 0.0), finite),
+        powers=powers,
     )
+
+
+def _powers(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float]:
+    sides = ((a, a), (b, b), (a, b), (a - b, a - b))
+    first, second, third, fourth = (float(np.vdot(one, other).real) for one, other in sides)
+    return first, second, third, fourth
 
 
 def _largest(values: np.ndarray, where: np.ndarray) -> float | None:

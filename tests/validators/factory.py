@@ -3,8 +3,23 @@
 from dataclasses import replace
 
 from exporters.contract import Artifact, Finding, Signature, TensorSpec
-from validators.contract import Cell, Placement, Reason, Requirement, Skip, TensorDiff, Tolerance, Verdict, Worst
-from validators.manifest import SCHEMA_VERSION, Manifest, ModelRecord, PolicyRecord, SampleSet
+from validators.contract import (
+    Cell,
+    Coverage,
+    Decisions,
+    Domain,
+    Noise,
+    Placement,
+    Reason,
+    Requirement,
+    Skip,
+    Task,
+    TensorDiff,
+    Tolerance,
+    Verdict,
+    Worst,
+)
+from validators.manifest import SCHEMA_VERSION, Grounds, Manifest, ModelRecord, PolicyRecord, SampleSet
 
 DIGEST = "5f" * 32
 TOLERANCE = Tolerance(atol=1e-5, rtol=1e-4, reason="default for float32: kernels add up in different orders")
@@ -33,6 +48,13 @@ REQUIRED = tuple(
 SAMPLES = (
     SampleSet(name="held_out", rows=360, batch=32, origin="user"),
     SampleSet(name="seeded", rows=16, batch=16, origin="seeded", seed=7, dynamic={"image[1]": 8}),
+)
+GROUNDS = Grounds(
+    domains={"image": Domain(low=-1.0, high=1.0, whole=False, why="nothing in the model says more")},
+    dropped={"beyond": "the original fails over it"},
+    noise={sample_set.name: {"digit": Noise(floor=6e-8, scale=1.0, rows=256)} for sample_set in SAMPLES},
+    coverage={"digit": Coverage(spread=0.9, scale=1.0, weak=False)},
+    task=Task(metric="accuracy", output="digit", original=0.97, rows=360),
 )
 MODEL = ModelRecord(
     name="digits.keras",
@@ -95,6 +117,11 @@ def diff(**changes):
         nonfinite_mismatches=0,
         worst=Worst(index=(3, 7), reference="0.25", actual="0.2500001"),
         tolerance=TOLERANCE,
+        noise=6e-8,
+        needed=1.1e-07,
+        sqnr_db=131.5,
+        cosine=1.0,
+        decisions=Decisions(compared=360, ties=0, top1=360, topk=360, k=5, flips=()),
     )
     return replace(close, **changes)
 
@@ -206,6 +233,8 @@ def manifest(**changes):
             formats=tuple(RUNTIMES),
             atol=None,
             rtol=None,
+            weak_evidence="report",
+            task_margin=None,
             sample_seconds=60.0,
             software_seconds=30.0,
             seconds=900.0,
@@ -215,6 +244,7 @@ def manifest(**changes):
             elsewhere=(),
         ),
         samples=SAMPLES,
+        grounds=GROUNDS,
         artifacts=tuple(artifact(key) for key in ARTIFACTS),
         cells=passed_cells(),
         verdict=Verdict(passed=True, reasons=(), required=REQUIRED),

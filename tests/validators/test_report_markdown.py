@@ -5,7 +5,7 @@ import factory
 import pytest
 from markdown_it import MarkdownIt
 
-from validators.contract import Placement
+from validators.contract import Decisions, Flip, Placement
 from validators.report.markdown import code, prose, render
 
 HOSTILE = [
@@ -209,9 +209,17 @@ def test_every_comparison_is_listed_with_its_numbers():
     text = render(factory.manifest(cells=cells))
     table = next(table for table in page(text).tables if table[0][0] == "cell")
     key = "tflite/dynamic litert-xnnpack cpu"
-    assert table[1] == [key, "held_out", "digit", "1.2e-07", "3.4e-06", "0 / 3600", "1.0e-05 + 1.0e-04"]
-    assert table[2] == [key, "seeded", "digit", "0", "3.4e-06", "0 / 3600", "exact"]
-    assert table[3][-2:] == ["0 / 0", "-"]
+    numbers = ["3.4e-06", "131.5", "0 / 3600", "6.0e-08", "1.1e-07"]
+    assert table[1] == [key, "held_out", "digit", "1.2e-07", *numbers, "1.0e-05 + 1.0e-04"]
+    assert table[2] == [key, "seeded", "digit", "0", *numbers, "exact"]
+    assert table[3][-4:] == ["0 / 0", "6.0e-08", "1.1e-07", "-"]
+
+
+def test_decisions_that_came_out_otherwise_are_listed_with_their_margins():
+    flips = (Flip(index=(3,), reference=7, actual=1, margin=2e-6),)
+    decided = Decisions(compared=360, ties=2, top1=359, topk=358, k=5, flips=flips)
+    text = page(render(factory.with_cell(factory.cell(diffs=(factory.diff(decisions=decided),))))).text
+    assert "359 of 360 came out the same, 2 ties: [3] 7 became 1, margin 2.0e-06" in text
 
 
 def test_samples_left_out_for_want_of_time_are_listed_each_with_its_reason():

@@ -224,13 +224,47 @@ def _comparisons(manifest: Manifest) -> Iterator[str]:
     if not compared:
         yield "Nothing was compared."
         return
-    header = ("cell", "samples", "output", "max abs", "max rel", "failing / elements", "allowed: abs + rel")
+    header = (
+        "cell",
+        "samples",
+        "output",
+        "max abs",
+        "max rel",
+        "SQNR, dB",
+        "failing / elements",
+        "noise floor",
+        "needed abs",
+        "allowed: abs + rel",
+    )
     yield _table(header, [_comparison(cell, diff) for cell, diff in compared])
     yield from _left_out(manifest.cells)
+    yield from _flips(compared)
     reasons = dict.fromkeys(
         f"- {_limit(diff.tolerance)}: {prose(diff.tolerance.reason)}" for _, diff in compared if diff.tolerance
     )
-    yield "\n".join(["An element passes when |actual - reference| <= abs + rel x |reference|.", "", *reasons])
+    told = (
+        "An element passes when |actual - reference| <= abs + rel x |reference|. The noise floor is the original's\n"
+        "own rounding; needed is the smallest absolute part that would have passed."
+    )
+    yield "\n".join([told, "", *reasons])
+
+
+def _flips(compared: Sequence[tuple[Cell, TensorDiff]]) -> Iterator[str]:
+    """Decisions that came out otherwise than in the reference."""
+    lines = []
+    for cell, diff in compared:
+        if (found := diff.decisions) is None or not found.flips:
+            continue
+        flips = "; ".join(
+            f"[{', '.join(map(str, flip.index))}] {flip.reference} became {flip.actual}, margin {number(flip.margin)}"
+            for flip in found.flips
+        )
+        lines.append(
+            f"- {code(cell.key)}, {code(diff.name)} over {code(diff.sample_set)}: {found.top1} of {found.compared} "
+            f"came out the same, {counted(found.ties, 'tie')}: {flips}"
+        )
+    if lines:
+        yield "\n".join(["Decisions that came out otherwise (entry of the last axis that is largest):", "", *lines])
 
 
 def _left_out(cells: Sequence[Cell]) -> Iterator[str]:
@@ -253,7 +287,10 @@ def _comparison(cell: Cell, diff: TensorDiff) -> tuple[str, ...]:
         code(diff.name),
         number(diff.max_abs),
         number(diff.max_rel),
+        "" if diff.sqnr_db is None else f"{diff.sqnr_db:.1f}",
         f"{diff.failing} / {diff.elements}",
+        number(diff.noise),
+        number(diff.needed),
         _limit(diff.tolerance) if diff.elements else "-",
     )
 
