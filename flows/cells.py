@@ -84,6 +84,31 @@ class Cells:
                 return self._run_in_a_browser(cell, artifact, row, options or {})
             return self._run_job(cell, artifact, row, options or {}, environment=environment)
 
+    def ask(self, row: RuntimeRow, *, name: str, function: str, request: Mapping[str, Any]) -> Outcome:
+        """Runs a job of another kind where a cell of this row would run: with its card, its browser and its host.
+
+        Args:
+            row: the runtime and its device.
+            name: of the job.
+            function: see `Job`.
+            request: for the function; its `options` get the browser's address beside them.
+
+        Raises:
+            Broken: the browser does not start.
+        """
+        with self._card(row) as environment:
+            endpoint = {"endpoint": self._browser.endpoint()} if row.browser else {}
+            job = Job(
+                name=name,
+                function=function,
+                request={**request, "options": {**endpoint, **request["options"]}},
+                limits=self._limits,
+                host=row.host,
+                environment=environment,
+                companions=(self._browser.pid,) if row.browser and self._browser.pid else (),
+            )
+            return self._workers.run(job)
+
     @contextmanager
     def _card(self, row: RuntimeRow) -> Iterator[Mapping[str, str]]:
         """Keeps other runs off the card while a GPU cell runs; yields what lets the cell's process see it.

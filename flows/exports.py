@@ -177,6 +177,10 @@ class Exports:
         path = str(self._model)  # absolute, so that it stays itself below the release
         return Artifact(format=ORIGINAL, variant="default", status="exported", path=path, signature=signature)
 
+    def whole(self) -> dict[str, Any]:
+        """The admitted copy of the model and how to load it, as jobs take them."""
+        return {"model": str(self._model), **self._how_to_load}
+
     def loading(self) -> dict[str, str]:
         """How such a cell loads it, as its runtime's options."""
         return {key: json.dumps(value) for key, value in self._how_to_load.items()}

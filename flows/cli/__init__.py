@@ -1,10 +1,22 @@
-"""The command line: `paritygate release | sweep | verify | gate | approve | waive | submit | inspect | doctor`.
+"""The command line: one module for each command of `paritygate`, which registers itself when it is imported.
 
-One module for each command, which registers itself when it is imported; a command's heavy imports happen inside it, so
-that `--help` answers at once.
+A command's heavy imports happen inside it, so that `--help` answers at once.
 """
 
-from flows.cli import approve, doctor, gate, inspect, release, submit, sweep, verify, waive
+from flows.cli import approve, diagnose, doctor, gate, inspect, release, submit, sweep, verify, waive
 from flows.cli.app import app, main
 
-__all__ = ["app", "approve", "doctor", "gate", "inspect", "main", "release", "submit", "sweep", "verify", "waive"]
+__all__ = [
+    "app",
+    "approve",
+    "diagnose",
+    "doctor",
+    "gate",
+    "inspect",
+    "main",
+    "release",
+    "submit",
+    "sweep",
+    "verify",
+    "waive",
+]

@@ -39,6 +39,8 @@ class LiteRtRuntime:
         elif self._kernels == "reference":
             adapter = "reference kernels"
             details["kernels"] = "as asked for: LiteRT does not report which kernels its operators use"
+        elif self._kernels == "optimised":
+            adapter = "optimised kernels"
         else:
             adapter = "optimised kernels (XNNPACK took nothing)"
         return Placement(
@@ -61,11 +63,20 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         artifact: folder with `model.tflite`.
         signature: not needed, the file's signature has the canonical names.
         device: `cpu`.
-        options: `kernels`: `xnnpack` or `reference`.
+        options: `kernels`: `xnnpack`, `reference`, or `optimised` for LiteRT's own without a delegate; `threads`: how
+            many, instead of one.
     """
     del signature, device
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    resolver = {"xnnpack": OpResolverType.BUILTIN, "reference": OpResolverType.BUILTIN_REF}[options["kernels"]]
-    interpreter = Interpreter(model_path=str(artifact / FILE), experimental_op_resolver_type=resolver, num_threads=1)
+    resolver = {
+        "xnnpack": OpResolverType.BUILTIN,
+        "optimised": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        "reference": OpResolverType.BUILTIN_REF,
+    }[options["kernels"]]
+    interpreter = Interpreter(
+        model_path=str(artifact / FILE),
+        experimental_op_resolver_type=resolver,
+        num_threads=int(options.get("threads", "1")),
+    )
     yield LiteRtRuntime(interpreter, options["kernels"])

@@ -92,11 +92,19 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         signature: canonical and native names.
         device: `cpu` allows the CPU provider alone, so that nothing can go elsewhere unseen. `gpu` puts the CUDA
             provider first; nodes without a CUDA kernel run on the CPU, as they do for a user, and are counted.
-        options: `tf32`: `on` to let products round to TF32.
+        options: `tf32`: `on` to let products round to TF32; `optimizer`: `off` or `basic` instead of all its levels;
+            `threads`: how many, instead of one for each core.
     """
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
+    levels = onnxruntime.GraphOptimizationLevel
+    settings.graph_optimization_level = {
+        "off": levels.ORT_DISABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "all": levels.ORT_ENABLE_ALL,
+    }[options.get("optimizer", "all")]
+    settings.intra_op_num_threads = int(options.get("threads", "0"))
     settings.log_severity_level = 3  # errors; warnings about unused initializers say nothing of the numbers
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     providers = _cuda(options) if device == "gpu" else []

@@ -1,0 +1,220 @@
+"""Faults planted into single layers, and whether `paritygate diagnose` names the layer.
+
+In: nothing. Out: a line on stderr for each fault, a Markdown table on stdout, and exit code 1 when the bar is missed: 9
+of 10 named, each in under two minutes.
+
+A faulty copy of a model is exported and put in the good one's place in a release: the artifact loads, runs, is wrong
+in one layer. Folding and fusion are the converters' own.
+
+    python -m benchmarks.diagnose [PART_OF_A_LINE ...]
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporters.isolation import Job, Preloaded, Workers
+from exporters.registry import EXPORTERS, FORMATS
+from flows.diagnose import Diagnosis, diagnose
+from flows.run import ReleaseRun, Shared
+from flows.settings import load_settings
+from flows.stages import run_on_threads
+from validators.hosts import TENSORFLOW, hosts
+from validators.web.browser import BrowserHost
+
+ONNX = "onnx/default onnxruntime cpu"
+XNNPACK = "tflite/dynamic litert-xnnpack cpu"
+REFERENCE = "tflite/batch1 litert-reference cpu"
+TFJS = "tfjs/default tfjs-cpu cpu"
+WASM = "tfjs/default tfjs-wasm cpu"
+SAVED = "saved_model/default tensorflow cpu"
+
+PLANTED: Sequence[tuple[str, str, str, str]] = (
+    ("cnn", "conv1", "one weight +0.2", ONNX),
+    ("cnn", "conv1", "swapped channels", XNNPACK),
+    ("cnn", "norm1", "one variance +0.3", XNNPACK),
+    ("cnn", "norm1", "epsilon 0.05", ONNX),
+    ("cnn", "relu1", "relu6 for relu", XNNPACK),
+    ("cnn", "relu1", "relu6 for relu", ONNX),
+    ("cnn", "conv2", "one bias +0.05", REFERENCE),
+    ("cnn", "conv2", "transposed kernel", ONNX),
+    ("cnn", "add", "maximum for sum", SAVED),
+    ("cnn", "pool", "average for maximum", XNNPACK),
+    ("cnn", "depthwise", "one weight +0.2", XNNPACK),
+    ("cnn", "dense1", "sigmoid for gelu", ONNX),
+    ("cnn", "layer_norm", "epsilon 0.05", XNNPACK),
+    ("cnn", "layer_norm", "gain +0.1", SAVED),
+    ("cnn", "dense2", "one weight +0.001", ONNX),
+    ("cnn", "softmax", "softmax over the rows", ONNX),
+    ("unet", "rescale", "scale 0.51", XNNPACK),
+    ("unet", "down", "window shifted", ONNX),
+    ("unet", "down", "relu for elu", XNNPACK),
+    ("unet", "inner1", "window shifted", TFJS),
+    ("unet", "inner1", "tanh for swish", SAVED),
+    ("unet", "inner_norm", "epsilon 0.05", ONNX),
+    ("unet", "up", "other interpolation", XNNPACK),
+    ("unet", "transposed", "mirrored kernel", ONNX),
+    ("unet", "transposed", "relu for leaky relu", XNNPACK),
+    ("unet", "pool", "maximum for average", SAVED),
+    ("unet", "mask", "hard sigmoid", WASM),
+    ("sequence", "embedding", "one weight +0.2", XNNPACK),
+    ("sequence", "lstm", "recurrent weight +0.2", ONNX),
+    ("sequence", "lstm", "one bias +0.05", XNNPACK),
+    ("sequence", "attention", "stale weights", ONNX),
+    ("sequence", "norm", "gain +0.1", SAVED),
+    ("sequence", "gru", "merge mode", TFJS),
+    ("sequence", "pool", "maximum over time", XNNPACK),
+    ("sequence", "head", "stale weights", REFERENCE),
+)
+"""Model, layer, fault, cell."""
+_SHARE = 0.9
+_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One fault and what became of it."""
+
+    model: str
+    layer: str
+    fault: str
+    cell: str
+    named: str
+    right: bool
+    seconds: float
+    shown: str
+
+
+class Faults:
+    """Releases with faults in them.
+
+    Args:
+        folder: scratch space.
+        shared: processes that everything forks from.
+        formats: what the releases hold.
+    """
+
+    def __init__(self, folder: Path, shared: Shared, formats: Sequence[str] = FORMATS) -> None:
+        self._folder = folder
+        self._shared = shared
+        self._formats = formats
+        self._number = 0
+
+    def score(self, model: str, layer: str, fault: str, cell: str) -> Scored:
+        """Plants one fault, and lets it be diagnosed."""
+        found = self.diagnosed(model, layer, fault, cell, self._folder / f"{model}-{layer}-{self._number}.repro")
+        named = found.suspects[0].layer if found.suspects else found.verdict
+        return Scored(
+            model=model,
+            layer=layer,
+            fault=fault,
+            cell=cell,
+            named=named,
+            right=named.rpartition("/")[2] == layer,
+            seconds=found.seconds,
+            shown=_shown(found),
+        )
+
+    def diagnosed(self, model: str, layer: str, fault: str, cell: str, output: Path) -> Diagnosis:
+        """What is found of a planted fault."""
+        return self.diagnose(self.planted(model, layer, fault, cell), model, cell, output)
+
+    def diagnose(self, release: Path, model: str, cell: str, output: Path) -> Diagnosis:
+        """What is found of a release of a model."""
+        return diagnose(
+            release, cell, model=self.model(model), output=output, listen=lambda _: None, shared=self._shared
+        )
+
+    def planted(self, model: str, layer: str, fault: str, cell: str) -> Path:
+        """A release with a fault in one artifact."""
+        self._number += 1
+        wrong = self._folder / f"wrong-{self._number}"
+        shutil.copytree(self.release(model), wrong)
+        self._plant(self.model(model), layer, fault, cell, wrong / "artifacts" / cell.partition(" ")[0])
+        return wrong
+
+    def model(self, name: str) -> Path:
+        """The good model."""
+        path = self._folder / f"{name}.keras"
+        if not path.exists():
+            self._call("benchmarks.diagnose_models:build", {"name": name, "folder": str(self._folder)})
+        return path
+
+    def release(self, name: str) -> Path:
+        """The good release."""
+        target = self._folder / f"{name}.release"
+        if not target.exists():
+            given = {"model": self.model(name), "output": target, "formats": self._formats, "policy": {"gpu": "off"}}
+            settings = load_settings(None, given)
+            with ReleaseRun(settings, lambda _: None, shared=self._shared) as run:
+                run_on_threads(run.stages(), cancel=run.cancel)
+        return target
+
+    def _plant(self, good: Path, layer: str, fault: str, cell: str, artifact: Path) -> None:
+        row = next(row for row in EXPORTERS if row.key == cell.partition(" ")[0])
+        work = self._folder / f"planting-{self._number}"
+        work.mkdir()
+        copy = str(work / "faulty.keras")
+        self._call(
+            "benchmarks.diagnose_models:plant", {"model": str(good), "layer": layer, "fault": fault, "path": copy}
+        )
+        how: dict[str, Any] = {"custom_objects": [], "trust_lambda": False}
+        source = copy
+        if row.source != "model":
+            request = {"model": copy, "destination": str(work / "lowered"), "forms": [row.source], **how}
+            source = self._call("exporters.jobs:lower", request)["forms"][row.source]
+        shutil.rmtree(artifact)
+        request = {
+            "artifact": row.key,
+            "source": source,
+            "destination": str(artifact),
+            "options": {**row.options, **how},
+        }
+        self._call("exporters.jobs:export", request)
+
+    def _call(self, function: str, request: Mapping[str, Any]) -> Any:
+        with Workers(self._folder, self._folder, hosts=self._shared.preloaded) as workers:
+            return workers.run(Job(name="planting", function=function, request=request, host=TENSORFLOW)).unwrap()
+
+
+def _shown(found: Diagnosis) -> str:
+    """How sure the diagnosis was: how much of it was tried, and what shares an operator with the suspect."""
+    others = f", with {', '.join(s.layer for s in found.suspects[1:])}" if found.suspects[1:] else ""
+    return f"{len(found.confirmed)} confirmed{others}"
+
+
+def main(wanted: Sequence[str]) -> int:
+    """Plants and scores; see the module."""
+    scores = []
+    with tempfile.TemporaryDirectory(prefix="diagnose-") as scratch, BrowserHost() as browser:
+        folder = Path(scratch)
+        preloaded = Preloaded(hosts(), folder)
+        try:
+            shared = Shared(preloaded=preloaded, browser=browser, cores=3, memory=12 << 30)
+            faults = Faults(folder, shared)
+            for planted in PLANTED:
+                if wanted and not any(word in " ".join(planted) for word in wanted):
+                    continue
+                scored = faults.score(*planted)
+                scores.append(scored)
+                word = "right" if scored.right else f"WRONG: {scored.named}"
+                sys.stderr.write(f"{' '.join(planted)}: {word}, {scored.seconds:.1f} s, {scored.shown}\n")
+        finally:
+            preloaded.close()
+    right = sum(scored.right for scored in scores)
+    rows = [f"| {s.model} | `{s.layer}` | {s.fault} | {s.cell} | `{s.named}` | {s.seconds:.1f} |" for s in scores]
+    head = [
+        "| model | layer | fault | cell | named | right | seconds |",
+        "| --- | --- | --- | --- | --- | --- | ---: |",
+    ]
+    slowest = max(s.seconds for s in scores)
+    print("\n".join([*head, *rows, "", f"{right} of {len(scores)} layers named, the slowest in {slowest:.1f} s"]))
+    return 0 if right >= _SHARE * len(scores) and slowest < _SECONDS else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

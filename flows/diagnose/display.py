@@ -1,0 +1,43 @@
+"""A diagnosis for a person."""
+
+from typing import TYPE_CHECKING
+
+from flows.diagnose.record import Diagnosis
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WORDS = {
+    "layer": ("FOUND", "bold green"),
+    "outputs": ("FOUND", "bold green"),
+    "runtime": ("FOUND", "bold green"),
+    "agrees": ("AGREES", "bold green"),
+    "unknown": ("NOT FOUND", "bold red"),
+}
+
+
+def render(found: Diagnosis, console: "Console") -> None:
+    """Prints the verdict, what shows it, what is only concluded, and what the runtime's settings change."""
+    from rich.text import Text
+
+    from validators.report import lines
+
+    def say(text: str, label: str = "") -> None:
+        console.print(Text(f"{label}{lines.written(text, console)}"), soft_wrap=True)
+
+    console.print(Text.assemble(_WORDS[found.verdict], f"  {lines.written(found.summary, console)}"), soft_wrap=True)
+    say(f"{found.cell}: {found.status}{f': {found.message}' if found.message else ''}", "cell         ")
+    if found.tensor:
+        off = "" if found.distance is None else f", off by {found.distance:.1e} of its scale"
+        say(f"{found.tensor}{off}", "tensor       ")
+    if found.sample_set:
+        say(f"{found.rows} of sample set {found.sample_set}", "rows         ")
+    for text in found.confirmed:
+        say(text, "confirmed    ")
+    for text in found.inferred:
+        say(text, "inferred     ")
+    for switch in found.switches:
+        far = "" if switch.max_abs is None else f", max distance {switch.max_abs:.1e}"
+        say(f"{switch.setting}: {switch.status}{far}", "setting      ")
+    if found.reproduction:
+        say(str(found.reproduction), "reproduction ")

@@ -1,0 +1,80 @@
+"""What the parts of a diagnosis hand to each other."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from validators.diagnosis.match import Match
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One layer called once while the original ran.
+
+    Attributes:
+        number: in the order of calls, from 0.
+        layer: path of layer names, `encoder/dense_1`.
+        kind: its class.
+        inputs: the values it was called with: `input:NAME` of the model, `NUMBER.K` for output K of an earlier call,
+            `?N` for one that came about between layers.
+        outputs: how many tensors it gave.
+    """
+
+    number: int
+    layer: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: int
+
+    def value(self, k: int = 0) -> str:
+        """The name of its output `k`."""
+        return f"{self.number}.{k}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What the original gave in the end: its outputs by canonical name, and which value each one is (or `?`)."""
+
+    arrays: Mapping[str, np.ndarray]
+    values: Mapping[str, str]
+
+
+Arrays = tuple[np.ndarray, ...]
+Visit = Callable[[Call, Arrays, Arrays], Arrays]
+"""Sees a call with its inputs and outputs while the original runs, and says what the rest of the model goes on with."""
+Run = Callable[[Visit], Result]
+"""Runs the original once, always over the same samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """What the search over the artifact's own tensors found.
+
+    Attributes:
+        calls: the calls that the fault lies in, the most likely first; several where the artifact computes them in one
+            operator. Empty where no layer is at fault.
+        tensor: the artifact's tensor that holds the wrong value; empty where none could be told.
+        distance: how far it lies from what the layer makes of the artifact's own inputs, as a share of its scale.
+        limit: the distance beyond which a layer counted as wrong.
+        explains: whether the original, given this one tensor in the place of the layer's output, computes what the
+            artifact computes: then there is no other fault.
+        misbound: outputs that are right inside the artifact and wrong under their names -> the output that each is.
+        feeds: values that the suspect takes from right layers -> the artifact's tensors that hold them.
+        axes: the layout of `tensor`.
+        why: how the first of several calls was told from the others.
+    """
+
+    calls: tuple[Call, ...] = ()
+    tensor: str = ""
+    distance: float = 0.0
+    limit: float = 0.0
+    explains: bool = False
+    misbound: Mapping[str, str] = field(default_factory=dict)
+    feeds: Mapping[str, tuple[Match, ...]] = field(default_factory=dict)
+    axes: tuple[int, ...] = ()
+    why: str = ""
+
+    @property
+    def found(self) -> bool:
+        return bool(self.calls or self.misbound)
