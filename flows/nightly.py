@@ -20,11 +20,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, ParitygateError
+from flows.approval import awaited
+from flows.gate import gate
 from flows.prefect_home import failures_named
 from flows.release import release, release_dir, unchanged
 from flows.settings import Settings, Terms
 from flows.tasks import THREADS, failure, log_wait
 from flows.verify import verify
+from validators.report import people
 from validators.report.markdown import code, prose
 
 if TYPE_CHECKING:
@@ -121,10 +124,17 @@ def again(target: Path) -> "State[Any]":
         report = verify(target, listen=log_wait)
     except (ParitygateError, OSError) as error:
         return failure(error)
-    if report.verdict.passed:
-        return Completed(name="Verified", message=f"{target} {report.digest}")
-    reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in report.verdict.reasons]
-    return Failed(name="Refuted" if report.verdict.exit_code == 1 else "Broken", message="\n".join(reasons))
+    verdict = report.verdict
+    if verdict.passed and report.manifest.policy.approval:
+        verdict = gate(target).verdict
+        if awaited(verdict):
+            return Failed(name="Awaiting", message=f"{verdict.reasons[0].message}: {target}")
+    if verdict.passed:
+        said = people.lines(report.approvals, report.overridden, report.verdict.waived)
+        notes = [f"{label} {text}" for label, text in said]
+        return Completed(name="Verified", message="\n".join([f"{target} {report.digest}", *notes]))
+    reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons]
+    return Failed(name="Refuted" if verdict.exit_code == 1 else "Broken", message="\n".join(reasons))
 
 
 def _conclusion(models: str, outcomes: list[Outcome]) -> "State[Any]":

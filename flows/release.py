@@ -1,16 +1,17 @@
 """The Prefect flow `release`: a task for every stage, the verdict as its final state.
 
 In: `Settings`, from a deployment's form or from the command line. Out: the release directory, and in Prefect one run
-named `release-MODEL-DIGEST` with the matrix as a Markdown artifact. States: Released (completed), Refused, Broken and
-Bad input (failed). The stages and what they wait for are those of `flows.run`. Where the policy names a work pool, the
-run goes on until its workers have proven the cells of `policy.elsewhere`, and the gate with their attestations decides.
+named `release-MODEL-DIGEST` with the matrix as a Markdown artifact. States: Released (completed), Refused, Awaiting,
+Broken and Bad input (failed). The stages and what they wait for are those of `flows.run`. Where the policy names a work
+pool, the run goes on until its workers have proven the cells of `policy.elsewhere`, and the gate decides over their
+attestations too. Where it demands that a person approves, the run pauses then (`flows.approval`).
 """
 
 import contextlib
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -27,8 +28,9 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, Broken, ParitygateError
+from flows import approval
 from flows.bundle import unpack
-from flows.gate import gate
+from flows.gate import approvals, gate
 from flows.given import asked, model_digest
 from flows.handover import prove_elsewhere, require_pool
 from flows.prefect_home import failures_named, server_failed
@@ -39,9 +41,9 @@ from flows.tasks import THREADS, failure, log_wait, run_as_tasks
 from flows.workspace import AtWork
 from validators.claims import standing
 from validators.contract import Verdict
-from validators.integrity import manifest_digest
 from validators.manifest import load
-from validators.report import markdown
+from validators.report import markdown, people
+from validators.report.matrix import headline
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -105,6 +107,8 @@ def release(settings: Settings, releases: Path | None = None, bundle: str | None
                 settings = unpack(settings, bundle, Path(fetched))
             if releases and settings.output is None:
                 settings = settings.model_copy(update={"output": release_dir(settings, releases)})
+            if settings.policy.approval and (digest := approval.paused_over(settings.release_dir)):
+                return _approved(settings, digest)
             with _opened(settings) as run:
                 if run is None:
                     return _concluded_elsewhere(settings)
@@ -153,7 +157,10 @@ def release_dir(settings: Settings, releases: Path) -> Path:
 
 
 def unchanged(settings: Settings) -> bool:
-    """Whether the gate let out what the release directory holds, and it is of these very files under these terms."""
+    """Whether the release directory holds a release of these very files under these terms.
+
+    It must be one that the gate lets out, or that awaits nothing but a person.
+    """
     try:
         manifest = load(settings.release_dir)
     except BadInput:
@@ -161,12 +168,26 @@ def unchanged(settings: Settings) -> bool:
     mark = asked(settings, model=model_digest(settings), samples=settings.samples.path)
     if not mark or mark != manifest.asked:
         return False
-    return manifest.verdict.passed or (bool(settings.elsewhere) and gate(settings.release_dir).verdict.passed)
+    if manifest.verdict.passed:
+        return True
+    verdict = gate(settings.release_dir).verdict  # other machines and people may have had their say since
+    return verdict.passed or approval.awaited(verdict)
 
 
 def _concluded_elsewhere(settings: Settings) -> "State[Any]":
     target = settings.release_dir.absolute()
-    return Completed(name="Released", message=f"{target} {manifest_digest(target)}: by another run, meanwhile")
+    report = gate(target)
+    said = people.lines(approvals(report.attestations), report.overridden, report.verdict.waived)
+    notes = ["by another run, meanwhile", *(f"{label} {text}" for label, text in said)]
+    return _state(target, report.digest, report.verdict, notes)
+
+
+def _approved(settings: Settings, digest: str) -> "State[Any]":
+    """Goes on where this run was suspended: a person has decided."""
+    target = settings.release_dir.absolute()
+    verdict = approval.ask(target, digest, seconds=settings.limits.approval_seconds).verdict
+    _tell(settings, digest, verdict)
+    return _state(target, digest, verdict, [])
 
 
 def _conclusion(run: ReleaseRun) -> "State[Any]":
@@ -184,24 +205,32 @@ def _conclusion(run: ReleaseRun) -> "State[Any]":
         notes = [run.follow(f"elsewhere on {pool}", partial(prove_elsewhere, run.settings, digest))]
         run.judged = gate(release, digest=digest)
         verdict = run.judged.verdict
-    _tell(run, verdict)
+    if approval.awaited(verdict):
+        run.judged = approval.ask(release, digest, seconds=run.settings.limits.approval_seconds)
+        verdict = run.judged.verdict
+    _tell(run.settings, digest, verdict)
+    return _state(release, digest, verdict, notes)
+
+
+def _state(release: Path, digest: str, verdict: Verdict, notes: Sequence[str]) -> "State[Any]":
+    """The verdict as the run's final state."""
     if verdict.passed:
         return Completed(name="Released", message="\n".join([f"{release} {digest}", *notes]))
     reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons]
-    return Failed(name="Refused" if verdict.exit_code == 1 else "Broken", message="\n".join([*reasons, *notes]))
+    return Failed(name=headline(verdict).capitalize(), message="\n".join([*reasons, *notes]))
 
 
-def _tell(run: ReleaseRun, verdict: Verdict) -> None:
+def _tell(settings: Settings, digest: str, verdict: Verdict) -> None:
     """Says on the server's event feed what came of the release, for whatever a team lets follow it."""
     outcome = "published" if verdict.passed else "refused" if verdict.exit_code == 1 else "broken"
-    target = run.settings.release_dir.absolute()
+    target = settings.release_dir.absolute()
     emit_event(
         f"paritygate.release.{outcome}",
-        resource={"prefect.resource.id": f"paritygate.release.{run.digest}", "prefect.resource.name": target.name},
+        resource={"prefect.resource.id": f"paritygate.release.{digest}", "prefect.resource.name": target.name},
         payload={
             "release_dir": str(target),
-            "digest": run.digest,
-            "model": str(run.settings.model),
+            "digest": digest,
+            "model": str(settings.model),
             "reasons": [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons],
         },
     )

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 DEPLOYMENT = "release/manual"
 _POLL_SECONDS = 1.0
-_VERDICTS = {"Released", "Refused"}
-_EXIT_CODES = {"Released": 0, "Refused": 1, "Bad input": 2}
+_VERDICTS = {"Released", "Refused", "Awaiting"}
+_EXIT_CODES = {"Released": 0, "Refused": 1, "Awaiting": 1, "Bad input": 2}
 """Of the final states of `flows.release`; every other end (Broken, Crashed, Cancelled) is 3."""
 
 

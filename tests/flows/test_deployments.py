@@ -229,6 +229,40 @@ def test_cancelling_a_run_ends_all_its_processes_and_leaves_nothing(server, work
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_awaits_a_person_frees_its_worker_and_goes_on_with_who_and_why(
+    server, worker, home, tmp_path, quick
+):
+    quick.write_text(quick.read_text() + "approval = true\n")
+    out = tmp_path / "signed.release"
+    given = (DIGITS, "-o", out, "--config", quick, "--json")
+    code, said, err = submit(server, home, *given)
+    assert code == 0, err
+    run = json.loads(said)["run"]
+
+    def look():
+        return ask(f"{server}/flow_runs/{run}")
+
+    def resumed(**words):
+        return ask(f"{server}/flow_runs/{run}/resume", {"run_input": words})["status"]
+
+    until(lambda: look()["state"]["name"] == "Suspended")
+    until(lambda: not psutil.Process(worker.pid).children())
+    written = (out / "release.json").read_bytes()
+    keys = look()["state"]["state_details"]["run_input_keyset"]
+    form = ask(f"{server}/flow_runs/{run}/input/{keys['schema']}")
+    assert set(form["required"]) == {"who", "why"}
+    assert "## Matrix" in ask(f"{server}/flow_runs/{run}/input/{keys['description']}")
+    assert resumed(who=" ", why="looked at the matrix") == "REJECT"
+    assert resumed(who="Ann", why="looked at the matrix") == "ACCEPT"
+    state = until(lambda: (now := look()["state"])["type"] in {"COMPLETED", "FAILED", "CRASHED"} and now)
+    assert state["name"] == "Released", state["message"]
+    assert (out / "release.json").read_bytes() == written
+    (file,) = (out / "attestations").iterdir()
+    kept = json.loads(file.read_text())
+    assert (kept["act"], kept["who"], kept["why"]) == ("approved", "Ann", "looked at the matrix")
+    assert submit(server, home, *given, "--wait")[0] == 0
+
+
 def test_bad_input_of_a_submitted_model_ends_with_its_exit_code(server, worker, home, tmp_path, quick):
     (tmp_path / "bad.keras").write_text("no model")
     code, said, _ = submit(server, home, tmp_path / "bad.keras", "-o", tmp_path / "out", "--config", quick, "--wait")

@@ -222,7 +222,7 @@ def test_bytes_that_changed_before_the_worker_saw_them_refuse_the_release(site, 
 def test_a_worker_that_never_comes_is_waited_for_so_long_and_the_release_still_awaits(site, awaiting):
     pool = site.pool("nobody")
     stdout, stderr = finished(site, awaiting, pool, seconds=2.5).communicate()
-    assert stdout.startswith("1 Refused awaiting attestation: onnx/default onnxruntime cpu: "), stdout + stderr
+    assert stdout.startswith("1 Awaiting awaiting attestation: onnx/default onnxruntime cpu: "), stdout + stderr
     assert "2.5 s (limits.pool_seconds)" in stdout
     assert "no worker of the work pool 'nobody' is online" in stdout
     parent, child = site.runs("finished")[0], site.runs("validate", pool)[0]
