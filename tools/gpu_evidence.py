@@ -1,6 +1,7 @@
 """The tables of docs/gpu-evidence.md, made from the attestations that a machine with a card added to releases.
 
-In: release directories. Out: Markdown on stdout, one table for each machine: `python -m tools.gpu_evidence RELEASE_DIR...`.
+In: release directories. Out: Markdown on stdout, one table for each machine:
+`python -m tools.gpu_evidence RELEASE_DIR...`.
 """
 
 import json
