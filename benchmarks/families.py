@@ -81,7 +81,7 @@ _BUILDING = Limits(seconds=600, memory=12 * GIB)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """What came of one model: `states` by format, wall time of the release, peak resident memory of its tree."""
+    """What came of one model: `states` by format, wall time of the release, peak memory of its tree."""
 
     name: str
     states: Mapping[str, FormatState]
@@ -158,7 +158,7 @@ def _watched(process: subprocess.Popen[bytes]) -> int:
     peak = 0
     try:
         while process.poll() is None:
-            peak = max(peak, tree.resident(process.pid))
+            peak = max(peak, tree.held([process.pid]))
             time.sleep(_POLL)
     finally:
         if process.poll() is None:

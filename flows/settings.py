@@ -58,7 +58,10 @@ class Limits(Section):
         default=30, gt=0, allow_inf_nan=False, description="The same for cells on a software GPU."
     )
     memory_gib: float = Field(
-        default=12, gt=0, allow_inf_nan=False, description="Resident memory of one job's process tree, GiB."
+        default=12,
+        gt=0,
+        allow_inf_nan=False,
+        description="Memory of one job's processes, GiB; shared pages count once.",
     )
     pool_seconds: float = Field(
         default=3600,

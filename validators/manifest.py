@@ -118,7 +118,7 @@ class PolicyRecord:
         sample_seconds: a cell makes no further call that would take its inference beyond so many seconds.
         software_seconds: the same for cells on a software GPU.
         seconds: wall time that one cell may take.
-        memory_gib: resident memory that one cell's process tree may take, GiB.
+        memory_gib: memory that one cell's process tree may take, GiB; what processes share counts once.
         gpu: what counted as a GPU.
         tf32: whether CUDA cells also ran with TF32 allowed.
         elsewhere: the cells that attestations have to prove.

@@ -22,9 +22,9 @@ class Limits:
 
     Attributes:
         seconds: wall time from start to end; beyond it the job's process tree is killed.
-        memory: bytes of resident memory of the job's process tree, sampled; beyond it the tree is killed. Resident
-            memory, not address space: Chromium reserves far more address space than it uses, and MLIR aborts
-            when an allocation is refused.
+        memory: bytes that the job's process tree holds (`exporters.isolation.tree.held`), sampled; beyond it the tree
+            is killed. Not address space: Chromium reserves far more of it than it uses, and MLIR aborts when an
+            allocation is refused.
     """
 
     seconds: float = 900.0
@@ -72,7 +72,7 @@ class Outcome:
         next_step: what the user can do, when the job knew.
         limit: identifier of the limits-table row, for `limited`.
         seconds: wall time.
-        peak_memory: largest sampled resident memory of the job's process tree, bytes.
+        peak_memory: most memory that the job's process tree was seen to hold, bytes.
         log: file with everything the job wrote to stdout and stderr.
     """
 

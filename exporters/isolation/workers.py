@@ -1,7 +1,7 @@
 """The supervisor of isolated jobs: starts each in a process of its own, bounds it, and types its end.
 
 In: `Job`s, from as many threads as like. Out: `Outcome`s. Jobs run side by side as far as cores and a memory budget
-allow; each is watched for wall time and for the resident memory of its process tree. Closing kills what still runs.
+allow; each is watched for wall time and for the memory of its process tree. Closing kills what still runs.
 """
 
 import json
@@ -186,7 +186,8 @@ class Workers:
         peak = 0
         while not child.ended.wait(_POLL):
             if child.pid is not None:
-                held = sum(map(tree.resident, (child.pid, *job.companions)))
+                asked = (child.pid, *job.companions)
+                held = tree.held(asked, exact_beyond=min(_TYPICAL_MEMORY, job.limits.memory))
                 peak = max(peak, held)
                 self._held[job.name] = max(held, _TYPICAL_MEMORY)
             broken = self._broken_bound(job, peak, time.monotonic() - started)

@@ -39,6 +39,20 @@ def eat(_request: dict) -> None:
         time.sleep(0.01)
 
 
+def share(request: dict) -> str:
+    """Holds some memory together with two forks of itself."""
+    held = b"x" * request["bytes"]
+    children = []
+    for _ in range(2):
+        if not (pid := os.fork()):
+            time.sleep(request["seconds"])
+            os._exit(0)
+        children.append(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+    return f"{len(held)} bytes"
+
+
 def bad(_request: dict) -> None:
     raise BadInput("the input is bad", next_step="mend it")
 

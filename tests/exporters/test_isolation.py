@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from exporters.errors import BadInput, Broken, Cancelled, Limited
-from exporters.isolation import GIB, Job, Limits, Workers
+from exporters.isolation import GIB, Job, Limits, Workers, tree
 from exporters.isolation.launch import Host
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,6 +183,20 @@ def test_the_memory_of_a_job_is_measured(start):
     outcome = start("allocate", {"bytes": 300 * MIB, "seconds": 0.5})
     assert 300 * MIB < outcome.peak_memory < 450 * MIB
     assert outcome.seconds >= 0.5
+
+
+def test_memory_that_processes_share_counts_once(start):
+    outcome = start("share", {"bytes": 200 * MIB, "seconds": 1.0}, memory=400 * MIB)
+    assert outcome.status == "ok", outcome.message
+    assert outcome.peak_memory < 400 * MIB
+
+
+def test_the_cheap_sum_answers_only_where_it_is_within_the_bound():
+    own = tree.held([os.getpid()])
+    resident = psutil.Process().memory_info().rss
+    assert own < resident
+    assert tree.held([os.getpid()], exact_beyond=2 * resident) >= own
+    assert tree.held([os.getpid()], exact_beyond=1) < resident
 
 
 # The two ways to start a job.
