@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+STATIC = "static"
+"""Name of the variant in which every axis has a length."""
 ArtifactStatus = Literal["exported", "limited", "errored"]
 
 
@@ -109,7 +111,7 @@ class Artifact:
 
     Attributes:
         format: `saved_model`, `tflite`, `tfjs`, `onnx`.
-        variant: `default`, `dynamic`, `batch1`.
+        variant: `default`, `dynamic`, `batch1`, `static`.
         status: `exported`; `limited` (the target cannot express the model); `errored` (the exporter broke).
         reason: one sentence for `limited` and `errored`, naming the limit or the error; else empty.
         limit: the row of `exporters.limits` for `limited`, what a waiver names; else empty.

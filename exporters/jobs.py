@@ -16,7 +16,7 @@ from exporters.errors import Limited
 from exporters.keras_model import Loop, load
 from exporters.limits import limited
 from exporters.preprocessing.description import FILE, names_of
-from exporters.registry import EXPORTERS, FORMS, RECURRENCES, Form
+from exporters.registry import EXPORTERS, FORMS, RECURRENCES, STATIC_EXPORTERS, Form
 
 _LONGEST_UNROLL = 256  # steps; beyond it an unrolled graph takes minutes to convert, a loop stays a loop
 
@@ -101,7 +101,7 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     from exporters.lowering.notes import noting, rewritten
 
-    row = next(row for row in EXPORTERS if row.key == request["artifact"])
+    row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request["artifact"])
     module = import_module(row.module)
     source, destination = Path(request["source"]), Path(request["destination"])
     with noting() as acted:

@@ -4,9 +4,11 @@ A new format is one module with `export` and `check`, and its rows here. Modules
 on first use, in a worker process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+
+from exporters.contract import STATIC, TensorSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +111,30 @@ EXPORTERS = (
     ),
 )
 
+STATIC_EXPORTERS = (
+    ExporterRow(
+        format="tflite",
+        variant=STATIC,
+        module="exporters.tflite",
+        source="unrolled",
+        file="model.tflite",
+        toolchain=("tensorflow", "keras"),
+    ),
+)
+"""Rows for models that leave more than the batch open: every axis gets the length that it has in the samples.
+
+LiteRT.js and LiteRT's GPU accelerator take no dynamic shape at all.
+"""
+
 FORMATS: tuple[str, ...] = tuple(dict.fromkeys(row.format for row in EXPORTERS))
 
 
-def rows_of(formats: tuple[str, ...]) -> tuple[ExporterRow, ...]:
-    """The rows of the named formats, in the table's order."""
-    return tuple(row for row in EXPORTERS if row.format in formats)
+def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tuple[ExporterRow, ...]:
+    """The rows of the named formats, in the table's order.
+
+    Args:
+        formats: their names.
+        inputs: of the model; where one of them leaves an axis besides the batch open, static rows are among the rows.
+    """
+    open_axes = any(None in spec.shape[1:] for spec in inputs)
+    return tuple(row for row in (*EXPORTERS, *STATIC_EXPORTERS * open_axes) if row.format in formats)

@@ -41,10 +41,10 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     conversion = conversion_module()
     graph = split_grouped_convolutions(pad_in_numbers(Graph.read(source)))
     _refuse_wide_integers(graph)
-    flat = graph.function()
-    signature_def = _signature_def(flat, graph.signature)
+    imported = graph.imported()
+    signature_def = _signature_def(imported, graph.signature)
     try:
-        optimised = conversion.optimize_graph(flat.graph, signature_def, strip_debug_ops=True)
+        optimised = conversion.optimize_graph(imported, signature_def, strip_debug_ops=True)
     except ValueError as error:
         limit = known_limit("tfjs", str(error))
         if limit is None:
@@ -54,25 +54,25 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     weights = conversion.extract_weights(optimised)  # takes them out of the graph, so it comes before writing that
     destination.mkdir()
     conversion.write_artifacts(
-        conversion.MessageToDict(optimised),
+        None,
         weights,
         str(destination / FILE),
         tf.__version__,
         signature_def,
         weight_shard_size_bytes=_SHARD,
     )
-    _sort_keys(destination / FILE)
+    _add_topology(destination / FILE, conversion.MessageToDict(optimised))
     return graph.signature
 
 
-def _signature_def(flat: Any, signature: Signature) -> Any:
+def _signature_def(imported: Any, signature: Signature) -> Any:
     """The signature under canonical keys; the converter would match keys to tensors by dtype and shape."""
     from tensorflow.core.protobuf import meta_graph_pb2
 
     definition = meta_graph_pb2.SignatureDef()
     for specs, target in ((signature.inputs, definition.inputs), (signature.outputs, definition.outputs)):
         for spec in specs:
-            tensor = flat.graph.get_tensor_by_name(spec.native)
+            tensor = imported.get_tensor_by_name(spec.native)
             target[spec.name].name = tensor.name
             target[spec.name].dtype = tensor.dtype.as_datatype_enum
             target[spec.name].tensor_shape.CopyFrom(tensor.shape.as_proto())
@@ -92,9 +92,14 @@ def _refuse_wide_integers(graph: Graph) -> None:
             raise limited("tfjs-int64", f"constant {node.name} holds {values.min()} to {values.max()}")
 
 
-def _sort_keys(path: Path) -> None:
-    """The converter writes keys in the order of a hash; sorted, the file is the same on every run."""
-    path.write_text(json.dumps(json.loads(path.read_text("utf-8")), sort_keys=True, separators=(",", ":")), "utf-8")
+def _add_topology(path: Path, topology: Mapping[str, Any]) -> None:
+    """Adds the graph to the file, whose keys are then sorted.
+
+    The converter writes keys in the order of a hash; sorted, the file is the same on every run. And it writes JSON
+    token by token through TensorFlow's file layer, which takes half a minute for some thousand operators.
+    """
+    model = {**json.loads(path.read_text("utf-8")), "modelTopology": topology}
+    path.write_text(json.dumps(model, sort_keys=True, separators=(",", ":")), "utf-8")
 
 
 def _nodes(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -2,17 +2,18 @@
 
 In: a lowered graph. Out: `model.tflite` with one signature whose inputs and outputs carry the canonical names. Two
 variants come from two graphs: `dynamic` keeps the batch free, `batch1` fixes it: some runtimes take only fixed shapes.
+Where other axes are free too, `static` is the graph of `dynamic` with a length for every axis.
 """
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from exporters.contract import Finding, Signature
-from exporters.limits import known_limit
+from exporters.contract import Finding, Signature, TensorSpec
+from exporters.limits import known_limit, limited
 from exporters.lowering.elu import elu_in_arithmetic
 from exporters.lowering.notes import acted
 from exporters.lowering.trace import Graph
@@ -27,17 +28,18 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     Args:
         source: folder of a lowered graph.
         destination: folder to create; receives `model.tflite`.
-        options: none are used.
+        options: `shapes`, input of the model -> its shape, for the static variant alone.
 
     Raises:
-        Limited: a known limit of the converter (see `exporters.limits`).
+        Limited: a known limit of the converter (see `exporters.limits`), or an axis whose length nobody knows.
     """
-    del options
     import tensorflow as tf
 
     graph = elu_in_arithmetic(Graph.read(source))
+    if shapes := options.get("shapes"):
+        graph = replace(graph, signature=replace(graph.signature, inputs=_with_shapes(graph.signature.inputs, shapes)))
     with tempfile.TemporaryDirectory(prefix="tflite-") as scratch:
-        _save(graph, scratch)
+        outputs = _save(graph, scratch)
         converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=[SIGNATURE_KEY])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
@@ -51,20 +53,43 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     (destination / FILE).write_bytes(content)
     return Signature(
         inputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.inputs),
-        outputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.outputs),
+        outputs=tuple(replace(spec, native=spec.name) for spec in (outputs if shapes else graph.signature.outputs)),
     )
 
 
-def _save(graph: Graph, folder: str) -> None:
-    """A SavedModel of the graph: the only way to a TF Lite file that has a signature with names (tensorflow#61065)."""
+def _with_shapes(inputs: tuple[TensorSpec, ...], shapes: Mapping[str, Sequence[int]]) -> tuple[TensorSpec, ...]:
+    """The inputs with these shapes; those of a split model's core that are none of the model's get the batch."""
+    batch = next(iter(shapes.values()))[0]
+    return tuple(_with_shape(spec, tuple(shapes.get(spec.name, ())), batch) for spec in inputs)
+
+
+def _with_shape(spec: TensorSpec, shape: tuple[int, ...], batch: int) -> TensorSpec:
+    if len(shape) != len(spec.shape) or any(own not in {None, n} for n, own in zip(shape, spec.shape, strict=True)):
+        if None in spec.shape[1:]:
+            raise limited("tflite-length-of-text", spec.name)
+        shape = (batch, *filter(None, spec.shape[1:]))
+    return replace(spec, shape=shape)
+
+
+def _save(graph: Graph, folder: str) -> tuple[TensorSpec, ...]:
+    """A SavedModel of the graph: the only way to a TF Lite file that has a signature with names (tensorflow#61065).
+
+    Returns:
+        The outputs, with the shapes that follow from the inputs' own.
+    """
     import tensorflow as tf
 
-    flat = graph.function()
-    names = [spec.name for spec in graph.signature.inputs]
+    given, made = graph.signature.inputs, graph.signature.outputs
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
     def serve(**inputs: Any) -> Any:
-        return _apart(flat(*[inputs[name] for name in names]), _sources(graph))
+        found = tf.graph_util.import_graph_def(
+            graph.graph_def,
+            input_map={spec.native: inputs[spec.name] for spec in given},
+            return_elements=[spec.native for spec in made],
+            name="model",
+        )
+        return _apart({spec.name: tensor for spec, tensor in zip(made, found, strict=True)}, _sources(graph))
 
     specs = {
         spec.name: tf.TensorSpec(spec.shape, tf.dtypes.as_dtype(spec.dtype), name=spec.name)
@@ -74,6 +99,8 @@ def _save(graph: Graph, folder: str) -> None:
     module.serve = serve
     concrete = serve.get_concrete_function(**specs)
     tf.saved_model.save(module, folder, signatures={SIGNATURE_KEY: concrete})
+    shapes = {name: tensor.shape for name, tensor in concrete.structured_outputs.items()}
+    return tuple(replace(spec, shape=tuple(shapes[spec.name])) if shapes[spec.name].rank else spec for spec in made)
 
 
 def _sources(graph: Graph) -> dict[str, str]:

@@ -7,7 +7,7 @@ exported and placed in the release, or the record of why not. One exporter's fai
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from exporters.admission.assembled import builder_file, is_builder
 from exporters.admission.forms import files_of
 from exporters.admission.job import LIMITS as ADMISSION
 from exporters.admission.version import READERS
-from exporters.contract import Artifact, Finding, Signature
+from exporters.contract import STATIC, Artifact, Finding, Signature
 from exporters.errors import BadInput
 from exporters.isolation import GIB, Job, Limits, Outcome, Workers
 from exporters.registry import ExporterRow, rows_of
@@ -185,12 +185,15 @@ class Exports:
         """How such a cell loads it, as its runtime's options."""
         return {key: json.dumps(value) for key, value in self._how_to_load.items()}
 
-    def export(self, row: ExporterRow, *, model_digest: str) -> Artifact:
+    def export(
+        self, row: ExporterRow, *, model_digest: str, shapes: Mapping[str, Sequence[int]] | None = None
+    ) -> Artifact:
         """Exports one row and places what it wrote.
 
         Args:
             row: of `exporters.registry`.
             model_digest: SHA-256 of the source model.
+            shapes: of the model's inputs, for a static variant; used by no other.
         """
         chosen = getattr(self._settings, row.section).model_dump() if row.section else {}
         options = {**row.options, **chosen}
@@ -213,7 +216,7 @@ class Exports:
             "artifact": row.key,
             "source": str(form),
             "destination": str(written),
-            "options": {**options, **self._how_to_load},
+            "options": {**options, **self._how_to_load, **({"shapes": shapes} if row.variant == STATIC else {})},
         }
         name = f"export-{row.format}-{row.variant}"
         job = Job(name=name, function="exporters.jobs:export", request=request, limits=self._limits, host=TENSORFLOW)

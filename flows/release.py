@@ -113,7 +113,7 @@ def release(settings: Settings, releases: Path | None = None, bundle: str | None
                 if run is None:
                     return _concluded_elsewhere(settings)
                 run.tell(log_wait)
-                run_as_tasks(run.stages(), cancel=run.cancel, ended=run.ended)
+                run.carry_out(partial(run_as_tasks, ended=run.ended))
                 return _conclusion(run)
     except (ParitygateError, OSError) as error:
         return failure(error)

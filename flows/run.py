@@ -29,7 +29,7 @@ from flows.given import asked
 from flows.machine import today
 from flows.progress import Event, Listener, Work, perform
 from flows.settings import Settings
-from flows.stages import Row, Stage, stages_of
+from flows.stages import Engine, Row, stages_of
 from flows.workspace import Workspace, refuse_target
 from validators.availability import missing
 from validators.contract import Cell
@@ -38,7 +38,7 @@ from validators.integrity import manifest_digest
 from validators.manifest import Grounds, Manifest, SampleSet
 from validators.registry import ORIGINAL, RUNTIMES, RuntimeRow
 from validators.report.matrix import headline
-from validators.samples import check_samples, read_samples
+from validators.samples import check_samples, read_samples, static_shapes
 from validators.web.browser import BrowserHost
 
 
@@ -175,26 +175,30 @@ class ReleaseRun:
         if self._shared is None:
             self._browser.close()
 
-    def stages(self) -> tuple[Stage, ...]:
-        """All stages of this release, in an order in which needs come first."""
-        table: list[Row] = [
+    def carry_out(self, engine: Engine) -> None:
+        """Runs all stages: what tells the model's inputs first, since which artifacts there are depends on them.
+
+        Raises:
+            ParitygateError: what a stage raised.
+        """
+        begin: list[Row] = [
             ("admission", (), self._admit, None),
             ("lowering", ("admission",), self._lower, None),
             ("reference", ("admission",), self._refer, None),
         ]
+        known = len(begin)
+        engine(stages_of(begin, self._note, total=known + len(self._to_make())), cancel=self.cancel)
+        # Nothing is exported before the reference holds: the samples may turn out not to fit the model.
+        self._exporters = rows_of(self.settings.formats, self._signature().inputs)
+        rest = self._to_make()
+        engine(stages_of(rest, self._note, total=known + len(rest)), cancel=self.cancel)
+
+    def _to_make(self) -> list[Row]:
+        """Exports, cells and the verdict."""
         # What takes longest goes first: the exports that most browser cells wait for, and cells on a GPU.
         exporters = sorted(self._exporters, key=self._cells_to_come, reverse=True)
         runtimes = sorted(self._runtimes, key=lambda row: row.device, reverse=True)
-        # Nothing is exported before the reference holds: the samples may turn out not to fit the model.
-        table += [
-            (
-                f"export {row.key}",
-                ("reference",) if row.source == "model" else ("lowering", "reference"),
-                partial(self._make, row),
-                None,
-            )
-            for row in exporters
-        ]
+        table: list[Row] = [(f"export {row.key}", (), partial(self._make, row), None) for row in exporters]
         table += [
             (
                 f"cell {row.key} {runtime.name} {runtime.device}",
@@ -209,7 +213,7 @@ class ReleaseRun:
         table += [
             (
                 f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
-                ("reference",),
+                (),
                 partial(self._rerun, runtime),
                 runtime.device,
             )
@@ -217,7 +221,7 @@ class ReleaseRun:
             if runtime.format == ORIGINAL
         ]
         table.append(("verdict", tuple(name for name, *_ in table), self._conclude, None))
-        return stages_of(table, self._note)
+        return table
 
     def tell(self, listener: Listener) -> None:
         """Tells one more listener what goes on from here."""
@@ -275,7 +279,8 @@ class ReleaseRun:
 
     def _make(self, row: ExporterRow) -> tuple[bool | None, str]:
         assert self._facts is not None  # noqa: S101 - admission comes first
-        artifact = self._export.export(row, model_digest=self._facts.digest)
+        shapes = static_shapes(self._signature().inputs, self._sets())
+        artifact = self._export.export(row, model_digest=self._facts.digest, shapes=shapes)
         self._artifacts[row.key] = artifact
         if artifact.status != "exported":
             return None if artifact.status == "limited" else False, f"{artifact.status}: {artifact.reason}"
@@ -293,6 +298,9 @@ class ReleaseRun:
         """The original's, as the reference knows it."""
         return TypeAdapter(Signature).validate_python(self._reference["signature"])
 
+    def _sets(self) -> tuple[SampleSet, ...]:
+        return TypeAdapter(tuple[SampleSet, ...]).validate_python(self._reference["sets"])
+
     def _noted(self, cell: Cell) -> tuple[bool | None, str]:
         self._cells[cell.key] = cell
         return outcome_of(cell)
@@ -304,7 +312,7 @@ class ReleaseRun:
             asked=asked(self.settings, model=self._facts.digest, samples=self._export.samples),
             facts=self._facts,
             signature=self._signature(),
-            sets=TypeAdapter(tuple[SampleSet, ...]).validate_python(self._reference["sets"]),
+            sets=self._sets(),
             grounds=Grounds(),
             code=TypeAdapter(tuple[UsedCode, ...]).validate_python(self._reference["code"]),
             artifacts=tuple(self._artifacts[row.key] for row in self._exporters),

@@ -44,14 +44,15 @@ class Engine(Protocol):
         """Runs every stage as soon as what it needs is done; see `run_on_threads`."""
 
 
-def stages_of(table: Sequence[Row], listen: Listener) -> tuple[Stage, ...]:
+def stages_of(table: Sequence[Row], listen: Listener, *, total: int | None = None) -> tuple[Stage, ...]:
     """Stages that tell when they start and end.
 
     Args:
         table: a row for each, in an order in which needs come first.
         listen: told about every one of them, from any thread; about a wait, from the thread of the stage that waits.
+        total: how many stages the whole has; None where these are all.
     """
-    total = len(table)
+    total = len(table) if total is None else total
     return tuple(
         Stage(
             name=name,

@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from exporters.errors import BadInput, Cancelled, ParitygateError
-from exporters.registry import EXPORTERS
+from exporters.registry import EXPORTERS, STATIC_EXPORTERS
 from flows.progress import Event
 from flows.slots import gpu_slot
 from flows.stages import Stage, raise_first
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
     from prefect.futures import PrefectFuture
 
-_CELLS = sum(e.format == r.format for e in EXPORTERS for r in RUNTIMES) + sum(r.format == ORIGINAL for r in RUNTIMES)
+_EXPORTS = (*EXPORTERS, *STATIC_EXPORTERS)
+_CELLS = sum(e.format == r.format for e in _EXPORTS for r in RUNTIMES) + sum(r.format == ORIGINAL for r in RUNTIMES)
 _OTHER_STAGES = 4  # admission, lowering, reference, verdict
-_MOST_STAGES = len(EXPORTERS) + _CELLS + _OTHER_STAGES
+_MOST_STAGES = len(_EXPORTS) + _CELLS + _OTHER_STAGES
 THREADS: Any = ThreadPoolTaskRunner(max_workers=_MOST_STAGES)
 """The task runner of our flows: a thread for every stage. `Any`: its future's type is not what `flow` declares."""
 

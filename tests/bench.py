@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Artifact, Signature
 from exporters.isolation import Job, Outcome, Workers
-from exporters.registry import EXPORTERS, FORMATS
+from exporters.registry import FORMATS, rows_of
 from flows.cells import Cells
 from flows.exports import Exports
 from flows.settings import Limits, Settings, load_settings
@@ -25,6 +25,7 @@ from validators.gate import judge
 from validators.hosts import TENSORFLOW, hosts
 from validators.manifest import SampleSet
 from validators.registry import RuntimeRow, default_requirements, planned
+from validators.samples import static_shapes
 from validators.web.browser import BrowserHost
 
 
@@ -146,7 +147,13 @@ class Bench:
         digest = exports.admit().digest
         exports.lower()
         reference = exports.refer()
-        artifacts = {row.key: exports.export(row, model_digest=digest) for row in EXPORTERS}
+        signature = TypeAdapter(Signature).validate_python(reference["signature"])
+        sets = TypeAdapter(tuple[SampleSet, ...]).validate_python(reference["sets"])
+        shapes = static_shapes(signature.inputs, sets)
+        artifacts = {
+            row.key: exports.export(row, model_digest=digest, shapes=shapes)
+            for row in rows_of(FORMATS, signature.inputs)
+        }
         cells = [
             self.cell(workspace.release, artifact, row, lane=lane)
             for artifact in artifacts.values()
@@ -156,8 +163,8 @@ class Bench:
             model=model,
             release=workspace.release,
             forms=exports._forms,
-            signature=TypeAdapter(Signature).validate_python(reference["signature"]),
-            sets=TypeAdapter(tuple[SampleSet, ...]).validate_python(reference["sets"]),
+            signature=signature,
+            sets=sets,
             artifacts=artifacts,
             cells={cell.key: cell for cell in cells},
         )

@@ -6,7 +6,7 @@ the README's markers, and a test fails when the two differ.
 
 from pathlib import Path
 
-from exporters.registry import EXPORTERS, FORMATS
+from exporters.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS
 from validators.contract import Device
 from validators.registry import ORIGINAL, RUNTIMES
 
@@ -23,7 +23,7 @@ def table() -> str:
         f"| `{ORIGINAL}` | | Keras: the reference | {_shown(ORIGINAL, 'gpu')} |",
     ]
     for name in FORMATS:
-        variants = ", ".join(f"`{row.variant}`" for row in EXPORTERS if row.format == name)
+        variants = ", ".join(f"`{row.variant}`" for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.format == name)
         cells = (_shown(name, device) for device in devices)
         lines.append(f"| `{name}` | {variants} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -23,7 +23,7 @@ from validators.lints import findings, operators
 from validators.manifest import SampleSet
 from validators.preprocessed import preprocessed
 from validators.registry import RuntimeRow, runtime
-from validators.samples import fixed_batch
+from validators.samples import misfit
 from validators.tolerance import dtype_name, tolerances
 
 WRONG_DEVICE = "wrong device"
@@ -61,7 +61,6 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
     signature = TypeAdapter(Signature).validate_python(request["signature"])
     evidence = read_evidence(Path(request["release"]))
     options = {**row.options, **request["options"]}
-    fixed = fixed_batch(signature.inputs)
     diffs: list[TensorDiff] = []
     skipped: dict[str, Skip] = {}
     rows = 0
@@ -76,11 +75,8 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
 
         patience = Patience(bound)
         for sample_set in sorted(evidence.sets, key=_turn):
-            if fixed not in {None, sample_set.batch}:
-                # A model may mix the rows of a batch (a maximum over all of it): in another batch, the artifact would
-                # be asked another question than the original was.
-                why = f"fed in batches of {sample_set.batch}, the artifact takes {fixed}"
-                skipped[sample_set.name] = Skip(kind="other batch", why=why)
+            if other := misfit(request["variant"], signature.inputs, sample_set):
+                skipped[sample_set.name] = other
                 continue
             reference = evidence.reference(sample_set)
             dtypes = _computed_in(row, reference, evidence.rounds_to)

@@ -232,12 +232,12 @@ class Skip:
     """Why an artifact was not fed a sample set, or not to its end.
 
     Attributes:
-        kind: `too slow`: there was no time for it, or not for all of it; `other batch`: the artifact's own batch is
-            fixed and is not the set's.
+        kind: `too slow`: there was no time for it, or not for all of it; `other batch`, `other length`: the
+            artifact's own batch, or length of another axis, is fixed and is not the set's.
         why: the same in words, with its numbers.
     """
 
-    kind: Literal["too slow", "other batch"]
+    kind: Literal["too slow", "other batch", "other length"]
     why: str
 
 

@@ -29,7 +29,7 @@ Cells that attestations bring are judged like the release's own: one that failed
 release. What could not run on one machine says nothing once another attestation ran it.
 
 A sample set may be left out, or broken off between two calls, for want of time; and left out where the artifact's own
-batch is fixed and is not the set's. At least one call of one set is due all the same.
+batch, or any axis of a static variant, is fixed and is not the set's. At least one call of one set is due all the same.
 
 Two things are tolerated. What never ran without being required, as long as another cell proves the artifact. And a
 variant that is `limited` where a sibling variant is proven, in the same runtime on the same device: a recurrent model
@@ -47,7 +47,7 @@ from validators.contract import Cell, Gpu, Reason, Requirement, Verdict
 from validators.manifest import Grounds, SampleSet, Weak
 from validators.quality import unmeasured, weak, worse_at_task
 from validators.registry import ORIGINAL
-from validators.samples import fixed_batch
+from validators.samples import misfit
 from validators.waiver import Charge, Waiver, of_cell, of_requirement, settle
 
 EMPTY = "empty report"
@@ -206,16 +206,18 @@ def _misplaced(cell: Cell, gpu: Gpu) -> str:
 
 
 def _badly_excused(cell: Cell, artifact: Artifact | None, sets: Sequence[SampleSet]) -> str:
-    """Which sample set a cell left out for a batch that the artifact takes; empty when there is none."""
-    named = [each for each in sets if each.name in cell.skipped and cell.skipped[each.name].kind == "other batch"]
-    try:
-        fixed = fixed_batch(artifact.signature.inputs) if named and artifact and artifact.signature else None
-    except BadInput as error:
-        return f"it left sets out for their batch, and {error.message}"
+    """Which sample set a cell left out for a shape that the artifact takes; empty when there is none."""
+    named = [each for each in sets if each.name in cell.skipped and cell.skipped[each.name].kind != "too slow"]
+    inputs = artifact.signature.inputs if artifact and artifact.signature else ()
     for each in named:
-        if fixed in {None, each.batch}:
-            takes = "any" if fixed is None else f"batches of {fixed}"
-            return f"it left out `{each.name}`, fed in batches of {each.batch}, and the artifact takes {takes}"
+        try:
+            other = misfit(cell.variant, inputs, each)
+        except BadInput as error:
+            return f"it left sets out for their batch, and {error.message}"
+        kind = cell.skipped[each.name].kind
+        if other is None or other.kind != kind:
+            got = f"batches of {each.batch}" if kind == "other batch" else "other lengths"
+            return f"it left out `{each.name}`, fed in {got}, and the artifact takes them"
     return ""
 
 

@@ -71,7 +71,7 @@ class SampleSet:
         origin: `user`; `seeded`: drawn from each input's domain; `edges`: its ends, zeros and ones; `beyond`: values
             far outside it.
         seed: of the generator; None for the user's own.
-        dynamic: length chosen for each dynamic axis that is not the batch, `INPUT[AXIS]` -> length.
+        dynamic: length of each axis that the model leaves open, the batch aside, `INPUT[AXIS]` -> length.
     """
 
     name: str

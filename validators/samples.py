@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from exporters.contract import TensorSpec
+from exporters.contract import STATIC, TensorSpec
 from exporters.errors import BadInput
-from validators.contract import Tensors
+from validators.contract import Skip, Tensors
 from validators.manifest import SampleSet
 from validators.tensorfiles import numpy_dtype, read_npy
 from validators.tolerance import dtype_name
@@ -129,7 +129,7 @@ def plan(
             need longer ones; images keep their size.
     """
     fixed = fixed_batch(inputs)
-    sets = list(_user_sets(user.rows, fixed)) if user else []
+    sets = list(_user_sets(user, fixed, inputs)) if user else []
     for turn, (name, rows, batch) in enumerate(_seeded(inputs, fixed, seeded)):
         lengths = _lengths(inputs, turn, stretch)
         sets.append(SampleSet(name=name, rows=rows, batch=batch, origin="seeded", seed=turn + 1, dynamic=lengths))
@@ -252,13 +252,61 @@ def _as_objects(array: np.ndarray) -> np.ndarray:
     return np.array(words, dtype=object).reshape(array.shape)
 
 
-def _user_sets(rows: int, fixed: int | None) -> Iterator[SampleSet]:
+def static_shapes(inputs: Sequence[TensorSpec], sets: Sequence[SampleSet]) -> dict[str, tuple[int, ...]]:
+    """The shape of every input for a variant that leaves no axis open: the one that it has in a set.
+
+    It is the first set that is fed row by row (or in the model's own batch): the user's, if there are samples of them.
+    """
+    batch = fixed_batch(inputs) or 1
+    lengths = next(each.dynamic for each in sets if each.batch == batch) or {}
+    return {
+        spec.name: (batch, *(lengths[_axis(spec, i)] if n is None else n for i, n in enumerate(spec.shape) if i))
+        for spec in inputs
+    }
+
+
+def misfit(artifact: str, inputs: Sequence[TensorSpec], sample_set: SampleSet) -> Skip | None:
+    """Why an artifact is not fed a set; None when it is.
+
+    A model may mix the rows of a batch (a maximum over all of it): in another batch, the artifact would be asked
+    another question than the original was. In the static variant other axes are fixed as well; one that any other
+    variant fixes is a fault of the export, which feeding shows.
+
+    Args:
+        artifact: name of the variant.
+        inputs: of the artifact.
+        sample_set: the set.
+
+    Raises:
+        BadInput: the inputs insist on different batches.
+    """
+    batch = fixed_batch(inputs)
+    if batch not in {None, sample_set.batch}:
+        why = f"fed in batches of {sample_set.batch}, the artifact takes {batch}"
+        return Skip(kind="other batch", why=why)
+    lengths = sample_set.dynamic or {}
+    for axis, own in ((_axis(spec, i), n) for spec in inputs for i, n in enumerate(spec.shape)):
+        if artifact == STATIC and lengths.get(axis, own) != own:
+            return Skip(kind="other length", why=f"{axis} is {lengths[axis]}, the artifact takes {own}")
+    return None
+
+
+def _axis(spec: TensorSpec, axis: int) -> str:
+    """Name of an axis in `SampleSet.dynamic`."""
+    return f"{spec.name}[{axis}]"
+
+
+def _user_sets(user: UserSamples, fixed: int | None, inputs: Sequence[TensorSpec]) -> Iterator[SampleSet]:
+    rows = user.rows
+    open_ = [(spec, axis) for spec in inputs for axis, length in enumerate(spec.shape) if axis and length is None]
+    lengths = {_axis(spec, axis): user.inputs[spec.name].shape[axis] for spec, axis in open_}
     if fixed:
         used = min(rows, max(USER_ROWS, fixed)) // fixed * fixed
-        yield SampleSet(name="user", rows=used, batch=fixed, origin="user")
+        yield SampleSet(name="user", rows=used, batch=fixed, origin="user", dynamic=lengths)
         return
-    yield SampleSet(name="user", rows=min(rows, USER_ROWS), batch=USER_BATCH, origin="user")
-    yield SampleSet(name="user_batch1", rows=min(rows, USER_ROWS_ONE_BY_ONE), batch=1, origin="user")
+    yield SampleSet(name="user", rows=min(rows, USER_ROWS), batch=USER_BATCH, origin="user", dynamic=lengths)
+    one_by_one = min(rows, USER_ROWS_ONE_BY_ONE)
+    yield SampleSet(name="user_batch1", rows=one_by_one, batch=1, origin="user", dynamic=lengths)
 
 
 def _lengths(inputs: Sequence[TensorSpec], turn: int, stretch: int) -> dict[str, int]:
@@ -268,7 +316,7 @@ def _lengths(inputs: Sequence[TensorSpec], turn: int, stretch: int) -> dict[str,
         choices = _SPATIAL_LENGTHS if spatial else tuple(stretch * length for length in _LENGTHS)
         for axis, length in enumerate(spec.shape):
             if axis and length is None:
-                lengths[f"{spec.name}[{axis}]"] = choices[turn % len(choices)]
+                lengths[_axis(spec, axis)] = choices[turn % len(choices)]
     return lengths
 
 
@@ -282,7 +330,7 @@ def _draw(sample_set: SampleSet, spec: TensorSpec, choices: Sequence[str | int])
     stream = np.random.default_rng(int.from_bytes(digest, "big"))
     lengths = sample_set.dynamic or {}
     axes = enumerate(spec.shape[1:], start=1)
-    shape = (sample_set.rows, *(lengths[f"{spec.name}[{i}]"] if n is None else n for i, n in axes))
+    shape = (sample_set.rows, *(lengths[_axis(spec, i)] if n is None else n for i, n in axes))
     if spec.dtype == "string":
         choices = choices or WORDS
         return np.array(choices, dtype=object)[stream.integers(0, len(choices), shape)]

@@ -20,14 +20,9 @@ _HEIGHT, _WIDTH = 1, 2  # of NHWC images
 
 def pad_in_numbers(graph: Graph) -> Graph:
     """Rewrites what the wasm backend gets wrong; the graph itself when there is nothing of the kind."""
-    import tensorflow as tf
-
     if not any(node.op in _CONVOLUTIONS and max(node.attr["strides"].list.i) > 1 for node in graph.graph_def.node):
         return graph
-    imported = tf.Graph()
-    with imported.as_default():
-        tf.graph_util.import_graph_def(graph.graph_def, name="")
-    paddings = {op.name: list(_padding(op)) for op in imported.get_operations() if _skips(op)}
+    paddings = {op.name: list(_padding(op)) for op in graph.imported().get_operations() if _skips(op)}
     if not paddings:
         return graph
     acted("pad_in_numbers")

@@ -125,7 +125,7 @@ def _released(settings: "Settings", *, prefect: bool) -> "ReleaseRun":
     with shown(console(stderr=True)) as listen, ReleaseRun(settings, listen) as run:
         run.warm_up()
         if not prefect:
-            run_on_threads(run.stages(), cancel=run.cancel)
+            run.carry_out(run_on_threads)
             return run
         from flows import prefect_home
 

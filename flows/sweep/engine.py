@@ -184,7 +184,7 @@ class _Shelf:
                 self._begin(run)
                 try:
                     run.warm_up()
-                    run_on_threads(run.stages(), cancel=run.cancel)
+                    run.carry_out(run_on_threads)
                 finally:
                     self._end(run)
         except Cancelled:

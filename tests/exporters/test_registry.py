@@ -4,15 +4,17 @@ from importlib.util import find_spec
 
 import pytest
 
-from exporters.registry import EXPORTERS, FORMATS, FORMS, RECURRENCES, rows_of
+from exporters.contract import TensorSpec
+from exporters.registry import EXPORTERS, FORMATS, FORMS, RECURRENCES, STATIC_EXPORTERS, rows_of
 from flows.settings import Settings
 
 
 def test_every_row_has_a_key_of_its_own():
-    assert len({row.key for row in EXPORTERS}) == len(EXPORTERS)
+    rows = (*EXPORTERS, *STATIC_EXPORTERS)
+    assert len({row.key for row in rows}) == len(rows)
 
 
-@pytest.mark.parametrize("row", EXPORTERS, ids=lambda row: row.key)
+@pytest.mark.parametrize("row", (*EXPORTERS, *STATIC_EXPORTERS), ids=lambda row: row.key)
 def test_a_row_names_a_module_a_source_and_a_toolchain_that_exist(row):
     assert find_spec(row.module) is not None
     assert row.source in {"model", *FORMS}
@@ -36,6 +38,14 @@ def test_a_rows_section_of_the_settings_holds_its_options_under_the_same_names(r
     section = Settings(model="m.keras").model_dump()[row.section]
     assert section.keys() <= row.options.keys()
     assert {name: row.options[name] for name in section} == section
+
+
+def test_a_model_that_leaves_more_than_the_batch_open_has_static_rows_as_well():
+    def keys(*shape):
+        return [row.key for row in rows_of(("tflite",), [TensorSpec(name="x", dtype="float32", shape=shape)])]
+
+    assert keys(None, 4) == ["tflite/dynamic", "tflite/batch1"]
+    assert keys(None, None) == ["tflite/dynamic", "tflite/batch1", "tflite/static"]
 
 
 def test_rows_of_some_formats_keep_the_tables_order():

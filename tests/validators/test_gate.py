@@ -312,14 +312,32 @@ def test_a_set_of_another_batch_is_excused_only_where_the_artifact_does_not_take
     evidence = {"cells": [left_out], "sample_sets": [SETS[0], SETS[2]]}
     assert one(artifacts=[artifact(signature=takes(2))], **evidence).passed
     for signature, why in {
-        takes(None): "takes any",
-        takes(1): "takes batches of 1",
+        takes(None): "takes them",
+        takes(1): "takes them",
         takes(1, 2): "inputs fix different batches: 1, 2; valid is one",
-        None: "takes any",
+        None: "takes them",
     }.items():
         verdict = one(artifacts=[artifact(signature=signature)], **evidence)
         assert found(verdict) == [("incomplete cell", left_out.key)]
         assert verdict.reasons[0].message.endswith(why)
+
+
+@pytest.mark.parametrize(
+    ("variant", "length", "good"), [("static", 16, True), ("static", 24, False), ("dynamic", 16, False)]
+)
+def test_a_set_of_another_length_is_excused_only_in_a_static_variant_that_does_not_take_it(variant, length, good):
+    longer = dataclasses.replace(SETS[0], name="longer", batch=1, dynamic={"x0[1]": 24})
+    shorter = dataclasses.replace(longer, name="shorter", dynamic={"x0[1]": 16})
+    skipped = {"longer": Skip(kind="other length", why="x0[1] is 24")}
+    key, specs = f"tflite/{variant}", (TensorSpec(name="x0", dtype="float32", shape=(1, length), native="x"),)
+    verdict = one(
+        cells=[cell(key, "litert-xnnpack", diffs=diffs(("shorter", "y")), skipped=skipped)],
+        artifacts=[artifact(key, signature=Signature(inputs=specs, outputs=()))],
+        required=[TFLITE],
+        sample_sets=[shorter, longer],
+    )
+    assert verdict.passed == good
+    assert good or found(verdict) == [("incomplete cell", f"{key} litert-xnnpack cpu")]
 
 
 def test_the_original_takes_every_batch_of_its_evidence():

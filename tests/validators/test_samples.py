@@ -13,7 +13,17 @@ from exporters.preprocessing.words import with_unknown
 from validators.compare import compare
 from validators.feeding import Patience, batches, feed, first_rows, joined
 from validators.manifest import SampleSet
-from validators.samples import WORDS, check_samples, fixed_batch, generate, plan, read_samples, sequences
+from validators.samples import (
+    WORDS,
+    check_samples,
+    fixed_batch,
+    generate,
+    misfit,
+    plan,
+    read_samples,
+    sequences,
+    static_shapes,
+)
 from validators.tolerance import tolerances
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 8, 8, 1))
@@ -235,6 +245,30 @@ def test_dynamic_axes_of_different_inputs_agree_so_that_they_can_meet():
     sets = plan([TOKENS, mask])
     assert sets[0].dynamic == {"tokens[1]": 16, "mask[1]": 16, "mask[2]": 16}
     assert generate(sets[1], [TOKENS, mask])["mask"].shape == (4, 24, 24)
+
+
+def test_a_static_variant_has_the_lengths_of_the_users_samples_and_without_them_of_the_seeded_ones():
+    user = check_samples(GOOD, [IMAGE, TOKENS])
+    assert static_shapes([IMAGE, TOKENS], plan([IMAGE, TOKENS])) == {"image": (1, 8, 8, 1), "tokens": (1, 16)}
+    assert static_shapes([IMAGE, TOKENS], plan([IMAGE, TOKENS], user=user)) == {"image": (1, 8, 8, 1), "tokens": (1, 5)}
+    own = [fixed(TOKENS, 3)]
+    assert static_shapes(own, plan(own)) == {"tokens": (3, 16)}
+
+
+def test_a_static_variant_is_fed_the_sets_of_its_own_lengths_alone():
+    user = check_samples(GOOD, [IMAGE, TOKENS])
+    shapes = static_shapes([IMAGE, TOKENS], sets := plan([IMAGE, TOKENS], user=user))
+    static = [dataclasses.replace(spec, shape=shapes[spec.name]) for spec in (IMAGE, TOKENS)]
+    fed = {each.name: misfit("static", static, each) for each in sets}
+    assert [name for name, other in fed.items() if other is None] == ["user_batch1"]
+    assert fed["user"].kind == "other batch"
+    assert fed["seeded_batch1"].kind == "other length"
+    assert fed["seeded_batch1"].why == "tokens[1] is 16, the artifact takes 5"
+
+
+def test_an_axis_that_another_variant_fixes_excuses_nothing():
+    sets = plan([TOKENS])
+    assert misfit("batch1", [dataclasses.replace(TOKENS, shape=(1, 99))], sets[0]) is None
 
 
 def test_dynamic_images_are_large_enough_for_five_halvings():

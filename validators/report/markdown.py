@@ -277,7 +277,7 @@ def _left_out(cells: Sequence[Cell]) -> Iterator[str]:
     other = dict.fromkeys(f"{cell.format}/{cell.variant}" for cell in cells if len(cell.skipped) > len(cell.unseen))
     if other:
         names = ", ".join(map(code, other))
-        yield f"An artifact with a fixed batch is fed only the sample sets of that batch; here: {names}."
+        yield f"An artifact with fixed shapes is fed only the sample sets of these shapes; here: {names}."
 
 
 def _comparison(cell: Cell, diff: TensorDiff) -> tuple[str, ...]:
