@@ -130,7 +130,7 @@ LIMITS = (
     Limit(
         id="litert-gpu-dynamic-batch",
         format="tflite",
-        says="LiteRT's GPU accelerator takes no graph in which a shape is computed from the batch",
+        says="LiteRT's GPU accelerator takes no graph in which a shape is computed from the batch or another open axis",
         way_out="Use the batch1 variant on the GPU, or static where more than the batch is dynamic.",
         versions="ai-edge-litert 2.3",
         source="tensorflow#38036",

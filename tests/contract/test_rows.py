@@ -154,6 +154,21 @@ def test_batch1_fixes_the_batch_and_nothing_else(proof, facts, model):
         assert facts["tflite/batch1"]["inputs"][spec.name][1] == [1, *spec.shape[1:]]
 
 
+def test_a_model_with_an_open_axis_has_a_static_variant_for_runtimes_that_take_none(bench):
+    proof = bench.proof("dynamic_sequence")
+    artifact = proof.artifacts["tflite/static"]
+    assert [spec.shape for spec in artifact.signature.inputs] == [(1, 16, 3)]
+    assert None not in artifact.signature.outputs[0].shape
+    cells = {cell.runtime: cell for cell in cells_of(proof, "tflite/static")}
+    assert {cell.status for cell in cells.values()} == {"passed"}, [cell.message for cell in cells.values()]
+    assert "litertjs-webgpu" in cells
+    for cell in cells.values():
+        assert {diff.sample_set for diff in cell.diffs} == {"seeded_batch1"}
+        assert cell.skipped["seeded_batch1_longer"].kind == "other length"
+    assert not any("static" in key for key in bench.proof("single_input").artifacts)
+    assert proof.verdict().passed
+
+
 @every_model
 def test_onnx_names_its_dynamic_axes(proof, facts, model):
     for side, specs in (("inputs", proof.signature.inputs), ("outputs", proof.signature.outputs)):

@@ -14,7 +14,7 @@ def test_every_row_has_a_key_of_its_own():
     assert len({row.key for row in rows}) == len(rows)
 
 
-@pytest.mark.parametrize("row", (*EXPORTERS, *STATIC_EXPORTERS), ids=lambda row: row.key)
+@pytest.mark.parametrize("row", [*EXPORTERS, *STATIC_EXPORTERS], ids=lambda row: row.key)
 def test_a_row_names_a_module_a_source_and_a_toolchain_that_exist(row):
     assert find_spec(row.module) is not None
     assert row.source in {"model", *FORMS}

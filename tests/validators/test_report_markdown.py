@@ -235,7 +235,7 @@ def test_samples_of_other_batches_are_one_sentence_for_all():
     skipped = dict.fromkeys(["seeded_batch2", "seeded_batch7"], factory.other_batch())
     cells = [factory.cell("tflite/batch1", runtime, skipped=skipped) for runtime in ("litert-xnnpack", "other")]
     text = page(render(factory.manifest(cells=tuple(cells)))).text
-    assert "An artifact with a fixed batch is fed only the sample sets of that batch; here: tflite/batch1." in text
+    assert "An artifact with fixed shapes is fed only the sample sets of these shapes; here: tflite/batch1." in text
     assert "left out" not in text
     assert "only part" not in text
 

@@ -98,11 +98,11 @@ def dynamic_shape(log: str, signature: Signature) -> Limited | None:
 
     Args:
         log: what LiteRT said.
-        signature: of the artifact; tells whether its own batch is the reason.
+        signature: of the artifact; tells whether an open axis of its inputs is the reason.
     """
     if _DYNAMIC not in log:
         return None
-    dynamic = [spec.name for spec in (*signature.inputs, *signature.outputs) if None in spec.shape]
+    dynamic = [spec.name for spec in signature.inputs if None in spec.shape]
     return limited("litert-gpu-dynamic-batch", ", ".join(dynamic)) if dynamic else limited("litert-gpu-dynamic-tensor")
 
 
