@@ -103,12 +103,13 @@ def recurrent() -> Any:
 
 
 def grouped_convolution() -> Any:
-    """Grouped and depthwise convolutions."""
+    """Grouped and depthwise convolutions, and one with a group for every channel."""
     import keras
     from keras import layers
 
     x = keras.Input((8, 8, 4), name="x")
     y = layers.Conv2D(6, 3, groups=2, name="grouped")(x)
+    y = layers.Conv2D(12, 3, groups=6, padding="same", name="one_each")(y)
     return keras.Model(x, layers.DepthwiseConv2D(3, name="y")(y))
 
 

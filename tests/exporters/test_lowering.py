@@ -5,6 +5,7 @@ Harmless: with it, the artifact computes what the original computes, and tells t
 half fails here, the rewrite can go.
 """
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -114,6 +115,14 @@ def without(bench, tmp_path):
 
 def row_of(key):
     return next(row for row in EXPORTERS if row.key == key)
+
+
+def test_a_convolution_with_a_group_for_every_channel_stays_one_convolution(bench):
+    proof = proof_of(bench, "grouped_convolution")
+    topology = json.loads((proof.release / proof.artifacts["tfjs/default"].path / "model.json").read_text("utf-8"))
+    operators = [node["op"].removeprefix("_Fused").removeprefix("Fused") for node in topology["modelTopology"]["node"]]
+    assert operators.count("Conv2D") == 2  # the two groups of the other one
+    assert operators.count("DepthwiseConv2dNative") == 2
 
 
 @pytest.mark.parametrize("case", NOT_MADE, ids=name)
