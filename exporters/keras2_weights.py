@@ -71,9 +71,9 @@ def restore(model: Any, source: Source) -> None:
         if isinstance(source.weights, ObjectWeights):
             _from_objects(model, source)
         elif isinstance(source.weights, NamedWeights):
-            from tf_keras.src.saving.legacy.hdf5_format import load_weights_from_hdf5_group
+            from tf_keras.src.saving.legacy import hdf5_format
 
-            from_names(source, lambda group: load_weights_from_hdf5_group(group, model))
+            from_names(model, source, hdf5_format)
         else:
             from_checkpoint(model, source, variables)
 

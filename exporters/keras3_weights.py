@@ -29,9 +29,9 @@ def restore(model: Any, source: Source) -> None:
         if isinstance(source.weights, ObjectWeights):
             _from_objects(model, source)
         elif isinstance(source.weights, NamedWeights):
-            from keras.src.legacy.saving.legacy_h5_format import load_weights_from_hdf5_group
+            from keras.src.legacy.saving import legacy_h5_format
 
-            from_names(source, lambda group: load_weights_from_hdf5_group(group, model))
+            from_names(model, source, legacy_h5_format)
         else:
             from_checkpoint(model, source, variables)
 

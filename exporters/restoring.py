@@ -4,7 +4,7 @@ In: a model and its open `Source`. Out: the model with its weights, each variabl
 Keras 2 and Keras 3 do each in their own way is in `exporters.keras2_weights` and `exporters.keras3_weights`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -108,19 +108,28 @@ def _is_marked(variable: Any) -> bool:
     return dtype.is_integer and value.shape.num_elements() > 0 and bool(tf.reduce_all(value == _extreme(dtype)))
 
 
-def from_names(source: Source, load: Callable[[Any], None]) -> None:
-    """Weights by the names of layers, in the order of the layers, which Keras itself compares with the model's.
+def from_names(model: Any, source: Source, layout: Any) -> None:
+    """Weights of the older layout: by the names of layers where they are the model's own, else in the order of layers.
+
+    Keras goes by the order alone, which swaps two layers of one shape where the architecture lists them otherwise.
+    Names that Keras made up (`dense_3`) differ from session to session; then there is nothing else to go by.
 
     Args:
-        source: the open model.
-        load: Keras' loader of an HDF5 group.
+        model: the built model.
+        source: where its weights are.
+        layout: Keras' own module for this layout.
     """
     import h5py
 
     weights = source.weights
     assert isinstance(weights, NamedWeights)  # noqa: S101 - the caller asked
     with h5py.File(source.path, "r") as file:
-        load(file[weights.group] if weights.group else file)
+        group = file[weights.group] if weights.group else file
+        names = layout.load_attributes_from_hdf5_group(group, "layer_names")
+        stored = [name for name in names if layout.load_attributes_from_hdf5_group(group[name], "weight_names")]
+        by_name = sorted(stored) == sorted(layer.name for layer in model.layers if layer.weights)
+        load = layout.load_weights_from_hdf5_group_by_name if by_name else layout.load_weights_from_hdf5_group
+        load(group, model)
 
 
 def from_checkpoint(model: Any, source: Source, variables: Variables) -> None:

@@ -14,6 +14,9 @@ from typing import Any
 from exporters.admission.version import Generation
 from exporters.errors import BadInput
 
+_FOLDERS: set[Path] = set()
+"""Where the files lie that were imported."""
+
 
 def imported(name: str) -> ModuleType:
     """The module or file that the user named with `--custom-objects`.
@@ -51,7 +54,9 @@ def import_user_module(name: str) -> ModuleType:
         raise FileNotFoundError(name)
     if there := _already(path):
         return there
+    _refuse_another_neighbour(path)
     sys.path.append(str(path.parent))  # a file beside it that it imports
+    _FOLDERS.add(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None  # noqa: S101 - `.py` has a loader
     assert spec.loader is not None  # noqa: S101
@@ -63,6 +68,18 @@ def import_user_module(name: str) -> ModuleType:
         del sys.modules[path.stem]  # half of it
         raise
     return module
+
+
+def _refuse_another_neighbour(path: Path) -> None:
+    """Raises ImportError where a module beside the file is called like one of another file's that is imported already.
+
+    The file's own `import` would get that one, without a word.
+    """
+    for module in list(sys.modules.values()):
+        there = Path(getattr(module, "__file__", None) or "")
+        mine = path.parent / there.name
+        if there.parent in _FOLDERS and there.parent != path.parent and mine.is_file():
+            raise ImportError(f"another module is called {there.stem}: {there}; the file's own is {mine}")
 
 
 def _already(path: Path) -> ModuleType | None:

@@ -7,9 +7,11 @@ architecture: what `model.to_json()` wrote, or a function of the user's own that
 
 import hashlib
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,19 @@ def builder_file(architecture: str) -> Path | None:
     """The Python file that an architecture names; None for a module and for JSON."""
     module = architecture.rpartition(":")[0] if is_builder(architecture) else ""
     return Path(module) if module.endswith(".py") else None
+
+
+def _source_of(architecture: str) -> Path | None:
+    """The Python file of a builder; None where its module has none. Nothing is imported to find it."""
+    if file := builder_file(architecture):
+        return file
+    places: Sequence[str] = [*sys.path, str(Path.cwd())]  # as `exporters.user_code` looks for it
+    origin = None
+    for step in architecture.rpartition(":")[0].split("."):
+        found = PathFinder.find_spec(step, places)
+        places = found.submodule_search_locations or [] if found else []
+        origin = found.origin if found and found.has_location else None
+    return Path(origin) if origin else None
 
 
 @contextmanager
@@ -142,7 +157,7 @@ def _generation(architecture: str, parsed: dict[str, Any], version: str) -> Gene
 def digest_of(path: Path, architecture: str) -> tuple[str, int]:
     """Digest over the weights' files and the architecture: another of either is another model."""
     files = [path] if path.is_file() and path.suffix != INDEX else list(files_of_weights(path))
-    file = builder_file(architecture) if is_builder(architecture) else Path(architecture)
+    file = _source_of(architecture) if is_builder(architecture) else Path(architecture)
     if file is None:
         lines = [f"{architecture}\n"]
         size = 0

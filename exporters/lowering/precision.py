@@ -8,7 +8,7 @@ does, and how far the two may lie apart is what the original's own type says.
 Removable when every target computes in both types.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -18,34 +18,73 @@ from exporters.lowering.notes import acted
 Half = Literal["float16", "bfloat16"]
 
 _HALF: tuple[Half, ...] = ("bfloat16", "float16")  # the coarser one first
+_FUNCTIONAL = {
+    "keras.src.models.functional",
+    "keras.src.models.sequential",
+    "tf_keras.src.engine.functional",
+    "tf_keras.src.engine.sequential",
+}
+"""Modules whose models compute what their graph says and nothing else."""
 
 
 def rounds_to(model: SourceModel) -> dict[str, Half]:
     """Output -> the coarsest type below float32 in which a layer on the way to it computes; those with one alone.
 
-    Of a layer that is a model itself every layer counts: which of them an output of it needs is not looked for.
+    A layer that is a functional model itself is walked through as well; of any other model every layer counts: which of
+    them an output of it needs, only its code knows.
     """
     import keras
 
     found: dict[str, Half] = {}
     for spec, tensor in zip(model.signature.outputs, keras.tree.flatten(model.graph.output), strict=True):
-        computed = {dtype for operation, node in _upstream(tensor) for dtype in _rounded(operation, node)}
+        computed, _ = _upstream(tensor, ())
         if half := next((dtype for dtype in _HALF if dtype in computed), None):
             found[spec.name] = half
     return found
 
 
-def _upstream(tensor: Any) -> Iterator[tuple[Any, Any]]:
-    """Every operation of the functional graph that a tensor is computed by, with the node of that call."""
+def _upstream(tensor: Any, inputs: Sequence[Any]) -> tuple[set[str], set[int]]:
+    """The types computed in on the way to a tensor of a functional graph, and the inputs where that way begins.
+
+    Args:
+        tensor: of the graph.
+        inputs: tensors of the graph that nothing before is asked about.
+
+    Returns:
+        The types, and positions among `inputs`.
+    """
+    begins = {_place(each): position for position, each in enumerate(inputs)}
     pending, seen = [tensor], set()
+    types: set[str] = set()
+    reached: set[int] = set()
     while pending:
-        operation, index, _ = pending.pop()._keras_history  # noqa: SLF001 - the one way from a tensor to its layer
-        if (id(operation), index) not in seen:
-            seen.add((id(operation), index))
-            node = operation._inbound_nodes[index]  # noqa: SLF001
-            yield operation, node
-            if not node.is_input:
-                pending += _operands(node)
+        place = operation, index, position = _place(pending.pop())
+        if place in begins:
+            reached.add(begins[place])
+        elif place not in seen and not (node := operation._inbound_nodes[index]).is_input:  # noqa: SLF001
+            seen.add(place)
+            operands = _operands(node)
+            if (graph := _graph_of(operation)) and len(graph.inputs) == len(operands):
+                inside, needed = _upstream(graph.outputs[position], graph.inputs)
+                types |= inside
+                operands = [operands[number] for number in needed]
+            else:
+                types |= _rounded(operation, node)
+            pending += operands
+    return types, reached
+
+
+def _place(tensor: Any) -> tuple[Any, int, int]:
+    """Which output of which call of which layer a tensor is."""
+    operation, index, position = tensor._keras_history  # noqa: SLF001 - the one way from a tensor to its layer
+    return operation, index, position
+
+
+def _graph_of(operation: Any) -> Any:
+    """The functional model that an operation is; None for a layer, and for a model with code of its own."""
+    inner = getattr(operation, "_functional", None) or operation  # where a Sequential of Keras 3 keeps it
+    plain = all(getattr(type(each).call, "__module__", "") in _FUNCTIONAL for each in (operation, inner))
+    return inner if plain and getattr(inner, "outputs", None) else None
 
 
 def _operands(node: Any) -> list[Any]:

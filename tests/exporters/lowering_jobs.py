@@ -18,6 +18,11 @@ def rounding_of_two_heads(request: Mapping[str, Any]) -> dict[str, str]:
     whole = layers.Reshape((1, 1), dtype="mixed_float16")(ids)
     exact = layers.Concatenate()([layers.Dense(3)(x), layers.Flatten()(layers.Embedding(4, 2)(whole))])
     rounded = layers.Dropout(0.5, dtype="mixed_bfloat16")(x)
+    one, two = keras.Input((4,)), keras.Input((5,))
+    halves = keras.Sequential([keras.Input((5,)), layers.Activation("relu", dtype="mixed_float16")])
+    nested = keras.Model([one, two], [layers.Dense(2)(one), halves(two)])
+    inner_exact, inner_rounded = nested([x, exact])
+    unasked, _ = nested([layers.Dense(4)(x), layers.Dense(5, dtype="mixed_bfloat16")(x)])
     graph = keras.Model(
         [x, pixels, ids],
         {
@@ -25,6 +30,9 @@ def rounding_of_two_heads(request: Mapping[str, Any]) -> dict[str, str]:
             "rounded": layers.Dense(3, name="rounded")(rounded),
             "pixels": layers.Activation("relu", dtype="mixed_float16", name="pixels")(pixels),
             "given": layers.Dense(2, name="given")(pixels),
+            "inner_exact": layers.Dense(2, name="inner_exact")(inner_exact),
+            "inner_rounded": layers.Dense(2, name="inner_rounded")(inner_rounded),
+            "unasked": layers.Dense(2, name="unasked")(unasked),
         },
     )
     return _rounds_to(request["generation"], graph)

@@ -43,6 +43,14 @@ def two_layers() -> Any:
     return keras.Model(x, keras.layers.Dense(2, name="y")(keras.layers.Dense(4, activation="tanh", name="h")(x)))
 
 
+def twins() -> Any:
+    """Two layers of one shape beside each other."""
+    import keras
+
+    x = keras.Input((3,), name="x")
+    return keras.Model(x, [keras.layers.Dense(2, name="left")(x), keras.layers.Dense(2, name="right")(x)])
+
+
 def shared() -> Any:
     """Two inputs of one shape, not in alphabetical order, a shared layer, statistics, two outputs."""
     import keras

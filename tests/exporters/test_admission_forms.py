@@ -160,6 +160,20 @@ def test_the_digest_is_another_with_another_architecture_or_other_weights(archit
     assert examine(tmp_path / "a" / "m", architecture(name="another")).digest != one
 
 
+def test_the_digest_is_another_with_another_source_of_the_builder_be_it_a_file_or_a_module(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint(tmp_path / "m")
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").write_text("raise SystemExit('it ran')", "utf-8")
+    net = tmp_path / "pack" / "net.py"
+    for builder in ("pack.net:make", "pack/net.py:make"):
+        net.write_text("raise SystemExit('it ran')", "utf-8")
+        one = examine(tmp_path / "m", builder).digest
+        net.write_text("raise SystemExit('it ran, and is another')", "utf-8")
+        assert examine(tmp_path / "m", builder).digest != one
+    assert examine(tmp_path / "m", "pack.gone:make").digest
+
+
 @pytest.mark.parametrize(
     ("said", "generation"),
     [({"keras_version": "2.3.0-tf"}, 2), ({"keras_version": None, "module": "keras"}, 3), ({"keras_version": None}, 2)],

@@ -129,6 +129,17 @@ def test_a_file_and_one_beside_it_that_it_imports_are_the_same_in_any_order(give
     assert imported(whole).Scale is imported(part).Scale
 
 
+def test_files_in_two_folders_that_each_import_a_neighbour_of_one_name_do_not_share_it(given, tmp_path):
+    first = given("own_m", "from own_n import Scale\n")
+    given("own_n")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "own_n.py").write_text("class Scale: ...\n", "utf-8")
+    (other / "own_o.py").write_text("from own_n import Scale\nclass Third: ...\n", "utf-8")
+    with pytest.raises(BadInput, match=r"another module is called own_n: .*own_n\.py; the file's own is .*other/own_n"):
+        provide(source(("Scale", "Scale", {}), ("Third", "Third", {})), [first, str(other / "own_o.py")], {})
+
+
 def test_what_fails_half_way_is_not_taken_for_imported(given):
     file = given("own_j", OWN + "1 / 0\n")
     for _ in range(2):

@@ -120,6 +120,18 @@ def test_weights_for_more_or_fewer_layers_are_refused(saved, load, builder, form
     assert "Give the architecture that these weights were saved from" in error.value.next_step
 
 
+def test_layers_of_one_shape_get_the_weights_of_their_name_in_whatever_order_they_stand(saved, load, tmp_path):
+    told = saved(3, "twins")
+    (tmp_path / "nets.py").write_text(
+        "import keras\n"
+        "def make():\n"
+        "    x = keras.Input((3,), name='x')\n"
+        "    return keras.Model(x, [keras.layers.Dense(2, name=name)(x) for name in ('right', 'left')])\n",
+        "utf-8",
+    )
+    assert same(load(told["by_name"][0], f"{tmp_path / 'nets.py'}:make").unwrap()["values"], told["values"][::-1])
+
+
 def test_of_several_models_in_a_checkpoint_the_one_that_fits_is_taken(bench, load, builder, tmp_path):
     roots = {"discriminator": 5, "generator": 4, "zero": 6}
     told = bench.call("tests.exporters.stored_forms:with_roots", {"folder": str(tmp_path), "roots": roots})
