@@ -11,6 +11,7 @@ In: a release directory, the name of a cell, the model. Out: a `Diagnosis`, and 
 5. The whole cell again with each of the runtime's settings changed.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -18,25 +19,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from exporters.errors import BadInput
 from exporters.store import versions
+from flows.diagnose.alone import WRONG, Shown, cut_out, exhibit_of, shown_anew, try_anew
+from flows.diagnose.beginnings import first_failing
 from flows.diagnose.evidence import Sampled, failing_call
-from flows.diagnose.laboratory import Anew, Laboratory, Part
+from flows.diagnose.laboratory import Laboratory, Part
 from flows.diagnose.record import Diagnosis, Suspect, Switch
 from flows.diagnose.subject import Subject, find_subject
 from flows.diagnose.switches import switches_of
 from flows.progress import Listener, perform
 from flows.run import Shared
 from flows.settings import load_settings
-from validators.diagnosis.contract import Call, Suspicion
-from validators.diagnosis.match import distance
+from validators.diagnosis.contract import Suspicion
 from validators.diagnosis.reproduction import Exhibit, write
 
-_WRONG = 1e-4
-"""How far a new export may lie from the original, as a share of the output's scale: 1,678 unit roundoffs of float32."""
 _SUBSTITUTED = (
     "with that tensor of the artifact in the layer's place, the original goes on to compute what the artifact "
     "computes: there is no other fault"
@@ -136,6 +135,12 @@ class Investigation:
         perform(name, told, total=0, listen=self._listen)
         return result[0]
 
+    def _note(self, found: Diagnosis, shown: Shown) -> Diagnosis:
+        self._exhibit = shown.exhibit or self._exhibit
+        return replace(
+            found, confirmed=(*found.confirmed, *shown.confirmed), inferred=(*found.inferred, *shown.inferred)
+        )
+
     def _look_inside(self, found: Diagnosis, sampled: Sampled) -> Diagnosis:
         whole = self._lab.artifact()
         tensors = opened = self._step("artifact, opened", lambda: self._lab.opened(whole.folder, whole.signature))
@@ -161,162 +166,42 @@ class Investigation:
             summary=_named(suspicion),
             suspects=tuple(Suspect(layer=call.layer, kind=call.kind) for call in suspicion.calls),
             tensor=suspicion.tensor,
-            distance=suspicion.distance if np.isfinite(suspicion.distance) else None,
+            distance=suspicion.distance if math.isfinite(suspicion.distance) else None,
             limit=suspicion.limit,
             confirmed=(_SUBSTITUTED,) if suspicion.explains else (),
             inferred=() if suspicion.explains else ("no single tensor of the artifact explains all of the difference",),
         )
         if suspicion.why:
             found = replace(found, inferred=(*found.inferred, f"among these: {suspicion.why}"))
-        part = self._step("the suspect alone", lambda: self._alone(suspicion, sampled))
-        found = self._cut(found, suspicion, part, tensors)
-        return self._anew(found, part, suspicion.limit)
-
-    def _alone(self, suspicion: Suspicion, sampled: Sampled) -> Part:
-        return self._lab.part(sampled.inputs, sorted(call.number for call in suspicion.calls))
-
-    def _cut(self, found: Diagnosis, suspicion: Suspicion, part: Part, tensors: Mapping[str, str]) -> Diagnosis:
-        """Runs the part of the artifact that stands for the suspect on the original's own inputs to it."""
-        if not suspicion.tensor:
-            return found
-        fed = self._in_the_artifacts_layout(suspicion, part, tensors)
-        whole = self._lab.artifact()
-        cut = self._lab.opened(whole.folder, whole.signature, cut=(fed, [suspicion.tensor]))
-        if isinstance(cut, str):
-            return replace(found, inferred=(*found.inferred, f"its part of the artifact does not stand alone: {cut}"))
-        inputs = {spec.name: np.load(fed[spec.path]) for spec in cut.signature.inputs}
-        outputs = self._lab.taps(cut, self._lab.keep(inputs))
-        if isinstance(outputs, str):
-            return replace(found, inferred=(*found.inferred, f"its part of the artifact does not run alone: {outputs}"))
-        (shown,) = cut.signature.outputs
-        actual = np.load(outputs[shown.path])
-        given = np.load(next(iter(part.given.values())))
-        expected = given.transpose(suspicion.axes).reshape(actual.shape) if given.size == actual.size else given
-        apart = distance(expected.astype(np.float64).ravel(), actual.astype(np.float64).ravel())
-        if not apart > suspicion.limit:
-            said = "its part of the artifact, alone and fed the original's own inputs, agrees: it goes wrong in company"
-            return replace(found, inferred=(*found.inferred, said))
-        self._exhibit = Exhibit(
-            format=self._subject.artifact.format,
-            runtime=self._subject.row.name,
-            artifact=cut.folder,
-            what="the suspect's part, cut out of the artifact",
-            inputs=inputs,
-            output=shown.native if self._subject.artifact.format == "onnx" else shown.name,
-            expected=expected,
-            layer=part.model,
-        )
-        said = f"its part of the artifact, alone and fed the original's own inputs, is off by {apart:.1e} of its scale"
-        return replace(found, confirmed=(*found.confirmed, said))
-
-    def _in_the_artifacts_layout(self, suspicion: Suspicion, part: Part, tensors: Mapping[str, str]) -> dict[str, str]:
-        """What the suspect takes, as the original computes it, in the place of each tensor that holds it."""
-        folder = self._lab.folder("fed")
-        fed: dict[str, str] = {}
-        for value, path in part.fed.items():
-            array = np.load(path)
-            for match in suspicion.feeds.get(value, ()):
-                example = np.load(tensors[match.tensor])
-                like = array.transpose(match.axes).reshape(example.shape).astype(example.dtype)
-                fed[match.tensor] = str(folder / f"{len(fed)}.npy")
-                np.save(fed[match.tensor], np.ascontiguousarray(like))
-        return fed
+        numbers = sorted(call.number for call in suspicion.calls)
+        part = self._step("the suspect alone", lambda: self._lab.part(sampled.inputs, numbers))
+        cut = self._step("its part of the artifact", lambda: cut_out(self._lab, suspicion, part, tensors))
+        return self._anew(self._note(found, cut), part, suspicion.limit)
 
     def _anew(self, found: Diagnosis, part: Part, limit: float) -> Diagnosis:
-        """Exports the suspect anew and runs it on the original's own inputs to it."""
-        if part.model is None:
-            return replace(found, inferred=(*found.inferred, f"the layer was not exported anew: {part.refused}"))
-        apart, anew, said = self._step("the suspect exported anew", lambda: self._export_and_run(part))
-        if anew is None:
-            note = f"exported anew, the layer alone breaks the exporter or the runtime: {said}"
-            return replace(found, confirmed=(*found.confirmed, note))
-        if apart > max(limit, _WRONG):
-            self._exhibit = self._exhibit_of(part, anew, "the suspect alone, exported anew")
-            note = (
-                f"exported anew, the layer alone is off by {apart:.1e} of its scale as well: the fault is the "
-                "converter's or the runtime's"
-            )
-            return replace(found, confirmed=(*found.confirmed, note))
-        confirmed = f"exported anew, the layer alone agrees ({apart:.1e} of its scale)"
-        inferred = (
-            "converter and runtime are right about this layer: the artifact holds another one than the model has "
-            "(stale or changed weights, another setting), or goes wrong only in company"
-        )
-        return replace(found, confirmed=(*found.confirmed, confirmed), inferred=(*found.inferred, inferred))
-
-    def _export_and_run(self, part: Part) -> tuple[float, Anew | None, str]:
-        """How far a new export of a part lies from the original; infinity, with what broke, where it does not run."""
-        if part.model is None or part.inputs is None:
-            return 0.0, None, part.refused
-        anew = self._lab.export(part.model)
-        if isinstance(anew, str):
-            return float("inf"), None, anew
-        inputs = {name: np.load(part.fed[value]) for name, value in part.inputs.items()}
-        outputs = self._lab.taps(anew, self._lab.keep(inputs))
-        if isinstance(outputs, str):
-            return float("inf"), anew, outputs
-        apart = 0.0
-        for spec, path in zip(anew.signature.outputs, part.given.values(), strict=True):
-            expected, actual = np.load(path).astype(np.float64), np.load(outputs[f"output {spec.name}"])
-            same = expected.shape == actual.shape
-            apart = max(apart, distance(expected.ravel(), actual.astype(np.float64).ravel()) if same else float("inf"))
-        return apart, anew, ""
-
-    def _exhibit_of(self, part: Part, anew: Anew, what: str) -> Exhibit:
-        spec = anew.signature.outputs[0]
-        return Exhibit(
-            format=self._subject.artifact.format,
-            runtime=self._subject.row.name,
-            artifact=anew.folder,
-            what=what,
-            inputs={name: np.load(part.fed[value]) for name, value in (part.inputs or {}).items()},
-            output=spec.native if self._subject.artifact.format == "onnx" else spec.name,
-            expected=np.load(next(iter(part.given.values()))),
-            layer=part.model,
-        )
+        trial = self._step("the suspect, exported anew", lambda: try_anew(self._lab, part))
+        return self._note(found, shown_anew(self._subject, part, trial, limit))
 
     def _bisect(self, found: Diagnosis, sampled: Sampled) -> Diagnosis:
-        """The first beginning of the model that fails when it is exported anew."""
-        calls = self._lab.calls(sampled.inputs)
-        tried: dict[int, tuple[float, Anew | None, Part]] = {}
-
-        def fails(number: int) -> bool:
-            part = self._lab.part(sampled.inputs, [calls[number].number], until=True)
-            name = f"a new export up to {calls[number].layer}"
-            apart, anew, _ = self._step(name, lambda: self._export_and_run(part))
-            tried[number] = apart, anew, part
-            return bool(apart > _WRONG)
-
-        low, high = 0, len(calls) - 1
-        if high < 0 or not fails(high):
-            note = "a new export of the whole model agrees: the artifact is not what the exporter makes of it today"
-            return replace(found, inferred=(*found.inferred, note))
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if fails(middle) else (middle + 1, high)
-        return self._first_failing(found, calls[low], tried[low], sampled)
-
-    def _first_failing(
-        self, found: Diagnosis, call: Call, tried: tuple[float, Anew | None, Part], sampled: Sampled
-    ) -> Diagnosis:
-        apart, anew, until = tried
-        if anew is not None and np.isfinite(apart):
-            self._exhibit = self._exhibit_of(until, anew, f"the model up to `{call.layer}`, exported anew")
-        off = f"is off by {apart:.1e} of its scale" if np.isfinite(apart) else "does not run"
+        """Names the layer from which on new exports of the model fail."""
+        first = first_failing(self._lab, sampled, self._step)
+        if isinstance(first, str):
+            return replace(found, inferred=(*found.inferred, first))
+        call, trial = first.call, first.trial
+        off = f"does not run: {trial.broke}" if trial.broke else f"is off by {trial.apart:.1e} of its scale"
+        if trial.anew is not None and not trial.broke:
+            what = f"the model up to `{call.layer}`, exported anew"
+            self._exhibit = exhibit_of(self._subject, first.part, trial.anew, what)
         found = replace(
             found,
             verdict="runtime",
             summary=f"new exports of the model fail from layer `{call.layer}` ({call.kind}) on",
             suspects=(Suspect(layer=call.layer, kind=call.kind),),
-            distance=apart if np.isfinite(apart) else None,
-            limit=_WRONG,
-            confirmed=(
-                *found.confirmed,
-                f"the model up to this layer, exported anew, {off}; up to the one before, it agrees",
-            ),
+            distance=None if trial.broke else trial.apart,
+            limit=WRONG,
+            confirmed=(*found.confirmed, f"the model up to this layer, exported anew, {off}"),
         )
-        part = self._lab.part(sampled.inputs, [call.number])
-        return self._anew(found, part, _WRONG)
+        return self._anew(found, self._lab.part(sampled.inputs, [call.number]), WRONG)
 
     def _switches(self) -> tuple[Switch, ...]:
         return tuple(

@@ -47,8 +47,8 @@ class Diagnosis:
         summary: the verdict in a sentence.
         suspects: the layers, the most likely first; several where the artifact computes them in one operator.
         tensor: the artifact's tensor that holds the wrong value; empty where it could not be told.
-        distance: how far that lies from what the layer makes of right inputs, as a share of its scale; None where there
-            is none, or NaN or infinity differ.
+        distance: how far that lies from what the layer makes of right inputs, as a share of its scale (NaN and
+            infinity: `validators.diagnosis.match.distance`); None without one.
         limit: the distance beyond which a layer counted as wrong.
         sample_set, rows: what was fed.
         confirmed: what was tried, and showed it.
