@@ -61,7 +61,7 @@ _TENSORFLOW = """import tensorflow as tf
 
 serve = tf.saved_model.load("artifact").signatures["serving_default"]
 actual = serve(**{{name: tf.constant(array) for name, array in inputs.items()}})[{output!r}].numpy()"""
-_SCRIPT = '''"""{title}"""
+_SCRIPT = """# {title}
 
 import numpy as np
 {imports}
@@ -71,20 +71,24 @@ expected = np.load("expected.npy")
 
 print("largest |expected|  ", np.abs(expected).max())
 print("largest difference  ", np.abs(actual.astype("float64") - expected).max())
-'''
+"""
 _NODE = """// {title}
 // Needs Node and, in node_modules or NODE_PATH: {packages}
 const fs = require('fs');
+const path = require('path');
 const vm = require('vm');
 
-global.require = require;
+// The bundles are browser scripts; what they want of Node, they look for among the globals.
+const backend = require.resolve('@tensorflow/tfjs-{package}/dist/tf-{package}.min.js');
+const node = {{ perf_hooks: require('perf_hooks'), os: require('os'), __dirname: path.dirname(backend) }};
+Object.assign(global, {{ require, fs, path, ...node }});
 for (const name of {bundles}) {{
   vm.runInThisContext(fs.readFileSync(require.resolve(`@tensorflow/tfjs-${{name}}/dist/tf-${{name}}.min.js`), 'utf8'));
 }}
 const load = (file) => new Uint8Array(fs.readFileSync(file)).buffer;
 const description = JSON.parse(fs.readFileSync('artifact/model.json', 'utf8'));
 const paths = description.weightsManifest.flatMap((group) => group.paths);
-const shards = paths.map((path) => fs.readFileSync(`artifact/${{path}}`));
+const shards = paths.map((name) => fs.readFileSync(`artifact/${{name}}`));
 const handler = {{ load: async () => ({{
   ...description,
   weightSpecs: description.weightsManifest.flatMap((group) => group.weights),
@@ -139,7 +143,7 @@ def _python(exhibit: Exhibit, folder: Path) -> str:
         run = _TENSORFLOW.format(output=exhibit.output)
     imports, _, run = run.partition("\n\n")
     names = sorted(exhibit.inputs)
-    script = _SCRIPT.format(title=exhibit.title, imports=f"{imports}\n", names=names, run=run)
+    script = _SCRIPT.format(title=_line(exhibit.title), imports=f"{imports}\n", names=names, run=run)
     (folder / "reproduce.py").write_text(script, "utf-8")
     return "python reproduce.py"
 
@@ -158,10 +162,11 @@ def _node(exhibit: Exhibit, folder: Path) -> str:
         )
     (folder / "expected.f32").write_bytes(np.ascontiguousarray(exhibit.expected.astype("float32")).tobytes())
     script = _NODE.format(
-        title=exhibit.title,
+        title=_line(exhibit.title),
         packages=", ".join(f"@tensorflow/tfjs-{name}" for name in bundles),
         bundles=json.dumps(bundles),
         backend=backend,
+        package=bundles[-1],
         feeds=json.dumps(feeds),
         output=json.dumps(declared["outputs"][exhibit.output]["name"]),
     )
@@ -172,8 +177,20 @@ def _node(exhibit: Exhibit, folder: Path) -> str:
 _SCRIPTED = {"tensorflow", "litert-xnnpack", "litert-reference", "onnxruntime", "tfjs-cpu", "tfjs-wasm"}
 
 
+def _line(text: str) -> str:
+    """Text for a comment of one line: names of layers are the model's."""
+    return " ".join(text.split())
+
+
 def _readme(exhibit: Exhibit, script: str) -> str:
-    lines = [f"# {exhibit.title}", "", f"`artifact/` is {exhibit.what}. From this folder:", "", f"    {script}", ""]
+    lines = [
+        f"# {_line(exhibit.title)}",
+        "",
+        f"`artifact/` is {exhibit.what}. From this folder:",
+        "",
+        f"    {script}",
+        "",
+    ]
     if exhibit.runtime not in _SCRIPTED:
         text = (
             f"The cell ran in `{exhibit.runtime}`, which takes a browser or a GPU; the script runs the same artifact "
