@@ -28,8 +28,8 @@ demo: setup ## release the digits model and show the verdict
 	rm -rf build/digits.release
 	.venv/bin/paritygate release $(DIGITS)/digits.keras --samples $(DIGITS)/samples.npz -o build/digits.release
 
-test: setup ## all tests, the quick ones first
-	$(PY) -m pytest
+test: setup ## all tests, the quick ones first, in two processes
+	$(PY) -m pytest -n 2 --dist loadgroup
 
 test-quick: $(ENVIRONMENT) ## tests that need no TensorFlow, browser or Prefect server (seconds)
 	$(PY) -m pytest -m 'not slow'

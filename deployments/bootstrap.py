@@ -1,8 +1,9 @@
 """Makes everything that the deployments stand on, and deploys them; whatever is there already is kept.
 
 In: a Prefect server (PREFECT_API_URL). Out, on the server: the work pool `paritygate` with the queues `cpu` and `gpu`,
-the global concurrency limit of GPU cells, and the deployments of `deployments/prefect.yaml`. May be run any number of
-times: what a person has set on a pool, a queue or a limit meanwhile stays.
+the global concurrency limit of GPU cells, an automation for runs whose worker was killed, and the deployments of
+`deployments/prefect.yaml`. May be run any number of times: what a person has set on a pool, a queue or a limit
+meanwhile stays.
 
     .venv/bin/python -m deployments.bootstrap
 """
@@ -11,11 +12,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
 from exporters.errors import Broken, ParitygateError
@@ -26,6 +32,9 @@ from validators.devices import cards
 ROOT = Path(__file__).resolve().parents[1]
 POOL = "paritygate"
 QUEUES = ("cpu", "gpu")
+SILENT = "paritygate: runs that fell silent"
+SILENCE = timedelta(seconds=90)
+"""Three heartbeats, as often as `deployments/prefect.yaml` asks for them."""
 
 
 def prepare(client: SyncPrefectClient) -> list[str]:
@@ -37,8 +46,39 @@ def prepare(client: SyncPrefectClient) -> list[str]:
             f"work queue {POOL}/{name}": partial(client.create_work_queue, name, work_pool_name=POOL) for name in QUEUES
         },
         f"concurrency limit {LIMIT}": partial(client.create_global_concurrency_limit, limit),
+        f"automation {SILENT}": partial(_make_automation, client),
     }
     return [f"{name}: {_made(make)}" for name, make in wanted.items()]
+
+
+def _make_automation(client: SyncPrefectClient) -> None:
+    """A run that a killed worker left behind would be Running for ever: nobody is left to say that it is not.
+
+    The names of our final states differ, so any event of the run after a heartbeat counts as a sign of life.
+
+    Raises:
+        ObjectAlreadyExists: there is one of this name.
+    """
+    if client.read_automations_by_name(SILENT):
+        raise ObjectAlreadyExists(ValueError(SILENT))
+    trigger = EventTrigger(
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=ResourceSpecification(
+            {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.paritygate"}
+        ),
+        after={"prefect.flow-run.heartbeat"},
+        expect={"prefect.flow-run.*"},
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        within=SILENCE,
+    )
+    crashed = ChangeFlowRunState(
+        name=None,
+        force=False,
+        state=StateType.CRASHED,
+        message="Its worker was killed or cut off: no sign of life any more. A retry goes on where it was.",
+    )
+    client.create_automation(AutomationCore(name=SILENT, trigger=trigger, actions=[crashed]))
 
 
 def deploy() -> None:

@@ -33,6 +33,8 @@ _START_SECONDS = 120
 _STOP_SECONDS = 30
 _ORDER = ("server", "worker")
 _CORES_OF_A_RUN = 4
+LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
+"""Of a server: slots of concurrency limits are given back after it was restarted. Kept in memory, they stay taken."""
 
 
 def start(home: Path = HOME, port: int = PORT) -> str:
@@ -89,6 +91,7 @@ def _environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": "127.0.0.1",  # the UI asks for its API there
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        **LEASES,
         "DO_NOT_TRACK": "1",
         "PARITYGATE_ROOT": str(ROOT),
     }

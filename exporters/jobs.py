@@ -40,6 +40,7 @@ def lower(request: Mapping[str, Any]) -> dict[str, Any]:
         trust_lambda=request["trust_lambda"],
         input_shapes=request.get("input_shapes"),
     )
+    shutil.rmtree(request["destination"], ignore_errors=True)  # of an attempt that was killed
     loops = model.loops()
     made: dict[tuple[int | None, int, int], str] = {}
     answer: dict[str, Any] = {}
@@ -104,6 +105,7 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
     row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request["artifact"])
     module = import_module(row.module)
     source, destination = Path(request["source"]), Path(request["destination"])
+    shutil.rmtree(destination, ignore_errors=True)  # of an attempt that was killed
     with noting() as acted:
         signature: Signature = module.export(source, destination, request["options"])
     described = names_of(source)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Artifact, Finding, Signature
 from exporters.errors import Broken, Cancelled, Limited
-from exporters.isolation import GIB, Job, Limits, Outcome, Workers
+from exporters.isolation import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outcome, Workers
 from exporters.limits import known_limit
 from flows.progress import waiting
 from validators.availability import missing
@@ -25,6 +25,9 @@ from validators.registry import RuntimeRow
 from validators.web.adapters import NO_GPU
 from validators.web.browser import BrowserHost
 from validators.web.cdp import BrowserGone
+
+_BROWSER_ENDED = (f"{BrowserGone.__name__}:", NO_GPU)
+"""How the message of a cell begins whose browser, or its GPU process, ended under it."""
 
 
 class Cells:
@@ -49,6 +52,7 @@ class Cells:
         self._browser = browser
         self._release = release
         self._limits = Limits(seconds=policy.seconds, memory=int(policy.memory_gib * GIB))
+        self._retries = policy.retries
         self._request: dict[str, Any] = {
             "atol": policy.atol,
             "rtol": policy.rtol,
@@ -129,7 +133,10 @@ class Cells:
 
     def _run_in_a_browser(self, cell: Cell, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str]) -> Cell:
         done = self._run_in(self._browser, cell, artifact, row, options)
-        if done.reason == "out of memory" or done.message.startswith((f"{BrowserGone.__name__}:", NO_GPU)):
+        for _ in range(self._retries):
+            if done.reason not in INFRASTRUCTURE and not done.message.startswith(_BROWSER_ENDED):
+                break
+            self._workers.note(Attempt(job=_name(cell), status=done.reason, message=done.message, seconds=done.seconds))
             # It may have been another cell's doing: while a GPU process starts again, no page is given a GPU. In a
             # browser of its own it is this one's, or it does not happen.
             with self._browser.another() as own:
@@ -146,7 +153,8 @@ class Cells:
         except Broken as error:
             return replace(cell, reason="browser", message=error.message)
         companions = (browser.pid,) if browser.pid else ()
-        return self._run_job(cell, artifact, row, {"endpoint": endpoint, **options}, companions=companions)
+        around = {"companions": companions, "retries": 0}  # a further attempt has a browser of its own
+        return self._run_job(cell, artifact, row, {"endpoint": endpoint, **options}, **around)
 
     def _run_job(
         self,
@@ -169,15 +177,8 @@ class Cells:
             "options": dict(options),
             **self._request,
         }
-        name = f"cell-{artifact.format}-{artifact.variant}-{row.name}-{row.device}"
-        job = Job(
-            name=name,
-            function="validators.cell:run",
-            request=request,
-            limits=self._limits,
-            host=row.host,
-            **around,
-        )
+        usual = {"limits": self._limits, "host": row.host, "retries": self._retries}
+        job = Job(name=_name(cell), function="validators.cell:run", request=request, **{**usual, **around})
         outcome = self._workers.run(job)
         seconds = round(outcome.seconds, 3)
         log = f"evidence/logs/{outcome.log.name}"
@@ -193,6 +194,11 @@ class Cells:
             return replace(cell, reason=outcome.status, message=message)
         done: Cell = TypeAdapter(Cell).validate_python(outcome.value)
         return replace(done, seconds=seconds, log=log)
+
+
+def _name(cell: Cell) -> str:
+    """The cell's job, and its log file."""
+    return f"cell-{cell.format}-{cell.variant}-{cell.runtime}-{cell.device}"
 
 
 def _limited(cell: Cell, limit: Limited | Outcome) -> Cell:

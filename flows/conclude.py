@@ -12,6 +12,7 @@ from typing import Any
 from exporters.admission import ModelFacts
 from exporters.admission.assembled import builder_file, is_builder
 from exporters.contract import Artifact, TrustedLambda, UsedCode
+from exporters.isolation import Attempt
 from exporters.registry import EXPORTERS
 from exporters.store import digest_tree, sha256_file, versions
 from flows.machine import system, today
@@ -45,6 +46,7 @@ class Results:
         grounds: what the reference and the oracle say of the samples.
         artifacts, cells: in the registries' order.
         seconds: wall time of each stage.
+        retried, resumed: see `Manifest`.
     """
 
     asked: str
@@ -56,6 +58,8 @@ class Results:
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
     seconds: Mapping[str, float]
+    retried: tuple[Attempt, ...]
+    resumed: tuple[str, ...]
 
 
 def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
@@ -134,6 +138,8 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
         cells=results.cells,
         verdict=verdict,
         seconds=results.seconds,
+        retried=results.retried,
+        resumed=results.resumed,
         files=(),
     )
 

@@ -74,6 +74,8 @@ class Board:
         self._spinner = Spinner("dots")
 
     def __call__(self, event: Event) -> None:
+        if event.state == "said":
+            return
         with self._lock:
             self._total = event.total
             self._waits.pop(event.stage, None)

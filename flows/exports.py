@@ -25,8 +25,10 @@ from exporters.errors import BadInput
 from exporters.isolation import GIB, Job, Limits, Outcome, Workers
 from exporters.registry import ExporterRow, rows_of
 from exporters.store import digest_tree, place, versions
+from flows.finished import Finished, mark_of
 from flows.settings import Settings
 from flows.workspace import Workspace
+from validators.evidence import EVIDENCE
 from validators.hosts import TENSORFLOW
 from validators.registry import ORIGINAL
 
@@ -38,9 +40,13 @@ class Exports:
         settings: the release's settings.
         workers: where jobs run.
         workspace: where bytes go.
+
+    Attributes:
+        finished: the stages that are, those of a killed run before among them.
     """
 
     def __init__(self, settings: Settings, workers: Workers, workspace: Workspace) -> None:
+        self.finished = Finished(workspace)
         self._settings = settings
         self._workers = workers
         self._workspace = workspace
@@ -49,7 +55,8 @@ class Exports:
         self._given: dict[Path, Path] = {}
         self._forms: Mapping[str, Any] = {}
         self._lowering = Outcome(status="ok", log=workspace.logs / "lowering.log")
-        self._limits = Limits(seconds=settings.limits.seconds, memory=int(settings.limits.memory_gib * GIB))
+        bounds = Limits(seconds=settings.limits.seconds, memory=int(settings.limits.memory_gib * GIB))
+        self._around: dict[str, Any] = {"limits": bounds, "retries": settings.limits.retries, "host": TENSORFLOW}
         self._reader: tuple[str, ...] = ()
         self._how_to_load: dict[str, Any] = {
             "architecture": settings.architecture or "",
@@ -80,6 +87,7 @@ class Exports:
         job = Job(name="admission", function="exporters.admission.job:run", request=request, limits=ADMISSION)
         facts = TypeAdapter(ModelFacts).validate_python(self._workers.run(job).unwrap())
         self._reader = READERS.get(facts.generation, ())
+        self.finished.begin(mark_of(self._settings, model=facts.digest, samples=self._samples))
         return facts
 
     @property
@@ -143,22 +151,29 @@ class Exports:
         forms = sorted({row.source for row in rows_of(self._settings.formats)} - {"model"})
         if not forms:
             return True
+        lowered = self._workspace.scratch / "lowered"
+        if (found := self.finished.find("lowering")) is not None:
+            self._forms = {name: str(lowered / form) if isinstance(form, str) else form for name, form in found.items()}
+            return True
         request = {
             "model": str(self._model),
-            "destination": str(self._workspace.scratch / "lowered"),
+            "destination": str(lowered),
             "forms": forms,
             **self._how_to_load,
         }
-        job = Job(
-            name="lowering", function="exporters.jobs:lower", request=request, limits=self._limits, host=TENSORFLOW
-        )
+        job = Job(name="lowering", function="exporters.jobs:lower", request=request, **self._around)
         self._lowering = self._workers.run(job)
         if self._lowering.status in {"ok", "bad input", "cancelled"}:
             self._forms = self._lowering.unwrap()["forms"]
+            names = {name: Path(form).name if isinstance(form, str) else form for name, form in self._forms.items()}
+            self.finished.keep("lowering", value=names, made={lowered: "", self._lowering.log: ""})
         return self._lowering.status == "ok"
 
     def refer(self) -> dict[str, Any]:
         """Computes the reference; see `validators.reference.run` for what it returns."""
+        found: dict[str, Any] | None = self.finished.find("reference")
+        if found is not None:
+            return found
         request = {
             "model": str(self._model),
             "release": str(self._workspace.release),
@@ -166,10 +181,12 @@ class Exports:
             "batches": list(self._settings.samples.batches),
             **self._how_to_load,
         }
-        job = Job(
-            name="reference", function="validators.reference:run", request=request, limits=self._limits, host=TENSORFLOW
-        )
-        answer: dict[str, Any] = self._workers.run(job).unwrap()
+        job = Job(name="reference", function="validators.reference:run", request=request, **self._around)
+        outcome = self._workers.run(job)
+        answer: dict[str, Any] = outcome.unwrap()
+        evidence = (self._workspace.release / EVIDENCE).iterdir()
+        made = {part: "" for part in evidence if part != self._workspace.logs}
+        self.finished.keep("reference", value=answer, made={**made, outcome.log: ""})
         return answer
 
     def original(self, signature: Signature) -> Artifact:
@@ -195,6 +212,11 @@ class Exports:
             model_digest: SHA-256 of the source model.
             shapes: of the model's inputs, for a static variant; used by no other.
         """
+        stage = f"export {row.key}"
+        source = model_digest if row.source == "model" else self.finished.digest("lowering")
+        inputs = (source, json.dumps(shapes, sort_keys=True))
+        if (found := self.finished.find(stage, *inputs)) is not None:
+            return TypeAdapter(Artifact).validate_python(found)
         chosen = getattr(self._settings, row.section).model_dump() if row.section else {}
         options = {**row.options, **chosen}
         artifact = Artifact(
@@ -219,9 +241,14 @@ class Exports:
             "options": {**options, **self._how_to_load, **({"shapes": shapes} if row.variant == STATIC else {})},
         }
         name = f"export-{row.format}-{row.variant}"
-        job = Job(name=name, function="exporters.jobs:export", request=request, limits=self._limits, host=TENSORFLOW)
+        job = Job(name=name, function="exporters.jobs:export", request=request, **self._around)
         outcome = self._workers.run(job)
-        return self._placed(replace(artifact, seconds=round(outcome.seconds, 3)), outcome, written)
+        artifact = self._placed(replace(artifact, seconds=round(outcome.seconds, 3)), outcome, written)
+        if artifact.status != "errored":
+            made = {self._workspace.release / artifact.path: artifact.digest} if artifact.path else {}
+            value = TypeAdapter(Artifact).dump_python(artifact, mode="json")
+            self.finished.keep(stage, *inputs, value=value, made={**made, outcome.log: ""})
+        return artifact
 
     def _placed(self, artifact: Artifact, outcome: Outcome, written: Path) -> Artifact:
         """The artifact under its final name with its digest, or the record of why there is none."""

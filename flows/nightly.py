@@ -25,7 +25,7 @@ from flows.gate import gate
 from flows.prefect_home import failures_named
 from flows.release import release, release_dir, unchanged
 from flows.settings import Settings, Terms
-from flows.tasks import THREADS, failure, log_wait
+from flows.tasks import THREADS, TaskLog, failure
 from flows.verify import verify
 from validators.report import people
 from validators.report.markdown import code, prose
@@ -121,7 +121,7 @@ def _settled(storage: Any, path: str, releases: Path, terms: Terms) -> Outcome:
 def again(target: Path) -> "State[Any]":
     """Verifies a release again, from its evidence."""
     try:
-        report = verify(target, listen=log_wait)
+        report = verify(target, listen=TaskLog())
     except (ParitygateError, OSError) as error:
         return failure(error)
     verdict = report.verdict

@@ -17,16 +17,18 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from exporters.errors import Broken
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START_SECONDS = 120.0
 _STOP_SECONDS = 5.0
+_AWAY_SECONDS = 60.0
 
 # Quiet and private. The console says nothing (our own display does); the server gets everything as log lines.
 _CLIENT = {
@@ -45,6 +47,7 @@ _SERVER = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
 }
 
+T = TypeVar("T")
 _embedded: ContextVar[bool] = ContextVar("embedded", default=False)
 
 
@@ -115,6 +118,23 @@ def failures_named() -> Iterator[None]:
         yield
     except (HTTPError, PrefectException) as error:
         raise server_failed(error) from error
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Calls the server, and again for a minute while it cannot be reached: it may be starting anew.
+
+    Prefect's own clients do so once they have been connected; a call of ours has a client of its own.
+    """
+    from httpx import TransportError
+
+    deadline = time.monotonic() + _AWAY_SECONDS
+    while True:
+        try:
+            return call()
+        except TransportError:
+            if is_embedded() or time.monotonic() > deadline:
+                raise
+            time.sleep(1.0)
 
 
 def server_failed(error: Exception) -> Broken:

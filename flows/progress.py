@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: one event when a stage starts, one when it ends, and one for every wait.
+"""What a run tells while it goes on: an event when a stage starts and ends, for every wait and every line of a job.
 
 In: events, from any thread. Out: whatever listens: the CLI's live display, plain lines, Prefect's task log.
 """
@@ -11,7 +11,7 @@ from typing import Literal
 
 from exporters.errors import Cancelled
 
-State = Literal["waiting", "started", "passed", "unable", "failed", "stopped"]
+State = Literal["waiting", "started", "said", "passed", "unable", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +20,12 @@ class Event:
 
     Attributes:
         stage: the stage's name.
-        state: `waiting` (for something that another run holds, before the start or after it); `started`; `passed` (it
-            did what it should); `unable` (the target cannot express the model, or this machine lacks the device);
-            `failed` (its artifact or cell is not good, or it raised); `stopped` (the run is ending, this stage is not
-            the reason).
+        state: `waiting` (for something that another run holds, before the start or after it); `started`; `said` (its
+            job wrote a line); `passed` (it did what it should); `unable` (the target cannot express the model, or this
+            machine lacks the device); `failed` (its artifact or cell is not good, or it raised); `stopped` (the run is
+            ending, this stage is not the reason).
         message: what came of it, one line; empty at the start. While `waiting`: for what; empty when the wait is over.
+            When `said`: the line.
         seconds: how long it took.
         total: how many stages the run has.
     """
@@ -38,7 +39,7 @@ class Event:
     @property
     def ended(self) -> bool:
         """Whether it is the stage's last event."""
-        return self.state not in {"waiting", "started"}
+        return self.state not in {"waiting", "started", "said"}
 
 
 Listener = Callable[[Event], None]
@@ -48,7 +49,7 @@ Work = Callable[[], tuple[bool | None, str]]
 
 _ENDS: dict[bool | None, State] = {True: "passed", None: "unable", False: "failed"}
 
-_waits: ContextVar[Callable[[str], None]] = ContextVar("waits")
+_tell: ContextVar[Callable[[State, str], None]] = ContextVar("tell")
 
 
 def waiting(message: str) -> None:
@@ -57,15 +58,21 @@ def waiting(message: str) -> None:
     Args:
         message: one line for a person; empty when the wait is over.
     """
-    if say := _waits.get(None):
-        say(message)
+    if tell := _tell.get(None):
+        tell("waiting", message)
+
+
+def said(line: str) -> None:
+    """Tells what the job of the stage whose work this thread does wrote; outside of a stage nobody hears it."""
+    if tell := _tell.get(None):
+        tell("said", line)
 
 
 def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
     """Does a stage's work and tells about it, also when it raises."""
     started = time.monotonic()
     listen(Event(stage=name, state="started", total=total))
-    before = _waits.set(lambda message: listen(Event(stage=name, state="waiting", message=message, total=total)))
+    before = _tell.set(lambda state, message: listen(Event(stage=name, state=state, message=message, total=total)))
     state: State = "failed"
     message = ""
     try:
@@ -76,6 +83,6 @@ def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
         state = "stopped" if isinstance(error, Cancelled) else "failed"
         raise
     finally:
-        _waits.reset(before)
+        _tell.reset(before)
         seconds = round(time.monotonic() - started, 3)
         listen(Event(stage=name, state=state, message=message, seconds=seconds, total=total))

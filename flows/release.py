@@ -29,15 +29,16 @@ from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, Broken, ParitygateError
 from flows import approval
+from flows.beside import Beside
 from flows.bundle import unpack
 from flows.gate import approvals, gate
 from flows.given import asked, model_digest
 from flows.handover import prove_elsewhere, require_pool
-from flows.prefect_home import failures_named, server_failed
+from flows.prefect_home import failures_named, patiently, server_failed
 from flows.run import ReleaseRun
 from flows.settings import Settings
 from flows.sweep.shelf import release_name
-from flows.tasks import THREADS, failure, log_wait, run_as_tasks
+from flows.tasks import THREADS, TaskLog, failure, run_as_tasks
 from flows.workspace import AtWork
 from validators.claims import standing
 from validators.contract import Verdict
@@ -112,8 +113,10 @@ def release(settings: Settings, releases: Path | None = None, bundle: str | None
             with _opened(settings) as run:
                 if run is None:
                     return _concluded_elsewhere(settings)
-                run.tell(log_wait)
-                run.carry_out(partial(run_as_tasks, ended=run.ended))
+                run.tell(TaskLog())
+                with Beside(_key(run), run.cancel) as beside:
+                    run.tell(beside)
+                    run.carry_out(beside.watching(partial(run_as_tasks, ended=run.ended)))
                 return _conclusion(run)
     except (ParitygateError, OSError) as error:
         return failure(error)
@@ -196,10 +199,8 @@ def _conclusion(run: ReleaseRun) -> "State[Any]":
     if manifest is None:
         raise Broken("the stages ended without a verdict")
     release, digest = run.settings.release_dir.absolute(), run.digest
-    name = re.sub(r"[^a-z0-9]+", "-", run.settings.model.stem.lower()).strip("-") or "model"
-    create_markdown_artifact(
-        markdown.render(manifest), key=f"release-{name}", description=f"{run.settings.release_dir} {digest}"
-    )
+    described = f"{run.settings.release_dir} {digest}"
+    patiently(lambda: create_markdown_artifact(markdown.render(manifest), key=_key(run), description=described))
     verdict, notes = manifest.verdict, []
     if (pool := run.settings.policy.gpu_pool) and not standing(manifest):
         notes = [run.follow(f"elsewhere on {pool}", partial(prove_elsewhere, run.settings, digest))]
@@ -218,6 +219,12 @@ def _state(release: Path, digest: str, verdict: Verdict, notes: Sequence[str]) -
         return Completed(name="Released", message="\n".join([f"{release} {digest}", *notes]))
     reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons]
     return Failed(name=headline(verdict).capitalize(), message="\n".join([*reasons, *notes]))
+
+
+def _key(run: ReleaseRun) -> str:
+    """Names the artifacts of a model in the UI: their versions are its releases."""
+    name = re.sub(r"[^a-z0-9]+", "-", run.settings.model.stem.lower()).strip("-") or "model"
+    return f"release-{name}"
 
 
 def _tell(settings: Settings, digest: str, verdict: Verdict) -> None:

@@ -27,7 +27,7 @@ from flows.exports import Exports
 from flows.gate import GateReport
 from flows.given import asked
 from flows.machine import today
-from flows.progress import Event, Listener, Work, perform
+from flows.progress import Event, Listener, Work, perform, said
 from flows.settings import Settings
 from flows.stages import Engine, Row, stages_of
 from flows.workspace import Workspace, refuse_target
@@ -136,6 +136,7 @@ class ReleaseRun:
             hosts=shared.preloaded if shared else hosts(),
             cores=shared.cores if shared else None,
             memory=shared.memory if shared else None,
+            hear=said,
         )
         self._browser = shared.browser if shared else BrowserHost()
         self._export = Exports(self.settings, self._workers, self._workspace)
@@ -287,7 +288,17 @@ class ReleaseRun:
         return True, f"{artifact.size / 1e6:.2f} MB"
 
     def _run(self, row: ExporterRow, runtime: RuntimeRow) -> tuple[bool | None, str]:
-        return self._noted(self._validate.run(self._artifacts[row.key], runtime))
+        artifact = self._artifacts[row.key]
+        stage = f"cell {artifact.key} {runtime.name} {runtime.device}"
+        inputs = (artifact.digest, self._export.finished.digest("reference"))
+        if (found := self._export.finished.find(stage, *inputs)) is not None:
+            return self._noted(TypeAdapter(Cell).validate_python(found))
+        cell = self._validate.run(artifact, runtime)
+        if cell.log and cell.status in {"passed", "failed", "limited"}:
+            made = {self._workspace.release / cell.log: ""}
+            value = TypeAdapter(Cell).dump_python(cell, mode="json")
+            self._export.finished.keep(stage, *inputs, value=value, made=made)
+        return self._noted(cell)
 
     def _rerun(self, runtime: RuntimeRow) -> tuple[bool | None, str]:
         """The original model itself on another device."""
@@ -318,6 +329,8 @@ class ReleaseRun:
             artifacts=tuple(self._artifacts[row.key] for row in self._exporters),
             cells=tuple(self._cells[key] for key in sorted(self._cells)),
             seconds={name: event.seconds for name, event in self.ended.items()},
+            retried=tuple(self._workers.retried),
+            resumed=tuple(sorted(self._export.finished.found)),
         )
         manifest = conclude(self._workspace.release, self.settings, results)
         self.digest = manifest_digest(self._workspace.release)

@@ -63,6 +63,13 @@ class Limits(Section):
         allow_inf_nan=False,
         description="Memory of one job's processes, GiB; shared pages count once.",
     )
+    retries: int = Field(
+        default=1,
+        ge=0,
+        le=5,
+        description="How often a job is done again that ran out of time or memory, or whose process or browser died; "
+        "a verdict is never repeated.",
+    )
     pool_seconds: float = Field(
         default=3600,
         gt=0,
@@ -185,6 +192,7 @@ class Terms(Section):
             software_seconds=self.limits.software_seconds,
             seconds=self.limits.seconds,
             memory_gib=self.limits.memory_gib,
+            retries=self.limits.retries,
             gpu=self.policy.gpu,
             tf32=self.policy.tf32,
             elsewhere=self.elsewhere,

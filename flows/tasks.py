@@ -1,8 +1,8 @@
 """The engine under Prefect: a task run for every stage of the flow that calls it, a state for every outcome.
 
 In: `Stage`s, the same that `flows.stages.run_on_threads` takes. Out: task runs named like the stages, and the final
-states of `flows.release` and `flows.validate`. Nothing is retried and no result cached: a parity failure is data, and
-what broke has to be looked at.
+states of `flows.release` and `flows.validate`. Prefect retries no task and caches no result: a parity failure is data,
+and what infrastructure ended has been done again below, by `exporters.isolation`, as often as `limits.retries` says.
 """
 
 import threading
@@ -17,6 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from exporters.errors import BadInput, Cancelled, ParitygateError
 from exporters.registry import EXPORTERS, STATIC_EXPORTERS
+from flows.levels import PLAIN, Level, level_of
 from flows.progress import Event
 from flows.slots import gpu_slot
 from flows.stages import Stage, raise_first
@@ -80,10 +81,22 @@ def run_as_tasks(stages: Sequence[Stage], *, cancel: Callable[[], None], ended: 
     raise_first(errors)
 
 
-def log_wait(event: Event) -> None:
-    """Writes what a stage waits for into the log of its task; a `Listener`, called from the task's own thread."""
-    if event.state == "waiting" and event.message:
-        get_run_logger().warning("waits: %s", event.message)
+class TaskLog:
+    """Writes what a stage waits for, and what its job says, into the log of its task; a `Listener`.
+
+    It is called from the task's own thread. A line has the level that its program gave it (see `flows.levels`).
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, Level] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Writes the event into the log."""
+        if event.state == "waiting" and event.message:
+            get_run_logger().warning("waits: %s", event.message)
+        elif event.state == "said":
+            level = self._before[event.stage] = level_of(event.message, self._before.get(event.stage, PLAIN))
+            get_run_logger().log(level.number, "%s", event.message)
 
 
 def failure(error: Exception) -> "State[Any]":

@@ -22,7 +22,7 @@ from prefect.states import Completed, Failed
 from exporters.errors import BadInput, ParitygateError
 from flows.prefect_home import failures_named
 from flows.progress import Event
-from flows.tasks import THREADS, failure, log_wait, run_as_tasks
+from flows.tasks import THREADS, TaskLog, failure, run_as_tasks
 from flows.verify import VerifyReport, verify
 from validators.contract import Device
 from validators.manifest import MANIFEST
@@ -55,8 +55,10 @@ def validate(release_dir: Path, digest: str, runtimes: list[str] | None = None, 
     """
     ended: dict[str, Event] = {}
 
+    log = TaskLog()
+
     def note(event: Event) -> None:
-        log_wait(event)
+        log(event)
         if event.ended:
             ended[event.stage] = event
 

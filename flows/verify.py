@@ -18,7 +18,7 @@ from exporters.isolation import Workers
 from flows.cells import Cells, outcome_of
 from flows.gate import approvals, refused, waivers
 from flows.machine import describe, today
-from flows.progress import Listener
+from flows.progress import Listener, said
 from flows.selection import Selection, select
 from flows.stages import Engine, Row, run_on_threads, stages_of
 from validators.approval import decided
@@ -189,7 +189,7 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
 
     with tempfile.TemporaryDirectory(prefix="paritygate-verify-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
-        with Workers(folder, folder, hosts=hosts()) as workers:
+        with Workers(folder, folder, hosts=hosts(), hear=said) as workers:
             cells = Cells(workers, browser, release.absolute(), policy=manifest.policy)
             for host in {row.host for row in runnable if row.host}:
                 workers.preload(host)

@@ -1,22 +1,31 @@
 """Where a release is put together, and how it gets its final name in one step.
 
 In: the directory the user wants. Out: a staging folder beside it, on the same file system; at the end a rename. A run
-that dies leaves at most a staging folder, never half a release. One run at a time works on a directory, whichever
-process or machine it is on, as long as the storage knows locks.
+that dies leaves at most a staging folder, never half a release; the next run on the directory finds the stages in it
+that were finished (see `flows.finished`) and removes it at its own end. Of several such folders the last two are
+looked at; those older than a week go with the next run beside them, whatever directory they were for. One run at a time
+works on a directory, whichever process or machine it is on, as long as the storage knows locks.
 """
 
 import contextlib
 import fcntl
 import glob
 import os
+import re
 import shutil
+import stat
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from exporters.errors import BadInput
 from exporters.store import files_below
 from validators.integrity import ATTESTATIONS
 from validators.manifest import MANIFEST, load
+
+_MOST_LEFT = 2
+_KEPT_SECONDS = 7 * 24 * 3600.0
 
 
 class AtWork(BadInput):
@@ -67,8 +76,11 @@ class Workspace:
     """The staging folder of one run.
 
     Attributes:
+        staging: the folder itself.
         release: becomes the release directory.
         scratch: for everything that does not.
+        stages: for records of finished stages.
+        leftovers: staging folders of killed runs on the same target, the last one first.
         logs: one log file for each job; part of the release.
 
     Raises:
@@ -79,15 +91,16 @@ class Workspace:
         self.target = target
         target.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(target)
-        for left in target.parent.glob(f"{glob.escape(_staging_prefix(target))}*"):
-            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed: the lock says that none is alive
         try:
-            self._staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
+            self.leftovers = _left(target)
+            _remove_old(target.parent)
+            self.staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
         except OSError:
             os.close(self._lock)
             raise
-        self.release = self._staging / "release"
-        self.scratch = self._staging / "scratch"
+        self.release = self.staging / "release"
+        self.scratch = self.staging / "scratch"
+        self.stages = self.staging / "stages"
         self.logs = self.release / "evidence" / "logs"
         for folder in (self.scratch, self.logs):
             folder.mkdir(parents=True)
@@ -99,7 +112,7 @@ class Workspace:
             BadInput: what stands there by now is not ours to replace.
         """
         refuse_target(self.target)
-        replaced = self._staging / "replaced"
+        replaced = self.staging / "replaced"
         if self.target.exists():
             self.target.rename(replaced)
         try:
@@ -110,15 +123,59 @@ class Workspace:
             raise
 
     def remove(self) -> None:
-        """Removes the staging folder with whatever is left in it, and lets others at the target."""
-        shutil.rmtree(self._staging, ignore_errors=True)
-        with contextlib.suppress(FileNotFoundError):
-            _lock_file(self.target).unlink()  # while it is held: who waits for it finds out by the file's number
-        os.close(self._lock)
+        """Removes the staging folder and those of killed runs, with all that is in them; lets others at the target."""
+        for folder in (self.staging, *self.leftovers):
+            shutil.rmtree(folder, ignore_errors=True)
+        _released(self.target, self._lock)
 
 
 def _staging_prefix(target: Path) -> str:
     return f".{target.name}.partial-"
+
+
+def _left(target: Path) -> tuple[Path, ...]:
+    """What killed runs left on a target: the lock says that none of them is alive."""
+    last_first = sorted(target.parent.glob(f"{glob.escape(_staging_prefix(target))}*"), key=_age)
+    kept = [left for left in last_first if _is_ours(left) and _age(left) <= _KEPT_SECONDS][:_MOST_LEFT]
+    for left in last_first:
+        if left not in kept:
+            shutil.rmtree(left, ignore_errors=True)
+    return tuple(kept)
+
+
+def _remove_old(folder: Path) -> None:
+    """Removes what killed runs left in a folder and no run came back for."""
+    for left in folder.glob(".*.partial-*"):
+        if _age(left) > _KEPT_SECONDS and _is_ours(left):
+            target = left.with_name(re.sub(r"\.partial-[^.]*$", "", left.name[1:]))
+            with contextlib.suppress(AtWork), _held(target):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(target: Path) -> Iterator[None]:
+    lock = _locked(target)
+    try:
+        yield
+    finally:
+        _released(target, lock)
+
+
+def _released(target: Path, lock: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        _lock_file(target).unlink()  # while it is held: who waits for it finds out by the file's number
+    os.close(lock)
+
+
+def _age(folder: Path) -> float:
+    """Seconds since something was added to a staging folder itself."""
+    return time.time() - folder.lstat().st_mtime
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a real one, of this user, that nobody else may write to: as `mkdtemp` made it."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
 def _lock_file(target: Path) -> Path:

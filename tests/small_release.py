@@ -60,6 +60,7 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
         software_seconds=30.0,
         seconds=900.0,
         memory_gib=12.0,
+        retries=1,
         gpu="any",
         tf32=False,
         elsewhere=tuple(elsewhere),

@@ -36,7 +36,17 @@ HEAVY_ALLOWED = {
     # @flow and @task are decorators; the CLI imports flows.release only to run it, and with it the others.
     **{
         f"flows/{name}.py": {"prefect"}
-        for name in ("approval", "handover", "nightly", "release", "slots", "submit", "tasks", "validate")
+        for name in (
+            "approval",
+            "beside",
+            "handover",
+            "nightly",
+            "release",
+            "slots",
+            "submit",
+            "tasks",
+            "validate",
+        )
     },
 }
 JOB = re.compile(r"([a-z_]+)(\.\w+)*:\w+")

@@ -15,6 +15,7 @@ from typing import Literal
 
 from exporters.contract import Artifact, FileRecord, Signature, TrustedLambda, UsedCode
 from exporters.errors import BadInput, Broken
+from exporters.isolation.outcome import Attempt
 from validators.contract import Cell, Coverage, Domain, Gpu, Noise, Requirement, Task, Verdict
 from validators.records import decoded, encoded
 from validators.waiver import Waiver
@@ -119,6 +120,7 @@ class PolicyRecord:
         software_seconds: the same for cells on a software GPU.
         seconds: wall time that one cell may take.
         memory_gib: memory that one cell's process tree may take, GiB; what processes share counts once.
+        retries: how often a job was done again that infrastructure ended.
         gpu: what counted as a GPU.
         tf32: whether CUDA cells also ran with TF32 allowed.
         elsewhere: the cells that attestations have to prove.
@@ -136,6 +138,7 @@ class PolicyRecord:
     software_seconds: float
     seconds: float
     memory_gib: float
+    retries: int
     gpu: Gpu
     tf32: bool
     elsewhere: tuple[Requirement, ...]
@@ -163,6 +166,10 @@ class Manifest:
         cells: one record for every (variant, runtime, device).
         verdict: the gate's decision with its reasons.
         seconds: wall time of each stage.
+        retried: the attempts that infrastructure ended (no time or memory left, a dead process or browser) and that
+            were followed by another; a verdict is never repeated.
+        resumed: the stages that an earlier run, which was killed, had finished, and that were found again by what they
+            depend on.
         files: every file of the release but this one and those under `attestations/`.
     """
 
@@ -187,6 +194,8 @@ class Manifest:
     cells: tuple[Cell, ...]
     verdict: Verdict
     seconds: Mapping[str, float]
+    retried: tuple[Attempt, ...]
+    resumed: tuple[str, ...]
     files: tuple[FileRecord, ...]
 
 

@@ -2,10 +2,11 @@
 
 The way of a job: a stage describes it as a `Job` (`outcome`), `Workers.run` (`workers`) waits for its turn and starts
 it (`launch`) as a fork of the preloaded process (`host`) or in a fresh interpreter, the child calls one
-function and writes one answer (`job`), the supervisor watches the process tree (`tree`) and returns an `Outcome`.
+function and writes one answer (`job`), the supervisor watches the process tree (`tree`), passes on what it writes
+(`tail`) and returns an `Outcome`.
 """
 
-from exporters.isolation.outcome import GIB, Job, Limits, Outcome
+from exporters.isolation.outcome import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outcome
 from exporters.isolation.workers import Preloaded, Workers
 
-__all__ = ["GIB", "Job", "Limits", "Outcome", "Preloaded", "Workers"]
+__all__ = ["GIB", "INFRASTRUCTURE", "Attempt", "Job", "Limits", "Outcome", "Preloaded", "Workers"]

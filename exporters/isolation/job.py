@@ -11,6 +11,7 @@ preloaded host in a fork.
 import ctypes
 import importlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -78,6 +79,7 @@ def perform(function: str, request: Path, result: Path) -> int:
     """
     # Jobs give way to those that many of them wait for: the supervisor, and the browser with its one GPU process.
     os.nice(_GIVES_WAY)
+    logging.basicConfig(level=logging.INFO)  # each line with its level and logger, for whoever reads the log
     os.environ["TMPDIR"] = tempfile.tempdir = str(request.parent.absolute())
     answer = _answer(function, request)
     try:

@@ -15,6 +15,9 @@ GIB = 1 << 30
 
 JobStatus = Literal["ok", "bad input", "limited", "python error", "timeout", "out of memory", "crashed", "cancelled"]
 
+INFRASTRUCTURE: frozenset[str] = frozenset({"timeout", "out of memory", "crashed"})
+"""Ends that say nothing about the job's subject: a second attempt may end otherwise. All others are final."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -40,6 +43,7 @@ class Job:
         function: `package.module:function`; takes the request, returns something JSON can hold.
         request: what the function gets; JSON values only.
         limits: its bounds.
+        retries: how many further attempts follow an end of `INFRASTRUCTURE`.
         companions: processes that work for this job without being its children (the shared browser): their trees'
             memory counts as its own, and they die with it when it holds too much.
         host: name of the preloaded process to run in a fork of; empty for a fresh interpreter.
@@ -54,11 +58,28 @@ class Job:
     host: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[int, ...] = ()
+    retries: int = 0
 
     def __post_init__(self) -> None:
         if self.host and self.environment:
             msg = f"{self.name}: a fork of the host {self.host} keeps its environment; got {sorted(self.environment)}"
             raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An attempt at a job that infrastructure ended and that was followed by another.
+
+    Attributes:
+        job: the job's name, that of its log file.
+        status, message: see `Outcome`.
+        seconds: wall time.
+    """
+
+    job: str
+    status: str
+    message: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

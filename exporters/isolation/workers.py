@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,7 +19,8 @@ import psutil
 
 from exporters.isolation import tree
 from exporters.isolation.launch import FORK_IS_SAFE, Child, Host, fresh
-from exporters.isolation.outcome import GIB, Job, Outcome
+from exporters.isolation.outcome import GIB, INFRASTRUCTURE, Attempt, Job, Outcome
+from exporters.isolation.tail import Tail
 
 _POLL = 0.25  # seconds between two looks at a running job's memory
 _TYPICAL_MEMORY = GIB  # what the budget reserves for a job: a small model's TensorFlow process, measured 0.6-0.9 GiB
@@ -73,9 +74,13 @@ class Workers:
             and for the browser. Who asks first runs first.
         memory: bytes that running jobs may hold together before a further one has to wait; default 80 % of the
             machine's memory.
+        hear: told every line that a job writes, as soon as it is there, from the thread that runs the job.
+
+    Attributes:
+        retried: every attempt that was followed by another one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one knob for every bound
         self,
         folder: Path,
         logs: Path,
@@ -83,7 +88,10 @@ class Workers:
         hosts: Mapping[str, Sequence[str]] | Preloaded | None = None,
         cores: int | None = None,
         memory: int | None = None,
+        hear: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self.retried: list[Attempt] = []
+        self._hear = hear
         self._folder = folder
         self._logs = logs
         self._cores = cores or (os.cpu_count() or 1) + 1
@@ -116,24 +124,41 @@ class Workers:
     def run(self, job: Job) -> Outcome:
         """Runs one job to its end, however it ends; blocks the calling thread.
 
-        A job beyond one of its limits is killed with all its descendants. While the supervisor is closing, every
-        job ends as `cancelled`.
+        A job beyond one of its limits is killed with all its descendants. What infrastructure ended is done again as
+        often as the job allows. While the supervisor is closing, every job ends as `cancelled`.
         """
+        for _ in range(job.retries):
+            outcome = self._attempt(job)
+            if outcome.status not in INFRASTRUCTURE:
+                return outcome
+            seconds = round(outcome.seconds, 3)
+            self.note(Attempt(job=job.name, status=outcome.status, message=outcome.message, seconds=seconds))
+        return self._attempt(job)
+
+    def note(self, attempt: Attempt) -> None:
+        """Records an attempt that another one follows, and says so to whoever hears."""
+        self.retried.append(attempt)
+        self._hear(f"WARNING:paritygate:{attempt.status}: {attempt.message}; it is done again")
+
+    def _attempt(self, job: Job) -> Outcome:
         log = self._logs / f"{job.name}.log"
         if not self._take_turn(job):
             return Outcome(status="cancelled", message=f"{job.name} was not started: the run is ending", log=log)
         started = time.monotonic()
+        tail = Tail(log)
         try:
             child = self._start(job, log)
             with self._turn:
                 self._running[job.name] = child
-            broken, peak = self._watch(job, child, started)
+            broken, peak = self._watch(job, child, started, tail)
         finally:
             with self._turn:
                 self._running.pop(job.name)
                 self._held.pop(job.name, None)
                 self._turn.notify_all()
         seconds = time.monotonic() - started
+        for line in tail.rest():
+            self._hear(line)
         answer = broken or self._read(job, child)
         return Outcome(**answer, seconds=seconds, peak_memory=peak, log=log)
 
@@ -181,10 +206,12 @@ class Workers:
     def _files(self, job: Job) -> tuple[Path, Path]:
         return self._folder / f"{job.name}.request.json", self._folder / f"{job.name}.result.json"
 
-    def _watch(self, job: Job, child: Child, started: float) -> tuple[dict[str, Any] | None, int]:
+    def _watch(self, job: Job, child: Child, started: float, tail: Tail) -> tuple[dict[str, Any] | None, int]:
         """Waits for the end; returns the answer of a job that had to be killed, and the peak memory."""
         peak = 0
         while not child.ended.wait(_POLL):
+            for line in tail.lines():
+                self._hear(line)
             if child.pid is not None:
                 asked = (child.pid, *job.companions)
                 held = tree.held(asked, exact_beyond=min(_TYPICAL_MEMORY, job.limits.memory))

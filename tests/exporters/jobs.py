@@ -1,5 +1,6 @@
 """Job functions for the isolation tests: each ends in its own way."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -18,6 +19,23 @@ def echo(request: dict) -> dict:
 
 def tf_version(_request: dict) -> str:
     return sys.modules["tensorflow"].__version__
+
+
+def says(_request: dict) -> None:
+    sys.stdout.write("on stdout\n")
+    sys.stdout.flush()
+    logging.getLogger("tests.says").info("a logger's word")
+    logging.getLogger("tests.says").warning("and another")
+    sys.stderr.write("no end of line")
+
+
+def dies_once(request: dict) -> str:
+    mark = Path(request["mark"])
+    if mark.exists():
+        return "second"
+    mark.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    return ""
 
 
 def segfault(_request: dict) -> None:

@@ -325,7 +325,7 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
         from prefect.exceptions import ObjectNotFound
         from flows import slots
         from flows.stages import stages_of
-        from flows.tasks import THREADS, log_wait, run_as_tasks
+        from flows.tasks import THREADS, TaskLog, run_as_tasks
         from validators.devices import Card
 
         lock, here, most = threading.Lock(), 0, 0
@@ -354,8 +354,10 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
             most = 0
             ended = {}
 
+            log = TaskLog()
+
             def listen(event):
-                log_wait(event)
+                log(event)
                 if event.ended:
                     ended[event.stage] = event
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_one_run_at_a_time_works_on_a_target(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_run_holds_no_lock_and_its_staging_folder_goes_with_the_next(tmp_path):
+def test_a_killed_run_holds_no_lock_and_its_staging_folder_goes_at_the_end_of_the_next(tmp_path):
     code = """
         import sys
         from pathlib import Path
@@ -39,8 +40,32 @@ def test_a_killed_run_holds_no_lock_and_its_staging_folder_goes_with_the_next(tm
         assert left.exists()
         os.kill(other.pid, signal.SIGKILL)
     mine = Workspace(tmp_path / "m.release")
-    assert not left.exists()
+    assert mine.leftovers == (left,)
     mine.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_what_killed_runs_left_the_last_two_are_kept_and_nothing_older_than_a_week(tmp_path):
+    def left(name, days, mode=0o700):
+        folder = tmp_path / name
+        folder.mkdir()
+        folder.chmod(mode)
+        then = time.time() - days * 24 * 3600
+        os.utime(folder, (then, then))
+        return folder
+
+    two, three, one = (left(f".m.release.partial-{name}", days) for name, days in (("a", 2), ("b", 3), ("c", 1)))
+    old, open_to_all = left(".m.release.partial-d", 8), left(".m.release.partial-e", 0, mode=0o777)
+    others_old, others = left(".other.release.partial-f", 8), left(".other.release.partial-g", 6)
+    at_work = Workspace(tmp_path / "third.release")
+    os.utime(at_work.staging, (0, 0))
+    mine = Workspace(tmp_path / "m.release")
+    assert mine.leftovers == (one, two)
+    assert not any(folder.exists() for folder in (three, old, open_to_all, others_old))
+    assert others.exists()
+    assert at_work.staging.exists()
+    mine.remove()
+    at_work.remove()
 
 
 def test_a_lock_file_that_is_gone_when_it_is_locked_is_made_anew(tmp_path, monkeypatch):

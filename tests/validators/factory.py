@@ -239,6 +239,7 @@ def manifest(**changes):
             software_seconds=30.0,
             seconds=900.0,
             memory_gib=12.0,
+            retries=1,
             gpu="any",
             tf32=False,
             elsewhere=(),
@@ -249,6 +250,8 @@ def manifest(**changes):
         cells=passed_cells(),
         verdict=Verdict(passed=True, reasons=(), required=REQUIRED),
         seconds={"export": 4.2, "validate": 7.9},
+        retried=(),
+        resumed=(),
         files=(),
     )
     return replace(released, **changes)

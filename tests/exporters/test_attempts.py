@@ -1,0 +1,86 @@
+"""What infrastructure ended is done again, as often as was asked and no more; everything else is final."""
+
+import pytest
+
+from exporters.isolation import Job, Limits, Workers
+from exporters.isolation.tail import MOST_LINES, Tail
+
+LIGHT = {"light": ("json",)}
+
+
+@pytest.fixture
+def heard():
+    return []
+
+
+@pytest.fixture
+def workers(tmp_path, heard):
+    with Workers(tmp_path, tmp_path, hosts=LIGHT, hear=heard.append) as started:
+        yield started
+
+
+def run(workers, function, *, retries, seconds=60.0, **request):
+    job = Job(
+        name="job",
+        function=f"tests.exporters.jobs:{function}",
+        request=request,
+        limits=Limits(seconds=seconds),
+        host="light",
+        retries=retries,
+    )
+    return workers.run(job)
+
+
+def test_a_job_whose_process_died_once_succeeds_and_the_attempt_is_recorded(workers, heard, tmp_path):
+    outcome = run(workers, "dies_once", retries=1, mark=str(tmp_path / "mark"))
+    assert (outcome.status, outcome.value) == ("ok", "second")
+    (attempt,) = workers.retried
+    assert (attempt.job, attempt.status) == ("job", "crashed")
+    assert "SIGKILL" in attempt.message
+    assert any(line.startswith("WARNING:paritygate:crashed: ") and "done again" in line for line in heard)
+
+
+def test_a_job_that_always_dies_ends_after_the_attempts_that_were_asked_for(workers):
+    assert run(workers, "segfault", retries=2).status == "crashed"
+    assert [attempt.status for attempt in workers.retried] == ["crashed", "crashed"]
+
+
+def test_a_job_that_runs_out_of_time_is_done_again(workers):
+    assert run(workers, "hang", retries=1, seconds=0.3).status == "timeout"
+    assert [attempt.status for attempt in workers.retried] == ["timeout"]
+
+
+@pytest.mark.parametrize("function", ["bad", "limited", "broken", "echo"])
+def test_what_a_job_answered_is_final(workers, function):
+    run(workers, function, retries=3)
+    assert workers.retried == []
+
+
+def test_every_line_of_a_job_is_heard_while_it_runs_and_the_last_one_at_its_end(workers, heard):
+    assert run(workers, "says", retries=0).status == "ok"
+    assert heard == ["on stdout", "INFO:tests.says:a logger's word", "WARNING:tests.says:and another", "no end of line"]
+
+
+def test_a_tail_begins_where_the_file_ended_and_keeps_half_a_line_back(tmp_path):
+    path = tmp_path / "log"
+    assert Tail(path).lines() == []
+    path.write_bytes(b"old\n")
+    tail = Tail(path)
+    with path.open("ab", buffering=0) as stream:
+        stream.write(b"one\n\ntw")
+        assert tail.lines() == ["one"]
+        stream.write(b"o \x1b[31mred\x1b[0m\r\n\xff")
+        assert tail.lines() == ["two red"]
+    assert tail.rest() == ["\N{REPLACEMENT CHARACTER}"]
+    assert tail.rest() == []
+
+
+def test_a_flood_is_cut_and_the_log_is_named(tmp_path):
+    path = tmp_path / "job.log"
+    tail = Tail(path)
+    path.write_text("line\n" * (MOST_LINES + 5))
+    lines = tail.lines()
+    assert len(lines) == MOST_LINES + 1
+    assert "job.log" in lines[-1]
+    path.write_text("line\n" * (MOST_LINES + 50))
+    assert tail.lines() == tail.rest() == []

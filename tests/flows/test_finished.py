@@ -1,0 +1,185 @@
+"""A stage that a killed run had finished is taken over when nothing it depends on has changed, and only then."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.finished import Finished, mark_of
+from flows.settings import Settings
+from flows.workspace import Workspace
+from validators.manifest import load
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "examples" / "digits" / "digits.keras"
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """Leaves what a killed run leaves: one finished stage with a folder and a file. Gives its staging folder."""
+    workspace = Workspace(tmp_path / "m.release")
+    finished = Finished(workspace)
+    finished.begin("mark")
+    folder = workspace.release / "artifacts" / "onnx"
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"model")
+    log = workspace.logs / "export.log"
+    log.write_text("said")
+    finished.keep("export onnx", "source", value={"size": 5}, made={folder: "", log: ""})
+    os.close(workspace._lock)  # as its process's end does
+    return workspace.staging
+
+
+@pytest.fixture
+def again(tmp_path):
+    """The next run on the same target; gives its workspace and its stages."""
+    opened = []
+
+    def begin(mark="mark"):
+        workspace = Workspace(tmp_path / "m.release")
+        opened.append(workspace)
+        finished = Finished(workspace)
+        finished.begin(mark)
+        return workspace, finished
+
+    yield begin
+    opened[-1].remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_finished_stage_is_found_with_its_files_and_kept_for_the_run_after(killed, again):
+    workspace, finished = again()
+    assert finished.find("export onnx", "source") == {"size": 5}
+    assert (workspace.release / "artifacts" / "onnx" / "model.onnx").read_bytes() == b"model"
+    assert (workspace.logs / "export.log").read_text() == "said"
+    assert finished.found == ["export onnx"]
+    assert finished.digest("export onnx")
+    os.close(workspace._lock)  # killed too
+    _, third = again()
+    assert third.find("export onnx", "source") == {"size": 5}
+
+
+@pytest.mark.parametrize(
+    ("mark", "stage", "inputs"),
+    [
+        ("other", "export onnx", ("source",)),
+        ("mark", "export onnx", ("another source",)),
+        ("mark", "export onnx", ("source", "more")),
+        ("mark", "export-onnx", ("source",)),  # of the same file name
+        ("mark", "export tflite", ("source",)),
+        ("", "export onnx", ("source",)),
+        ("mark", "export onnx", ("",)),
+    ],
+)
+def test_another_run_stage_or_input_finds_nothing(killed, again, mark, stage, inputs):
+    _, finished = again(mark)
+    assert finished.find(stage, *inputs) is None
+    assert finished.found == []
+
+
+def _other_bytes(left):
+    (left / "release/artifacts/onnx/model.onnx").write_bytes(b"Model")
+
+
+def _more_files(left):
+    (left / "release/artifacts/onnx/more").touch()
+
+
+def _no_file(left):
+    (left / "release/evidence/logs/export.log").unlink()
+
+
+def _a_link(left):
+    file = left / "release/artifacts/onnx/model.onnx"
+    file.rename(left / "elsewhere")
+    file.symlink_to(left / "elsewhere")
+
+
+def _half_a_record(left):
+    (record,) = (left / "stages").iterdir()
+    record.write_bytes(record.read_bytes()[:40])
+
+
+def _another_shape(left):
+    (record,) = (left / "stages").iterdir()
+    record.write_text('["key", "value", "trees"]')
+
+
+def _out_of_the_folder(left):
+    (record,) = (left / "stages").iterdir()
+    written = json.loads(record.read_text())
+    (left.parent / "outside").write_text("said")
+    written["trees"]["../outside"] = written["trees"].pop("release/evidence/logs/export.log")
+    record.write_text(json.dumps(written))
+
+
+@pytest.mark.parametrize(
+    "spoil", [_other_bytes, _more_files, _no_file, _a_link, _half_a_record, _another_shape, _out_of_the_folder]
+)
+def test_what_is_not_whole_is_done_again(killed, again, tmp_path, spoil):
+    spoil(killed)
+    workspace, finished = again()
+    assert finished.find("export onnx", "source") is None
+    assert not (workspace.release / "artifacts").exists()
+    (tmp_path / "outside").unlink(missing_ok=True)
+
+
+def test_a_mark_changes_with_the_model_the_samples_and_the_terms_and_there_is_none_for_code_of_the_users(tmp_path):
+    settings = Settings(model=DIGITS, formats=("onnx",))
+    mark = mark_of(settings, model="m", samples=None)
+    assert mark
+    assert mark == mark_of(settings.model_copy(update={"output": tmp_path}), model="m", samples=None)
+    others = [
+        mark_of(settings, model="other", samples=None),
+        mark_of(settings, model="m", samples=DIGITS.with_name("samples.npz")),
+        mark_of(Settings(model=DIGITS, formats=("onnx",), policy={"atol": 1e-3}), model="m", samples=None),
+    ]
+    assert len({mark, *others}) == 4
+    code = tmp_path / "mine.py"
+    code.write_text("x = 1")
+    for own in ({"custom_objects": (str(code),)}, {"architecture": f"{code}:build"}, {"custom_objects": ("package",)}):
+        assert mark_of(Settings(model=DIGITS, **own), model="m", samples=None) == ""
+
+
+def test_a_mark_changes_with_a_version_and_with_the_processor(monkeypatch):
+    settings = Settings(model=DIGITS, formats=("onnx",))
+    mark = mark_of(settings, model="m", samples=None)
+    monkeypatch.setattr("flows.finished.toolchain", lambda _: {"onnxruntime": "0.0"})
+    other = mark_of(settings, model="m", samples=None)
+    monkeypatch.setattr("flows.finished.processor", lambda: "another")
+    assert len({mark, other, mark_of(settings, model="m", samples=None)}) == 3
+
+
+@pytest.mark.slow
+def test_a_release_that_was_killed_goes_on_where_it_was(tmp_path):
+    """Killed with SIGKILL after its first exports; the second run does the rest alone, and what was lost again."""
+    out = tmp_path / "d.release"
+    command = [sys.executable, "-m", "flows.cli", "release", str(DIGITS), "-o", str(out), "--no-prefect"]
+    command += ["--gpu", "off", "--formats", "onnx", "tflite"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob(".d.release.partial-*/stages/export-tflite-batch1.json")):
+            assert time.monotonic() < deadline
+            assert first.poll() is None
+            time.sleep(0.02)
+        os.kill(first.pid, signal.SIGKILL)
+    (left,) = tmp_path.glob(".d.release.partial-*")
+    finished = {path.stem for path in (left / "stages").glob("*.json")}
+    assert {"lowering", "reference", "export-tflite-batch1"} <= finished
+    shutil.rmtree(left / "release" / "artifacts" / "tflite" / "batch1")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    manifest = load(out)
+    assert {"lowering", "reference"} <= set(manifest.resumed)
+    assert "export tflite/batch1" not in manifest.resumed
+    assert len(manifest.resumed) >= len(finished) - 2  # the export that was lost, and at most the cells of it
+    assert (out / "evidence" / "logs" / "reference.log").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["d.release"]
+    verified = [sys.executable, "-m", "flows.cli", "verify", str(out), "--runtimes", "onnxruntime"]
+    assert subprocess.run(verified, cwd=ROOT, capture_output=True, check=False).returncode == 0
