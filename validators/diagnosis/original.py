@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from exporters.keras_model import SourceModel, load
 from validators.diagnosis.contract import Arrays, Call, Suspicion
 from validators.diagnosis.search import search
-from validators.diagnosis.submodel import save_alone, save_until
+from validators.diagnosis.submodel import leading_to, save
 from validators.diagnosis.tape import Tape, runner
 from validators.tensorfiles import read_tensors
 
@@ -75,17 +75,19 @@ def part(request: Mapping[str, Any]) -> dict[str, Any]:
     tape = Tape(model, visit)
     tape.run(model, read_tensors(Path(request["inputs"])))
     numbers = request["calls"]
-    made = {tape.calls[n].value(k) for n in numbers for k in range(tape.calls[n].outputs)}
+    last = tape.calls[numbers[-1]]
+    leading = leading_to(tape, last) if request["until"] else numbers
+    if isinstance(leading, str):
+        return {"fed": {}, "given": {}, "refused": leading}
+    made = {tape.calls[n].value(k) for n in leading for k in range(tape.calls[n].outputs)}
     fed = {
         value: array
-        for n in numbers
+        for n in leading
         for value, array in zip(tape.calls[n].inputs, seen[n][0], strict=True)
         if value not in made
     }
-    last = tape.calls[numbers[-1]]
     given = {last.value(k): array for k, array in enumerate(seen[last.number][1])}
-    path = folder / "layer.keras"
-    saved = save_until(tape, last, path) if request["until"] else save_alone(tape, numbers, path)
+    saved = save(tape, leading, folder / "layer.keras", seen[last.number][1])
     return {
         "fed": {value: _kept(folder / f"fed-{k}.npy", array) for k, (value, array) in enumerate(fed.items())},
         "given": {value: _kept(folder / f"given-{k}.npy", array) for k, (value, array) in enumerate(given.items())},

@@ -7,56 +7,81 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from validators.diagnosis.contract import Call
-from validators.diagnosis.tape import Tape
+import numpy as np
+
+from validators.diagnosis.contract import Arrays, Call
+from validators.diagnosis.match import distance
+from validators.diagnosis.tape import Tape, to_array
+
+_SAME = 1e-5
+"""How far a layer alone may lie from itself in the model, as a share of its scale: threads sum in other orders."""
 
 
-def save_alone(tape: Tape, numbers: Sequence[int], path: Path) -> dict[str, Any]:
+def leading_to(tape: Tape, last: Call) -> list[int] | str:
+    """The calls that lead from the model's inputs to one call, it included, in order; or why they cannot be told."""
+    needed: set[int] = set()
+    pending = [last.number]
+    while pending:
+        call = tape.calls[pending.pop()]
+        if any(value.startswith("?") for value in call.inputs):
+            return f"`{call.layer}` takes what the model computes between its layers"
+        if call.number not in needed:
+            needed.add(call.number)
+            pending += [int(value.partition(".")[0]) for value in call.inputs if value[0].isdigit()]
+    return sorted(needed)
+
+
+def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> dict[str, Any]:
     """Saves the layers of some calls as a model: its inputs are what they take from outside.
 
+    Args:
+        tape: a run of the original.
+        numbers: of the calls, in order.
+        path: of the `.keras` file.
+        expected: what the last of them gave. A layer that computes something else alone (for want of a mask that came
+            with its input) is no evidence.
+
     Returns:
-        `model` and `inputs` (name -> value), or `refused`.
+        `model` and `inputs` (name -> value), or `refused`: why there is none.
     """
     framework = tape.framework
     values: dict[str, Any] = {}
     inputs: dict[str, Any] = {}
+    fed: dict[str, Any] = {}
     names: dict[str, str] = {}
-
     for number in numbers:
         call, layer, (arguments, options) = tape.calls[number], tape.layers[number], tape.arguments[number]
-        tensors = framework.tensors((arguments, options))
         symbols = {}
-        for value, tensor in zip(call.inputs, tensors, strict=True):
+        for value, tensor in zip(call.inputs, framework.tensors((arguments, options)), strict=True):
             if value not in values:
                 name = f"x{len(inputs)}"
                 shape = (None, *tensor.shape[1:]) if tensor.shape.rank else ()
                 inputs[name] = framework.keras.Input(batch_shape=shape, dtype=tensor.dtype.name, name=name)
-                values[value], names[name] = inputs[name], value
+                values[value], names[name], fed[name] = inputs[name], value, tensor
             symbols[id(tensor)] = values[value]
         given, named = framework.map(_put(symbols), (arguments, _neutral(options)))
         outputs = framework.flat(layer(*given, **named))
         values |= {call.value(k): output for k, output in enumerate(outputs)}
     last = tape.calls[numbers[-1]]
-    return _saved(framework, list(inputs.values()), [values[last.value(k)] for k in range(last.outputs)], path, names)
+    outputs = [values[last.value(k)] for k in range(last.outputs)]
+    try:
+        model = framework.keras.Model(_only(list(inputs.values())), _only(outputs))
+        model.save(path)
+    except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
+        return {"refused": f"Keras cannot save it alone: {' '.join(str(error).split())[:300]}"}
+    again = framework.tensors(model(_only(list(fed.values())), training=False))
+    if not all(_agree(array, to_array(tensor)) for array, tensor in zip(expected, again, strict=True)):
+        return {"refused": "alone it does not compute what it does in the model: a mask came with its input, say"}
+    return {"model": str(path), "inputs": names}
 
 
-def save_until(tape: Tape, last: Call, path: Path) -> dict[str, Any]:
-    """Saves the model from its inputs up to one call, by running that part of it over symbols.
+def _agree(expected: np.ndarray, got: np.ndarray) -> bool:
+    same = expected.shape == got.shape
+    return same and distance(expected.astype(np.float64).ravel(), got.astype(np.float64).ravel()) <= _SAME
 
-    Returns:
-        As `save_alone`.
-    """
-    needed: set[int] = set()
-    pending = [last.number]
-    while pending:
-        number = pending.pop()
-        if number in needed:
-            continue
-        needed.add(number)
-        if any(value.startswith("?") for value in tape.calls[number].inputs):
-            return {"refused": f"`{tape.calls[number].layer}` takes what the model computes between its layers"}
-        pending += [int(value.partition(".")[0]) for value in tape.calls[number].inputs if value[0].isdigit()]
-    return save_alone(tape, sorted(needed), path)
+
+def _only(tensors: list[Any]) -> Any:
+    return tensors[0] if len(tensors) == 1 else tensors
 
 
 def _neutral(options: dict[str, Any]) -> dict[str, Any]:
@@ -66,13 +91,3 @@ def _neutral(options: dict[str, Any]) -> dict[str, Any]:
 def _put(symbols: Mapping[int, Any]) -> Any:
     """What puts symbols in the places of tensors."""
     return lambda leaf: symbols.get(id(leaf), leaf)
-
-
-def _saved(framework: Any, inputs: list[Any], outputs: list[Any], path: Path, names: dict[str, str]) -> dict[str, Any]:
-    single = len(inputs) == 1
-    try:
-        model = framework.keras.Model(inputs[0] if single else inputs, outputs[0] if len(outputs) == 1 else outputs)
-        model.save(path)
-    except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
-        return {"refused": f"Keras cannot save it alone: {' '.join(str(error).split())[:300]}"}
-    return {"model": str(path), "inputs": names}
