@@ -108,6 +108,25 @@ def test_of_layers_fused_into_one_tensor_the_one_that_explains_it_comes_first(la
     assert {call.layer for call in suspicion.calls} == {"first", "norm", "relu"}
 
 
+def test_a_layer_whose_right_output_lies_between_two_operators_is_found_by_what_it_passes_on():
+    inside, outputs = computed(MODEL, faults={"relu": relu6})
+    inside = {"t/first": inside["t/first"], "t/norm": inside["t/norm"], "t/before": relu(inside["t/norm"]), **inside}
+    suspicion = search(original(MODEL), inside, outputs)
+    assert [call.layer for call in suspicion.calls] == ["relu"]
+    assert suspicion.tensor == "t/relu"
+
+
+def test_so_it_is_where_one_layer_alone_takes_it():
+    layers = {
+        **MODEL,
+        "add": ("Dense", dense(KERNELS[2]), ["second"]),
+        "second": ("Dense", MODEL["second"][1], ["relu"]),
+    }
+    inside, outputs = computed(layers, faults={"relu": relu6})
+    inside = {"t/first": inside["t/first"], "t/norm": inside["t/norm"], "t/before": relu(inside["t/norm"]), **inside}
+    assert [call.layer for call in search(original(layers), inside, outputs).calls] == ["relu"]
+
+
 def test_layers_without_a_tensor_of_their_own_are_acquitted_by_the_one_behind_them():
     suspicion = found(fused=["first", "norm"], faults={"second": FAULTS["second"]})
     assert [call.layer for call in suspicion.calls] == ["second"]

@@ -102,6 +102,17 @@ class _Pass:
         found = self.tensors.nearest(output)
         return self.tensors.like(output, found[0]) if found else output
 
+    def suspected(self) -> list[Call]:
+        """The suspects in their order."""
+        return [call for call in self.calls if call.number in self.suspects]
+
+    def feeding(self) -> list[Call]:
+        """The calls that agree and whose outputs suspects take."""
+        taken = {value for call in self.suspected() for value in call.inputs}
+        return [
+            c for c in self.calls if c.number not in self.suspects and taken & {c.value(k) for k in range(c.outputs)}
+        ]
+
     @property
     def clean(self) -> bool:
         return not self.suspects and not self.misbound
@@ -137,8 +148,22 @@ def _passed(
 
 
 def _explained(run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], here: _Pass) -> Suspicion | None:
-    """The suspicion that a substitution proves; None where no single tensor explains the difference."""
-    for _, (call, match) in zip(range(_TRIALS), _trials(here), strict=False):
+    """The suspicion that a substitution proves; None where no single tensor explains the difference.
+
+    A layer in front of the suspects may be the one: an artifact that computes it in two operators (a ReLU, then a
+    minimum) may hold its right output between them, and pass on another. Then that other tensor explains everything as
+    well. Where it is the suspect's own, the suspect only lets through what it is given (ReLU of a ReLU).
+    """
+    suspect = _proven(run, tensors, outputs, here, here.suspected())
+    before = _proven(run, tensors, outputs, here, here.feeding())
+    return before if before and (suspect is None or before.tensor != suspect.tensor) else suspect
+
+
+def _proven(
+    run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], here: _Pass, calls: Sequence[Call]
+) -> Suspicion | None:
+    """The first of these calls at which one tensor of the artifact explains the difference."""
+    for _, (call, match) in zip(range(_TRIALS), _trials(here, calls), strict=False):
         first, *rest = here.computed[call.number]
         forced = tensors.like(first, match)
         instead = {call.number: (forced, *map(here.closest, rest))}
@@ -150,14 +175,13 @@ def _explained(run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], he
     return None
 
 
-def _trials(here: _Pass) -> Iterator[tuple[Call, Match]]:
-    """Suspects in their order, each with the tensors that its output may be: the nearest first."""
-    for call in here.calls:
-        if call.number in here.suspects:
-            found = here.tensors.nearest(here.computed[call.number][0])
-            # Of equal ones the last: a layer's own tensor comes after those that it only passes on (a dropped addend).
-            wrong = sorted((m for m in reversed(found) if m.distance > here.limit), key=lambda m: m.distance)
-            yield from ((call, match) for match in wrong[:_CANDIDATES])
+def _trials(here: _Pass, calls: Sequence[Call]) -> Iterator[tuple[Call, Match]]:
+    """Calls in their order, each with the tensors that its output may be: the nearest first."""
+    for call in calls:
+        found = here.tensors.nearest(here.computed[call.number][0])
+        # Of equal ones the last: a layer's own tensor comes after those that it only passes on (a dropped addend).
+        wrong = sorted((m for m in reversed(found) if m.distance > here.limit), key=lambda m: m.distance)
+        yield from ((call, match) for match in wrong[:_CANDIDATES])
 
 
 def _suspicion(here: _Pass, then: _Pass, call: Call, match: Match, forced: np.ndarray) -> Suspicion:
@@ -196,8 +220,7 @@ def _suspicion(here: _Pass, then: _Pass, call: Call, match: Match, forced: np.nd
 
 def _first(here: _Pass) -> Suspicion:
     """The first suspect, where several layers are wrong or its tensor cannot be told."""
-    suspects = [call for call in here.calls if call.number in here.suspects]
-    call = suspects[0]
+    call = here.suspected()[0]
     near = here.tensors.nearest(here.computed[call.number][0])
     return Suspicion(
         calls=(call,),
@@ -209,8 +232,8 @@ def _first(here: _Pass) -> Suspicion:
 
 def _since_last(here: _Pass, call: Call) -> list[Call]:
     """The suspects that lead to a call, in order, itself included."""
-    since = {call.number}.union(*(here.unproven.get(value, frozenset()) for value in call.inputs))
-    return [each for each in here.calls if each.number in since & here.suspects]
+    since = frozenset[int]().union(*(here.unproven.get(value, frozenset()) for value in call.inputs)) & here.suspects
+    return [each for each in here.calls if each.number in since | {call.number}]
 
 
 def _changes_nothing(here: _Pass, call: Call) -> bool:
