@@ -19,6 +19,7 @@ from flows.machine import system, today
 from flows.settings import Settings
 from validators.approval import decided
 from validators.contract import Cell, Verdict
+from validators.evidence import withhold
 from validators.gate import judge
 from validators.integrity import record_files
 from validators.manifest import (
@@ -31,7 +32,7 @@ from validators.manifest import (
     dump,
 )
 from validators.registry import RUNTIMES
-from validators.report import junit, markdown
+from validators.report import html, junit, markdown
 from validators.web.session import package_version
 
 
@@ -93,7 +94,12 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
     verdict = replace(verdict, passed=not standing, reasons=standing)
     manifest = _manifest(settings, results, verdict)
     (release / "report.md").write_text(markdown.render(manifest), "utf-8")
+    private = settings.policy.evidence == "digests"
+    page = html.render(manifest, worst=None if private else html.worst_samples(release, manifest))
+    (release / "report.html").write_text(page, "utf-8")
     (release / "junit.xml").write_bytes(junit.render(manifest))
+    if private:
+        withhold(release)
     manifest = replace(manifest, files=record_files(release))
     (release / MANIFEST).write_bytes(dump(manifest))
     return manifest

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from validators.contract import Gpu
-from validators.manifest import Weak
+from validators.manifest import Kept, Weak
 from validators.registry import RUNTIMES
 from validators.waiver import Waiver, fault
 
@@ -97,6 +97,11 @@ class Policy(Section):
     )
     waivers: tuple[WaiverSection, ...] = Field(
         default=(), description="Cells that stand against no release until a day; each says by whom and why."
+    )
+    evidence: Kept = Field(
+        default="full",
+        description="What the release keeps of its samples: `full`: all that `paritygate verify` needs; `digests`: "
+        "they are private, only SHA-256 digests stay and no report shows one. Its cells then cannot run again.",
     )
 
     @field_validator("required", "elsewhere")

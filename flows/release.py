@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.events import emit_event
@@ -34,6 +33,7 @@ from flows.bundle import unpack
 from flows.gate import approvals, gate
 from flows.given import asked, model_digest
 from flows.handover import prove_elsewhere, require_pool
+from flows.pictures import publish
 from flows.prefect_home import failures_named, patiently, server_failed
 from flows.run import ReleaseRun
 from flows.settings import Settings
@@ -43,7 +43,7 @@ from flows.workspace import AtWork
 from validators.claims import standing
 from validators.contract import Verdict
 from validators.manifest import load
-from validators.report import markdown, people
+from validators.report import people
 from validators.report.matrix import headline
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _conclusion(run: ReleaseRun) -> "State[Any]":
         raise Broken("the stages ended without a verdict")
     release, digest = run.settings.release_dir.absolute(), run.digest
     described = f"{run.settings.release_dir} {digest}"
-    patiently(lambda: create_markdown_artifact(markdown.render(manifest), key=_key(run), description=described))
+    patiently(lambda: publish(manifest, key=_key(run), description=described))
     verdict, notes = manifest.verdict, []
     if (pool := run.settings.policy.gpu_pool) and not standing(manifest):
         notes = [run.follow(f"elsewhere on {pool}", partial(prove_elsewhere, run.settings, digest))]

@@ -161,6 +161,9 @@ class Terms(Section):
         if twice := set(self.required) & set(self.elsewhere):
             msg = f"`{min(map(str, twice))}` stands in policy.required and in policy.elsewhere: valid is one of them"
             raise ValueError(msg)
+        if self.elsewhere and self.policy.evidence == "digests":
+            msg = "policy.elsewhere needs the samples there, but policy.evidence keeps only their digests"
+            raise ValueError(msg)
         if self.policy.gpu_pool and not self.elsewhere:
             msg = "policy.gpu_pool names a pool, but policy.elsewhere names no cell for it"
             raise ValueError(msg)
@@ -198,6 +201,7 @@ class Terms(Section):
             elsewhere=self.elsewhere,
             approval=self.policy.approval,
             waivers=tuple(waiver.record for waiver in self.policy.waivers),
+            evidence=self.policy.evidence,
         )
 
     @property

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NOTHING_RAN = "nothing ran"
+WITHHELD = "samples withheld"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,12 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
         what = "; ".join(dict.fromkeys(reason.code for reason in refusals))
         message = f"the release was refused and still is: {what}"
         reasons.append(Reason(code=CLAIM, subject=MANIFEST, message=message))
+    if not reasons and manifest.policy.evidence == "digests":
+        message = (
+            "policy.evidence kept only the digests of its samples, so no cell can run again; every byte of the release "
+            "is as its manifest says. `paritygate gate` judges what the release itself proved"
+        )
+        reasons.append(Reason(code=WITHHELD, subject="evidence", message=message))
     cells: tuple[Cell, ...] = ()
     overridden: tuple[Reason, ...] = ()
     waived: tuple[Reason, ...] = ()

@@ -15,7 +15,7 @@ from exporters.contract import Artifact, Signature, TensorSpec
 from exporters.store import digest_tree
 from validators.approval import decided
 from validators.contract import Cell, Placement, Reason, Requirement
-from validators.evidence import reference_folder, write_evidence
+from validators.evidence import reference_folder, withhold, write_evidence
 from validators.gate import judge
 from validators.integrity import record_files
 from validators.manifest import MANIFEST, PolicyRecord, SampleSet, dump
@@ -48,6 +48,8 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
     rows = np.random.default_rng(7).normal(size=(SET.rows, 4)).astype("float32")
     write_evidence(folder, signature=SIGNATURE, sets=(SET,), samples={SET.name: {"x": rows}})
     write_tensors(reference_folder(folder, SET.name), {"y": rows @ WEIGHTS + np.float32(off_by)})
+    if policy.get("evidence") == "digests":
+        withhold(folder)
     own = own or cell()
     record = PolicyRecord(
         required=(CPU,),

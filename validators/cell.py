@@ -21,6 +21,7 @@ from validators.evidence import read_evidence
 from validators.feeding import Patience, UnsteadyOutput, feed, first_rows
 from validators.lints import findings, operators
 from validators.manifest import SampleSet
+from validators.performance import Stopwatch
 from validators.preprocessed import preprocessed
 from validators.registry import RuntimeRow, runtime
 from validators.samples import misfit
@@ -65,8 +66,11 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
     skipped: dict[str, Skip] = {}
     rows = 0
     artifact = Path(request["artifact"])
-    with import_module(row.module).load(artifact, signature, row.device, options) as loaded:
-        infer = preprocessed(loaded.infer, artifact, request["preprocessing"], signature)
+    load = import_module(row.module).load
+    started = time.perf_counter()
+    with load(artifact, signature, row.device, options) as loaded:
+        watch = Stopwatch(loaded, load=time.perf_counter() - started)
+        infer = preprocessed(watch.infer, artifact, request["preprocessing"], signature)
 
         def bound() -> tuple[float, str]:
             if loaded.placement.software:
@@ -92,6 +96,8 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
                 rows += fed.rows
                 expected = first_rows(reference, sample_set, fed.rows)
                 diffs += compare(expected, fed.outputs, sample_set=sample_set.name, tolerances=allowed)
+        if not any(skip.kind == "too slow" for skip in skipped.values()) and not loaded.placement.software:
+            watch.repeat()
         placement = loaded.placement
     if placement.software and request["gpu"] == "hardware":
         raise Unavailable(
@@ -108,6 +114,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
         diffs=tuple(diffs),
         skipped=skipped,
         rows=rows,
+        performance=watch.read(threads=placement.threads),
         findings=findings(row, placement),
     )
 

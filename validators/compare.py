@@ -12,6 +12,7 @@ import numpy as np
 
 from validators.contract import Noise, TensorDiff, Tensors, Tolerance, Worst
 from validators.decisions import decisions
+from validators.histogram import histogram
 from validators.measure import Measure, kind_of, measure
 from validators.tolerance import dtype_name
 
@@ -140,6 +141,7 @@ def _compare_values(
         sqnr_db=measured.sqnr_db,
         cosine=measured.cosine,
         decisions=decisions(expected, got, allowed) if allowed else None,
+        errors=histogram(expected, got),
     )
 
 

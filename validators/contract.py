@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from exporters.contract import Finding, Signature
+from validators.histogram import Histogram
+from validators.performance import Performance
 
 CellStatus = Literal["passed", "failed", "limited", "errored", "unavailable"]
 Device = Literal["cpu", "gpu"]
@@ -33,6 +35,7 @@ class Placement:
             `WebGPU (SwiftShader Device)`.
         software: whether `gpu` is a program that imitates a card (SwiftShader, llvmpipe).
         fallbacks: operators that the CPU ran although a GPU was asked for -> how many of each.
+        threads: how many the runtime computes with on the processor; None where it chooses and does not say.
         details: further settings that matter for the numbers, as text.
     """
 
@@ -41,6 +44,7 @@ class Placement:
     adapter: str
     software: bool = False
     fallbacks: Mapping[str, int] = field(default_factory=dict)
+    threads: int | None = None
     details: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -203,6 +207,7 @@ class TensorDiff:
             decibels; None where nothing differs or the reference is zero everywhere.
         cosine: of the angle between reference and actual as vectors of such elements; None where either is zero.
         decisions: which entries are largest; None where the output has no last axis to choose from.
+        errors: how they are spread; None where nothing was comparable, and for text.
     """
 
     name: str
@@ -221,6 +226,7 @@ class TensorDiff:
     sqnr_db: float | None = None
     cosine: float | None = None
     decisions: Decisions | None = None
+    errors: Histogram | None = None
 
     @property
     def passed(self) -> bool:
@@ -260,6 +266,7 @@ class Cell:
         findings: the limit that kept the artifact from running (blocking), or what the runtime brought to light that
             does not decide parity; each with its way out.
         seconds: wall time of the cell, load included.
+        performance: how fast it was; None when no call was made. Never decides anything here.
         log: the log file of the cell's process, relative to the release directory.
     """
 
@@ -277,6 +284,7 @@ class Cell:
     task: float | None = None
     findings: tuple[Finding, ...] = ()
     seconds: float = 0.0
+    performance: Performance | None = None
     log: str = ""
 
     @property

@@ -5,10 +5,12 @@ In: tensors under canonical names. Out: `evidence/` of a release directory, and 
     evidence/evidence.json                  the sample sets and the model's signature
     evidence/samples/SET/INPUT.npy          what every cell is fed, all rows of the set
     evidence/reference/SET/OUTPUT.npy       what the original computed from it
+    evidence/digests.json                   in the place of all tensors, where the samples are private
 
 `validators.tensorfiles` says how a tensor becomes a file.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +21,15 @@ import pydantic
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import BadInput
 from exporters.lowering.precision import Half
+from exporters.store import files_below, sha256_file
 from validators.contract import Tensors
 from validators.manifest import SampleSet
 from validators.tensorfiles import RESTORE, checked_name, read_tensors, write_tensors
 
 EVIDENCE = "evidence"
 RECORD = "evidence.json"
+DIGESTS = "digests.json"
+LOGS = "logs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +128,27 @@ def write_evidence(
     )
     (release / EVIDENCE / RECORD).write_bytes(_RECORD_TYPE.dump_json(record, indent=2) + b"\n")
     return evidence
+
+
+def withhold(release: Path) -> None:
+    """Leaves only the digest of every tensor among the evidence: samples, references and what else they gave.
+
+    Who has the tensors can prove with `evidence/digests.json` (path below `evidence/` -> SHA-256) that these they were.
+
+    Raises:
+        OSError: the directory cannot be written.
+    """
+    folder = release / EVIDENCE
+    digests = {}
+    for path in files_below(folder):
+        name = path.relative_to(folder)
+        if name.parts[0] not in {RECORD, LOGS}:
+            digests[name.as_posix()] = sha256_file(path)
+            path.unlink()
+    for empty in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+        if not any(empty.iterdir()):
+            empty.rmdir()
+    (folder / DIGESTS).write_text(json.dumps(digests, indent=1) + "\n", "utf-8")
 
 
 def read_evidence(release: Path) -> Evidence:

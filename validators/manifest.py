@@ -28,6 +28,8 @@ MANIFEST = "release.json"
 Origin = Literal["user", "seeded", "edges", "beyond"]
 Batch = Literal["independent", "mixes", "fixed"]
 Weak = Literal["report", "refuse"]
+Kept = Literal["full", "digests"]
+"""What a release keeps of its samples."""
 NoiseBySet = Mapping[str, Mapping[str, Noise]]
 """Sample set -> output -> noise."""
 
@@ -126,6 +128,7 @@ class PolicyRecord:
         elsewhere: the cells that attestations have to prove.
         approval: whether a person has to approve the release.
         waivers: the cells that stand against no release for a while.
+        evidence: what the release keeps of samples and references: `digests` where they are private.
     """
 
     required: tuple[Requirement, ...]
@@ -144,6 +147,7 @@ class PolicyRecord:
     elsewhere: tuple[Requirement, ...]
     approval: bool = False
     waivers: tuple[Waiver, ...] = ()
+    evidence: Kept = "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from exporters import contract as exporters_contract
 from exporters.preprocessing import description, steps
-from validators import attestation, manifest, waiver
+from validators import attestation, histogram, manifest, performance, waiver
 from validators import contract as validators_contract
 
 File = Literal["release", "attestation", "preprocessing"]
@@ -55,7 +55,17 @@ def text(file: File = "release") -> str:
 
 
 def _record(name: str) -> type:
-    owners = (exporters_contract, validators_contract, manifest, attestation, waiver, description, steps)
+    owners = (
+        exporters_contract,
+        validators_contract,
+        histogram,
+        performance,
+        manifest,
+        attestation,
+        waiver,
+        description,
+        steps,
+    )
     record: type = next(getattr(owner, name) for owner in owners if hasattr(owner, name))
     return record
 

@@ -3,12 +3,13 @@
 A command's heavy imports happen inside it, so that `--help` answers at once.
 """
 
-from flows.cli import approve, diagnose, doctor, gate, inspect, release, submit, sweep, verify, waive
+from flows.cli import approve, compare, diagnose, doctor, gate, inspect, release, submit, sweep, verify, waive
 from flows.cli.app import app, main
 
 __all__ = [
     "app",
     "approve",
+    "compare",
     "diagnose",
     "doctor",
     "gate",

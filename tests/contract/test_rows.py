@@ -11,7 +11,7 @@ from models import MODELS
 from exporters.registry import EXPORTERS, FORMATS, FORMS
 from exporters.store import digest_tree, files_below
 from tests.contract.defects import expected
-from validators.registry import planned
+from validators.registry import planned, runtime
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +108,18 @@ def test_a_cell_says_where_it_ran(proof, key, model):
         assert cell.placement.device == cell.device, cell.key
         assert cell.placement.adapter.startswith(adapters[cell.runtime]), cell.key
         assert cell.placement.runtime.rpartition(" ")[2][0].isdigit(), cell.key
+
+
+@every_model
+@every_artifact
+def test_a_cell_says_how_fast_it_was_and_who_held_the_clock(proof, key, model):
+    for cell in passed(proof, key):
+        row = runtime(cell.runtime, cell.device)
+        assert cell.performance.clock == ("page" if row.browser else "process"), cell.key
+        assert 0 < cell.performance.load < cell.seconds, cell.key
+        smallest = cell.performance.timings[0]
+        assert (smallest.batch, set(smallest.shapes)) == (1, {spec.name for spec in proof.signature.inputs}), cell.key
+        assert 0 < smallest.fastest <= smallest.median <= smallest.p95 < cell.seconds, cell.key
 
 
 @every_model

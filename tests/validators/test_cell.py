@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import Broken, Unavailable
-from validators import cell
+from validators import cell, performance
 from validators.contract import Cell, Skip
 from validators.evidence import reference_folder, write_evidence
 from validators.registry import RuntimeRow
@@ -31,6 +31,8 @@ def fake(monkeypatch):
 @pytest.fixture
 def run(tmp_path, monkeypatch, fake):
     """Runs a cell whose original computes y = 2 x over the seeded sets."""
+
+    monkeypatch.setattr(performance, "BUDGET", 0.0)  # the calls that a test counts are those of the comparison
 
     def once(*, dtype="float32", batch=None, atol=None, user=None, device="cpu", **more):
         bounds = {"gpu": "any", "sample_seconds": 60.0, "software_seconds": 60.0}
@@ -213,6 +215,24 @@ def test_a_runtime_that_finds_no_device_says_how_to_get_one(run, fake):
     fake.fault = Unavailable("there is no card", next_step="buy one")
     done = run()
     assert (done.status, done.reason, done.message) == ("unavailable", "no such device", "there is no card: buy one")
+
+
+def test_a_cell_says_how_fast_it_was_and_calls_a_few_times_more_for_it(run, fake, monkeypatch):
+    done = run()
+    assert [(timing.batch, timing.calls) for timing in done.performance.timings] == [(1, 3)]
+    monkeypatch.setattr(performance, "BUDGET", 30.0)
+    done = run()
+    assert [(timing.batch, timing.calls) for timing in done.performance.timings] == [(1, 10), (7, 10)]
+    assert done.diffs == run().diffs
+
+
+def test_a_software_gpu_and_a_runtime_without_time_left_make_no_call_for_the_sake_of_figures(run, fake, monkeypatch):
+    monkeypatch.setattr(performance, "BUDGET", 30.0)
+    assert run(sample_seconds=1e-9).performance.timings == ()
+    fake.software = True
+    fake.calls.clear()
+    assert [timing.calls for timing in run().performance.timings] == [3]
+    assert fake.calls == [1] * 4 + [2, 7]
 
 
 def test_operators_that_fell_back_are_named_when_the_device_is_wrong(run, fake):

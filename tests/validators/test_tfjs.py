@@ -235,7 +235,7 @@ def edge(session, input_dtype="int64", **outputs):
         [spec(name, dtype, None, native=f"{name}:0") for name, dtype in outputs.items()],
     )
     declared = {"inputs": {"x": "x:0"}, "outputs": {name: f"{name}:0" for name in outputs}}
-    return tfjs.TfjsRuntime(session=session, signature=names, declared=declared, facts={})
+    return tfjs.TfjsRuntime(session=session, signature=names, declared=declared, facts={"seconds": 0.0})
 
 
 @pytest.mark.parametrize(

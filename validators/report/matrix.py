@@ -56,6 +56,11 @@ class Line:
     host: str = ""
     why: str = ""
 
+    @property
+    def label(self) -> str:
+        """The cell's key: `format/variant runtime device`."""
+        return f"{self.artifact} {self.runtime} {self.device}"
+
     def result(self, *, ascii_only: bool = False) -> str:
         """Mark, status and largest distance: `✓ passed 1.2e-07`; the distance is left out where there is none."""
         distance = "" if self.max_abs is None else f" {number(self.max_abs)}"

@@ -22,10 +22,11 @@ SIGNATURE_KEY = "serving_default"
 class LiteRtRuntime:
     """A loaded flatbuffer."""
 
-    def __init__(self, interpreter: Any, kernels: str) -> None:
+    def __init__(self, interpreter: Any, kernels: str, threads: int) -> None:
         self._interpreter = interpreter
         self._runner = interpreter.get_signature_runner(SIGNATURE_KEY)
         self._kernels = kernels
+        self._threads = threads
 
     @property
     def placement(self) -> Placement:
@@ -47,6 +48,7 @@ class LiteRtRuntime:
             device="cpu",
             runtime=f"ai-edge-litert {metadata.version('ai-edge-litert')}",
             adapter=adapter,
+            threads=self._threads,
             details=details,
         )
 
@@ -74,9 +76,10 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         "optimised": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         "reference": OpResolverType.BUILTIN_REF,
     }[options["kernels"]]
+    threads = int(options.get("threads", "1"))
     interpreter = Interpreter(
         model_path=str(artifact / FILE),
         experimental_op_resolver_type=resolver,
-        num_threads=int(options.get("threads", "1")),
+        num_threads=threads,
     )
-    yield LiteRtRuntime(interpreter, options["kernels"])
+    yield LiteRtRuntime(interpreter, options["kernels"], threads)

@@ -83,6 +83,7 @@ class LiteRtJsRuntime:
         self._session = session
         self._told = told_by("\n".join(facts["log"]))
         self._facts = facts
+        self.load_seconds: float = facts["seconds"]
 
     @property
     def placement(self) -> Placement:
@@ -94,7 +95,12 @@ class LiteRtJsRuntime:
         if not on_gpu:
             adapter = f"wasm (SIMD, {counted(facts['threads'], 'thread')}), {shown}"
             return Placement(
-                device="cpu", runtime=runtime, adapter=adapter, fallbacks=self._told.fallbacks, details=details
+                device="cpu",
+                runtime=runtime,
+                adapter=adapter,
+                fallbacks=self._told.fallbacks,
+                threads=facts["threads"],
+                details=details,
             )
         return Placement(
             device="gpu",
@@ -110,6 +116,12 @@ class LiteRtJsRuntime:
                 **adapter_details(facts["adapter"]),
             },
         )
+
+    @property
+    def call_seconds(self) -> float:
+        """Of the last call, as the page saw it."""
+        seconds: float = self._facts["seconds"]
+        return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """Runs one batch; see `validators.contract.Runtime.infer`.

@@ -61,6 +61,7 @@ class OrtWebRuntime:
     def __init__(self, *, session: Session, signature: Signature, facts: dict[str, Any]) -> None:
         self._session = session
         self._facts = facts
+        self.load_seconds: float = facts["seconds"]
         self._inputs = {spec.name: spec.native for spec in signature.inputs}
         self._outputs = {spec.native: spec.name for spec in signature.outputs}
         self._wide = any(spec.dtype in _WIDE for spec in (*signature.inputs, *signature.outputs))
@@ -77,7 +78,7 @@ class OrtWebRuntime:
         }
         if facts["adapter"] is None:
             adapter = f"wasm (SIMD, {counted(facts['threads'], 'thread')}), {shown}"
-            return Placement(device="cpu", runtime=runtime, adapter=adapter, details=details)
+            return Placement(device="cpu", runtime=runtime, adapter=adapter, threads=facts["threads"], details=details)
         return Placement(
             device="gpu" if facts["programs"] else "cpu",
             runtime=runtime,
@@ -92,6 +93,12 @@ class OrtWebRuntime:
                 **({"int64": "indices are read as int32 on the GPU, arithmetic is the CPU's"} if self._wide else {}),
             },
         )
+
+    @property
+    def call_seconds(self) -> float:
+        """Of the last call, as the page saw it."""
+        seconds: float = self._facts["seconds"]
+        return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """Runs one batch; see `validators.contract.Runtime.infer`.

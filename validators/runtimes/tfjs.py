@@ -77,6 +77,7 @@ class TfjsRuntime:
     ) -> None:
         self._session = session
         self._facts = facts
+        self.load_seconds: float = facts["seconds"]
         self._recasts: dict[str, str] = {}
         self._fallbacks: dict[str, int] = {}
         self._inputs = _bound(signature.inputs, declared["inputs"])
@@ -95,6 +96,7 @@ class TfjsRuntime:
             adapter=f"{_adapter(facts)}, {session.shown}",
             software=bool(gpu) and is_software(gpu["adapter"]),
             fallbacks=dict(self._fallbacks),
+            threads=facts["threads"] if not gpu else None,
             details={
                 "browser": session.browser,
                 "call": str(facts["call"]),
@@ -103,6 +105,12 @@ class TfjsRuntime:
                 **self._recasts,
             },
         )
+
+    @property
+    def call_seconds(self) -> float:
+        """Of the last call, as the page saw it."""
+        seconds: float = self._facts["seconds"]
+        return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """Runs one batch; see `validators.contract.Runtime.infer`.

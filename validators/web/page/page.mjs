@@ -39,12 +39,23 @@ async function postTensor({ name, dtype, shape, data }, index) {
   return { name, dtype, shape, path };
 }
 
+// What a user of the runtime waits for, without the way of the tensors into the page and out of it.
+async function timed(work) {
+  const started = performance.now();
+  const result = await work();
+  return [result, (performance.now() - started) / 1000];
+}
+
 globalThis.cell = {
   async load(options) {
-    return (await module).load(options, base);
+    const { load } = await module;
+    const [facts, seconds] = await timed(() => load(options, base));
+    return { ...facts, seconds };
   },
   async infer({ inputs, outputs }) {
-    const result = await (await module).infer(await Promise.all(inputs.map(fetchTensor)), outputs);
-    return { outputs: await Promise.all(result.outputs.map(postTensor)), facts: result.facts };
+    const { infer } = await module;
+    const given = await Promise.all(inputs.map(fetchTensor));
+    const [result, seconds] = await timed(() => infer(given, outputs));
+    return { outputs: await Promise.all(result.outputs.map(postTensor)), facts: { ...result.facts, seconds } };
   },
 };
