@@ -8,7 +8,7 @@ with a `release` run or a `verify` task for each model, and the table as a Markd
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,7 +22,7 @@ from prefect.states import Completed, Failed
 from exporters.errors import BadInput, ParitygateError
 from flows.approval import awaited
 from flows.gate import gate
-from flows.prefect_home import failures_named
+from flows.prefect_home import failures_named, patiently
 from flows.release import release, release_dir, unchanged
 from flows.settings import Settings, Terms
 from flows.tasks import THREADS, TaskLog, failure
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 _PATTERN = "*.keras"
+_MOST_ROWS = 1000
 _GOOD = {"Released", "Verified"}
 _BROKEN = {"Broken", "Crashed"}
 
@@ -60,7 +61,7 @@ def nightly(models: str, releases: Path, terms: Terms = Terms()) -> "State[Any]"
     try:
         with failures_named():
             storage, paths = found(models)
-            return _conclusion(models, [_settled(storage, path, releases, terms) for path in paths])
+            return concluded("nightly", models, [_settled(storage, path, releases, terms) for path in paths])
     except (ParitygateError, OSError) as error:
         return failure(error)
 
@@ -137,19 +138,23 @@ def again(target: Path) -> "State[Any]":
     return Failed(name="Refuted" if verdict.exit_code == 1 else "Broken", message="\n".join(reasons))
 
 
-def _conclusion(models: str, outcomes: list[Outcome]) -> "State[Any]":
-    """Publishes the table and turns the outcomes into a state."""
+def concluded(flow: str, models: str, outcomes: Sequence[Outcome]) -> "State[Any]":
+    """Publishes the table of a flow over a shelf, and turns the outcomes into a state."""
     key = re.sub(r"[^a-z0-9]+", "-", models.lower()).strip("-") or "shelf"
-    create_markdown_artifact(_table(models, outcomes), key=f"nightly-{key}", description=models)
+    patiently(lambda: create_markdown_artifact(_table(models, outcomes), key=f"{flow}-{key}", description=models))
     bad = [outcome for outcome in outcomes if outcome.state not in _GOOD]
     if not bad:
         return Completed(name="All proven", message=f"{len(outcomes)} models of {models}")
-    lines = [f"{outcome.model}: {outcome.state}: {outcome.message}" for outcome in bad]
+    lines = [f"{outcome.model}: {outcome.state}: {outcome.message}" for outcome in bad[:_MOST_ROWS]]
     ends = {outcome.state for outcome in bad}
     name = "Broken" if ends & _BROKEN else "Bad input" if ends == {"Bad input"} else "Refused"
     return Failed(name=name, message="\n".join(lines))
 
 
-def _table(models: str, outcomes: list[Outcome]) -> str:
-    rows = [f"| {code(each.model)} | {prose(each.state)} | {prose(each.message)} |" for each in outcomes]
+def _table(models: str, outcomes: Sequence[Outcome]) -> str:
+    """The outcomes, bad ones first; of a large shelf the first rows, since an artifact is read by people."""
+    bad_first = sorted(outcomes, key=lambda each: each.state in _GOOD)
+    rows = [f"| {code(each.model)} | {prose(each.state)} | {prose(each.message)} |" for each in bad_first[:_MOST_ROWS]]
+    if len(outcomes) > _MOST_ROWS:
+        rows.append(f"| {len(outcomes) - _MOST_ROWS} more | | |")
     return "\n".join([f"Models of {code(models)}:", "", "| model | state | |", "| --- | --- | --- |", *rows]) + "\n"

@@ -75,7 +75,7 @@ def submit(settings: Settings, *, storage: str | None = None, deployment: str = 
     terms = sent.model_dump_json()
     mark = hashlib.sha256("\n".join([deployment, str(bundle), terms, *given]).encode()).hexdigest()
     with failures_named(), get_client(sync_client=True) as client:
-        _require(client, deployment)
+        require_deployment(client, deployment)
         parameters = {"settings": sent.model_dump(mode="json", exclude_unset=True), "bundle": bundle}
         name = f"release-{settings.model.stem}-{model_digest(settings)[:8]}"
         while True:
@@ -124,7 +124,8 @@ def look(client: SyncPrefectClient, run: UUID) -> Submitted:
     )
 
 
-def _require(client: SyncPrefectClient, deployment: str) -> None:
+def require_deployment(client: SyncPrefectClient, deployment: str) -> None:
+    """Raises BadInput where the server has no such deployment, naming those that it has."""
     try:
         client.read_deployment_by_name(deployment)
     except (ObjectNotFound, ValueError) as error:

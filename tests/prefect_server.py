@@ -15,6 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from deployments.local import LEASES
 from flows import prefect_home
 
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -42,6 +43,34 @@ def ask(url: str, body: Any = None, *, method: str | None = None) -> Any:
     raise AssertionError(f"{url}: the server stayed busy")
 
 
+_RUNNING: dict[str, tuple[Path, "subprocess.Popen[bytes]"]] = {}
+
+
+def restart(api: str) -> None:
+    """Ends a server that `served` gave, and starts it anew over the same database, at the same address."""
+    home, process = _RUNNING[api]
+    process.terminate()
+    process.wait(30)
+    _start(home, api)
+
+
+def _start(home: Path, api: str) -> None:
+    port = api.rpartition(":")[2].partition("/")[0]
+    settings = environment(PREFECT_HOME=home, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1", **LEASES)
+    with (home / "log").open("ab") as log:
+        command = [PREFECT, "server", "start", "--port", port, "--no-ui"]
+        process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
+    _RUNNING[api] = home, process
+    deadline = time.monotonic() + 120
+    while True:
+        with contextlib.suppress(OSError):
+            ask(f"{api}/health")
+            return
+        assert process.poll() is None, (home / "log").read_text()
+        assert time.monotonic() < deadline, "the server did not answer in two minutes"
+        time.sleep(0.2)
+
+
 @contextlib.contextmanager
 def served(home: Path) -> Iterator[str]:
     """A Prefect server of our own on loopback; gives the address of its API."""
@@ -54,22 +83,11 @@ def served(home: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [PREFECT, "server", "start", "--port", str(port), "--no-ui"]
-    settings = environment(PREFECT_HOME=home, PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=settings, stdout=log, stderr=log)
     api = f"http://127.0.0.1:{port}/api"
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                ask(f"{api}/health")
-                break
-            except OSError:
-                assert process.poll() is None, (home / "log").read_text()
-                assert time.monotonic() < deadline, "the server did not answer in two minutes"
-                time.sleep(0.2)
+        _start(home, api)
         yield api
     finally:
+        _, process = _RUNNING.pop(api)
         process.terminate()
         process.wait(30)

@@ -39,6 +39,7 @@ HEAVY_ALLOWED = {
         for name in (
             "approval",
             "beside",
+            "fleet",
             "handover",
             "nightly",
             "release",

@@ -3,7 +3,7 @@
 A command's heavy imports happen inside it, so that `--help` answers at once.
 """
 
-from flows.cli import approve, compare, diagnose, doctor, gate, inspect, release, submit, sweep, verify, waive
+from flows.cli import approve, compare, diagnose, doctor, fleet, gate, inspect, release, submit, sweep, verify, waive
 from flows.cli.app import app, main
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "compare",
     "diagnose",
     "doctor",
+    "fleet",
     "gate",
     "inspect",
     "main",

@@ -230,7 +230,7 @@ def test_the_artifact_has_the_file_that_its_row_promises(proof, key, model):
 # One model each: promises that cost another export.
 
 
-@pytest.mark.parametrize("model", ["single_input", "recurrent"])
+@pytest.mark.parametrize("model", ["recurrent"])
 def test_an_export_of_the_same_model_has_the_same_bytes_again(bench, proof, model, tmp_path):
     request = {"model": str(proof.model), "destination": str(tmp_path / "forms"), "forms": list(FORMS)}
     lowered = bench.call("exporters.jobs:lower", request | {"custom_objects": [], "trust_lambda": False})["forms"]

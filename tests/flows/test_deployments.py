@@ -1,5 +1,6 @@
 """What `deployments/` puts on a Prefect server, and the flow `nightly`, on a real server with a real worker."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import fsspec
 import psutil
 import pytest
-from prefect_server import PREFECT, ask, environment
+from prefect_server import PREFECT, ask, environment, restart
 
 from deployments import local
 from exporters.errors import BadInput, Broken
@@ -58,23 +59,25 @@ def deployed(server, home):
     ask(f"{server}/v2/concurrency_limits/paritygate-gpu", method="DELETE")  # other tests begin without it
 
 
-def test_the_four_deployments_have_their_schedules_queues_and_collision_strategies(deployed):
+def test_the_deployments_have_their_schedules_queues_and_collision_strategies(deployed):
     deployments, _ = deployed
-    assert set(deployments) == {"nightly", "weekly-full", "after-training", "manual"}
+    assert set(deployments) == {"nightly", "weekly-full", "after-training", "manual", "fleet"}
     schedules = {name: d["schedules"] for name, d in deployments.items()}
     (nightly,), (weekly,) = schedules["nightly"], schedules["weekly-full"]
     assert (nightly["active"], nightly["schedule"]["cron"]) == (True, "0 2 * * *")
     assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Europe/Berlin")
-    assert schedules["manual"] == schedules["after-training"] == []
+    assert schedules["manual"] == schedules["after-training"] == schedules["fleet"] == []
     assert {name: d["work_queue_name"] for name, d in deployments.items()} == {
         "nightly": "cpu",
         "weekly-full": "gpu",
         "after-training": "cpu",
         "manual": "cpu",
+        "fleet": "cpu",
     }
-    strategies = {name: d["concurrency_options"]["collision_strategy"] for name, d in deployments.items()}
+    strategies = {name: (d["concurrency_options"] or {}).get("collision_strategy") for name, d in deployments.items()}
     assert strategies["nightly"] == strategies["weekly-full"] == "CANCEL_NEW"
     assert strategies["manual"] == strategies["after-training"] == "ENQUEUE"
+    assert deployments["fleet"]["concurrency_limit"] is None
 
 
 def test_the_form_of_a_manual_run_is_the_settings_model(deployed):
@@ -91,6 +94,7 @@ def test_a_second_bootstrap_keeps_what_a_person_has_set(server, deployed):
     assert "work pool paritygate: was there" in said
     assert "work queue paritygate/cpu: was there" in said
     assert "concurrency limit paritygate-gpu: was there" in said
+    assert "automation paritygate: runs that fell silent: was there" in said
     assert ask(f"{server}/work_pools/paritygate")["concurrency_limit"] == 3
     queues = {queue["name"] for queue in ask(f"{server}/work_pools/paritygate/queues/filter", {})}
     assert {"cpu", "gpu"} <= queues
@@ -263,6 +267,64 @@ def test_a_run_that_awaits_a_person_frees_its_worker_and_goes_on_with_who_and_wh
     assert submit(server, home, *given, "--wait")[0] == 0
 
 
+def test_a_killed_run_is_retried_where_it_was_and_a_restarted_server_loses_nothing(server, worker, home, tmp_path):
+    """SIGKILL for the run's processes; then the server is started anew while the second run works."""
+    out, config = tmp_path / "d.release", tmp_path / "release.toml"
+    config.write_text('formats = ["onnx", "tflite"]\n[policy]\ngpu = "off"\n')
+    given = (DIGITS, "-o", out, "--config", config, "--json")
+    first = json.loads(submit(server, home, *given)[1])["run"]
+    until(lambda: list(tmp_path.glob(".d.release.partial-*/stages/export-onnx-default.json")), seconds=240)
+    for process in psutil.Process(worker.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    until(lambda: ask(f"{server}/flow_runs/{first}")["state"]["type"] == "CRASHED")
+
+    again = json.loads(submit(server, home, *given)[1])["run"]
+    assert again != first
+    until(lambda: list(tmp_path.glob(".d.release.partial-*/stages/reference.json")), seconds=240)
+    restart(server)
+    until(lambda: ask(f"{server}/flow_runs/{again}")["state"]["type"] == "COMPLETED", seconds=240)
+    assert {"lowering", "reference", "export onnx/default"} <= set(load(out).resumed)
+    assert [path.name for path in tmp_path.iterdir() if path != config] == ["d.release"]
+
+    (deployment,) = ask(f"{server}/deployments/filter", {"deployments": {"name": {"any_": ["manual"]}}})
+    until(lambda: ask(f"{server}/v2/concurrency_limits/deployment:{deployment['id']}")["active_slots"] == 0)
+    mine = {"flow_runs": {"id": {"any_": [first, again]}}}
+    tasks = {task["id"]: task["name"] for task in ask(f"{server}/task_runs/filter", mine)}
+    lines = ask(f"{server}/logs/filter", {"logs": {"flow_run_id": {"any_": [first, again]}}, "limit": 200})
+    said = {(tasks.get(line["task_run_id"]), line["level"]) for line in lines if "tensorflow:From" in line["message"]}
+    assert ("export onnx/default", 30) in said
+    shown = ask(f"{server}/artifacts/filter", {**mine, "artifacts": {"type": {"any_": ["progress"]}}})
+    assert {a["key"] for a in shown} == {f"release-digits-{part}" for part in ("preparation", "exports", "cells")}
+    assert all(a["data"] == 100 for a in shown if a["flow_run_id"] == again)
+
+
+def test_a_fleet_releases_each_model_once_on_the_workers_and_shows_one_table(server, worker, home, tmp_path, quick):
+    shelf, releases = tmp_path / "shelf", tmp_path / "releases"
+    shelf.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(DIGITS, shelf / f"{name}.keras")
+    (shelf / "c.keras").write_text("no model")
+    command = (sys.executable, "-m", "flows.cli", "fleet", shelf, "-o", releases, "--config", quick, "--json")
+    done = run(server, home, *command)
+    assert done.returncode == 2, done.stderr
+    told = json.loads(done.stdout)
+    assert told["state"] == "Bad input"
+    assert [each["state"] for each in told["models"]] == ["Released", "Released", "Bad input"]
+    written = {path: (path / "release.json").stat().st_mtime_ns for path in releases.iterdir()}
+    assert len(written) == 2
+    (shelf / "c.keras").unlink()
+    done = run(server, home, *command)
+    assert done.returncode == 0, done.stderr
+    assert all("was there" in each["message"] for each in json.loads(done.stdout)["models"])
+    assert {path: (path / "release.json").stat().st_mtime_ns for path in releases.iterdir()} == written
+    (table,) = ask(f"{server}/artifacts/latest/filter", {"artifacts": {"key": {"like_": "fleet-"}}})
+    assert "a.keras" in table["data"]
+    none = run(server, home, *command[:-1], "--deployment", "release/none")
+    assert none.returncode == 2
+    assert "has no deployment 'release/none'" in none.stderr
+
+
 def test_bad_input_of_a_submitted_model_ends_with_its_exit_code(server, worker, home, tmp_path, quick):
     (tmp_path / "bad.keras").write_text("no model")
     code, said, _ = submit(server, home, tmp_path / "bad.keras", "-o", tmp_path / "out", "--config", quick, "--wait")
@@ -397,7 +459,7 @@ def test_a_local_installation_starts_once_and_stops_by_its_pids(tmp_path):
         pids = {name: (tmp_path / f"{name}.pid").read_text() for name in ("server", "worker")}
         assert local.start(tmp_path, port + 1) == address
         assert {name: (tmp_path / f"{name}.pid").read_text() for name in pids} == pids
-        assert ask(f"{address}/api/deployments/count", {}) == 4
+        assert ask(f"{address}/api/deployments/count", {}) == 5
         with pytest.raises(Broken, match=f"port {port} of 127.0.0.1 is taken"):
             local.start(tmp_path / "second", port)
     finally:

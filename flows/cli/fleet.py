@@ -1,0 +1,59 @@
+"""`paritygate fleet`: a shelf of models on all workers of a Prefect installation."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from exporters.errors import BadInput
+from flows.cli.app import app
+from flows.cli.options import Json
+from flows.cli.output import console, print_record, safe
+
+
+@app.command
+def fleet(  # noqa: PLR0913 - one parameter for every flag
+    models: Annotated[str, Parameter(help="A folder, a pattern ('models/**/best*.keras'), or either in a bucket.")],
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="Folder of the releases, as the workers see it.")],
+    config: Annotated[Path | None, Parameter(help="release.toml, the same for every model.")] = None,
+    storage: Annotated[
+        str | None,
+        Parameter(help="Folder or bucket (s3://...) that the workers reach; default: they see the paths given here."),
+    ] = None,
+    at_once: Annotated[int, Parameter(help="How many models are handed over at a time; twice the workers.")] = 8,
+    deployment: Annotated[str, Parameter(help="FLOW/NAME of the deployment that runs them.")] = "release/fleet",
+    as_json: Json = False,
+) -> int:
+    """Release every model of MODELS on the workers of PREFECT_API_URL's pool.
+
+    Each release is called NAME-DIGEST8.release. What is released already
+    under the same terms is left alone, and the same command goes on where it
+    was stopped. Exit code 0: all are released; 1: some are refused; 2: some
+    cannot be read; 3: something broke.
+    """
+    from flows import prefect_home
+    from flows.settings import Terms, load_settings
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise BadInput(
+            "PREFECT_API_URL names no Prefect server",
+            next_step="`make server` starts one here; `paritygate sweep` needs none.",
+        )
+    if at_once < 1:
+        raise BadInput(f"--at-once {at_once}: valid is at least 1")
+    settings = load_settings(config, {"model": models})
+    terms = Terms.model_validate(settings.model_dump(include=set(Terms.model_fields)))
+    with prefect_home.api():
+        with prefect_home.importing():
+            from flows.fleet import HandOver, fleet_in_prefect
+        how = HandOver(releases=output, terms=terms, at_once=at_once, storage=storage, deployment=deployment)
+        done = fleet_in_prefect(models, how)
+    if as_json:
+        print_record(done)
+    else:
+        for each in done.models:
+            console().print(safe(f"{each.state:10}  {each.model}  {each.message}"), markup=False, soft_wrap=True)
+    return done.exit_code

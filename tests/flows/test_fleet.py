@@ -1,0 +1,63 @@
+"""How a fleet hands over: never more at once than asked, one run for what is the same, an outcome for every model."""
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flows.settings import Terms
+
+
+@dataclass
+class Handed:
+    run: uuid.UUID
+
+
+@pytest.fixture
+def through(monkeypatch):
+    """Runs a shelf of names through a server that ends one run at every look; gives outcomes and the most at once."""
+    from flows import fleet
+
+    runs, most = {}, []
+
+    def hand_over(_shelf, path, _how):
+        if path == "bad":
+            return fleet.Outcome(model=path, state="Bad input", message="no model")
+        return Handed(runs.setdefault(path.partition("=")[0], uuid.uuid4()))
+
+    def ended(_client, under_way):
+        most.append(len(under_way))
+        return [(run, "Released", "done") for run in under_way[:1]]
+
+    monkeypatch.setattr(fleet, "_handed_over", hand_over)
+    monkeypatch.setattr(fleet, "_ended", ended)
+    monkeypatch.setattr(fleet, "_POLL_SECONDS", 0)
+
+    def run(paths, at_once):
+        how = fleet.HandOver(releases=Path("releases"), terms=Terms(), at_once=at_once)
+        outcomes = fleet._through(None, None, paths, how)
+        return [(outcome.model, outcome.state) for outcome in outcomes], max(most)
+
+    return run
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_never_more_than_so_many_are_under_way_and_the_outcomes_keep_the_shelfs_order(through, at_once):
+    paths = [f"shelf/{letter}.keras" for letter in "edcba"]
+    outcomes, most = through(paths, at_once)
+    assert outcomes == [(path.removeprefix("shelf/"), "Released") for path in paths]
+    assert most == min(at_once, len(paths))
+
+
+def test_two_files_that_are_one_run_both_get_its_outcome_and_a_bad_model_stops_no_other(through):
+    outcomes, most = through(["one=1", "bad", "one=2", "two"], 4)
+    assert outcomes == [("one=1", "Released"), ("bad", "Bad input"), ("one=2", "Released"), ("two", "Released")]
+    assert most == 2
+
+
+def test_a_fleet_without_a_server_says_what_to_do(call, monkeypatch, tmp_path):
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    code, out, err = call("fleet", tmp_path, "-o", tmp_path / "releases")
+    assert (code, out) == (2, "")
+    assert "PREFECT_API_URL names no Prefect server" in err
