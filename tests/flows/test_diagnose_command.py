@@ -1,8 +1,10 @@
 """What `paritygate diagnose` refuses before anything runs, and how a person reads what it found."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_release
 from rich.console import Console
@@ -10,8 +12,10 @@ from rich.console import Console
 from exporters.errors import BadInput
 from flows.cli import main
 from flows.diagnose import Diagnosis, render
+from flows.diagnose.evidence import failing_call
 from flows.diagnose.record import Suspect, Switch
 from flows.diagnose.subject import find_subject
+from validators.evidence import read_evidence
 
 
 @pytest.fixture
@@ -78,6 +82,29 @@ def test_an_existing_reproduction_folder_is_not_written_into(release, capsys, tm
     assert code == 2
     assert "exists" in capsys.readouterr().out
     assert not list(target.iterdir())
+
+
+class Kept:
+    """A laboratory that only keeps."""
+
+    def keep(self, tensors):
+        self.tensors = tensors
+        return Path("kept")
+
+
+def test_the_call_with_the_worst_row_is_looked_into(release):
+    with_model(release)
+    subject = find_subject(release, small_release.KEY, None, None)
+    diff = small_release.failed_cell("cpu").diffs[0]
+    worst = replace(diff.worst, index=(3, 1))
+    cell = small_release.failed_cell("cpu", diffs=(replace(diff, worst=worst),))
+    evidence = read_evidence(release)
+    kept = Kept()
+    sampled = failing_call(subject, cell, kept)
+    rows = evidence.samples(small_release.SET)["x"][2:4]  # fed two by two: the fourth row is in the second call
+    np.testing.assert_array_equal(kept.tensors["x"], rows)
+    np.testing.assert_array_equal(sampled.expected["y"], evidence.reference(small_release.SET)["y"][2:4])
+    assert (sampled.output, sampled.rows) == ("y", 2)
 
 
 def test_what_is_confirmed_and_what_is_only_inferred_are_told_apart():
