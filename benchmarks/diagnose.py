@@ -151,7 +151,7 @@ class Faults:
             given = {"model": self.model(name), "output": target, "formats": self._formats, "policy": {"gpu": "off"}}
             settings = load_settings(None, given)
             with ReleaseRun(settings, lambda _: None, shared=self._shared) as run:
-                run_on_threads(run.stages(), cancel=run.cancel)
+                run.carry_out(run_on_threads)
         return target
 
     def _plant(self, good: Path, layer: str, fault: str, cell: str, artifact: Path) -> None:

@@ -40,6 +40,7 @@ _SUBSTITUTED = (
     "with that tensor of the artifact in the layer's place, the original goes on to compute what the artifact "
     "computes: there is no other fault"
 )
+_CHANGED = "the artifact's files are not those that the manifest names: they were changed after the release was made"
 _PACKAGES = (
     *("tensorflow", "keras", "tf_keras", "numpy", "onnx", "tf2onnx", "onnxruntime", "ai-edge-litert", "tensorflowjs"),
 )
@@ -112,6 +113,7 @@ class Investigation:
             message=cell.message,
             verdict="unknown",
             summary=f"the cell is {cell.status}: {cell.message}",
+            confirmed=(_CHANGED,) if self._subject.changed else (),
         )
         if cell.status == "passed":
             return replace(found, verdict="agrees", summary="the cell passes here: there is nothing to diagnose")
@@ -154,7 +156,7 @@ class Investigation:
         if suspicion.calls:
             return self._suspected(found, suspicion, sampled, tensors)
         note = "with all its inner tensors kept, the artifact agrees with the original in every layer"
-        return replace(found, confirmed=(note,))
+        return replace(found, confirmed=(*found.confirmed, note))
 
     def _suspected(
         self, found: Diagnosis, suspicion: Suspicion, sampled: Sampled, tensors: Mapping[str, str]
@@ -168,7 +170,7 @@ class Investigation:
             tensor=suspicion.tensor,
             distance=suspicion.distance if math.isfinite(suspicion.distance) else None,
             limit=suspicion.limit,
-            confirmed=(_SUBSTITUTED,) if suspicion.explains else (),
+            confirmed=(*found.confirmed, *((_SUBSTITUTED,) if suspicion.explains else ())),
             inferred=() if suspicion.explains else ("no single tensor of the artifact explains all of the difference",),
         )
         if suspicion.why:
@@ -254,5 +256,5 @@ def _misbound(found: Diagnosis, suspicion: Suspicion) -> Diagnosis:
         verdict="outputs",
         summary=f"every layer is right; outputs stand under wrong names: {', '.join(told)}",
         limit=suspicion.limit,
-        confirmed=("every layer's own output is among the artifact's tensors",),
+        confirmed=(*found.confirmed, "every layer's own output is among the artifact's tensors"),
     )

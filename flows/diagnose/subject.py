@@ -7,6 +7,7 @@ from pathlib import Path
 from exporters.admission.forms import digest_of, exists
 from exporters.contract import Artifact
 from exporters.errors import BadInput
+from exporters.store import digest_tree
 from validators.availability import missing
 from validators.manifest import Manifest, load_with_digest
 from validators.registry import ORIGINAL, RUNTIMES, RuntimeRow
@@ -28,6 +29,11 @@ class Subject:
     artifact: Artifact
     row: RuntimeRow
     model: Path
+
+    @property
+    def changed(self) -> bool:
+        """Whether the artifact's files are others than the release was made with."""
+        return digest_tree(self.release / self.artifact.path)[0] != self.artifact.digest
 
     @property
     def cell(self) -> str:

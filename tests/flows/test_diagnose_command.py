@@ -40,6 +40,15 @@ def test_the_model_beside_the_release_is_taken_when_it_has_the_digest(release):
     assert (subject.model, subject.cell) == (path, small_release.KEY)
 
 
+def test_an_artifact_that_was_changed_after_the_release_is_known_by_its_digest(release):
+    with_model(release)
+    subject = find_subject(release, small_release.KEY, None, None)
+    assert not subject.changed
+    with (release / "artifacts/onnx/default/model.onnx").open("ab") as stream:
+        stream.write(b" ")
+    assert subject.changed
+
+
 def test_a_model_of_that_name_with_another_digest_is_not_taken(release):
     with_model(release, digest="00" * 32)
     with pytest.raises(BadInput, match="not part of the release") as refused:
