@@ -65,7 +65,10 @@ def summary(said: bytes) -> tuple[str, list[str]]:
 
 def main() -> int:
     """Writes the summary and prints the annotations; the verdict is another step's."""
-    text, commands = summary(Path(sys.argv[1]).read_bytes())
+    try:
+        text, commands = summary(Path(sys.argv[1]).read_bytes())
+    except (OSError, ValueError):  # a step before failed, or the release was killed
+        text, commands = "", [command("broken", "the release ended without a word: its step's log says why")]
     raw = text.encode()
     if len(raw) > _MOST:
         raw = raw[: _MOST - len(_CUT)].decode(errors="ignore").encode() + _CUT.encode()

@@ -9,6 +9,7 @@ embedded server, and one flow does not stop another that called it: there the re
 `paritygate approve`.
 """
 
+import math
 from pathlib import Path
 from uuid import UUID
 
@@ -70,20 +71,25 @@ def ask(release: Path, digest: str, *, seconds: float) -> GateReport:
         BadInput: the decision cannot be written.
         Broken: the release was replaced meanwhile.
     """
-    if is_embedded() or flow_run.parent_flow_run_id:
+    if flow_run.parent_flow_run_id or not (deployment.id or pauses_here()):
         return gate(release, digest=digest)
     form = Decision.with_initial_data(description=markdown.render(load(release)))
     try:
         if deployment.id:
-            said = suspend_flow_run(wait_for_input=form, timeout=int(seconds), key=_key(digest))
+            said = suspend_flow_run(wait_for_input=form, timeout=math.ceil(seconds), key=_key(digest))
         else:
             said = pause_flow_run(
-                wait_for_input=form, timeout=int(seconds), poll_interval=_POLL_SECONDS, key=_key(digest)
+                wait_for_input=form, timeout=math.ceil(seconds), poll_interval=_POLL_SECONDS, key=_key(digest)
             )
     except FlowPauseTimeout:
         return gate(release, digest=digest)
     act: Act = "approved" if said.approve else "rejected"
     return approve(release, act=act, who=said.who, why=said.why, digest=digest).report
+
+
+def pauses_here() -> bool:
+    """Whether this run pauses in its process, because no deployment could start it anew."""
+    return not (deployment.id or is_embedded() or flow_run.parent_flow_run_id)
 
 
 def _key(digest: str) -> str:

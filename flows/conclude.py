@@ -15,9 +15,11 @@ from exporters.contract import Artifact, TrustedLambda, UsedCode
 from exporters.isolation import Attempt
 from exporters.registry import EXPORTERS
 from exporters.store import digest_tree, sha256_file, versions
-from flows.machine import system, today
+from flows.baseline import Blessed, against
+from flows.machine import processor, system, today
 from flows.settings import Settings
 from validators.approval import decided
+from validators.baseline import regressions
 from validators.contract import Cell, Verdict
 from validators.evidence import withhold
 from validators.gate import judge
@@ -48,6 +50,7 @@ class Results:
         artifacts, cells: in the registries' order.
         seconds: wall time of each stage.
         retried, resumed: see `Manifest`.
+        baseline: what the release is held against; None where nothing was named.
     """
 
     asked: str
@@ -61,6 +64,7 @@ class Results:
     seconds: Mapping[str, float]
     retried: tuple[Attempt, ...]
     resumed: tuple[str, ...]
+    baseline: Blessed | None
 
 
 def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
@@ -75,6 +79,10 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
         The manifest as written to `release.json`.
     """
     policy = settings.record
+    manifest = _manifest(settings, results)
+    if results.baseline:
+        draft = replace(manifest, files=record_files(release))
+        manifest = replace(manifest, baseline=against(draft, results.baseline))
     verdict = judge(
         cells=results.cells,
         artifacts=results.artifacts,
@@ -86,13 +94,14 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
         digest_problems=_moved(release, results.artifacts),
         waivers=policy.waivers,
         today=today(),
+        regressed=regressions(manifest.baseline),
         grounds=results.grounds,
         weak_evidence=settings.policy.weak_evidence,
         task_margin=settings.policy.task_margin,
     )
     standing = decided(verdict.reasons, (), demanded=policy.approval).standing
     verdict = replace(verdict, passed=not standing, reasons=standing)
-    manifest = _manifest(settings, results, verdict)
+    manifest = replace(manifest, verdict=verdict)
     (release / "report.md").write_text(markdown.render(manifest), "utf-8")
     private = settings.policy.evidence == "digests"
     page = html.render(manifest, worst=None if private else html.worst_samples(release, manifest))
@@ -114,13 +123,15 @@ def _moved(release: Path, artifacts: Sequence[Artifact]) -> list[str]:
     ]
 
 
-def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifest:
+def _manifest(settings: Settings, results: Results) -> Manifest:
+    """Everything but the baseline, the verdict and the files, which come last."""
     facts = results.facts
     return Manifest(
         schema_version=SCHEMA_VERSION,
         paritygate=versions(["paritygate"]).get("paritygate", "unknown"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         platform=system(),
+        processor=processor(),
         toolchain=toolchain(settings.formats),
         model=ModelRecord(
             name=facts.name,
@@ -142,7 +153,8 @@ def _manifest(settings: Settings, results: Results, verdict: Verdict) -> Manifes
         grounds=results.grounds,
         artifacts=results.artifacts,
         cells=results.cells,
-        verdict=verdict,
+        baseline=None,
+        verdict=Verdict(passed=False, reasons=(), required=()),
         seconds=results.seconds,
         retried=results.retried,
         resumed=results.resumed,

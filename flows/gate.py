@@ -16,6 +16,7 @@ from validators.approval import decided
 from validators.attestation import Approval, AttestedCells, AttestedWaiver
 from validators.attested import Attested, read
 from validators.availability import remedy
+from validators.baseline import regressions
 from validators.claims import CLAIM, OPEN, false_claims, standing
 from validators.contract import Reason, Requirement, Verdict
 from validators.gate import APPROVAL, AWAITING, judge
@@ -152,6 +153,7 @@ def _judged(manifest: Manifest, attestations: Sequence[Attested], problems: Sequ
         digest_problems=problems,
         waivers=waivers(manifest, attestations),
         today=today(),
+        regressed=regressions(manifest.baseline),
         grounds=manifest.grounds,
         weak_evidence=manifest.policy.weak_evidence,
         task_margin=manifest.policy.task_margin,

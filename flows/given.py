@@ -14,8 +14,9 @@ from exporters.admission.forms import digest_of, exists, files_of
 from exporters.errors import BadInput
 from exporters.store import digest_tree
 from flows.settings import Settings
+from validators.integrity import manifest_digest
 
-_PATHS = ("model", "output", "architecture", "custom_objects")
+_PATHS = ("model", "output", "architecture", "custom_objects", "baseline")
 Place = Callable[[str, Path], Path]
 """Gives the new path of what is named, from its role (`model`, `samples`, `code/0`, ...) and its path."""
 
@@ -29,6 +30,7 @@ def placed(settings: Settings, place: Place) -> Settings:
         "architecture": settings.architecture and _architecture(settings.architecture, place),
         "samples": settings.samples.model_copy(update={"path": samples and place("samples", samples)}),
         "custom_objects": tuple(code),
+        "baseline": settings.baseline and place("baseline", settings.baseline),
     }
     return settings.model_copy(update=named)
 
@@ -83,7 +85,13 @@ def asked(settings: Settings, *, model: str, samples: Path | None) -> str:
     if any(not name.partition(":")[0].endswith(".py") for name in modules):
         return ""
     terms = settings.model_dump_json(exclude=dict.fromkeys(_PATHS, True) | {"samples": {"path"}})
-    parts = [model, *([digest_tree(samples)[0]] if samples else []), *(digest_tree(Path(name))[0] for name in code)]
+    baseline = [manifest_digest(settings.baseline)] if settings.baseline else []
+    parts = [
+        model,
+        *([digest_tree(samples)[0]] if samples else []),
+        *(digest_tree(Path(name))[0] for name in code),
+        *baseline,
+    ]
     return hashlib.sha256("\n".join([terms, *parts]).encode()).hexdigest()
 
 

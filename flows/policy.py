@@ -10,10 +10,13 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from validators.baseline import BaselineLimits
 from validators.contract import Gpu
 from validators.manifest import Kept, Weak
 from validators.registry import RUNTIMES
 from validators.waiver import Waiver, fault
+
+_LIMITS = BaselineLimits()
 
 
 class Section(BaseModel):
@@ -43,6 +46,31 @@ class WaiverSection(Section):
     def record(self) -> Waiver:
         """The waiver, as the release's manifest keeps it."""
         return Waiver(cell=self.cell, until=self.until, by=self.by, why=self.why)
+
+
+class Baseline(Section):
+    """How much worse than the baseline, the last release that went out, a release may be."""
+
+    size_ratio: float = Field(
+        default=_LIMITS.size_ratio, gt=0, allow_inf_nan=False, description="Of each artifact's bytes."
+    )
+    latency_ratio: float = Field(
+        default=_LIMITS.latency_ratio, gt=0, allow_inf_nan=False, description="Of each cell's median call."
+    )
+    distance_ratio: float = Field(
+        default=_LIMITS.distance_ratio,
+        gt=0,
+        allow_inf_nan=False,
+        description="Of each cell's largest distance from Keras, as a share of its tolerance.",
+    )
+    metric_drop: float = Field(
+        default=_LIMITS.metric_drop, ge=0, allow_inf_nan=False, description="Of the task metric, in its own unit."
+    )
+
+    @property
+    def record(self) -> BaselineLimits:
+        """The limits, as the release's manifest keeps them."""
+        return BaselineLimits(**self.model_dump())
 
 
 class Policy(Section):
@@ -103,6 +131,7 @@ class Policy(Section):
         description="What the release keeps of its samples: `full`: all that `paritygate verify` needs; `digests`: "
         "they are private, only SHA-256 digests stay and no report shows one. Its cells then cannot run again.",
     )
+    baseline: Baseline = Baseline()
 
     @field_validator("required", "elsewhere")
     @classmethod

@@ -30,11 +30,12 @@ from exporters.errors import BadInput, Broken, ParitygateError
 from flows import approval
 from flows.beside import Beside
 from flows.bundle import unpack
-from flows.gate import approvals, gate
+from flows.gate import GateReport, approvals, gate
 from flows.given import asked, model_digest
 from flows.handover import prove_elsewhere, require_pool
 from flows.pictures import publish
 from flows.prefect_home import failures_named, patiently, server_failed
+from flows.progress import waiting
 from flows.run import ReleaseRun
 from flows.settings import Settings
 from flows.sweep.shelf import release_name
@@ -207,10 +208,26 @@ def _conclusion(run: ReleaseRun) -> "State[Any]":
         run.judged = gate(release, digest=digest)
         verdict = run.judged.verdict
     if approval.awaited(verdict):
-        run.judged = approval.ask(release, digest, seconds=run.settings.limits.approval_seconds)
-        verdict = run.judged.verdict
+        verdict = _asked(run, release, digest).verdict
     _tell(run.settings, digest, verdict)
     return _state(release, digest, verdict, notes)
+
+
+def _asked(run: ReleaseRun, release: Path, digest: str) -> GateReport:
+    """What the gate says once a person has decided, or nobody has in time."""
+    ask = partial(approval.ask, release, digest, seconds=run.settings.limits.approval_seconds)
+
+    def wait() -> tuple[bool | None, str]:
+        waiting(f"for a person to resume it: {flow_run.ui_url}")
+        run.judged = ask()
+        return run.judged.verdict.passed or None, run.judged.headline.lower()
+
+    if approval.pauses_here():  # whoever sits before it is told
+        run.follow("approval", wait)
+    else:
+        run.judged = ask()
+    assert run.judged is not None  # noqa: S101 - one of the two has set it
+    return run.judged
 
 
 def _state(release: Path, digest: str, verdict: Verdict, notes: Sequence[str]) -> "State[Any]":

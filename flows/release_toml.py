@@ -33,7 +33,7 @@ def read(config: Path) -> dict[str, Any]:
 
 def _anchor(values: dict[str, Any], folder: Path) -> None:
     """Makes the file's own paths relative to the file."""
-    for section, key in ((values, "model"), (values, "output"), (values.get("samples"), "path")):
+    for section, key in ((values, "model"), (values, "output"), (values, "baseline"), (values.get("samples"), "path")):
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = str(folder / section[key])
     architecture = values.get("architecture")

@@ -21,6 +21,7 @@ from exporters.contract import Artifact, Signature, UsedCode
 from exporters.errors import BadInput, Broken
 from exporters.isolation import Preloaded, Workers
 from exporters.registry import ExporterRow, rows_of
+from flows.baseline import blessed
 from flows.cells import Cells, outcome_of
 from flows.conclude import Results, conclude
 from flows.exports import Exports
@@ -105,14 +106,15 @@ class ReleaseRun:
         shared: what it has in common with other releases; None to start its own.
 
     Raises:
-        BadInput: a file is not there, the target directory is not ours, or the policy demands what this machine
-            cannot run.
+        BadInput: a file is not there, the target directory is not ours, the policy demands what this machine cannot
+            run, or the baseline did not go out.
     """
 
     def __init__(self, settings: Settings, listen: Listener, *, shared: Shared | None = None) -> None:
         refuse_absent(settings)
         refuse_target(settings.release_dir.absolute())
         refuse_unrunnable(settings)
+        self._baseline = blessed(settings.baseline) if settings.baseline else None
         self.settings = settings
         self.manifest: Manifest | None = None
         self.digest = ""
@@ -331,6 +333,7 @@ class ReleaseRun:
             seconds={name: event.seconds for name, event in self.ended.items()},
             retried=tuple(self._workers.retried),
             resumed=tuple(sorted(self._export.finished.found)),
+            baseline=self._baseline,
         )
         manifest = conclude(self._workspace.release, self.settings, results)
         self.digest = manifest_digest(self._workspace.release)

@@ -95,6 +95,11 @@ class _Subject(Section):
         "returns the model, as `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`; it runs in the worker.",
     )
     output: Path | None = Field(default=None, description="Release directory; default `NAME.release` beside you.")
+    baseline: Path | None = Field(
+        default=None,
+        description="Directory of the last release that went out: what is worse by more than `policy.baseline` allows "
+        "refuses this one.",
+    )
 
 
 class Terms(Section):
@@ -202,6 +207,7 @@ class Terms(Section):
             approval=self.policy.approval,
             waivers=tuple(waiver.record for waiver in self.policy.waivers),
             evidence=self.policy.evidence,
+            baseline=self.policy.baseline.record,
         )
 
     @property

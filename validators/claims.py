@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from exporters.errors import BadInput
+from validators.baseline import regressions
 from validators.contract import Reason
 from validators.evidence import read_evidence
 from validators.gate import APPROVAL, AWAITING, UNPROVEN
@@ -30,6 +31,10 @@ def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
         yield f"verdict.passed is {str(verdict.passed).lower()} over {len(verdict.reasons)} reasons"
     if verdict.required != (*policy.required, *policy.elsewhere):
         yield "verdict.required is not what policy.required and policy.elsewhere demand"
+    told = {(reason.code, reason.subject) for reason in (*verdict.reasons, *verdict.waived)}
+    for reason in regressions(manifest.baseline):
+        if (reason.code, reason.subject) not in told:
+            yield f"{reason.subject}: {reason.message}, and the verdict does not say so"
     for artifact in manifest.artifacts:
         if artifact.source != manifest.model.digest:
             yield f"{artifact.key}: was made from another model, {artifact.source[:12]}"

@@ -23,6 +23,8 @@ A reason stands against the release when
 * the task metric of a cell over the user's labels lies further below the original's than the policy allows, or the
   policy sets a margin and there are no labels that a metric fits (`worse at the task`).
 
+* something is worse than the baseline allows (`validators.baseline`).
+
 A reason about a cell is set aside as long as a waiver for that cell holds (`validators.waiver`).
 
 Cells that attestations bring are judged like the release's own: one that failed on any machine stands against the
@@ -48,7 +50,7 @@ from validators.manifest import Grounds, SampleSet, Weak
 from validators.quality import unmeasured, weak, worse_at_task
 from validators.registry import ORIGINAL
 from validators.samples import misfit
-from validators.waiver import Charge, Waiver, of_cell, of_requirement, settle
+from validators.waiver import Charge, Waiver, of_cell, of_requirement, of_subject, settle
 
 EMPTY = "empty report"
 DIGEST = "digest mismatch"
@@ -82,6 +84,7 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
     digest_problems: Sequence[str] = (),
     waivers: Sequence[Waiver] = (),
     today: date = date.max,
+    regressed: Sequence[Reason] = (),
     grounds: Grounds = _NO_GROUNDS,
     weak_evidence: Weak = "report",
     task_margin: float | None = None,
@@ -100,6 +103,7 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
         digest_problems: one sentence for each file whose digest does not match, or that is missing or extra.
         waivers: of the policy and of all attestations, in force or not.
         today: the day, UTC, on which they are in force or not.
+        regressed: what is worse than the baseline allows (`validators.baseline.regressions`).
         grounds: what the comparisons rest on.
         weak_evidence: whether an output that barely varies refuses the release.
         task_margin: see `PolicyRecord`.
@@ -131,12 +135,14 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
         charges += [Charge(reason=reason) for reason in weak(grounds)]
     if task_margin is not None:
         charges += [Charge(reason=reason) for reason in unmeasured(grounds.task)]
-        worse = ((cell, worse_at_task(cell, grounds.task, task_margin)) for cell in (*cells, *attested))
-        charges += [of_cell(cell, reason) for cell, reason in worse if reason]
+        at_task = ((cell, worse_at_task(cell, grounds.task, task_margin)) for cell in (*cells, *attested))
+        charges += [of_cell(cell, reason) for cell, reason in at_task if reason]
     standing, waived = settle(charges, waivers, today=today)
     said = tuple(reason.subject for reason in standing if reason.code != AWAITING)
     unproven = _unproven(artifacts, cells=cells, proven=(*proven, *proven_elsewhere), said=said)
-    reasons = tuple(dict.fromkeys((*standing, *unproven)))
+    worse, worse_and_waived = settle(map(of_subject, regressed), waivers, today=today)
+    reasons = tuple(dict.fromkeys((*standing, *unproven, *worse)))
+    waived = (*waived, *worse_and_waived)
     return Verdict(passed=not reasons, reasons=reasons, required=(*required, *elsewhere), waived=waived)
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 from exporters.contract import Artifact, FileRecord, Signature, TrustedLambda, UsedCode
 from exporters.errors import BadInput, Broken
 from exporters.isolation.outcome import Attempt
+from validators.baseline import BaselineLimits, BaselineRecord
 from validators.contract import Cell, Coverage, Domain, Gpu, Noise, Requirement, Task, Verdict
 from validators.records import decoded, encoded
 from validators.waiver import Waiver
@@ -129,6 +130,7 @@ class PolicyRecord:
         approval: whether a person has to approve the release.
         waivers: the cells that stand against no release for a while.
         evidence: what the release keeps of samples and references: `digests` where they are private.
+        baseline: how much worse than a baseline a release may be.
     """
 
     required: tuple[Requirement, ...]
@@ -148,6 +150,7 @@ class PolicyRecord:
     approval: bool = False
     waivers: tuple[Waiver, ...] = ()
     evidence: Kept = "full"
+    baseline: BaselineLimits = field(default_factory=BaselineLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +162,7 @@ class Manifest:
         paritygate: version of paritygate that wrote it.
         created: UTC time, ISO 8601.
         platform: operating system, machine and Python, for a reader.
+        processor: the processor's name; latencies compare only with the same one.
         toolchain: versions of the packages that took part.
         model: the source model.
         asked: SHA-256 over the settings and the files they name; equal for two releases that were asked the same. Empty
@@ -168,6 +172,7 @@ class Manifest:
         grounds: what else the comparisons rest on.
         artifacts: one record for every variant, exported or not.
         cells: one record for every (variant, runtime, device).
+        baseline: the release that this one was held against; None where none was named.
         verdict: the gate's decision with its reasons.
         seconds: wall time of each stage.
         retried: the attempts that infrastructure ended (no time or memory left, a dead process or browser) and that
@@ -188,6 +193,7 @@ class Manifest:
     paritygate: str
     created: str
     platform: str
+    processor: str
     toolchain: Mapping[str, str]
     model: ModelRecord
     asked: str
@@ -196,6 +202,7 @@ class Manifest:
     grounds: Grounds
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
+    baseline: BaselineRecord | None
     verdict: Verdict
     seconds: Mapping[str, float]
     retried: tuple[Attempt, ...]

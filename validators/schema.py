@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from exporters import contract as exporters_contract
 from exporters.preprocessing import description, steps
-from validators import attestation, histogram, manifest, performance, waiver
+from validators import attestation, baseline, histogram, manifest, performance, waiver
 from validators import contract as validators_contract
 
 File = Literal["release", "attestation", "preprocessing"]
@@ -63,6 +63,7 @@ def _record(name: str) -> type:
         manifest,
         attestation,
         waiver,
+        baseline,
         description,
         steps,
     )

@@ -54,6 +54,12 @@ def of_cell(cell: Cell, reason: Reason) -> Charge:
     return Charge(reason=reason, cells=frozenset({cell.key, f"{cell.format} {cell.runtime} {cell.device}"}))
 
 
+def of_subject(reason: Reason) -> Charge:
+    """The charge of a reason whose subject is a cell, by its key, or something that nothing waives."""
+    artifact, _, place = reason.subject.partition(" ")
+    return Charge(reason=reason, cells=frozenset({reason.subject, f"{artifact.partition('/')[0]} {place}"}))
+
+
 def settle(
     charges: Iterable[Charge], waivers: Sequence[Waiver], *, today: date
 ) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:

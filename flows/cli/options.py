@@ -1,9 +1,11 @@
 """Flags that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
+
+from exporters.registry import FORMATS
 
 Architecture = Annotated[
     str | None,
@@ -11,6 +13,41 @@ Architecture = Annotated[
         help="Where MODEL is weights alone (`.weights.h5`, `.h5`, a TensorFlow checkpoint): model.json, or your "
         "function that returns the model, PACKAGE.MODULE:FUNCTION or FILE.py:FUNCTION."
     ),
+]
+Config = Annotated[Path | None, Parameter(help="release.toml: policy, tolerances, limits, options.")]
+Samples = Annotated[
+    Path | None, Parameter(help="`.npz` or folder of `.npy`, one array per input; default: seeded samples.")
+]
+Formats = Annotated[
+    list[str] | None,
+    Parameter(consume_multiple=True, negative=(), help=f"{', '.join(FORMATS)}; default: all."),
+]
+CustomObjects = Annotated[
+    list[str] | None,
+    Parameter(
+        consume_multiple=True,
+        negative=(),
+        help="Modules or `.py` files with the model's own layers; they run in the worker.",
+    ),
+]
+TrustLambda = Annotated[
+    bool | None, Parameter(negative=(), help="Let Lambda layers run the bytecode stored in the file.")
+]
+InputShape = Annotated[
+    list[str] | None,
+    Parameter(
+        consume_multiple=True,
+        negative=(),
+        help="NAME=AXIS,AXIS,... for a model whose file does not say its shape; ? is a free axis.",
+    ),
+]
+GpuChoice = Annotated[
+    Literal["any", "hardware", "off"] | None,
+    Parameter(help="What counts as a GPU: any adapter (default), real cards alone, or run no GPU cell."),
+]
+Baseline = Annotated[
+    Path | None,
+    Parameter(help="Directory of the last release that went out; what is worse than policy.baseline allows refuses."),
 ]
 Release = Annotated[Path, Parameter(help="A directory that `paritygate release` wrote.")]
 By = Annotated[str, Parameter(help="Who decides; kept with the release.")]

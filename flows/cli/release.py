@@ -1,14 +1,24 @@
 """`paritygate release`: one model to a release directory."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from exporters.errors import BadInput, Broken
-from exporters.registry import FORMATS
 from flows.cli.app import app
-from flows.cli.options import Architecture, Json
+from flows.cli.options import (
+    Architecture,
+    Baseline,
+    Config,
+    CustomObjects,
+    Formats,
+    GpuChoice,
+    InputShape,
+    Json,
+    Samples,
+    TrustLambda,
+)
 from flows.cli.output import console, print_bytes, print_record
 
 if TYPE_CHECKING:
@@ -27,37 +37,14 @@ def release(  # noqa: PLR0913 - one parameter for every flag
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="Release directory; default NAME.release here.")
     ] = None,
-    config: Annotated[Path | None, Parameter(help="release.toml: policy, tolerances, limits, options.")] = None,
-    samples: Annotated[
-        Path | None, Parameter(help="`.npz` or folder of `.npy`, one array per input; default: seeded samples.")
-    ] = None,
-    formats: Annotated[
-        list[str] | None,
-        Parameter(consume_multiple=True, negative=(), help=f"{', '.join(FORMATS)}; default: all."),
-    ] = None,
-    custom_objects: Annotated[
-        list[str] | None,
-        Parameter(
-            consume_multiple=True,
-            negative=(),
-            help="Modules or `.py` files with the model's own layers; they run in the worker.",
-        ),
-    ] = None,
-    trust_lambda: Annotated[
-        bool | None, Parameter(negative=(), help="Let Lambda layers run the bytecode stored in the file.")
-    ] = None,
-    input_shape: Annotated[
-        list[str] | None,
-        Parameter(
-            consume_multiple=True,
-            negative=(),
-            help="NAME=AXIS,AXIS,... for a model whose file does not say its shape; ? is a free axis.",
-        ),
-    ] = None,
-    gpu: Annotated[
-        Literal["any", "hardware", "off"] | None,
-        Parameter(help="What counts as a GPU: any adapter (default), real cards alone, or run no GPU cell."),
-    ] = None,
+    config: Config = None,
+    samples: Samples = None,
+    formats: Formats = None,
+    custom_objects: CustomObjects = None,
+    trust_lambda: TrustLambda = None,
+    input_shape: InputShape = None,
+    gpu: GpuChoice = None,
+    baseline: Baseline = None,
     no_prefect: Annotated[bool, Parameter(negative=(), help="Run the same stages without a Prefect server.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -79,6 +66,7 @@ def release(  # noqa: PLR0913 - one parameter for every flag
         "trust_lambda": trust_lambda,
         "input_shapes": named_shapes(input_shape),
         "policy": {"gpu": gpu},
+        "baseline": baseline,
     }
     settings = load_settings(config, flags)
     try:

@@ -7,7 +7,18 @@ from cyclopts import Parameter
 
 from exporters.errors import BadInput
 from flows.cli.app import app
-from flows.cli.options import Json
+from flows.cli.options import (
+    Architecture,
+    Baseline,
+    Config,
+    CustomObjects,
+    Formats,
+    GpuChoice,
+    InputShape,
+    Json,
+    Samples,
+    TrustLambda,
+)
 from flows.cli.output import console, print_record, safe
 
 
@@ -20,19 +31,19 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
         Path | None,
         Parameter(name=["--output", "-o"], help="Release directory; default: the deployment's folder of releases."),
     ] = None,
-    config: Annotated[Path | None, Parameter(help="release.toml: policy, tolerances, limits, options.")] = None,
-    samples: Annotated[Path | None, Parameter(help="`.npz` or folder of `.npy`, one array per input.")] = None,
-    custom_objects: Annotated[
-        list[str] | None,
-        Parameter(consume_multiple=True, negative=(), help="Modules or `.py` files with the model's own layers."),
-    ] = None,
-    architecture: Annotated[
-        str | None, Parameter(help="For weights alone: model.json, or a function, as for release.")
-    ] = None,
+    config: Config = None,
+    samples: Samples = None,
+    formats: Formats = None,
+    custom_objects: CustomObjects = None,
+    trust_lambda: TrustLambda = None,
+    input_shape: InputShape = None,
+    gpu: GpuChoice = None,
+    architecture: Architecture = None,
     storage: Annotated[
         str | None,
         Parameter(help="Folder or bucket (s3://...) that the workers reach; default: they see the paths given here."),
     ] = None,
+    baseline: Baseline = None,
     deployment: Annotated[str, Parameter(help="FLOW/NAME of the deployment that runs it.")] = "release/manual",
     wait: Annotated[bool, Parameter(negative=(), help="Follow the run and end with the verdict's exit code.")] = False,
     as_json: Json = False,
@@ -45,7 +56,7 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
     import os
 
     from flows import prefect_home
-    from flows.settings import load_settings
+    from flows.settings import load_settings, named_shapes
 
     if not os.environ.get("PREFECT_API_URL"):
         raise BadInput(
@@ -57,7 +68,12 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
         "architecture": architecture,
         "output": output,
         "samples": {"path": samples},
+        "formats": formats,
         "custom_objects": custom_objects,
+        "trust_lambda": trust_lambda,
+        "input_shapes": named_shapes(input_shape),
+        "policy": {"gpu": gpu},
+        "baseline": baseline,
     }
     settings = load_settings(config, named)
     with prefect_home.api():

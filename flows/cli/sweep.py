@@ -5,9 +5,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from exporters.registry import FORMATS
 from flows.cli.app import app
-from flows.cli.options import Json
+from flows.cli.options import Formats, Json
 from flows.cli.output import console, print_bytes
 
 
@@ -20,10 +19,7 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
         Path | None, Parameter(name=["--output", "-o"], help="The sweep's directory; default FOLDER.sweep here.")
     ] = None,
     config: Annotated[Path | None, Parameter(help="release.toml, the same for every model.")] = None,
-    formats: Annotated[
-        list[str] | None,
-        Parameter(consume_multiple=True, negative=(), help=f"{', '.join(FORMATS)}; default: all."),
-    ] = None,
+    formats: Formats = None,
     jobs: Annotated[
         int | None, Parameter(help="How many releases run side by side; default: one for every four cores.")
     ] = None,

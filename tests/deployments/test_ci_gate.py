@@ -10,7 +10,7 @@ import factory
 import pytest
 import yaml
 
-from deployments.annotate import annotations, command, summary
+from deployments.annotate import annotations, command, main, summary
 from validators.contract import Reason, Verdict
 from validators.manifest import dump
 
@@ -56,6 +56,33 @@ def test_the_summary_is_the_report_and_of_an_error_its_message():
     assert command == "::error title=paritygate%3A bad input::no such file look"
 
 
+def test_a_release_that_ended_without_a_word_is_an_annotation_too(tmp_path, capsys, monkeypatch):
+    for said in (None, b"", b'{"half'):
+        file = tmp_path / "paritygate.json"
+        if said is not None:
+            file.write_bytes(said)
+        monkeypatch.setattr("sys.argv", ["annotate", str(file)])
+        assert main() == 0
+        assert capsys.readouterr().out.startswith("::error title=paritygate%3A broken::the release ended without")
+
+
+def test_a_waived_cell_that_failed_is_a_warning():
+    bad = factory.failed_cell()
+    waived = factory.reason(bad.reason, bad.key)
+    verdict = Verdict(passed=True, reasons=(), required=(), waived=(waived,))
+    (said,) = annotations(replace(factory.manifest(), cells=(bad,), verdict=verdict))
+    assert said.startswith("::warning ")
+    other = replace(verdict, passed=False, reasons=(factory.reason("failed", "x"),))
+    said, _ = annotations(replace(factory.manifest(), cells=(bad,), verdict=other))
+    assert said.startswith("::warning ")
+
+
+def test_both_ci_gates_take_the_same_inputs():
+    given = set(yaml.safe_load((ROOT / "deployments/github-action/action.yml").read_text())["inputs"])
+    job = yaml.safe_load((ROOT / "deployments/gitlab/paritygate.yml").read_text())[".paritygate"]
+    assert given == {"model", *(name.lower() for name in job["variables"])}
+
+
 @pytest.fixture
 def action(tmp_path):
     """Runs the action's steps with inputs; gives exit code and output."""
@@ -88,6 +115,9 @@ def test_the_action_ends_with_the_exit_code_and_an_annotation(action, tmp_path):
     code, out = action(DIGITS)
     assert code == 1
     assert out.count("::error title=paritygate%3A onnx/default onnxruntime cpu::failed: tolerance exceeded") == 1
+    code, out = action(DIGITS, baseline=tmp_path / "last.release")
+    assert code == 2
+    assert "last.release is not a release directory" in out.partition("== step summary")[2]
     code, out = action(tmp_path / "missing.keras")
     assert code == 2
     assert "::error title=paritygate%3A bad input::" in out

@@ -3,13 +3,17 @@
 import json
 import shutil
 from datetime import date, timedelta
+from types import SimpleNamespace
 
 import pytest
 import small_release
 from small_release import CPU, GPU, KEY, cell, failed_cell
 
 from flows import gate as gating
+from flows.release import unchanged
+from flows.settings import Settings
 from validators.attested import write_approval
+from validators.contract import Verdict
 from validators.integrity import ATTESTATIONS, manifest_digest
 from validators.manifest import load
 from validators.waiver import Waiver
@@ -261,6 +265,30 @@ def test_verify_refuses_a_folder_of_attestations_that_it_cannot_read(call, tmp_p
     code, out, _ = call("verify", release, *HERE)
     assert code == 1
     assert "broken attestation: attestations/approval.json" in out
+
+
+def test_a_night_neither_makes_an_awaiting_release_again_nor_calls_it_verified(call, good, monkeypatch):
+    from flows import nightly
+
+    found = SimpleNamespace(
+        verdict=Verdict(passed=True, reasons=(), required=()),
+        manifest=load(good),
+        approvals=(),
+        overridden=(),
+        digest=manifest_digest(good),
+    )
+    monkeypatch.setattr(nightly, "verify", lambda *_, **__: found)
+    state = nightly.again.fn(good)
+    assert (state.type, state.name) == ("FAILED", "Awaiting")
+    call("approve", good, *ANN)
+    assert nightly.again.fn(good).name == "Verified"
+    monkeypatch.setattr("flows.release.asked", lambda *_, **__: load(good).asked)
+    settings = Settings(model=good / "release.json", output=good)
+    assert unchanged(settings)
+    shutil.rmtree(good / ATTESTATIONS)
+    assert unchanged(settings)
+    call("approve", good, "--reject", *ANN)
+    assert not unchanged(settings)
 
 
 def test_a_name_that_is_an_escape_sequence_cannot_steer_the_terminal(call, good):

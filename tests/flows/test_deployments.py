@@ -87,6 +87,9 @@ def test_the_form_of_a_manual_run_is_the_settings_model(deployed):
     assert settings["required"] == ["model"]
     assert "Axis" not in settings["properties"]
     assert schema["definitions"]["Policy"]["properties"]["gpu"]["enum"] == ["any", "hardware", "off"]
+    assert schema["definitions"]["WaiverSection"]["properties"]["until"]["format"] == "date"
+    assert schema["definitions"]["Baseline"]["properties"]["size_ratio"]["default"] == 1.1
+    assert settings["properties"]["baseline"]["title"] == "Baseline"
 
 
 def test_a_second_bootstrap_keeps_what_a_person_has_set(server, deployed):

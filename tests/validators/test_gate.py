@@ -1,12 +1,14 @@
 import dataclasses
 import itertools
+from datetime import date
 
 import pytest
 
 from exporters.contract import Artifact, Signature, TensorSpec
-from validators.contract import Cell, Placement, Requirement, Skip, TensorDiff
+from validators.contract import Cell, Placement, Reason, Requirement, Skip, TensorDiff
 from validators.gate import judge
 from validators.manifest import SampleSet
+from validators.waiver import Waiver
 
 
 def sample_set(name, rows=6, batch=2):
@@ -512,3 +514,17 @@ def test_the_original_is_no_artifact_and_its_cell_counts_all_the_same():
     placement = Placement(device="gpu", runtime="tensorflow 2.21", adapter="CUDA")
     own = cell("original/default", "keras", "gpu", placement=placement)
     assert one(cells=[cell(), own]).passed
+
+
+def test_a_regression_refuses_under_its_own_name_hides_nothing_and_can_be_waived():
+    subject = cell().key
+    worse = Reason(code="latency regression", subject=subject, message="slow")
+    waiver = Waiver(cell=subject, until=date(2026, 11, 27), by="Ann", why="known")
+    given = {"regressed": [worse], "waivers": [waiver]}
+    assert one(regressed=[worse]).reasons == (worse,)
+    waived = one(**given, today=date(2026, 11, 27))
+    assert (waived.passed, [reason.code for reason in waived.waived]) == (True, ["latency regression"])
+    assert found(one(**given, today=date(2026, 11, 28))) == [("latency regression", subject)]
+    size = Reason(code="size regression", subject="tflite/dynamic", message="large")
+    codes = [code for code, _ in found(one(artifacts=[artifact(), artifact("tflite/dynamic")], regressed=[size]))]
+    assert codes == ["unproven artifact", "size regression"]

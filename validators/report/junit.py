@@ -26,6 +26,8 @@ def render(manifest: Manifest) -> bytes:
     root = ET.Element("testsuites", name="paritygate")
     root.append(_suite("cells", cells, manifest, seconds=sum(cell.seconds for cell in manifest.cells)))
     root.append(_suite("gate", gate, manifest, seconds=0.0))
+    if manifest.baseline:
+        root.append(_suite("baseline", _baseline_cases(manifest), manifest, seconds=0.0))
     _count(root)
     root.set("time", root[0].get("time", ""))
     ET.indent(root, " ")
@@ -127,6 +129,21 @@ def _verdict_case(manifest: Manifest) -> ET.Element:
         tag = "error" if any(reason.broken for reason in reasons) else "failure"
         _outcome(case, tag, kind=headline(manifest.verdict), message=message, details=_listed(reasons))
     return case
+
+
+def _baseline_cases(manifest: Manifest) -> list[ET.Element]:
+    """One case for each figure: failed where it is worse and stands against the release, skipped where not compared."""
+    told = {(reason.code, reason.subject): reason.message for reason in manifest.verdict.reasons}
+    cases = []
+    for each in manifest.baseline.comparisons if manifest.baseline else ():
+        case = _case("baseline", f"{each.what} {each.subject}")
+        message = told.get((f"{each.what} regression", each.subject))
+        if message:
+            _outcome(case, "failure", kind=f"{each.what} regression", message=message, details=message)
+        elif each.why_not:
+            _outcome(case, "skipped", kind="not compared", message=f"not compared: {each.why_not}", details="")
+        cases.append(case)
+    return cases
 
 
 def _blocked(case: ET.Element, reasons: Sequence[Reason]) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from exporters.contract import Artifact
+from validators.baseline import said
 from validators.contract import Cell, TensorDiff, Tolerance
 from validators.manifest import Manifest
 from validators.report.matrix import build, headline, mark, not_run, split_note, summary
@@ -28,6 +29,7 @@ def render(manifest: Manifest) -> str:
         _not_passed,
         _findings,
         _places,
+        _baseline,
         _artifacts,
         _comparisons,
         _samples,
@@ -194,6 +196,33 @@ def _places(manifest: Manifest) -> Iterator[str]:
     if rows:
         yield "## GPU cells"
         yield _table(("cell", "runtime", "settings", "ran on the CPU"), rows)
+
+
+def _baseline(manifest: Manifest) -> Iterator[str]:
+    """Every figure beside the baseline's, and why the others are not compared."""
+    baseline = manifest.baseline
+    if baseline is None:
+        return
+    yield "## Against the baseline"
+    yield (
+        f"{baseline.headline}: {prose(baseline.model)}, made {prose(baseline.created)}, SHA-256 of its release.json "
+        f"{code(baseline.digest)}."
+    )
+    rows = [
+        (
+            each.what,
+            code(each.subject),
+            *(said(each.what, value) for value in (each.before, each.now, each.allowed)),
+            "worse" if each.regressed else "good",
+        )
+        for each in baseline.comparisons
+        if not each.why_not
+    ]
+    if rows:
+        yield _table(("figure", "of", "baseline", "this release", "allowed", "result"), rows)
+    if apart := baseline.not_compared:
+        lines = [f"- {what}: {prose(why)}: {', '.join(map(code, subjects))}" for (what, why), subjects in apart.items()]
+        yield "\n".join(["Not compared:", "", *lines])
 
 
 def _artifacts(manifest: Manifest) -> Iterator[str]:

@@ -53,6 +53,11 @@ def render(manifest: Manifest, console: Console, *, release_dir: Path | None = N
         console.print(_reasons(manifest.verdict.reasons, console))
     for label, text in people.lines((), (), manifest.verdict.waived):
         console.print(Text(f"{label}  {written(text, console)}", style="yellow"))
+    if baseline := manifest.baseline:
+        console.print(Text(f"baseline {written(baseline.model, console)} {baseline.digest[:12]}: {baseline.summary}"))
+        for (what, why), subjects in baseline.not_compared.items():
+            text = f"  {what} not compared for {counted(len(subjects), 'subject')}: {why}"
+            console.print(Text(written(text, console), style="dim"))
     console.print()
     places = {"release": str(release_dir or ""), "digest": digest or ""}
     for name, value in places.items():
