@@ -70,6 +70,19 @@ class Keras2Model(SourceModel):
             else:
                 loop.layer.unroll = True
 
+    def rebuilt(self, change: Callable[[Any], Any]) -> Any:
+        """What tf_keras would not load unasked has been loaded already: this is the same model once more."""
+        import tf_keras
+        from tf_keras.src.saving.serialization_lib import SafeModeScope
+
+        tf_keras.backend.set_floatx("float64")
+        with SafeModeScope(safe_mode=False), keras_is_tf_keras():
+            return type(self.graph).from_config(change(self.graph.get_config()))
+
+    def variables_of(self, graph: Any) -> list[tuple[str, Any]]:
+        """Statistics included."""
+        return [(variable.name, variable) for variable in _variables(graph)]
+
     def trackable(self, function: Any) -> Any:
         """Variables and lookup tables alone: saving the layers would trace each of them once more."""
         import tensorflow as tf

@@ -59,6 +59,18 @@ class Keras3Model(SourceModel):
         recurrent = [layer for layer in self.graph._flatten_layers() if isinstance(layer, keras.layers.RNN)]  # noqa: SLF001
         return [Loop(layer=layer, steps=_steps(layer), known=isinstance(layer, known)) for layer in recurrent]
 
+    def rebuilt(self, change: Callable[[Any], Any]) -> Any:
+        """What Keras would not load unasked has been loaded already: this is the same model once more."""
+        import keras
+
+        keras.config.set_floatx("float64")
+        with keras.src.saving.serialization_lib.SafeModeScope(safe_mode=False):
+            return type(self.graph).from_config(change(self.graph.get_config()))
+
+    def variables_of(self, graph: Any) -> list[tuple[str, Any]]:
+        """Seeds and statistics included."""
+        return [(variable.path, variable.value) for variable in graph.variables]
+
     def trackable(self, function: Any) -> Any:
         """Variables, and the lookup tables that layers hold (keras#21078)."""
         import keras

@@ -112,6 +112,18 @@ class SourceModel(ABC):
             loop.layer.unroll = True
 
     @abstractmethod
+    def rebuilt(self, change: Callable[[Any], Any]) -> Any:
+        """The graph built once more from its changed configuration, its weights as initializers leave them.
+
+        Args:
+            change: takes the configuration and returns another one.
+        """
+
+    @abstractmethod
+    def variables_of(self, graph: Any) -> list[tuple[str, Any]]:
+        """(name, `tf.Variable`) of every variable of a graph of this Keras, in its order."""
+
+    @abstractmethod
     def trackable(self, function: Any) -> Any:
         """What `tf.saved_model.save` takes: variables and lookup tables.
 

@@ -18,7 +18,7 @@ from exporters.isolation import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outco
 from exporters.limits import known_limit
 from flows.progress import waiting
 from validators.availability import missing
-from validators.contract import Cell
+from validators.contract import Cell, Task
 from validators.devices import VISIBLE, card_lock, cards, installed_cards
 from validators.manifest import PolicyRecord
 from validators.registry import RuntimeRow
@@ -38,6 +38,7 @@ class Cells:
         browser: the shared Chromium.
         release: directory with `artifacts/` and `evidence/`.
         policy: what was asked, as the release's manifest records it.
+        metric: the user's own function over labelled samples; empty for none, as when others' releases are verified.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Cells:
         release: Path,
         *,
         policy: PolicyRecord,
+        metric: str = "",
     ) -> None:
         self._workers = workers
         self._browser = browser
@@ -59,7 +61,13 @@ class Cells:
             "gpu": policy.gpu,
             "sample_seconds": policy.sample_seconds,
             "software_seconds": policy.software_seconds,
+            "metric": metric,
+            "task_output": "",
         }
+
+    def judge_by(self, task: Task | None) -> None:
+        """Says what the user's labels measure, once the reference has told."""
+        self._request["task_output"] = task.output if task else ""
 
     def run(self, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str] | None = None) -> Cell:
         """Runs one cell.

@@ -175,11 +175,10 @@ class Exports:
         if found is not None:
             return found
         request = {
-            "model": str(self._model),
-            "release": str(self._workspace.release),
+            **self._evidence_request(),
             "samples": str(self._samples) if self._samples else None,
             "batches": list(self._settings.samples.batches),
-            **self._how_to_load,
+            "metric": self._settings.samples.metric or "",
         }
         job = Job(name="reference", function="validators.reference:run", request=request, **self._around)
         outcome = self._workers.run(job)
@@ -188,6 +187,30 @@ class Exports:
         made = {part: "" for part in evidence if part != self._workspace.logs}
         self.finished.keep("reference", value=answer, made={**made, outcome.log: ""})
         return answer
+
+    def measure(self) -> Outcome:
+        """Measures the original's own rounding; see `validators.oracle.run` for what comes of it.
+
+        Raises:
+            Cancelled: the run is ending.
+        """
+        request = self._evidence_request()
+        job = Job(
+            name="oracle", function="validators.oracle:run", request=request, limits=self._limits, host=TENSORFLOW
+        )
+        outcome = self._workers.run(job)
+        if outcome.status == "cancelled":
+            outcome.unwrap()
+        return outcome
+
+    def _evidence_request(self) -> dict[str, Any]:
+        """What reference and oracle have in common."""
+        return {
+            "model": str(self._model),
+            "release": str(self._workspace.release),
+            "more": str(self._workspace.scratch / "more"),
+            **self._how_to_load,
+        }
 
     def original(self, signature: Signature) -> Artifact:
         """The model itself in the place of an artifact, for the cells that run it on another device."""

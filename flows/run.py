@@ -7,7 +7,7 @@ and removes what is unfinished.
 import contextlib
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -34,9 +34,10 @@ from flows.stages import Engine, Row, stages_of
 from flows.workspace import Workspace, refuse_target
 from validators.availability import missing
 from validators.contract import Cell
+from validators.evidence import unmeasured, write_noise
 from validators.hosts import LIGHT, TENSORFLOW, hosts
 from validators.integrity import manifest_digest
-from validators.manifest import Grounds, Manifest, SampleSet
+from validators.manifest import Grounds, Manifest, NoiseBySet, SampleSet
 from validators.registry import ORIGINAL, RUNTIMES, RuntimeRow
 from validators.report.matrix import headline
 from validators.samples import check_samples, read_samples, static_shapes
@@ -128,6 +129,7 @@ class ReleaseRun:
         self._cells: dict[str, Cell] = {}
         self._facts: ModelFacts | None = None
         self._reference: dict[str, Any] = {}
+        self._grounds = Grounds()
 
     def __enter__(self) -> Self:
         self._workspace = Workspace(self.settings.release_dir.absolute())
@@ -147,6 +149,7 @@ class ReleaseRun:
             self._browser,
             self._workspace.release,
             policy=self.settings.record,
+            metric=self.settings.samples.metric or "",
         )
         return self
 
@@ -202,10 +205,12 @@ class ReleaseRun:
         exporters = sorted(self._exporters, key=self._cells_to_come, reverse=True)
         runtimes = sorted(self._runtimes, key=lambda row: row.device, reverse=True)
         table: list[Row] = [(f"export {row.key}", (), partial(self._make, row), None) for row in exporters]
+        # Every cell's tolerance comes of the oracle, and no export waits for it.
+        table.append(("oracle", (), self._measure, None))
         table += [
             (
                 f"cell {row.key} {runtime.name} {runtime.device}",
-                (f"export {row.key}",),
+                (f"export {row.key}", "oracle"),
                 partial(self._run, row, runtime),
                 runtime.device,
             )
@@ -216,7 +221,7 @@ class ReleaseRun:
         table += [
             (
                 f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
-                (),
+                ("oracle",),
                 partial(self._rerun, runtime),
                 runtime.device,
             )
@@ -276,9 +281,26 @@ class ReleaseRun:
     def _refer(self) -> tuple[bool, str]:
         with self._export.naming_what_was_given():
             self._reference = self._export.refer()
+        self._grounds = TypeAdapter(Grounds).validate_python(self._reference["grounds"])
+        self._validate.judge_by(self._grounds.task)
         rows = sum(sample_set["rows"] for sample_set in self._reference["sets"])
-        dropped = self._reference["dropped"]
+        dropped = "; ".join(f"without {name}: {why}" for name, why in self._grounds.dropped.items())
         return True, f"{rows} samples through Keras, fp32 on CPU" + (f"; {dropped}" if dropped else "")
+
+    def _measure(self) -> tuple[bool | None, str]:
+        """A float64 model that breaks costs nothing but the tolerances that would have come of it, and it is said."""
+        outcome = self._export.measure()
+        if outcome.status == "ok":
+            noise = TypeAdapter(NoiseBySet).validate_python(outcome.value["noise"])
+        else:
+            noise = unmeasured(f"{outcome.status}: {outcome.message}", self._sets(), self._signature())
+            write_noise(self._workspace.release, noise)
+        self._grounds = replace(self._grounds, noise=noise)
+        lacking = next((each.why for by_output in noise.values() for each in by_output.values() if each.why), "")
+        if lacking:
+            return None, f"default tolerances: {lacking}"
+        floors = [each.floor for by_output in noise.values() for each in by_output.values() if each.floor is not None]
+        return True, f"rounding measured in float64: {max(floors, default=0.0):.1e} at most"
 
     def _make(self, row: ExporterRow) -> tuple[bool | None, str]:
         assert self._facts is not None  # noqa: S101 - admission comes first
@@ -326,7 +348,7 @@ class ReleaseRun:
             facts=self._facts,
             signature=self._signature(),
             sets=self._sets(),
-            grounds=Grounds(),
+            grounds=self._grounds,
             code=TypeAdapter(tuple[UsedCode, ...]).validate_python(self._reference["code"]),
             artifacts=tuple(self._artifacts[row.key] for row in self._exporters),
             cells=tuple(self._cells[key] for key in sorted(self._cells)),

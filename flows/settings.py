@@ -28,6 +28,13 @@ class Samples(Section):
     batches: tuple[int, ...] = Field(
         default=(1, 2, 7), min_length=1, description="Batch sizes of the seeded sets derived from the signature."
     )
+    metric: str | None = Field(
+        default=None,
+        pattern=r".+:[A-Za-z_]\w*",
+        description="What the array `labels` measures: a function of your own that takes the labels and a dict of "
+        "outputs and returns a number, larger for the better model, as `PACKAGE.MODULE:FUNCTION` or "
+        "`FILE.py:FUNCTION`; it runs in the worker. Left out, accuracy where labels and an output fit each other.",
+    )
 
     @field_validator("batches")
     @classmethod

@@ -198,6 +198,7 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
         folder = Path(scratch)
         with Workers(folder, folder, hosts=hosts(), hear=said) as workers:
             cells = Cells(workers, browser, release.absolute(), policy=manifest.policy)
+            cells.judge_by(manifest.grounds.task)
             for host in {row.host for row in runnable if row.host}:
                 workers.preload(host)
             if any(row.browser for row in runnable):

@@ -14,11 +14,11 @@ import numpy as np
 from exporters.contract import Artifact, Signature, TensorSpec
 from exporters.store import digest_tree
 from validators.approval import decided
-from validators.contract import Cell, Placement, Reason, Requirement
-from validators.evidence import reference_folder, withhold, write_evidence
+from validators.contract import Cell, Noise, Placement, Reason, Requirement
+from validators.evidence import reference_folder, withhold, write_evidence, write_noise
 from validators.gate import judge
 from validators.integrity import record_files
-from validators.manifest import MANIFEST, PolicyRecord, SampleSet, dump
+from validators.manifest import MANIFEST, Grounds, PolicyRecord, SampleSet, dump
 from validators.tensorfiles import write_tensors
 
 CPU = Requirement(format="onnx", runtime="onnxruntime", device="cpu")
@@ -30,6 +30,7 @@ SIGNATURE = Signature(
     outputs=(TensorSpec(name="y", dtype="float32", shape=(None, 3), native="y"),),
 )
 WEIGHTS = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+NOISE = {SET.name: {"y": Noise(floor=6e-8, scale=3.0, rows=6)}}
 CARD = Placement(device="gpu", runtime="onnxruntime 1.31.1", adapter="CUDAExecutionProvider (A card)")
 
 
@@ -48,6 +49,7 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
     rows = np.random.default_rng(7).normal(size=(SET.rows, 4)).astype("float32")
     write_evidence(folder, signature=SIGNATURE, sets=(SET,), samples={SET.name: {"x": rows}})
     write_tensors(reference_folder(folder, SET.name), {"y": rows @ WEIGHTS + np.float32(off_by)})
+    write_noise(folder, NOISE)
     if policy.get("evidence") == "digests":
         withhold(folder)
     own = own or cell()
@@ -84,6 +86,7 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
         asked="a5" * 32,
         policy=record,
         samples=(SET,),
+        grounds=Grounds(noise=NOISE),
         artifacts=(artifact,),
         cells=(own,),
         verdict=replace(verdict, passed=not reasons, reasons=reasons),

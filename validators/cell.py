@@ -5,26 +5,27 @@ In: a JSON request that names an artifact, a row of `validators.registry` and a 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature
 from exporters.errors import Unavailable
 from validators.compare import NOTHING, SHAPE, compare, unmeasured
-from validators.contract import Cell, Placement, Skip, TensorDiff, Tensors
-from validators.evidence import read_evidence
+from validators.contract import Cell, Noise, Placement, Skip, TensorDiff, Tensors
+from validators.evidence import Evidence, read_evidence
 from validators.feeding import Patience, UnsteadyOutput, feed, first_rows
 from validators.lints import findings, operators
-from validators.manifest import SampleSet
+from validators.manifest import Origin, SampleSet
 from validators.performance import Stopwatch
 from validators.preprocessed import preprocessed
 from validators.registry import RuntimeRow, runtime
 from validators.samples import misfit
+from validators.task import accuracy, fitting, function_named, scored
 from validators.tolerance import dtype_name, tolerances
 
 WRONG_DEVICE = "wrong device"
@@ -37,8 +38,9 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
             `signature` (of the artifact), `preprocessing` (the artifact's file of that name; empty for none),
-            `runtime`, `device`, `options` (beside the row's own), `atol` and `rtol` (None for the default), `gpu`
-            (`any` or `hardware`), `sample_seconds` and `software_seconds` (on a software adapter; see
+            `runtime`, `device`, `options` (beside the row's own), `task_output` (the output that accuracy is read
+            from, empty for none), `metric` (the user's own function, empty for none), `atol` and `rtol` (None for the
+            rule's), `gpu` (`any` or `hardware`), `sample_seconds` and `software_seconds` (on a software adapter; see
             `validators.feeding.Patience`).
 
     Returns:
@@ -61,6 +63,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
 def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
     signature = TypeAdapter(Signature).validate_python(request["signature"])
     evidence = read_evidence(Path(request["release"]))
+    measured, task, value = evidence.noise(), _task(evidence, request), None
     options = {**row.options, **request["options"]}
     diffs: list[TensorDiff] = []
     skipped: dict[str, Skip] = {}
@@ -83,8 +86,11 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
                 skipped[sample_set.name] = other
                 continue
             reference = evidence.reference(sample_set)
-            dtypes = _computed_in(row, reference, evidence.rounds_to)
-            allowed = tolerances(reference, atol=request["atol"], rtol=request["rtol"], dtypes=dtypes)
+            dtypes = _computed_in(row, reference, evidence, measured.get(sample_set.name, {}))
+            noise = measured.get(sample_set.name, {})
+            allowed = tolerances(
+                reference, noise=noise, device=row.device, atol=request["atol"], rtol=request["rtol"], dtypes=dtypes
+            )
             try:
                 fed = feed(infer, evidence.samples(sample_set), sample_set.batch, patience)
             except UnsteadyOutput as error:
@@ -95,7 +101,17 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
             if fed.rows:
                 rows += fed.rows
                 expected = first_rows(reference, sample_set, fed.rows)
-                diffs += compare(expected, fed.outputs, sample_set=sample_set.name, tolerances=allowed)
+                exact = first_rows(evidence.exact(sample_set), sample_set, fed.rows)
+                diffs += compare(
+                    expected,
+                    fed.outputs,
+                    sample_set=sample_set.name,
+                    tolerances=allowed,
+                    noise=noise,
+                    exact=exact,
+                )
+                if task and sample_set.name == "user" and not fed.stopped:
+                    value = task(fed.outputs)
         if not any(skip.kind == "too slow" for skip in skipped.values()) and not loaded.placement.software:
             watch.repeat()
         placement = loaded.placement
@@ -115,23 +131,46 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
         skipped=skipped,
         rows=rows,
         performance=watch.read(threads=placement.threads),
+        task=value,
         findings=findings(row, placement),
     )
 
 
-def _turn(sample_set: SampleSet) -> tuple[int, bool, int]:
+def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
     """When a set has its turn: first those of many small calls, which tell soonest how fast a runtime is.
 
-    The user's own samples come before seeded ones of the same batch: they say most if there is no time for all.
+    The user's own samples come before seeded ones of the same batch, and edges last: the former say most if there is no
+    time for all.
     """
-    return sample_set.batch, sample_set.origin != "user", sample_set.rows
+    return sample_set.batch, get_args(Origin).index(sample_set.origin), sample_set.rows
 
 
-def _computed_in(row: RuntimeRow, reference: Tensors, rounds_to: Mapping[str, str]) -> dict[str, str]:
-    """Outputs that are rounded to another type than they are declared in, with that type.
+def _task(evidence: Evidence, request: Mapping[str, Any]) -> Callable[[Tensors], float | None] | None:
+    """What takes an artifact's outputs over the set `user` to the task metric; None where there is none to take.
+
+    A function of the user's comes with the request, never from the evidence: whoever verifies a release that somebody
+    else made runs no code that it names.
+    """
+    labels, output, metric = evidence.labels(), request["task_output"], request["metric"]
+    if labels is None or not (metric or output):
+        return None
+    function = function_named(metric) if metric else None
+
+    def value(outputs: Tensors) -> float | None:
+        if function:
+            return scored(metric, function, labels, outputs)
+        return accuracy(labels, outputs[output]) if fitting(labels, outputs) == output else None
+
+    return value
+
+
+def _computed_in(row: RuntimeRow, reference: Tensors, evidence: Evidence, noise: Mapping[str, Noise]) -> dict[str, str]:
+    """Outputs that are rounded to another type than they are declared in, with that type, where no noise tells as much.
 
     The original may round to half precision on its way to a float32 output; a runtime may lack the declared type.
     """
+    unmeasured = (name for name in evidence.rounds_to if name not in noise or noise[name].floor is None)
+    rounds_to = {name: evidence.rounds_to[name] for name in unmeasured}
     declared = {name: dtype_name(array) for name, array in reference.items()}
     narrowed = {name: row.computes[dtype] for name, dtype in declared.items() if dtype in row.computes}
     rounded = {name: half for name, half in rounds_to.items() if declared.get(name) in {"float32", "float64"}}

@@ -45,3 +45,8 @@ def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
         return
     if evidence.sets != manifest.samples or evidence.signature != manifest.model.signature:
         yield "samples or signature differ from what evidence/evidence.json says"
+    try:
+        if evidence.noise() != manifest.grounds.noise:
+            yield "grounds.noise differs from what evidence/noise.json says"
+    except BadInput as error:
+        yield error.message

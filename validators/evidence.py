@@ -6,6 +6,9 @@ In: tensors under canonical names. Out: `evidence/` of a release directory, and 
     evidence/samples/SET/INPUT.npy          what every cell is fed, all rows of the set
     evidence/reference/SET/OUTPUT.npy       what the original computed from it
     evidence/digests.json                   in the place of all tensors, where the samples are private
+    evidence/noise.json                     the original's own rounding of each output over each set
+    evidence/exact/SET/OUTPUT.npy           float64 answers of whole-numbered outputs, where they are others
+    evidence/labels/labels.npy              what the rows of the set `user` are, where the user said so
 
 `validators.tensorfiles` says how a tensor becomes a file.
 """
@@ -22,14 +25,16 @@ from exporters.contract import Signature, TensorSpec
 from exporters.errors import BadInput
 from exporters.lowering.precision import Half
 from exporters.store import files_below, sha256_file
-from validators.contract import Tensors
-from validators.manifest import SampleSet
+from validators.contract import Noise, Tensors
+from validators.manifest import NoiseBySet, SampleSet
 from validators.tensorfiles import RESTORE, checked_name, read_tensors, write_tensors
 
 EVIDENCE = "evidence"
 RECORD = "evidence.json"
 DIGESTS = "digests.json"
 LOGS = "logs"
+NOISE = "noise.json"
+_LABELS = "labels"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,7 @@ class EvidenceRecord:
 
 
 _RECORD_TYPE = pydantic.TypeAdapter(EvidenceRecord)
+_NOISE_TYPE = pydantic.TypeAdapter(NoiseBySet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,38 @@ class Evidence:
         _check_names(folder, tensors, self.signature.outputs)
         return tensors
 
+    def exact(self, sample_set: SampleSet) -> dict[str, np.ndarray]:
+        """The float64 answers of those whole-numbered outputs whose float32 ones differ from them.
+
+        Raises:
+            BadInput: a file is corrupt.
+        """
+        folder = _exact_folder(self.release, sample_set.name)
+        return read_tensors(folder) if folder.is_dir() else {}
+
+    def noise(self) -> NoiseBySet:
+        """The original's own rounding, as the oracle measured it; empty where it never did.
+
+        Raises:
+            BadInput: the file is not readable.
+        """
+        path = self.release / EVIDENCE / NOISE
+        try:
+            return _NOISE_TYPE.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (pydantic.ValidationError, OSError) as error:
+            raise BadInput(f"{path}: cannot be read ({error})", next_step=RESTORE) from error
+
+    def labels(self) -> np.ndarray | None:
+        """What the rows of the set `user` are; None where the user said nothing.
+
+        Raises:
+            BadInput: the file is corrupt.
+        """
+        folder = self.release / EVIDENCE / _LABELS
+        return read_tensors(folder)[_LABELS] if folder.is_dir() else None
+
 
 def samples_folder(release: Path, sample_set: str) -> Path:
     """Where the inputs of a set lie."""
@@ -97,6 +135,36 @@ def samples_folder(release: Path, sample_set: str) -> Path:
 def reference_folder(release: Path, sample_set: str) -> Path:
     """Where the original's outputs over a set lie."""
     return release / EVIDENCE / "reference" / checked_name(sample_set, f"{release}: sample set")
+
+
+def _exact_folder(release: Path, sample_set: str) -> Path:
+    return release / EVIDENCE / "exact" / checked_name(sample_set, f"{release}: sample set")
+
+
+def write_exact(release: Path, sample_set: str, answers: Tensors) -> None:
+    """Writes the float64 answers of one set; nothing where there are none."""
+    if answers:
+        write_tensors(_exact_folder(release, sample_set), answers)
+
+
+def unmeasured(why: str, sets: Iterable[SampleSet], signature: Signature) -> NoiseBySet:
+    """The noise of every set and output where none could be measured, with the reason."""
+    lacking = Noise(floor=None, scale=0.0, rows=0, why=why)
+    return {each.name: {spec.name: lacking for spec in signature.outputs} for each in sets}
+
+
+def write_noise(release: Path, noise: NoiseBySet) -> None:
+    """Writes the noise of every set and output."""
+    (release / EVIDENCE / NOISE).write_bytes(_NOISE_TYPE.dump_json(noise, indent=1) + b"\n")
+
+
+def write_labels(release: Path, labels: np.ndarray) -> None:
+    """Writes the labels of the rows of the set `user`.
+
+    Raises:
+        BadInput: their type cannot be stored.
+    """
+    write_tensors(release / EVIDENCE / _LABELS, {_LABELS: labels})
 
 
 def write_evidence(
@@ -131,7 +199,7 @@ def write_evidence(
 
 
 def withhold(release: Path) -> None:
-    """Leaves only the digest of every tensor among the evidence: samples, references and what else they gave.
+    """Leaves only the digest of every tensor among the evidence: samples, references, labels and what else they gave.
 
     Who has the tensors can prove with `evidence/digests.json` (path below `evidence/` -> SHA-256) that these they were.
 
@@ -142,7 +210,7 @@ def withhold(release: Path) -> None:
     digests = {}
     for path in files_below(folder):
         name = path.relative_to(folder)
-        if name.parts[0] not in {RECORD, LOGS}:
+        if name.parts[0] not in {RECORD, NOISE, LOGS}:
             digests[name.as_posix()] = sha256_file(path)
             path.unlink()
     for empty in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):

@@ -18,7 +18,7 @@ def hosts() -> Mapping[str, tuple[str, ...]]:
     """Modules by host; a runtime that is not installed is left out."""
     light = tuple(module for module in _LIGHT if find_spec(module.partition(".")[0]) is not None)
     return {
-        TENSORFLOW: ("exporters.frameworks", "exporters.jobs", "validators.cell", "validators.reference"),
+        TENSORFLOW: ("exporters.frameworks", "exporters.jobs", "validators.cell", "validators.oracle"),
         LIGHT: (
             "validators.cell",
             "validators.runtimes.litert",

@@ -16,6 +16,8 @@ from validators.registry import RuntimeRow
 from validators.samples import check_samples, generate, plan
 from validators.tensorfiles import write_tensors
 
+SETS = ["seeded_batch1", "edges", "beyond", "seeded_batch2", "seeded_batch7"]
+
 
 def specs(dtype="float32", batch=None):
     x, y = (TensorSpec(name=name, dtype=dtype, shape=(batch, 3), native=name) for name in "xy")
@@ -49,7 +51,7 @@ def run(tmp_path, monkeypatch, fake):
             write_tensors(reference_folder(tmp_path, name), {"y": tensors["x"] * 2})
         request = {"release": str(tmp_path), "artifact": str(tmp_path / "artifact"), "format": "onnx"}
         request |= {"variant": "default", "runtime": "fake", "device": device, "options": {"of": "caller"}}
-        request |= {"preprocessing": ""}
+        request |= {"preprocessing": "", "metric": "", "task_output": ""}
         request |= {"signature": TypeAdapter(Signature).dump_python(specs(dtype, batch), mode="json")}
         request |= {"atol": atol, "rtol": None, **bounds, **{key: more[key] for key in bounds if key in more}}
         return TypeAdapter(Cell).validate_python(cell.run(request))
@@ -60,7 +62,7 @@ def run(tmp_path, monkeypatch, fake):
 def test_an_equal_artifact_passes_with_a_difference_for_every_set(run, fake):
     done = run()
     assert (done.status, done.reason, done.max_abs) == ("passed", "", 0.0)
-    assert [diff.sample_set for diff in done.diffs] == ["seeded_batch1", "seeded_batch2", "seeded_batch7"]
+    assert [diff.sample_set for diff in done.diffs] == SETS
     assert done.skipped == {}
     assert done.placement.runtime == "fake 1.0"
     assert fake.closed
@@ -69,21 +71,21 @@ def test_an_equal_artifact_passes_with_a_difference_for_every_set(run, fake):
 
 def test_every_set_is_fed_in_its_own_batch(run, fake):
     run()
-    assert fake.calls == [1] * 4 + [2, 7]
+    assert fake.calls == [1] * (4 + 6 + 2) + [2] * 3 + [7] * 3
 
 
 def test_the_users_own_samples_have_their_turn_before_seeded_ones_of_the_same_batch(run, fake):
     user = check_samples({"x": np.ones((40, 3), np.float32)}, specs().inputs)
     done = run(user=user)
-    order = ["user_batch1", "seeded_batch1", "seeded_batch2", "seeded_batch7", "user"]
+    order = ["user_batch1", *SETS, "user"]
     assert [diff.sample_set for diff in done.diffs] == order
-    assert fake.calls == [1] * 20 + [2, 7, 32, 8]
+    assert fake.calls == [1] * 28 + [2] * 3 + [7] * 3 + [32, 8]
 
 
 def test_an_artifact_with_a_fixed_batch_is_held_against_the_sets_of_that_batch_and_says_so_of_the_others(run, fake):
     done = run(batch=1)
-    assert {diff.sample_set for diff in done.diffs} == {"seeded_batch1"}
-    assert fake.calls == [1] * 4
+    assert {diff.sample_set for diff in done.diffs} == {"seeded_batch1", "edges", "beyond"}
+    assert fake.calls == [1] * 12
     assert done.skipped == {
         "seeded_batch2": Skip(kind="other batch", why="fed in batches of 2, the artifact takes 1"),
         "seeded_batch7": Skip(kind="other batch", why="fed in batches of 7, the artifact takes 1"),
@@ -94,7 +96,7 @@ def test_an_artifact_with_a_fixed_batch_is_held_against_the_sets_of_that_batch_a
 def test_an_artifact_whose_batch_no_set_has_does_not_pass(run):
     done = run(batch=5)
     assert (done.status, done.reason) == ("failed", "nothing compared")
-    assert len(done.skipped) == 3
+    assert len(done.skipped) == 5
 
 
 def test_an_artifact_that_lands_elsewhere_fails_whatever_its_numbers(run, fake):
@@ -115,7 +117,7 @@ def test_the_first_difference_is_the_reason_and_the_others_are_counted(run, fake
     fake.answers = lambda inputs: {"y": inputs["x"] * 2.1}
     done = run()
     assert (done.status, done.reason) == ("failed", "tolerance exceeded")
-    assert done.message.endswith(f"sample set `{done.diffs[0].sample_set}` (and 2 more)")
+    assert done.message.endswith(f"sample set `{done.diffs[0].sample_set}` (and 4 more)")
 
 
 def test_an_output_that_changes_shape_from_call_to_call_is_a_failed_cell_and_not_bad_input(run, fake):
@@ -180,7 +182,7 @@ def test_a_runtime_without_time_left_says_how_far_it_came(run):
     assert done.status == "passed"
     assert done.rows == 1
     assert {skip.kind for skip in done.skipped.values()} == {"too slow"}
-    assert list(done.unseen) == ["seeded_batch1", "seeded_batch2", "seeded_batch7"]
+    assert list(done.unseen) == SETS
     assert done.unseen["seeded_batch1"].startswith("1 of 4 rows were compared: ")
     assert all(why.endswith("limits.sample_seconds is 1e-09") for why in done.unseen.values())
     assert [(diff.sample_set, diff.elements) for diff in done.diffs] == [("seeded_batch1", 3)]
@@ -200,7 +202,7 @@ def test_a_software_adapter_has_its_own_time(run, fake):
 
 
 def test_every_row_of_every_set_is_counted(run):
-    assert run().rows == 4 + 2 + 7
+    assert run().rows == 4 + 6 + 2 + 6 + 21
 
 
 def test_a_software_adapter_is_no_hardware(run, fake):

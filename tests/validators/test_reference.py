@@ -11,10 +11,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def refer(bench, tmp_path):
-    def run(model, samples=None):
+    def run(model, samples=None, *, oracle=False):
         request = {"model": str(bench.build(model)), "release": str(tmp_path), "samples": samples, "batches": [1, 2, 7]}
-        request |= {"custom_objects": [], "trust_lambda": False}
+        request |= {"custom_objects": [], "trust_lambda": False, "metric": "", "more": str(tmp_path / "more")}
         bench.call("validators.reference:run", request)
+        if oracle:
+            bench.call("validators.oracle:run", request)
         return read_evidence(tmp_path)
 
     return run
@@ -28,6 +30,29 @@ def test_it_is_what_keras_computes_row_by_row_and_in_any_batch(bench, refer):
         assert set(outputs) == {"score"}
         assert outputs["score"].shape == (sample_set.rows, 2)
         assert len(np.unique(outputs["score"], axis=0)) == sample_set.rows
+
+
+def test_the_originals_own_rounding_is_measured_in_float64_and_is_that_of_float32(bench, refer):
+    evidence = refer("single_input", oracle=True)
+    noise = evidence.noise()
+    assert set(noise) == {each.name for each in evidence.sets}
+    for by_output in noise.values():
+        found = by_output["probabilities"]
+        assert found.rows >= 30
+        assert 2.0**-26 < found.floor / found.scale < 2.0**-16
+
+
+def test_rounding_is_measured_also_where_a_layer_loops_a_table_is_read_and_an_answer_is_a_whole_number(refer):
+    for model, outputs in {"recurrent": ["y"], "dict_inputs": ["y"], "dict_outputs": ["left", "right"]}.items():
+        noise = refer(model, oracle=True).noise()
+        assert all(by_output[name].floor for by_output in noise.values() for name in outputs)
+    assert noise["seeded_batch7"]["winner"].why == "this output holds no numbers that round"
+
+
+def test_an_embedding_is_asked_for_all_of_its_rows(refer):
+    evidence = refer("dict_inputs")
+    drawn = {int(i) for each in evidence.sets for i in evidence.samples(each)["ids"].flat}
+    assert drawn == set(range(10))
 
 
 def test_it_is_the_same_again_bit_by_bit(bench, refer):

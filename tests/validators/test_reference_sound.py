@@ -5,12 +5,18 @@ import pytest
 
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
-from validators.reference import Unsound, sound
 from validators.samples import check_samples
+from validators.samples.ranges import between
+from validators.sound import Unsound, Wanted, batch_of
+from validators.sound import sound as answers_of
 
 ROW = TensorSpec(name="x", dtype="float32", shape=(None, 3))
 SEQUENCE = TensorSpec(name="x", dtype="float32", shape=(None, None, 3))
 PHOTO = TensorSpec(name="x", dtype="float32", shape=(None, None, None, 3))
+
+
+def sound(infer, inputs, **wanted):
+    return answers_of(infer, Wanted(inputs=inputs, **wanted))
 
 
 def names(answers):
@@ -38,22 +44,22 @@ def from_length(shortest, seen):
 
 def test_without_samples_of_the_user_the_seeded_ones_are_the_evidence():
     answers = sound(lambda inputs: {"y": inputs["x"] * 2}, [ROW], user=None, batches=[2])
-    assert names(answers) == ["seeded_batch1", "seeded_batch2"]
+    assert names(answers) == ["seeded_batch1", "seeded_batch2", "edges", "beyond"]
     assert all(np.array_equal(answers.outputs[name]["y"], answers.samples[name]["x"] * 2) for name in names(answers))
-    assert answers.dropped == ""
+    assert answers.dropped == {}
 
 
 def test_the_users_samples_come_first_and_seeded_ones_follow():
     answers = sound(lambda inputs: {"y": inputs["x"]}, [ROW], user=given(), batches=[2])
-    assert names(answers) == ["user", "user_batch1", "seeded_batch1", "seeded_batch2"]
+    assert names(answers) == ["user", "user_batch1", "seeded_batch1", "seeded_batch2", "edges", "beyond"]
     assert set(answers.samples) == set(answers.outputs) == set(names(answers))
-    assert answers.dropped == ""
+    assert answers.dropped == {}
 
 
 def test_where_only_the_users_samples_are_answered_they_are_used_alone_and_it_is_said_why():
     answers = sound(only_large, [ROW], user=given(), batches=[2])
     assert names(answers) == ["user", "user_batch1"]
-    assert "over seeded ones the original gives only NaN or infinity for output `y`" in answers.dropped
+    assert "over seeded ones the original gives only NaN or infinity for output `y`" in answers.dropped["seeded"]
 
 
 def test_an_original_that_fails_over_seeded_samples_is_held_to_the_users_alone():
@@ -64,7 +70,7 @@ def test_an_original_that_fails_over_seeded_samples_is_held_to_the_users_alone()
 
     answers = sound(infer, [ROW], user=given(), batches=[2])
     assert names(answers) == ["user", "user_batch1"]
-    assert answers.dropped.endswith("the original fails: indices out of range")
+    assert answers.dropped["seeded"].endswith("the original fails: indices out of range")
 
 
 def test_without_samples_of_the_user_an_original_that_answers_nothing_is_bad_input():
@@ -102,6 +108,7 @@ def test_an_original_that_refuses_unknown_entries_is_fed_known_ones_alone():
 
     answers = sound(infer, [text], user=None, batches=[2, 7], known={"x": ("red", "green")})
     assert {word for tensors in answers.samples.values() for word in tensors["x"].flat} == {"red", "green"}
+    assert "edges" in names(answers)
 
 
 def test_an_original_that_takes_unknown_entries_is_fed_both():
@@ -138,3 +145,60 @@ def test_rounding_that_differs_from_call_to_call_is_no_draw():
         return {"y": nudged, "nan": np.where(inputs["x"] > 0, inputs["x"], np.nan)}
 
     assert names(sound(infer, [ROW], user=None, batches=[2]))
+
+
+def test_an_edge_that_the_original_fails_over_is_left_out_and_it_is_said_why():
+    def infer(inputs):
+        if np.abs(inputs["x"]).max() > 1:
+            raise Unsound("fails: out of range")
+        return {"y": inputs["x"]}
+
+    answers = sound(infer, [ROW])
+    assert names(answers)[-1] == "edges"
+    assert answers.dropped == {"beyond": "the original fails: out of range"}
+
+
+def test_edges_may_give_nan_since_its_places_are_compared():
+    def infer(inputs):
+        zeros = not inputs["x"].any()
+        return {"y": np.full(len(inputs["x"]), np.nan, np.float32) if zeros else inputs["x"].sum(axis=1)}
+
+    answers = sound(infer, [ROW])
+    assert np.isnan(answers.outputs["edges"]["y"]).tolist() == [True, False, False, False, False, False]
+
+
+def test_nothing_beyond_the_range_is_fed_where_that_is_forbidden():
+    answers = sound(lambda inputs: {"y": inputs["x"]}, [ROW], beyond="it computes in float16")
+    assert "beyond" not in names(answers)
+    assert "float16" in answers.dropped["beyond"]
+
+
+def test_what_layers_say_of_their_values_is_what_is_drawn():
+    answers = sound(lambda inputs: {"y": inputs["x"]}, [ROW], ranges={"x": between(0, 255, why="bytes")})
+    assert answers.samples["seeded_batch7"]["x"].max() > 100
+    assert answers.ranges["x"].why == "bytes"
+
+
+def dead_below(limit):
+    return lambda inputs: {"y": np.maximum(inputs["x"] - limit, 0)}
+
+
+def test_a_guessed_range_over_which_an_output_is_dead_gives_way_to_one_over_which_it_lives():
+    answers = sound(dead_below(10.0), [ROW])
+    assert answers.ranges["x"].domain.high == 255
+    assert "hardly varies" in answers.ranges["x"].why
+
+
+def test_a_range_that_the_model_tells_is_kept_even_where_an_output_is_dead():
+    answers = sound(dead_below(10.0), [ROW], ranges={"x": between(0, 2, why="told")})
+    assert answers.ranges["x"].domain.high == 2
+
+
+def test_an_original_that_mixes_the_rows_of_a_batch_is_told_from_one_that_does_not():
+    apart = sound(lambda inputs: {"y": inputs["x"] * 2}, [ROW])
+    mixing = sound(lambda inputs: {"y": inputs["x"] - inputs["x"].mean(axis=0)}, [ROW])
+    scalar = sound(lambda inputs: {"y": inputs["x"].mean()}, [ROW])
+    assert batch_of(apart, [ROW]) == "independent"
+    assert batch_of(mixing, [ROW]) == batch_of(scalar, [ROW]) == "mixes"
+    fixed = TensorSpec(name="x", dtype="float32", shape=(4, 3))
+    assert batch_of(sound(lambda inputs: {"y": inputs["x"]}, [fixed]), [fixed]) == "fixed"

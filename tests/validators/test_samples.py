@@ -24,6 +24,7 @@ from validators.samples import (
     sequences,
     static_shapes,
 )
+from validators.samples.ranges import between
 from validators.tolerance import tolerances
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 8, 8, 1))
@@ -202,28 +203,32 @@ def test_seeded_sets_take_several_batch_sizes_and_two_lengths_for_each_dynamic_a
     assert [(s.name, s.rows, s.batch) for s in sets] == [
         ("seeded_batch1", 4, 1),
         ("seeded_batch1_longer", 4, 1),
-        ("seeded_batch2", 2, 2),
-        ("seeded_batch7", 7, 7),
+        ("seeded_batch2", 6, 2),
+        ("seeded_batch7", 21, 7),
+        ("edges", 6, 1),
+        ("beyond", 2, 1),
     ]
-    assert [s.dynamic["tokens[1]"] for s in sets] == [16, 24, 16, 24]
-    assert len({s.seed for s in sets}) == 4
+    assert [s.dynamic["tokens[1]"] for s in sets] == [16, 24, 16, 24, 16, 16]
+    assert [s.seed for s in sets] == [1, 2, 1, 2, 1, 1]
 
 
 def test_batch_one_is_always_there_since_some_artifacts_see_no_other():
     assert [(s.name, s.rows, s.batch) for s in plan([IMAGE], seeded=(3,))] == [
         ("seeded_batch1", 4, 1),
-        ("seeded_batch3", 3, 3),
+        ("seeded_batch3", 9, 3),
+        ("edges", 6, 1),
+        ("beyond", 2, 1),
     ]
 
 
 def test_dynamic_axes_can_be_stretched_for_models_that_shorten_them():
-    assert [s.dynamic["tokens[1]"] for s in plan([TOKENS], stretch=8)] == [128, 192, 128, 192]
+    assert [s.dynamic["tokens[1]"] for s in plan([TOKENS], stretch=8)] == [128, 192, 128, 192, 128]
     assert sequences([IMAGE, TOKENS])
 
 
 def test_images_are_not_stretched():
     photo = dataclasses.replace(IMAGE, shape=(None, None, None, 3))
-    assert [s.dynamic["image[1]"] for s in plan([photo], stretch=512)] == [32, 64, 32, 64]
+    assert [s.dynamic["image[1]"] for s in plan([photo], stretch=512)] == [32, 64, 32, 64, 32, 32]
     assert not sequences([photo, IMAGE])
     mixed = plan([photo, TOKENS], stretch=8)[0].dynamic
     assert mixed == {"image[1]": 32, "image[2]": 32, "tokens[1]": 128}
@@ -231,7 +236,8 @@ def test_images_are_not_stretched():
 
 def test_a_fixed_batch_is_called_once_and_twice():
     sets = plan([fixed(IMAGE, 4)])
-    assert [(s.name, s.rows, s.batch) for s in sets] == [("seeded_batch4", 4, 4), ("seeded_batch4_twice", 8, 4)]
+    drawn = [("seeded_batch4", 4, 4), ("seeded_batch4_twice", 8, 4), ("edges", 8, 4), ("beyond", 4, 4)]
+    assert [(s.name, s.rows, s.batch) for s in sets] == drawn
 
 
 def test_inputs_that_fix_different_batches_are_bad_input():
@@ -293,7 +299,7 @@ def test_the_users_samples_come_first_capped_and_also_one_by_one(rows, expected)
     for sample_set in sets[:2]:
         used = generate(sample_set, [spec], user=user)["x"].tolist()
         assert (used[0], used[-1], len(set(used))) == (0, max(rows - 1, 0), sample_set.rows)
-    assert len(sets) == 5
+    assert len(sets) == 7
 
 
 def test_the_used_rows_of_a_file_sorted_by_class_are_of_every_class():
@@ -330,20 +336,76 @@ def test_inputs_of_the_same_shape_never_hold_the_same_values():
     assert not np.any(drawn["zebra"] == drawn["apple"])
 
 
-def test_each_set_draws_its_own_values():
-    first, second = (generate(s, [IMAGE])["image"][:2] for s in plan([IMAGE])[:2])
-    assert not np.any(first == second)
+def test_a_row_is_seen_alone_and_among_others_wherever_the_lengths_are_the_same():
+    alone, pairs, sevens, *_ = (generate(s, [IMAGE])["image"] for s in plan([IMAGE]))
+    assert np.array_equal(alone, sevens[:4])
+    assert np.array_equal(pairs, sevens[:6])
+    assert len(np.unique(sevens, axis=0)) == 21
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint8", "int32", "int64", "bool"])
+def test_sets_of_other_lengths_draw_their_own_values():
+    first, longer = (generate(s, [TOKENS])["tokens"] for s in plan([TOKENS])[:2])
+    assert first.shape != longer.shape
+    assert not np.array_equal(first, longer[:, :16])
+
+
+def named(inputs, name, **more):
+    return generate(next(s for s in plan(inputs) if s.name == name), inputs, **more)
+
+
+def test_the_edges_are_zeros_ones_both_ends_of_the_range_and_the_smallest_numbers():
+    spec = TensorSpec(name="x", dtype="float32", shape=(None, 4))
+    zeros, ones, low, high, alternating, tiny = named([spec], "edges", ranges={"x": between(-5, 255, why="")})["x"]
+    assert [set(row.tolist()) for row in (zeros, ones, low, high)] == [{0.0}, {1.0}, {-5.0}, {255.0}]
+    assert alternating.tolist() == [-5.0, 255.0, -5.0, 255.0]
+    assert 0 < tiny[0] < np.finfo(np.float32).tiny
+
+
+def test_the_edges_of_whole_numbers_stay_within_the_range():
+    spec = TensorSpec(name="x", dtype="int32", shape=(None, 4))
+    edges = named([spec], "edges", ranges={"x": between(3, 999, whole=True, why="")})["x"]
+    assert (edges.min(), edges.max(), edges.dtype) == (3, 999, np.int32)
+    assert "beyond" not in [s.name for s in plan([spec])]
+
+
+def test_values_beyond_the_range_are_six_bits_larger():
+    spec = TensorSpec(name="x", dtype="float32", shape=(None, 400))
+    beyond = np.abs(named([spec], "beyond")["x"])
+    assert 32 < beyond.max() <= 64
+
+
+def test_each_feature_has_its_own_range():
+    spec = TensorSpec(name="x", dtype="float32", shape=(None, 2))
+    known = between([0, 100], [1, 200], why="")
+    drawn = named([spec], "seeded_batch7", ranges={"x": known})["x"]
+    assert 0 <= drawn[:, 0].min() <= drawn[:, 0].max() <= 1
+    assert 100 <= drawn[:, 1].min() <= drawn[:, 1].max() <= 200
+
+
+def test_whole_numbers_reach_both_ends_of_their_range_whatever_the_inputs_type():
+    for dtype in ("int64", "float32"):
+        spec = TensorSpec(name="x", dtype=dtype, shape=(None, 300))
+        drawn = named([spec], "seeded_batch7", ranges={"x": between(0, 9, whole=True, why="")})["x"]
+        assert set(np.unique(drawn).tolist()) == set(range(10))
+        assert drawn.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int32", "int64", "bool"])
 def test_values_have_the_inputs_type_and_stay_small(dtype):
     spec = TensorSpec(name="x", dtype=dtype, shape=(None, 50))
     array = generate(plan([spec])[2], [spec])["x"]
     assert array.dtype == dtype
-    assert array.shape == (7, 50)
+    assert array.shape == (21, 50)
     assert len(np.unique(array)) > 1
     assert np.abs(array.astype(np.float64)).max() <= 1
     assert "float" in dtype or array.min() >= 0
+
+
+@pytest.mark.parametrize(("dtype", "low", "high"), [("uint8", 0, 255), ("int8", -128, 127)])
+def test_bytes_take_every_value(dtype, low, high):
+    spec = TensorSpec(name="x", dtype=dtype, shape=(None, 500))
+    array = generate(plan([spec])[2], [spec])["x"]
+    assert (array.min(), array.max()) == (low, high)
 
 
 def test_text_inputs_draw_words():

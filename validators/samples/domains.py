@@ -1,0 +1,173 @@
+"""Which values a model's inputs are made for, as its first layers tell.
+
+In: a loaded model. Out: a `Range` for every input that something is known of. From an input the graph is followed
+through layers that only move or drop values, into the layer that says what it expects: a `Rescaling` by 1/255 wants
+bytes, an `Embedding` of 1000 rows wants whole numbers below 1000, a `Normalization` or a first `BatchNormalization`
+remembers the mean and variance of what it was shown.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from exporters.keras_model import SourceModel
+from validators.samples.ranges import Range, between
+
+_PASSES = frozenset(
+    (
+        *("ActivityRegularization", "AlphaDropout", "Cast", "CenterCrop", "Dropout", "ExpandDims", "Flatten"),
+        *("GaussianDropout", "GaussianNoise", "GetItem", "Identity", "InputLayer", "Masking", "Permute"),
+        *("RandomBrightness", "RandomContrast", "RandomCrop", "RandomFlip", "RandomRotation", "RandomTranslation"),
+        *("RandomZoom", "RepeatVector", "Reshape", "Resizing", "Squeeze"),
+        *(
+            f"{kind}{rank}D"
+            for kind in ("Cropping", "SpatialDropout", "UpSampling", "ZeroPadding")
+            for rank in (1, 2, 3)
+        ),
+    )
+)
+"""Layers and operations behind which values are what they were before."""
+_SIGMAS = 3
+"""Standard deviations on both sides of a mean: beyond them lie 0.3 % of what a layer was shown."""
+
+
+def ranges_of(model: SourceModel) -> Mapping[str, Range]:
+    """The ranges that the model's own layers tell; no entry for an input that nothing is known of."""
+    import keras
+
+    found: dict[str, Range] = {}
+    tensors = keras.tree.flatten(model.graph.input)
+    for spec, tensor in zip(model.signature.inputs, tensors, strict=True):
+        if spec.dtype == "string":
+            continue
+        told = [known for layer in _first_layers(model.graph, tensor) if (known := _told_by(layer)) is not None]
+        told = [known for known in told if _fits(known, spec.shape[1:])]
+        if not told:
+            continue
+        whole = [known for known in told if known.whole]
+        # Two tables behind one input: what fits the smaller one fits both.
+        found[spec.name] = min(whole, key=lambda known: float(known.high)) if whole else told[0]
+    return found
+
+
+def _fits(known: Range, row: tuple[int | None, ...]) -> bool:
+    """Whether the ends broadcast against a row of the input without giving it another shape."""
+    shape = tuple(1 if length is None else length for length in row)
+    try:
+        return np.broadcast_shapes(known.low.shape, known.high.shape, shape) == shape
+    except ValueError:
+        return False
+
+
+def _first_layers(graph: Any, tensor: Any) -> Iterator[Any]:
+    """The layers that an input reaches through layers that hand its values on."""
+    consumers = list(_consumers(graph))
+    pending, seen = [tensor], set()
+    while pending:
+        at = pending.pop()
+        for layer, inputs, outputs in consumers:
+            position = next((i for i, each in enumerate(inputs) if each is at), None)
+            if position is None or (id(layer), id(at)) in seen:
+                continue
+            seen.add((id(layer), id(at)))
+            if type(layer).__name__ in _PASSES:
+                pending += outputs
+            elif hasattr(layer, "layers") and getattr(layer, "inputs", None):
+                yield from _first_layers(getattr(layer, "_functional", None) or layer, _input_of(layer, position))
+            else:
+                yield layer
+
+
+def _input_of(nested: Any, position: int) -> Any:
+    inner = getattr(nested, "_functional", None) or nested
+    return inner.inputs[min(position, len(inner.inputs) - 1)]
+
+
+def _consumers(graph: Any) -> Iterator[tuple[Any, list[Any], list[Any]]]:
+    """Every call of a layer or operation in a functional graph: (layer, its inputs, its outputs)."""
+    import keras
+
+    for nodes in graph._nodes_by_depth.values():  # noqa: SLF001 - how both Keras keep their graph
+        for node in nodes:
+            if node.is_input:
+                continue
+            if hasattr(node, "input_tensors"):
+                yield node.operation, list(node.input_tensors), list(node.output_tensors)
+            else:
+                yield node.layer, list(node.keras_inputs), keras.tree.flatten(node.outputs)
+
+
+def _told_by(layer: Any) -> Range | None:
+    """What a layer says of the values it expects."""
+    kind = type(layer).__name__
+    if kind in _TELLS:
+        return _TELLS[kind](layer)
+    if kind == "TimeDistributed":
+        return _told_by(layer.layer)
+    inner = layer._flatten_layers(include_self=False) if hasattr(layer, "_flatten_layers") else ()  # noqa: SLF001
+    tables = [_told_by(each) for each in inner if type(each).__name__ == "Embedding"]
+    return min((table for table in tables if table), key=lambda known: float(known.high), default=None)
+
+
+def _embedding(layer: Any) -> Range:
+    rows = int(layer.input_dim)
+    return between(0, rows - 1, whole=True, why=f"layer {layer.name} is a table of {rows} rows")
+
+
+def _encoding(layer: Any) -> Range | None:
+    rows = getattr(layer, "num_tokens", None)
+    if not rows:
+        return None
+    return between(0, int(rows) - 1, whole=True, why=f"layer {layer.name} knows {rows} categories")
+
+
+def _rescaling(layer: Any) -> Range | None:
+    scale, offset = np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
+    if not np.all(scale):
+        return None
+    lowest = np.where(offset == 0, 0.0, -1.0)
+    ends = (lowest - offset) / scale, (1.0 - offset) / scale
+    return between(np.minimum(*ends), np.maximum(*ends), why=f"layer {layer.name} rescales it to [0, 1] or [-1, 1]")
+
+
+def _normalization(layer: Any) -> Range | None:
+    if getattr(layer, "mean", None) is None or getattr(layer, "variance", None) is None:
+        return None
+    return _around(layer, np.asarray(layer.mean), np.asarray(layer.variance))
+
+
+def _batch_normalization(layer: Any) -> Range | None:
+    if layer.axis not in (-1, len(layer.moving_mean.shape)) and not isinstance(layer.axis, int | list):
+        return None
+    return _around(layer, np.asarray(layer.moving_mean), np.asarray(layer.moving_variance))
+
+
+def _around(layer: Any, mean: np.ndarray, variance: np.ndarray) -> Range | None:
+    mean, sigma = mean.astype(np.float64), np.sqrt(np.maximum(variance.astype(np.float64), 0.0))
+    if mean.ndim > 1 and mean.shape[0] == 1:
+        mean, sigma = mean[0], sigma[0]  # its first axis is the batch
+    if not (np.isfinite(mean).all() and np.isfinite(sigma).all() and sigma.any()):
+        return None
+    why = f"layer {layer.name} remembers the mean and variance of what it was shown"
+    return between(mean - _SIGMAS * sigma, mean + _SIGMAS * sigma, why=why)
+
+
+def _discretization(layer: Any) -> Range | None:
+    boundaries = np.asarray(getattr(layer, "bin_boundaries", None) or (), np.float64)
+    if not boundaries.size:
+        return None
+    width = float(np.ptp(boundaries)) or 1.0
+    why = f"layer {layer.name} sorts it into bins"
+    return between(boundaries.min() - width / 4, boundaries.max() + width / 4, why=why)
+
+
+_TELLS: Mapping[str, Callable[[Any], Range | None]] = {
+    "Embedding": _embedding,
+    "ReversibleEmbedding": _embedding,
+    "CategoryEncoding": _encoding,
+    "Rescaling": _rescaling,
+    "Normalization": _normalization,
+    "BatchNormalization": _batch_normalization,
+    "Discretization": _discretization,
+}
