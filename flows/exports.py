@@ -184,7 +184,7 @@ class Exports:
         outcome = self._workers.run(job)
         answer: dict[str, Any] = outcome.unwrap()
         evidence = (self._workspace.release / EVIDENCE).iterdir()
-        made = {part: "" for part in evidence if part != self._workspace.logs}
+        made = {part: "" for part in (*evidence, Path(request["more"])) if part != self._workspace.logs}
         self.finished.keep("reference", value=answer, made={**made, outcome.log: ""})
         return answer
 
@@ -195,9 +195,7 @@ class Exports:
             Cancelled: the run is ending.
         """
         request = self._evidence_request()
-        job = Job(
-            name="oracle", function="validators.oracle:run", request=request, limits=self._limits, host=TENSORFLOW
-        )
+        job = Job(name="oracle", function="validators.oracle:run", request=request, **self._around)
         outcome = self._workers.run(job)
         if outcome.status == "cancelled":
             outcome.unwrap()
