@@ -18,7 +18,7 @@ from exporters.errors import Unavailable
 from validators.compare import NOTHING, SHAPE, compare, unmeasured
 from validators.contract import Cell, Noise, Placement, Skip, TensorDiff, Tensors
 from validators.evidence import Evidence, read_evidence
-from validators.feeding import Patience, UnsteadyOutput, feed, first_rows
+from validators.feeding import Fed, Patience, UnsteadyOutput, feed, first_rows
 from validators.lints import findings, operators
 from validators.manifest import Origin, SampleSet
 from validators.performance import Stopwatch
@@ -63,7 +63,8 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
 def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
     signature = TypeAdapter(Signature).validate_python(request["signature"])
     evidence = read_evidence(Path(request["release"]))
-    measured, task, value = evidence.noise(), _task(evidence, request), None
+    measured, task = evidence.noise(), _task(evidence, request)
+    values: dict[str, float | None] = {}
     options = {**row.options, **request["options"]}
     diffs: list[TensorDiff] = []
     skipped: dict[str, Skip] = {}
@@ -110,8 +111,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
                     noise=noise,
                     exact=exact,
                 )
-                if task and sample_set.name == "user" and not fed.stopped:
-                    value = task(fed.outputs)
+                values[sample_set.name] = task(sample_set, fed)
         if not any(skip.kind == "too slow" for skip in skipped.values()) and not loaded.placement.software:
             watch.repeat()
         placement = loaded.placement
@@ -131,7 +131,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
         skipped=skipped,
         rows=rows,
         performance=watch.read(threads=placement.threads),
-        task=value,
+        task=values.get("user"),
         findings=findings(row, placement),
     )
 
@@ -145,21 +145,21 @@ def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
     return sample_set.batch, get_args(Origin).index(sample_set.origin), sample_set.rows
 
 
-def _task(evidence: Evidence, request: Mapping[str, Any]) -> Callable[[Tensors], float | None] | None:
-    """What takes an artifact's outputs over the set `user` to the task metric; None where there is none to take.
+def _task(evidence: Evidence, request: Mapping[str, Any]) -> Callable[[SampleSet, Fed], float | None]:
+    """What takes an artifact's outputs over the set `user` to the task metric, and all others to None.
 
     A function of the user's comes with the request, never from the evidence: whoever verifies a release that somebody
     else made runs no code that it names.
     """
     labels, output, metric = evidence.labels(), request["task_output"], request["metric"]
-    if labels is None or not (metric or output):
-        return None
     function = function_named(metric) if metric else None
 
-    def value(outputs: Tensors) -> float | None:
+    def value(sample_set: SampleSet, fed: Fed) -> float | None:
+        if labels is None or sample_set.name != "user" or fed.stopped:
+            return None
         if function:
-            return scored(metric, function, labels, outputs)
-        return accuracy(labels, outputs[output]) if fitting(labels, outputs) == output else None
+            return scored(metric, function, labels, fed.outputs)
+        return accuracy(labels, fed.outputs[output]) if output and fitting(labels, fed.outputs) == output else None
 
     return value
 
