@@ -38,15 +38,18 @@ def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
     for artifact in manifest.artifacts:
         if artifact.source != manifest.model.digest:
             yield f"{artifact.key}: was made from another model, {artifact.source[:12]}"
+    yield from _against_evidence(release, manifest)
+
+
+def _against_evidence(release: Path, manifest: Manifest) -> Iterator[str]:
+    """What the evidence contradicts."""
     try:
         evidence = read_evidence(release)
+        noise = evidence.noise()
     except BadInput as error:
         yield error.message
         return
     if evidence.sets != manifest.samples or evidence.signature != manifest.model.signature:
         yield "samples or signature differ from what evidence/evidence.json says"
-    try:
-        if evidence.noise() != manifest.grounds.noise:
-            yield "grounds.noise differs from what evidence/noise.json says"
-    except BadInput as error:
-        yield error.message
+    if noise != manifest.grounds.noise:
+        yield "grounds.noise differs from what evidence/noise.json says"

@@ -92,7 +92,7 @@ def _consumers(graph: Any) -> Iterator[tuple[Any, list[Any], list[Any]]]:
         for node in nodes:
             if node.is_input:
                 continue
-            if hasattr(node, "input_tensors"):
+            if hasattr(node, "operation"):
                 yield node.operation, list(node.input_tensors), list(node.output_tensors)
             else:
                 yield node.layer, list(node.keras_inputs), keras.tree.flatten(node.outputs)

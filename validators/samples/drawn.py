@@ -22,8 +22,9 @@ WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
 FAR = 64
 """By how much values beyond the domain are larger than those of it: six bits, short of what overflows."""
 
-_TINY = 2.0**-140
-"""A denormal of float32: kernels that flush it to zero may, what divides by it shows."""
+_TINY = 2.0**-126
+"""The smallest normal number of float32: what divides by it shows. A denormal one is no number to compare by:
+TensorFlow's own threads read it as zero, so that a mask over zeros hides it there, and other runtimes do not."""
 
 
 def generate(
