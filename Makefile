@@ -11,13 +11,15 @@ PY := .venv/bin/python
 PAGE := validators/web/page
 DIGITS := examples/digits
 PORT ?= 4200
+DATABASE ?= sqlite
 
 # A stamp stands inside what it vouches for, so deleting the folder deletes the stamp.
 ENVIRONMENT := .venv/.ready
 BROWSER_PACKAGES := $(PAGE)/node_modules/.ready
 PREFECT := .paritygate/prefect/.ready
+SWIFT := .paritygate/swift/.ready
 
-.PHONY: help setup demo test test-quick lint bench server server-stop matrix lock clean chromium
+.PHONY: help setup demo test test-quick lint bench server server-stop matrix lock clean chromium postgres
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +30,7 @@ demo: setup ## release the digits model and show the verdict
 	rm -rf build/digits.release
 	.venv/bin/paritygate release $(DIGITS)/digits.keras --samples $(DIGITS)/samples.npz -o build/digits.release
 
-test: setup ## all tests, the quick ones first, in two processes
+test: setup $(SWIFT) postgres ## all tests, the quick ones first, in two processes
 	$(PY) -m pytest -n 2 --dist loadgroup
 
 test-quick: $(ENVIRONMENT) ## tests that need no TensorFlow, browser or Prefect server (seconds)
@@ -42,8 +44,8 @@ lint: $(ENVIRONMENT) ## ruff and mypy
 bench: setup ## the figures of the README: paritygate against the stock converters (several minutes)
 	$(PY) benchmarks/stock.py
 
-server: setup ## a complete local Prefect: server with UI, worker, deployments (PORT=4200)
-	@$(PY) -m deployments.local start --port $(PORT)
+server: setup ## a complete local Prefect: server with UI, worker, deployments (PORT=4200, DATABASE=sqlite or postgres)
+	@$(PY) -m deployments.local start --port $(PORT) --database $(DATABASE)
 
 server-stop: ## end what `make server` started
 	@$(PY) -m deployments.local stop
@@ -57,11 +59,15 @@ lock: $(ENVIRONMENT) ## write the lock files anew from pyproject.toml and the Ma
 	for extra in $(LONE_EXTRAS); do \
 	  $(UV_COMPILE) pyproject.toml --extra $$extra --constraints requirements.lock --no-annotate -o locks/$$extra.lock; \
 	done
+	echo 'hatchling>=1.27' | $(UV_COMPILE) pyproject.toml - --extra flow --extra s3 --constraints requirements.lock --no-annotate \
+	  -o locks/worker.lock
 	echo 'uv==$(UV_VERSION)' | $(UV_COMPILE) - --no-annotate -o tools/installer.lock
+	echo 'swift>=2.38' | $(UV_COMPILE) - --no-annotate -o tests/object_store/swift.lock
 
 # One environment holds all extras but ort-cuda, which stands in the place of ort. A machine that only validates needs
-# the base and one extra; locks/ has a lock for each, of the same versions.
-SHARED_EXTRAS := export flow litert ort web dev
+# the base and one extra; locks/ has a lock for each, of the same versions. A worker adds Prefect, from worker.lock,
+# with what builds this project.
+SHARED_EXTRAS := export flow s3 litert ort web dev
 LONE_EXTRAS := litert ort ort-cuda web
 
 UV_VERSION := 0.13.9
@@ -70,6 +76,9 @@ UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11
 
 clean: ## remove what set-up, the demo and the checks left behind
 	rm -rf .venv .paritygate build .mypy_cache .pytest_cache .ruff_cache $(PAGE)/node_modules
+
+postgres: $(ENVIRONMENT)
+	@$(PY) -m deployments.postgres
 
 chromium: $(ENVIRONMENT)
 	@$(PY) -m tools.chromium
@@ -90,3 +99,10 @@ $(PREFECT): $(ENVIRONMENT)
 	@echo "setup: Prefect's database (about 20 seconds)" >&2
 	@$(PY) -m flows.prefect_home
 	@mkdir -p $(@D) && touch $@
+
+# The object server of the tests, in an environment of its own: it is no part of paritygate.
+$(SWIFT): tests/object_store/swift.lock $(ENVIRONMENT)
+	@echo 'setup: OpenStack Swift, the S3 server of the tests (a few seconds)' >&2
+	@.venv/bin/python -m venv --clear --without-pip $(@D)
+	@.venv/bin/uv pip install --quiet --no-deps --require-hashes --only-binary :all: --python $(@D) -r $<
+	@touch $@

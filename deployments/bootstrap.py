@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
@@ -25,7 +25,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
 from exporters.errors import Broken, ParitygateError
-from flows.prefect_home import failures_named
+from flows.prefect_home import connected
 from flows.slots import LIMIT
 from validators.devices import cards
 
@@ -105,7 +105,7 @@ def bootstrap() -> list[str]:
     Raises:
         Broken: the server failed or the deployment did.
     """
-    with failures_named(), get_client(sync_client=True) as client:
+    with connected() as client:
         told = prepare(client)
         deploy()
         told += [f"deployment {d.name}: deployed" for d in client.read_deployments() if "paritygate" in d.tags]

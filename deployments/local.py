@@ -19,9 +19,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import psutil
 
+from deployments import postgres
 from deployments.bootstrap import POOL, ROOT
 from exporters.errors import Broken, ParitygateError
 from flows import prefect_home
@@ -29,6 +31,7 @@ from flows import prefect_home
 HOME = ROOT / ".paritygate" / "server"
 PORT = 4200
 _PREFECT = str(Path(sys.executable).with_name("prefect"))
+Database = Literal["sqlite", "postgres"]
 _START_SECONDS = 120
 _STOP_SECONDS = 30
 _ORDER = ("server", "worker")
@@ -37,8 +40,13 @@ LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrenc
 """Of a server: slots of concurrency limits are given back after it was restarted. Kept in memory, they stay taken."""
 
 
-def start(home: Path = HOME, port: int = PORT) -> str:
+def start(home: Path = HOME, port: int = PORT, *, database: Database = "sqlite") -> str:
     """Starts what does not run yet; returns the UI's address.
+
+    Args:
+        home: database, logs and pids.
+        port: of the server.
+        database: of a server that does not run yet: a file, or a PostgreSQL of our own (`deployments.postgres`).
 
     Raises:
         Broken: the port is taken, or a process does not come up; names its log.
@@ -51,9 +59,10 @@ def start(home: Path = HOME, port: int = PORT) -> str:
     environment = _environment(home, port)
     if not running["server"]:
         _refuse_taken(port)
-        _database(home)
+        where = _postgres(home) if database == "postgres" else _sqlite(home)
         (home / "address").write_text(str(port))
-        _spawn(home, "server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)], environment)
+        serve = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        _spawn(home, "server", serve, {**environment, "PREFECT_API_DATABASE_CONNECTION_URL": where})
     _await_health(home, api)
     bootstrap = [sys.executable, "-m", "deployments.bootstrap"]
     done = subprocess.run(bootstrap, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -80,6 +89,8 @@ def stop(home: Path = HOME) -> list[str]:
                     left.kill()
             ended.append(name)
         (home / f"{name}.pid").unlink(missing_ok=True)
+    if postgres.stop(home / "postgres"):
+        ended.append("postgres")
     return ended
 
 
@@ -106,13 +117,21 @@ def _refuse_taken(port: int) -> None:
             )
 
 
-def _database(home: Path) -> None:
+def _postgres(home: Path) -> str:
+    postgres.ready()
+    return postgres.start(home / "postgres")
+
+
+def _sqlite(home: Path) -> str:
     """Begins with the database that set-up migrated: a fresh one takes 20 s longer."""
     target, prepared = home / "prefect.db", prefect_home.home() / "prefect.db"
-    if target.exists() or not prepared.exists():
-        return
-    with contextlib.closing(sqlite3.connect(prepared)) as ours, contextlib.closing(sqlite3.connect(target)) as theirs:
-        ours.backup(theirs)
+    if prepared.exists() and not target.exists():
+        with (
+            contextlib.closing(sqlite3.connect(prepared)) as ours,
+            contextlib.closing(sqlite3.connect(target)) as theirs,
+        ):
+            ours.backup(theirs)
+    return f"sqlite+aiosqlite:///{target}"
 
 
 def _spawn(home: Path, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -123,18 +142,23 @@ def _spawn(home: Path, name: str, arguments: Sequence[str], environment: Mapping
         pid = os.posix_spawn(_PREFECT, [_PREFECT, *arguments], environment, file_actions=outputs, setsid=True)
     finally:
         os.close(log)
-    (home / f"{name}.pid").write_text(f"{pid} {psutil.Process(pid).create_time()}")
+    (home / f"{name}.pid").write_text(f"{pid} {_began(pid)}")
 
 
 def _running(home: Path, name: str) -> psutil.Process | None:
     """The process that `start` noted, when it is still the same one: pids are used again."""
     try:
-        pid, started = (home / f"{name}.pid").read_text().split()
+        pid, began = (home / f"{name}.pid").read_text().split()
         process = psutil.Process(int(pid))
+        same = _began(int(pid)) == began and process.status() != psutil.STATUS_ZOMBIE
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None
-    same = process.create_time() == float(started) and process.status() != psutil.STATUS_ZOMBIE
     return process if same else None
+
+
+def _began(pid: int) -> str:
+    """When a process began, in clock ticks since the machine's start: a clock that jumps does not move it (proc(5))."""
+    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[19]
 
 
 def _await_health(home: Path, api: str) -> None:
@@ -153,13 +177,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verb", choices=("start", "stop"))
     parser.add_argument("--port", type=int, default=PORT, help=f"of the server (default {PORT})")
+    parser.add_argument("--database", choices=get_args(Database), default="sqlite", help="of the server")
     parser.add_argument("--home", type=Path, default=HOME, help="database, logs and pids (default .paritygate/server)")
     arguments = parser.parse_args()
     try:
         if arguments.verb == "stop":
             print(f"stopped: {', '.join(stop(arguments.home)) or 'nothing ran'}")
             return 0
-        address = start(arguments.home, arguments.port)
+        address = start(arguments.home, arguments.port, database=arguments.database)
     except ParitygateError as error:
         print(f"server: {error.message}. {error.next_step}", file=sys.stderr)
         return 3

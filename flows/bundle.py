@@ -8,12 +8,11 @@ of the files together, so a second upload of the same files finds them there, an
 import tempfile
 from pathlib import Path
 
-import fsspec
-
 from exporters.errors import BadInput
 from exporters.store import digest_tree, files_below
 from flows.given import copy, placed
 from flows.settings import Settings
+from flows.storage import opened, put, told
 
 _COMPLETE = ".complete"
 """Written last: an upload that was broken off has none, and is done again."""
@@ -31,6 +30,7 @@ def pack(settings: Settings, storage: str) -> tuple[Settings, str]:
 
     Raises:
         BadInput: the storage cannot be written.
+        Broken: it does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="paritygate-bundle-") as scratch:
         folder = Path(scratch)
@@ -42,17 +42,14 @@ def pack(settings: Settings, storage: str) -> tuple[Settings, str]:
         packed = placed(settings, collect)
         digest, _ = digest_tree(folder)
         url = f"{storage.rstrip('/')}/{digest}"
-        try:
-            files, root = fsspec.core.url_to_fs(url)
-            targets = {file: f"{root}/{file.relative_to(folder).as_posix()}" for file in files_below(folder)}
+        files, root = opened(url)
+        targets = {file: f"{root}/{file.relative_to(folder).as_posix()}" for file in files_below(folder)}
+        with told(storage):
             whole = files.exists(f"{root}/{_COMPLETE}")
             for file, target in targets.items():
                 if not (whole and files.exists(target) and files.size(target) == file.stat().st_size):
-                    files.makedirs(target.rpartition("/")[0], exist_ok=True)
-                    files.put_file(str(file), target)
+                    put(files, file, target)
             files.pipe_file(f"{root}/{_COMPLETE}", b"")
-        except (ImportError, ValueError, OSError) as error:
-            raise _unusable(storage, error) from error
     return packed, url
 
 
@@ -61,22 +58,14 @@ def unpack(settings: Settings, url: str, folder: Path) -> Settings:
 
     Raises:
         BadInput: it is not there, not complete, or not what its name says.
+        Broken: the storage does not answer.
     """
-    try:
-        files, root = fsspec.core.url_to_fs(url)
+    files, root = opened(url)
+    with told(url):
         if not files.exists(f"{root}/{_COMPLETE}"):
             raise BadInput(f"{url}: no complete bundle is there", next_step="Submit the model again.")
         files.get(f"{root}/", f"{folder}/", recursive=True)
-    except (ImportError, ValueError, OSError) as error:
-        raise _unusable(url, error) from error
     (folder / _COMPLETE).unlink()
     if digest_tree(folder)[0] != url.rpartition("/")[2]:
         raise BadInput(f"{url}: its files are not the ones that were submitted", next_step="Submit the model again.")
     return placed(settings, lambda _, path: folder / path)
-
-
-def _unusable(url: str, error: Exception) -> BadInput:
-    return BadInput(
-        f"{url}: cannot be used: {type(error).__name__}: {error}",
-        next_step="Give a folder or a bucket whose fsspec driver is installed and which you may read and write.",
-    )

@@ -23,7 +23,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
 from exporters.errors import BadInput, ParitygateError
-from flows.nightly import Outcome, concluded, fetched, found
+from flows.nightly import Outcome, concluded, found
 from flows.prefect_home import failures_named, patiently
 from flows.release import release_dir, unchanged
 from flows.settings import Settings, Terms

@@ -7,9 +7,7 @@ with a `release` run or a `verify` task for each model, and the table as a Markd
 """
 
 import re
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -25,6 +23,7 @@ from flows.gate import gate
 from flows.prefect_home import failures_named, patiently
 from flows.release import release, release_dir, unchanged
 from flows.settings import Settings, Terms
+from flows.storage import fetched, opened, told
 from flows.tasks import THREADS, TaskLog, failure
 from flows.verify import verify
 from validators.report import people
@@ -74,32 +73,15 @@ def found(models: str) -> tuple[Any, list[str]]:
 
     Raises:
         BadInput: nothing there can be read, or nothing there is a model.
+        Broken: the storage does not answer.
     """
-    try:
-        storage, root = fsspec.core.url_to_fs(models)
+    storage, root = opened(models)
+    with told(models):
         pattern = root if fsspec.core.has_magic(root) else f"{root.rstrip('/')}/**/{_PATTERN}"
         paths = [root] if storage.isfile(root) else sorted(storage.glob(pattern))
-    except (ImportError, ValueError, OSError) as error:
-        raise BadInput(
-            f"{models}: cannot be read: {type(error).__name__}: {error}",
-            next_step="Give a folder, a pattern such as 'models/*.keras', or a bucket whose fsspec driver is installed "
-            "and whose credentials this worker has.",
-        ) from error
     if not paths:
         raise BadInput(f"{models}: holds no {_PATTERN}", next_step="Check the path, as this worker sees it.")
     return storage, paths
-
-
-@contextmanager
-def fetched(storage: Any, path: str) -> Iterator[Path]:
-    """A model as a local file: itself, or a copy for as long as the context is open."""
-    if "file" in storage.protocol:  # a tuple of its names
-        yield Path(path)
-        return
-    with tempfile.TemporaryDirectory(prefix="paritygate-nightly-") as scratch:
-        copy = Path(scratch) / PurePosixPath(path).name
-        storage.get_file(path, str(copy))
-        yield copy
 
 
 def _settled(storage: Any, path: str, releases: Path, terms: Terms) -> Outcome:

@@ -21,9 +21,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from exporters.errors import Broken
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 _ROOT = Path(__file__).resolve().parents[1]
 _START_SECONDS = 120.0
@@ -135,6 +138,33 @@ def patiently(call: Callable[[], T]) -> T:
             if is_embedded() or time.monotonic() > deadline:
                 raise
             time.sleep(1.0)
+
+
+@contextlib.contextmanager
+def connected() -> Iterator["SyncPrefectClient"]:
+    """A client of the server that PREFECT_API_URL names, after a look at what answers there.
+
+    Raises:
+        Broken: nothing does, or no Prefect, or one of another major version; or the server failed meanwhile.
+    """
+    from prefect.client.orchestration import get_client
+
+    with failures_named(), get_client(sync_client=True) as client:
+        where, ours = str(client.api_url).rstrip("/"), client.client_version()
+        try:
+            theirs = client.api_version()
+        except ValueError as error:
+            raise Broken(
+                f"{where} does not answer as Prefect's API does",
+                next_step="PREFECT_API_URL names the API, as in http://127.0.0.1:4200/api, not the UI beside it.",
+            ) from error
+        if theirs.partition(".")[0] != ours.partition(".")[0]:
+            raise Broken(
+                f"the Prefect server at {where} is version {theirs}, the client here {ours}; their major versions have "
+                "to be the same",
+                next_step="Use a server of the client's version, or the environment that belongs to the server.",
+            )
+        yield client
 
 
 def server_failed(error: Exception) -> Broken:

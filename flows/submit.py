@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from httpx import HTTPError
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 
 from exporters.errors import BadInput
 from flows.bundle import pack
 from flows.given import digests, model_digest, placed
-from flows.prefect_home import failures_named
+from flows.prefect_home import connected
 from flows.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DEPLOYMENT = "release/manual"
 _POLL_SECONDS = 1.0
+_AWAY_SECONDS = 120.0
 _VERDICTS = {"Released", "Refused", "Awaiting"}
 _EXIT_CODES = {"Released": 0, "Refused": 1, "Awaiting": 1, "Bad input": 2}
 """Of the final states of `flows.release`; every other end (Broken, Crashed, Cancelled) is 3."""
@@ -74,7 +76,7 @@ def submit(settings: Settings, *, storage: str | None = None, deployment: str = 
     sent, bundle = pack(settings, storage) if storage else (_absolute(settings), None)
     terms = sent.model_dump_json()
     mark = hashlib.sha256("\n".join([deployment, str(bundle), terms, *given]).encode()).hexdigest()
-    with failures_named(), get_client(sync_client=True) as client:
+    with connected() as client:
         require_deployment(client, deployment)
         parameters = {"settings": sent.model_dump(mode="json", exclude_unset=True), "bundle": bundle}
         name = f"release-{settings.model.stem}-{model_digest(settings)[:8]}"
@@ -96,16 +98,23 @@ def follow(submitted: Submitted, say: Callable[[Submitted], None]) -> Submitted:
         say: told whenever its state changes.
 
     Raises:
-        Broken: the server failed.
+        Broken: the server failed for two minutes.
     """
-    with failures_named(), get_client(sync_client=True) as client:
+    with connected() as client:
+        heard = time.monotonic()
         while True:
-            now = look(client, submitted.run)
-            if now.state != submitted.state:
-                say(now)
-            if now.final:
-                return now
-            submitted = now
+            try:
+                now = look(client, submitted.run)
+            except (HTTPError, PrefectException):  # it, or its database, is being restarted; the run goes on
+                if time.monotonic() - heard > _AWAY_SECONDS:
+                    raise
+            else:
+                heard = time.monotonic()
+                if now.state != submitted.state:
+                    say(now)
+                if now.final:
+                    return now
+                submitted = now
             time.sleep(_POLL_SECONDS)
 
 
@@ -125,16 +134,21 @@ def look(client: SyncPrefectClient, run: UUID) -> Submitted:
 
 
 def require_deployment(client: SyncPrefectClient, deployment: str) -> None:
-    """Raises BadInput where the server has no such deployment, naming those that it has."""
+    """Raises BadInput where the server has no such deployment, naming those that it has, or one without a pool."""
+    where, again = str(client.api_url).rstrip("/"), "python -m deployments.bootstrap makes those of paritygate."
     try:
-        client.read_deployment_by_name(deployment)
+        found = client.read_deployment_by_name(deployment)
     except (ObjectNotFound, ValueError) as error:
         names = sorted(d.name for d in client.read_deployments())
         raise BadInput(
-            f"the Prefect server at {str(client.api_url).rstrip('/')} has no deployment {deployment!r}; it has "
-            f"{', '.join(names) or 'none'}",
-            next_step="python -m deployments.bootstrap makes those of paritygate.",
+            f"the Prefect server at {where} has no deployment {deployment!r}; it has {', '.join(names) or 'none'}",
+            next_step=again,
         ) from error
+    if found.work_pool_name is None:
+        raise BadInput(
+            f"the deployment {deployment!r} at {where} has lost its work pool, so that no worker would take its runs",
+            next_step=again,
+        )
 
 
 def _absolute(settings: Settings) -> Settings:

@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from deployments.local import LEASES
 from flows import prefect_home
 
+ROOT = Path(__file__).resolve().parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")
 
 
@@ -41,6 +42,28 @@ def ask(url: str, body: Any = None, *, method: str | None = None) -> Any:
                 raise
             time.sleep(0.5)
     raise AssertionError(f"{url}: the server stayed busy")
+
+
+def until(found: Callable[[], Any], *, seconds: float = 120) -> Any:
+    """Waits for something that is found, and gives it."""
+    deadline = time.monotonic() + seconds
+    while not (it := found()):
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.2)
+    return it
+
+
+def run(api: str, home: Path, *command: object, **more: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command from the repository's root as a client of a server; `more` of the environment may be said."""
+    settings = environment(PREFECT_API_URL=api, PREFECT_HOME=home, **more)
+    return subprocess.run(list(map(str, command)), cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
+
+
+def submit(api: str, home: Path, *arguments: object, **more: object) -> tuple[int, str, str]:
+    """`paritygate submit`; gives exit code, stdout and stderr."""
+    done = run(api, home, sys.executable, "-m", "flows.cli", "submit", *arguments, **more)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
 
 
 _RUNNING: dict[str, tuple[Path, "subprocess.Popen[bytes]"]] = {}

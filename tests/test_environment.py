@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LONE_EXTRAS = ("litert", "ort", "ort-cuda", "web")
 """A machine that only validates has the base and one of these; each has a lock of its own."""
 LOCKS = ("requirements.lock", "tools/installer.lock", *(f"locks/{extra}.lock" for extra in LONE_EXTRAS))
+WORKER_LOCK, SERVER_LOCK = "locks/worker.lock", "tests/object_store/swift.lock"
 PACKAGE_LOCK = "validators/web/page/package-lock.json"
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ \\;]+)", re.MULTILINE)
 # Written so that this file does not match its own patterns.
@@ -43,14 +44,14 @@ def machine_paths(content: bytes) -> list[bytes]:
     return [found for pattern in MACHINE_PATHS for found in re.findall(pattern, content)]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, WORKER_LOCK, SERVER_LOCK])
 def test_every_pin_carries_a_hash(lock):
     blocks = re.split(r"^(?=\w)", (ROOT / lock).read_text("utf-8"), flags=re.MULTILINE)[1:]
     assert len(blocks) == len(pins(lock)) > 0
     assert [block.splitlines()[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, WORKER_LOCK, SERVER_LOCK])
 def test_a_lock_names_no_address(lock):
     lines = (ROOT / lock).read_text("utf-8").splitlines()
     assert [line for line in lines if "://" in line or line.startswith("-") or " @ " in line] == []
@@ -88,6 +89,12 @@ def test_the_lock_of_a_machine_that_only_validates_has_the_base_and_one_extra(ex
 def test_all_locks_are_of_the_same_versions(extra):
     own = {pin for pin in pins(f"locks/{extra}.lock") if not pin[0].startswith(("nvidia-", "onnxruntime-gpu"))}
     assert own - set(pins("requirements.lock")) == set(), "run: make lock"
+
+
+def test_the_lock_of_a_worker_has_prefect_and_what_builds_this_project():
+    assert unmet(WORKER_LOCK, ["flow", "s3"]) == set(), "run: make lock"
+    assert set(pins(WORKER_LOCK)) - set(pins("requirements.lock")) == set(), "run: make lock"
+    assert "hatchling" in dict(pins(WORKER_LOCK))
 
 
 def test_the_two_builds_of_onnx_runtime_are_of_one_version_and_in_no_lock_together():

@@ -47,6 +47,7 @@ HEAVY_ALLOWED = {
             "submit",
             "tasks",
             "validate",
+            "watch",
         )
     },
 }

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Makes or repairs .venv from requirements.lock. Run from the repository root; `make setup` does.
 #
-# In: a Python 3.11 or 3.12 with pip ($PYTHON, python3 unless told). Out: .venv with everything pinned and this project
-# installed editable. Package indexes are whatever pip and uv are configured to use.
+# In: a Python 3.11 or 3.12 with pip ($PYTHON, python3 unless told), and for a machine that does less the names of other
+# locks ($LOCKS, `locks/worker.lock locks/ort.lock`). Out: .venv with everything pinned and this project installed
+# editable. Package indexes are whatever pip and uv are configured to use.
 set -euo pipefail
 
 PYTHON=${PYTHON:-python3}
+read -ra LOCKS <<<"${LOCKS:-requirements.lock}"
 VENV=.venv
 UNFINISHED=$VENV/.unfinished
 export UV_PYTHON_DOWNLOADS=never          # the interpreter that is there
@@ -35,12 +37,12 @@ touch "$UNFINISHED"
 say 'uv, the installer (a few seconds)'
 host_pip --require-hashes --no-deps -r tools/installer.lock
 
-say 'packages of requirements.lock (the first time 2.3 GB, one to three minutes)'
+say "packages of ${LOCKS[*]} (the first time up to 2.3 GB, one to three minutes)"
 # Byte code is compiled here and not left to the first import: it halves the start of every TensorFlow process, also
 # where PYTHONDONTWRITEBYTECODE is set.
-if ! "$VENV/bin/uv" pip install --quiet --no-deps --require-hashes --compile-bytecode -r requirements.lock; then
+if ! "$VENV/bin/uv" pip install --quiet --no-deps --require-hashes --compile-bytecode "${LOCKS[@]/#/-r}"; then
     say "uv could not install them; trying pip, which may know another index (several minutes)"
-    host_pip --no-deps --require-hashes -r requirements.lock
+    host_pip --no-deps --require-hashes "${LOCKS[@]/#/-r}"
 fi
 
 say 'paritygate itself, editable'

@@ -1,9 +1,12 @@
-"""One Prefect server for all tests of the flows, and the command line in this process."""
+"""One Prefect server, worker and bucket for all tests of the flows, and the command line in this process."""
 
 import signal
+import subprocess
+import sys
 
+import bucket as object_store
 import pytest
-from prefect_server import served
+from prefect_server import PREFECT, ROOT, ask, environment, run, served
 
 from flows import cli
 
@@ -29,3 +32,41 @@ def server(tmp_path_factory):
     """A Prefect server of our own on loopback; gives the address of its API."""
     with served(tmp_path_factory.mktemp("prefect-server")) as api:
         yield api
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """Prefect's home of every client of the server."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory):
+    """A real S3 server on loopback with one bucket; see `bucket.Bucket`."""
+    with object_store.served(tmp_path_factory.mktemp("bucket")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def deployed(server, home):
+    """The server with everything on it, made twice; gives its deployments by name, and what the second time said."""
+    assert run(server, home, sys.executable, "-m", "deployments.bootstrap").returncode == 0
+    ask(f"{server}/work_pools/paritygate", {"concurrency_limit": 3}, method="PATCH")
+    again = run(server, home, sys.executable, "-m", "deployments.bootstrap")
+    assert again.returncode == 0, again.stderr
+    found = ask(f"{server}/deployments/filter", {"work_pools": {"name": {"any_": ["paritygate"]}}})
+    return {deployment["name"]: deployment for deployment in found}, again.stdout
+
+
+@pytest.fixture(scope="session")
+def worker(server, deployed, home, bucket):
+    """A worker of the queue `cpu`, who owns the bucket."""
+    settings = environment(
+        PREFECT_API_URL=server, PREFECT_HOME=home, PREFECT_WORKER_QUERY_SECONDS=1, **bucket.environment()
+    )
+    command = [PREFECT, "worker", "start", "--pool", "paritygate", "--type", "process", "--work-queue", "cpu"]
+    with (home / "worker.log").open("wb") as log:
+        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env=settings, stdout=log, stderr=log)
+    yield process
+    process.terminate()
+    process.wait(30)

@@ -3,23 +3,20 @@
 import contextlib
 import json
 import shutil
-import socket
-import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import fsspec
 import psutil
 import pytest
-from prefect_server import PREFECT, ask, environment, restart
+from prefect_server import ask, restart, run, submit, until
 
-from deployments import local
-from exporters.errors import BadInput, Broken
+from exporters.errors import BadInput
 from flows.given import asked
-from flows.nightly import fetched, found
+from flows.nightly import found
 from flows.settings import Settings
+from flows.storage import fetched
 from validators.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,53 +26,25 @@ QUICK = {"formats": ["onnx"], "policy": {"gpu": "off", "required": ["onnx onnxru
 pytestmark = pytest.mark.slow
 
 
-def until(found, *, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not (it := found()):
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.2)
-    return it
-
-
-def run(api, home, *command):
-    settings = environment(PREFECT_API_URL=api, PREFECT_HOME=home)
-    return subprocess.run(list(map(str, command)), cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def deployed(server, home):
-    """A server with everything on it, made twice; gives its deployments by name, and what the second time said."""
-    assert run(server, home, sys.executable, "-m", "deployments.bootstrap").returncode == 0
-    ask(f"{server}/work_pools/paritygate", {"concurrency_limit": 3}, method="PATCH")
-    again = run(server, home, sys.executable, "-m", "deployments.bootstrap")
-    assert again.returncode == 0, again.stderr
-    found = ask(f"{server}/deployments/filter", {"work_pools": {"name": {"any_": ["paritygate"]}}})
-    yield {deployment["name"]: deployment for deployment in found}, again.stdout
-    ask(f"{server}/v2/concurrency_limits/paritygate-gpu", method="DELETE")  # other tests begin without it
-
-
 def test_the_deployments_have_their_schedules_queues_and_collision_strategies(deployed):
     deployments, _ = deployed
-    assert set(deployments) == {"nightly", "weekly-full", "after-training", "manual", "fleet"}
+    assert set(deployments) == {"nightly", "weekly-full", "watch", "after-training", "manual", "fleet"}
     schedules = {name: d["schedules"] for name, d in deployments.items()}
     (nightly,), (weekly,) = schedules["nightly"], schedules["weekly-full"]
     assert (nightly["active"], nightly["schedule"]["cron"]) == (True, "0 2 * * *")
+    assert [schedule["active"] for schedule in schedules["watch"]] == [False]
     assert (weekly["active"], weekly["schedule"]["timezone"]) == (False, "Europe/Berlin")
     assert schedules["manual"] == schedules["after-training"] == schedules["fleet"] == []
     assert {name: d["work_queue_name"] for name, d in deployments.items()} == {
         "nightly": "cpu",
         "weekly-full": "gpu",
+        "watch": "cpu",
         "after-training": "cpu",
         "manual": "cpu",
         "fleet": "cpu",
     }
     strategies = {name: (d["concurrency_options"] or {}).get("collision_strategy") for name, d in deployments.items()}
-    assert strategies["nightly"] == strategies["weekly-full"] == "CANCEL_NEW"
+    assert strategies["nightly"] == strategies["weekly-full"] == strategies["watch"] == "CANCEL_NEW"
     assert strategies["manual"] == strategies["after-training"] == "ENQUEUE"
     assert deployments["fleet"]["concurrency_limit"] is None
 
@@ -113,17 +82,6 @@ def test_a_bootstrap_without_a_server_says_what_to_do(home):
     assert "Traceback" not in away.stderr
 
 
-@pytest.fixture(scope="module")
-def worker(server, deployed, home):
-    settings = environment(PREFECT_API_URL=server, PREFECT_HOME=home, PREFECT_WORKER_QUERY_SECONDS=1)
-    command = [PREFECT, "worker", "start", "--pool", "paritygate", "--type", "process", "--work-queue", "cpu"]
-    with (home / "worker.log").open("wb") as log:
-        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env=settings, stdout=log, stderr=log)
-    yield process
-    process.terminate()
-    process.wait(30)
-
-
 WITHOUT_PARITYGATE = """
 import runpy, sys
 class Absent:
@@ -158,20 +116,6 @@ def test_a_training_run_has_its_model_released_with_nothing_of_paritygate_instal
         assert load(release).model.name == "digits.keras"
     finally:
         shutil.rmtree(release)
-
-
-def submit(server, home, *arguments):
-    done = run(server, home, sys.executable, "-m", "flows.cli", "submit", *arguments)
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout, done.stderr
-
-
-@pytest.fixture
-def quick(tmp_path):
-    """A release.toml of one exporter and one cell."""
-    config = tmp_path / "release.toml"
-    config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
-    return config
 
 
 def test_a_submitted_model_is_released_once_and_followed_to_the_verdict(server, worker, home, tmp_path, quick):
@@ -450,22 +394,3 @@ def test_new_samples_and_new_code_are_asked_anew_and_modules_always(tmp_path):
     code.write_text("x = 2")
     assert mark() != first
     assert mark(custom_objects=("package.module",)) == ""
-
-
-def test_a_local_installation_starts_once_and_stops_by_its_pids(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    try:
-        address = local.start(tmp_path, port)
-        assert address == f"http://127.0.0.1:{port}"
-        pids = {name: (tmp_path / f"{name}.pid").read_text() for name in ("server", "worker")}
-        assert local.start(tmp_path, port + 1) == address
-        assert {name: (tmp_path / f"{name}.pid").read_text() for name in pids} == pids
-        assert ask(f"{address}/api/deployments/count", {}) == 5
-        with pytest.raises(Broken, match=f"port {port} of 127.0.0.1 is taken"):
-            local.start(tmp_path / "second", port)
-    finally:
-        assert local.stop(tmp_path) == ["worker", "server"]
-    assert not any(psutil.pid_exists(int(pid.split()[0])) for pid in pids.values())
-    assert local.stop(tmp_path) == []

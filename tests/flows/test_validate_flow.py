@@ -328,6 +328,7 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
         from flows.tasks import THREADS, TaskLog, run_as_tasks
         from validators.devices import Card
 
+        slots.LIMIT = "paritygate-gpu-fresh"
         lock, here, most = threading.Lock(), 0, 0
 
         def work():

@@ -1,0 +1,155 @@
+"""The flow `watch` on a real Prefect server, over checkpoints in a real S3 server; nightly and submit over the same."""
+
+import json
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import fsspec
+import pytest
+from prefect_server import ROOT, run, submit
+
+from exporters.errors import BadInput, Broken
+from flows.bundle import pack
+from flows.checkpoints import look, place
+from flows.nightly import found
+from flows.settings import Settings
+from flows.storage import fetched
+from validators.manifest import load
+
+DIGITS = ROOT / "examples" / "digits" / "digits.keras"
+QUICK = {"formats": ["onnx"], "policy": {"gpu": "off", "required": ["onnx onnxruntime cpu"]}}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def owner(bucket, monkeypatch):
+    """This process as the bucket's owner; gives the bucket. What fsspec keeps for the process is of nobody else."""
+    forget = fsspec.get_filesystem_class("s3").clear_instance_cache
+    for name, value in bucket.environment().items():
+        monkeypatch.setenv(name, value)
+    forget()
+    yield bucket.files()
+    forget()
+
+
+def another(number):
+    """The digits model in other bytes: its archive says another second."""
+    scratch = Path(f"{number}.keras")
+    with zipfile.ZipFile(DIGITS) as digits, zipfile.ZipFile(scratch, "w") as copy:
+        for info in digits.infolist():
+            copy.writestr(zipfile.ZipInfo(info.filename, (1980, 1, 1, 0, 0, number)), digits.read(info))
+    return scratch.read_bytes()
+
+
+LOOK = """
+    import json, sys
+    from pathlib import Path
+    from flows.nightly import nightly
+    from flows.settings import Terms
+    from flows.watch import watch
+    checkpoints, releases, terms = sys.argv[1:]
+    terms = Terms.model_validate(json.loads(terms))
+    if checkpoints == "again":
+        state = nightly("s3://models/net/0[23]-*.keras", Path(releases), terms, return_state=True)
+    else:
+        state = watch(checkpoints, Path(releases), terms=terms, settle_seconds=0.5, return_state=True)
+    print(state.name, state.message, sep="\\n")
+"""
+
+
+@pytest.mark.timeout(600)
+def test_each_new_best_checkpoint_in_a_bucket_is_released_once(server, home, bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files, releases = bucket.files(), tmp_path / "releases"
+    checkpoints = "s3://models/net/{epoch:02d}-{val_loss:.4f}.keras"
+
+    def look(checkpoints=checkpoints):
+        code, given = textwrap.dedent(LOOK), (checkpoints, releases, json.dumps(QUICK))
+        done = run(server, home, sys.executable, "-W", "ignore", "-c", code, *given, **bucket.environment())
+        assert done.returncode == 0, done.stderr
+        return done.stdout.rstrip("\n").split("\n", 1)
+
+    def made():
+        return {path.name: (path / "release.json").stat().st_mtime_ns for path in releases.glob("*.release")}
+
+    files.pipe({"models/net/01-0.9000.keras": another(2), "models/net/02-0.5000.keras": another(4)})
+    files.pipe({"models/net/03-0.1000.keras": another(6)[:-100], "models/net/04-0.0100.tmp.keras": another(8)})
+    state, message = look()
+    assert state == "Released", message
+    assert "03-0.1000.keras" in message  # cut short: told, and the best that is whole is released
+    (first,) = made()
+    assert first.startswith("02-0.5000-")
+    assert load(releases / first).model.name == "02-0.5000.keras"
+
+    files.pipe("models/net/05-0.6000.keras", another(10))  # later, and no better
+    assert look() == ["Nothing new"]
+    before = made()
+    (record,) = releases.glob("watch-*.json")
+    kept = json.loads(record.read_text())
+    kept["judged"] = {key: each for key, each in kept["judged"].items() if each["state"] != "Released"}
+    record.write_text(json.dumps(kept))  # as if killed between the release and its note
+    state, message = look()
+    assert (state, made()) == ("Released", before)
+    assert message.endswith("by an earlier look")
+
+    files.pipe("models/net/03-0.1000.keras", another(6))  # now whole
+    state, message = look()
+    assert state == "Released", message
+    assert {name[:9] for name in made()} == {"02-0.5000", "03-0.1000"}
+    before = made()
+    assert look("again") == ["All proven", "2 models of s3://models/net/0[23]-*.keras"]  # the night verifies them
+    assert made() == before
+
+
+def test_a_shelf_in_a_bucket_is_listed_and_fetched(bucket, owner):
+    owner.pipe({"models/shelf/a.keras": b"1", "models/shelf/deep/b.keras": b"2", "models/shelf/readme.md": b""})
+    files, paths = found("s3://models/shelf")
+    assert paths == ["models/shelf/a.keras", "models/shelf/deep/b.keras"]
+    with fetched(files, paths[1]) as file:
+        assert (file.name, file.read_bytes()) == ("b.keras", b"2")
+    assert found("s3://models/shelf/*.keras")[1] == paths[:1]
+
+
+def test_a_model_is_submitted_through_a_bucket_once_and_released_from_there(server, worker, home, bucket, tmp_path):
+    config, out = tmp_path / "release.toml", tmp_path / "far.release"
+    config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
+    given = (DIGITS, "-o", out, "--config", config, "--samples", DIGITS.with_name("samples.npz"))
+    given += ("--storage", "s3://models/inbox", "--wait", "--json")
+    code, said, err = submit(server, home, *given, **bucket.environment())
+    assert code == 0, err
+    assert load(out).samples[0].origin == "user"
+    names = sorted(path.rpartition("/")[2] for path in bucket.files().find("models/inbox"))
+    assert names == [".complete", "digits.keras", "samples.npz"]
+    code, again, _ = submit(server, home, *given, **bucket.environment())
+    assert (code, json.loads(again)["run"]) == (0, json.loads(said)["run"])
+
+    code, _, err = submit(server, home, *given, **bucket.environment("guest"))
+    assert code == 2
+    assert "s3://models/inbox: cannot be used: PermissionError" in err
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "message"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "test:guest", "AWS_SECRET_ACCESS_KEY": "guest-secret"}, BadInput, "Access Denied"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong"}, BadInput, "signature"),
+        ({"AWS_ACCESS_KEY_ID": ""}, BadInput, "credentials"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, Broken, "does not answer: EndpointConnectionError"),
+    ],
+)
+def test_a_bucket_that_may_not_be_read_or_does_not_answer_is_told(owner, monkeypatch, said, kind, message):
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(kind, match="s3://models/shelf: .*" + message):
+        found("s3://models/shelf")
+    with pytest.raises(kind, match="s3://models/shelf: .*" + message):
+        look(place("s3://models/shelf/{val_loss:.4f}.keras"), "val_loss")
+
+
+def test_a_mistyped_bucket_is_not_made(owner):
+    with pytest.raises(BadInput, match="s3://modles/inbox: cannot be used: FileNotFoundError"):
+        pack(Settings(model=DIGITS), "s3://modles/inbox")
+    assert owner.ls("") == ["models"]
