@@ -3,7 +3,7 @@
 In: the place, the metric, the folder of releases, the terms. Out: a release of the best checkpoint there, as soon as it
 is written and when it is better than every one that got a verdict before. What came of it is kept beside the releases,
 by the checkpoint's digest, so any number of looks, restarts and workers release it once. States: Released and Nothing
-new (completed); Refused, Broken and Bad input (failed). A schedule makes it a watch.
+new (completed); Refused, Awaiting, Broken and Bad input (failed). A schedule makes it a watch.
 """
 
 import tempfile
@@ -17,6 +17,7 @@ from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, ParitygateError
 from flows.checkpoints import Checkpoint, Place, look, place, settled
+from flows.gate import gate
 from flows.given import model_digest
 from flows.inspect import inspect
 from flows.judged import RELEASED, UNUSABLE, Ledger
@@ -118,6 +119,9 @@ def _released(settings: Settings) -> _Tried:
     except BadInput as error:
         return _Tried(state=UNUSABLE, message=str(error).replace(f"{settings.model.parent}/", ""))
     if unchanged(settings):
+        verdict = gate(settings.release_dir).verdict
+        if not verdict.passed:  # nothing but a person's word is missing; it is not released again for that
+            return _Tried(state="Awaiting", message=f"{verdict.reasons[0].message}: {settings.release_dir}")
         return _Tried(state=RELEASED, message=f"{settings.release_dir}: by an earlier look")
     state = release(settings, return_state=True)
     return _Tried(state=state.name or state.type.value, message=state.message or "")
