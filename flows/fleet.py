@@ -27,6 +27,7 @@ from flows.nightly import Outcome, concluded, found
 from flows.prefect_home import failures_named, patiently
 from flows.release import release_dir, unchanged
 from flows.settings import Settings, Terms
+from flows.storage import fetched
 from flows.submit import Submitted, require_deployment, submit
 from flows.tasks import failure
 
