@@ -16,6 +16,7 @@ import small_release
 
 from exporters.contract import Signature, TensorSpec
 from validators import performance
+from validators.baseline import BaselineLimits, BaselineRecord
 from validators.evidence import write_evidence
 from validators.histogram import Histogram
 from validators.manifest import load
@@ -91,6 +92,17 @@ def test_the_page_opens_with_the_verdict_and_every_reason():
 
 def test_a_release_says_that_nothing_speaks_against_it():
     assert "Nothing speaks against this release" in render(factory.manifest(), worst=())
+
+
+def test_what_is_waived_and_what_the_release_was_held_against_stand_with_the_verdict():
+    waived = replace(factory.manifest().verdict, waived=(factory.reason(message=HOSTILE),))
+    held = BaselineRecord(
+        digest="ab" * 32, model=HOSTILE, created="c", headline="FORCED", limits=BaselineLimits(), comparisons=()
+    )
+    page = render(replace(factory.manifest(), verdict=waived, baseline=held), worst=())
+    assert "waived: tolerance exceeded" in page
+    assert f"<code>{held.digest}</code> (FORCED, " in page
+    assert "<script>alert" not in page
 
 
 def test_a_reason_leads_to_its_cell():
