@@ -22,6 +22,7 @@ from validators.manifest import load
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
 QUICK = {"formats": ["onnx"], "policy": {"gpu": "off", "required": ["onnx onnxruntime cpu"]}}
+PARTS = ("preparation", "exports", "cells", "verdict")
 
 pytestmark = pytest.mark.slow
 
@@ -242,7 +243,7 @@ def test_a_killed_run_is_retried_where_it_was_and_a_restarted_server_loses_nothi
     said = {(tasks.get(line["task_run_id"]), line["level"]) for line in lines if "tensorflow:From" in line["message"]}
     assert ("export onnx/default", 30) in said
     shown = ask(f"{server}/artifacts/filter", {**mine, "artifacts": {"type": {"any_": ["progress"]}}})
-    assert {a["key"] for a in shown} == {f"release-digits-{part}" for part in ("preparation", "exports", "cells")}
+    assert {a["key"] for a in shown} == {f"release-digits-{part}" for part in PARTS}
     assert all(a["data"] == 100 for a in shown if a["flow_run_id"] == again)
 
 
