@@ -1,0 +1,23 @@
+"""What a night does with a model whose release is there already."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from flows import nightly
+from flows.settings import Terms
+
+
+@pytest.mark.parametrize(("evidence", "did"), [("full", "verified"), ("digests", "released")])
+def test_an_unchanged_model_is_verified_again_and_released_anew_where_its_samples_are_gone(
+    tmp_path, monkeypatch, evidence, did
+):
+    (tmp_path / "a.keras").write_bytes(b"model")
+    ends = {name: SimpleNamespace(name=name, message="") for name in ("verified", "released")}
+    monkeypatch.setattr(nightly, "unchanged", lambda _settings: True)
+    monkeypatch.setattr(nightly, "again", lambda *_, **__: ends["verified"])
+    monkeypatch.setattr(nightly, "release", lambda *_, **__: ends["released"])
+    storage = SimpleNamespace(protocol=("file",))
+    terms = Terms.model_validate({"policy": {"evidence": evidence}})
+    outcome = nightly._settled(storage, str(tmp_path / "a.keras"), tmp_path / "releases", terms)
+    assert outcome.state == did
