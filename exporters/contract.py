@@ -106,6 +106,56 @@ class FileRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightDifference:
+    """A constant of an artifact that stands where a source weight belongs, and is not it.
+
+    Attributes:
+        kind: `changed`; `swapped`: it is another weight of the same shape; `rounded`: stored in half precision, or
+            rounded to it; `quantized`: stored as small integers.
+        weight: the source weight, `conv2d/kernel`.
+        layer: the layer that owns it.
+        tensor: the artifact's own name for the constant.
+        elements: how many differ.
+        ulps: the largest distance in units in the last place of the source's type; None where the
+            constant is of another type, or was computed with the weight.
+        max_abs: the largest |stored - source|.
+        into: what it was rounded or quantized to, or the weight that stands there instead; else empty.
+    """
+
+    kind: Literal["changed", "swapped", "rounded", "quantized"]
+    weight: str
+    layer: str
+    tensor: str
+    elements: int
+    ulps: int | None
+    max_abs: float
+    into: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsRecord:
+    """What an artifact stores of the source's weights (`exporters.weights`).
+
+    Attributes:
+        weights: how many the source has.
+        exact: how many are stored bit by bit, up to the format's layout.
+        folded: how many are found in what was computed with a batch normalization.
+        ulps: the largest distance of such a value from the same in float64, in units in the last place of its terms.
+        unmatched: source weight -> why no constant was held against it; most often inference does not need it.
+        computed: constants of floating type that stem from no single weight; not a fault.
+        differences: what stands against the artifact.
+    """
+
+    weights: int
+    exact: int
+    folded: int
+    ulps: float
+    unmatched: Mapping[str, str]
+    computed: int
+    differences: tuple[WeightDifference, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """One exported variant of the model, or the record of why there is none.
 
@@ -125,6 +175,7 @@ class Artifact:
         options: what the exporter was asked (opset, batch ...).
         toolchain: versions of the packages that made it.
         findings: what the check after the export found.
+        weights: what it stores of the source's weights; None unless `exported`.
         seconds: wall time of the export.
     """
 
@@ -142,6 +193,7 @@ class Artifact:
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     toolchain: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    weights: WeightsRecord | None = None
     seconds: float = 0.0
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from exporters.contract import Finding, Signature
+from exporters.contract import Finding, Signature, WeightsRecord
 from exporters.errors import Limited
 from exporters.keras_model import Loop, load
 from exporters.limits import limited
@@ -91,16 +91,20 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
     """Runs one exporter and checks what it wrote for what its runtimes cannot run.
 
     Args:
-        request: `artifact` (a row's key), `source` (path), `destination` (folder to create), `options`.
+        request: `artifact` (a row's key), `source` (path), `destination` (folder to create), `options`; if given,
+            `weights`: the folder that `exporters.weights.source.note` wrote, to hold what is stored against.
 
     Returns:
         `signature` of the artifact; `findings`, none of them blocking: the rewrites that acted, and the check's;
-        `preprocessing`: the file of the artifact that says what has to run before it, empty where nothing has to.
+        `weights`: what the artifact stores of the source's, None unless asked; `preprocessing`: the file of the
+        artifact that says what has to run before it, empty where nothing has to.
 
     Raises:
         Limited: the target cannot express the model, by the exporter's or the check's word.
     """
     from exporters.lowering.notes import noting, rewritten
+    from exporters.weights.match import match
+    from exporters.weights.source import read
 
     row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request["artifact"])
     module = import_module(row.module)
@@ -117,8 +121,11 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
             if finding.limit:
                 raise limited(finding.limit, finding.message)
             raise RuntimeError(f"{finding.code}: {finding.message}")
+    given = request.get("weights")
+    weights = match(row.format, read(Path(given)), module.constants(destination)) if given else None
     return {
         "signature": TypeAdapter(Signature).dump_python(signature, mode="json"),
+        "weights": TypeAdapter(WeightsRecord | None).dump_python(weights, mode="json"),
         "findings": TypeAdapter(tuple[Finding, ...]).dump_python(findings, mode="json"),
         "preprocessing": FILE if described else "",
     }

@@ -122,6 +122,26 @@ def _name_axes_of(value: Any, spec: TensorSpec | None) -> None:
             dim.dim_value = length
 
 
+def constants(artifact: Path) -> dict[str, Any]:
+    """Every initializer and constant, those inside of loops included, by the name that the graph calls it."""
+    import onnx
+
+    model = onnx.load_model(str(artifact / FILE))
+    named = [(tensor.name, tensor) for tensor in _tensors(model.graph) if tensor.name]
+    named += [
+        (node.output[0], attribute.t)
+        for node in _nodes(model.graph)
+        for attribute in node.attribute
+        if node.op_type == "Constant" and attribute.HasField("t")
+    ]
+    found: dict[str, Any] = {}
+    for number, (name, tensor) in enumerate(named):
+        if tensor.data_type != onnx.TensorProto.STRING:
+            values = onnx.numpy_helper.to_array(tensor, base_dir=str(artifact))
+            found[f"{name} ({number})" if name in found else name] = values
+    return found
+
+
 def check(artifact: Path, signature: Signature) -> tuple[Finding, ...]:
     """Finds what ONNX Runtime cannot run: TensorFlow operators left over, and inputs that nobody can provide."""
     import onnx

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from exporters.admission.checkpoint import SUFFIX, CheckpointWeights
 from exporters.contract import Finding, Signature
 from exporters.keras_model import load, tensor_specs
 from exporters.lowering.sizes import sizes_as_tensors
@@ -46,6 +47,21 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
         inputs=tuple(replace(spec, native=spec.name) for spec in model.signature.inputs),
         outputs=tuple(replace(spec, native=spec.name) for spec in model.signature.outputs),
     )
+
+
+def constants(artifact: Path) -> dict[str, Any]:
+    """Every variable by its place among the objects; counters that no variable is are left out."""
+    weights = CheckpointWeights(artifact / "variables" / "variables")
+    with weights.rows() as rows:
+        own = [row for row in rows if weights.role(row.path) == "weight"]
+        return {row.path.removesuffix(SUFFIX): _numbers(row.read(())) for row in own}
+
+
+def _numbers(array: Any) -> Any:
+    """The array itself; NumPy has no bfloat16 of its own."""
+    import ml_dtypes
+
+    return array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" else array
 
 
 def check(_artifact: Path, _signature: Signature) -> tuple[Finding, ...]:

@@ -109,6 +109,26 @@ def _nodes(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from function.get("nodeDef", ())
 
 
+def constants(artifact: Path) -> dict[str, Any]:
+    """Every weight of the shards by name, in the type that it is stored in."""
+    import numpy as np
+
+    model = json.loads((artifact / FILE).read_text("utf-8"))
+    found: dict[str, Any] = {}
+    for group in model["weightsManifest"]:
+        data, at = b"".join((artifact / path).read_bytes() for path in group["paths"]), 0
+        for entry in group["weights"]:
+            if entry["dtype"] == "string":  # each word behind its length
+                for _ in range(int(np.prod(entry["shape"], dtype=int))):
+                    at += 4 + int.from_bytes(data[at : at + 4], "little")
+                continue
+            dtype = np.dtype(entry.get("quantization", entry)["dtype"])
+            values = np.frombuffer(data, dtype, int(np.prod(entry["shape"], dtype=int)), at)
+            found[entry["name"]] = values.reshape(entry["shape"])
+            at += values.nbytes
+    return found
+
+
 def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:
     """Finds what TF.js cannot run: unknown operators, and weights that no shard holds."""
     from tensorflowjs import resource_loader

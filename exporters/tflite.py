@@ -133,6 +133,35 @@ def _apart(outputs: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any
     return apart
 
 
+def constants(artifact: Path) -> dict[str, Any]:
+    """Every constant of the flatbuffer, by tensor name; of a name that is there again, with the tensor's number."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs((artifact / FILE).read_bytes(), 0)
+    dtypes = _dtypes(schema.TensorType)
+    found: dict[str, Any] = {}
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for number, tensor in enumerate(map(graph.Tensors, range(graph.TensorsLength()))):
+            buffer = model.Buffers(tensor.Buffer())
+            if tensor.Type() not in dtypes or not buffer.DataLength():
+                continue
+            name = tensor.Name().decode("utf-8", "replace")
+            shape = [tensor.Shape(axis) for axis in range(tensor.ShapeLength())]
+            values = buffer.DataAsNumpy().view(dtypes[tensor.Type()]).reshape(shape)
+            found[f"{name} ({number})" if name in found else name] = values
+    return found
+
+
+def _dtypes(kinds: Any) -> dict[int, Any]:
+    """The flatbuffer's numbers of element types -> NumPy's; types that no weight has are left out."""
+    import ml_dtypes
+    import numpy as np
+
+    names = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
+    found = {getattr(kinds, name.upper()): np.dtype(name) for name in names}
+    return found | {kinds.BFLOAT16: np.dtype(ml_dtypes.bfloat16)}
+
+
 def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:
     """Finds operators that the builtin runtimes lack: Flex (TensorFlow kernels) and custom ones."""
     from tensorflow.lite.python import schema_py_generated as schema

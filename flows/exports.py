@@ -20,7 +20,7 @@ from exporters.admission.assembled import builder_file, is_builder
 from exporters.admission.forms import files_of
 from exporters.admission.job import LIMITS as ADMISSION
 from exporters.admission.version import READERS
-from exporters.contract import STATIC, Artifact, Finding, Signature
+from exporters.contract import STATIC, Artifact, Finding, Signature, WeightsRecord
 from exporters.errors import BadInput
 from exporters.isolation import GIB, Job, Limits, Outcome, Workers
 from exporters.registry import ExporterRow, rows_of
@@ -52,6 +52,7 @@ class Exports:
         self._workspace = workspace
         self._model = settings.model
         self._samples = settings.samples.path
+        self._weights = workspace.scratch / "weights"
         self._given: dict[Path, Path] = {}
         self._forms: Mapping[str, Any] = {}
         self._lowering = Outcome(status="ok", log=workspace.logs / "lowering.log")
@@ -179,13 +180,14 @@ class Exports:
             "samples": str(self._samples) if self._samples else None,
             "batches": list(self._settings.samples.batches),
             "metric": self._settings.samples.metric or "",
+            "weights": str(self._weights),
         }
         job = Job(name="reference", function="validators.reference:run", request=request, **self._around)
         outcome = self._workers.run(job)
         answer: dict[str, Any] = outcome.unwrap()
         evidence = (self._workspace.release / EVIDENCE).iterdir()
         made = {part: "" for part in (*evidence, Path(request["more"])) if part != self._workspace.logs}
-        self.finished.keep("reference", value=answer, made={**made, outcome.log: ""})
+        self.finished.keep("reference", value=answer, made={**made, self._weights: "", outcome.log: ""})
         return answer
 
     def measure(self) -> Outcome:
@@ -260,6 +262,7 @@ class Exports:
             "source": str(form),
             "destination": str(written),
             "options": {**options, **self._how_to_load, **({"shapes": shapes} if row.variant == STATIC else {})},
+            "weights": str(self._weights),
         }
         name = f"export-{row.format}-{row.variant}"
         job = Job(name=name, function="exporters.jobs:export", request=request, **self._around)
@@ -290,6 +293,7 @@ class Exports:
             digest=digest,
             size=size,
             signature=TypeAdapter(Signature).validate_python(outcome.value["signature"]),
+            weights=TypeAdapter(WeightsRecord).validate_python(outcome.value["weights"]),
             preprocessing=outcome.value["preprocessing"],
             findings=TypeAdapter(tuple[Finding, ...]).validate_python(outcome.value["findings"]),
         )

@@ -38,6 +38,7 @@ class Proof:
         release: folder with `artifacts/` and `evidence/`.
         forms: lowered form -> folder, or why there is none.
         signature, sets: of the reference.
+        weights: folder with the original's weights.
         artifacts: by `format/variant`.
         cells: by `Cell.key`.
     """
@@ -47,6 +48,7 @@ class Proof:
     forms: Mapping[str, Any]
     signature: Signature
     sets: tuple[SampleSet, ...]
+    weights: Path
     artifacts: Mapping[str, Artifact]
     cells: Mapping[str, Cell]
 
@@ -165,6 +167,7 @@ class Bench:
             forms=exports._forms,
             signature=signature,
             sets=sets,
+            weights=workspace.scratch / "weights",
             artifacts=artifacts,
             cells={cell.key: cell for cell in cells},
         )

@@ -173,5 +173,6 @@ def _artifact(folder):
         source=factory.DIGEST,
         options={},
         toolchain={},
+        weights=factory.WEIGHTS,
         seconds=0.1,
     )

@@ -8,6 +8,8 @@ A reason stands against the release when
 
 * there are no cells, or nothing is required (`empty report`);
 * a file's digest does not match (`digest mismatch`);
+* an exported artifact stores another weight than the original's, or nobody looked (`weights differ`, `weights
+  unchecked`);
 * any cell failed, required or not: it ran and contradicts equality (the cell's own reason);
 * any cell says it passed and its own record contradicts it: it ran elsewhere than asked or nowhere, or on a software
   adapter where the policy demands a card (`wrong device`),
@@ -51,6 +53,7 @@ from validators.quality import unmeasured, weak, worse_at_task
 from validators.registry import ORIGINAL
 from validators.samples import misfit
 from validators.waiver import Charge, Waiver, of_cell, of_requirement, of_subject, settle
+from validators.weights import against
 
 EMPTY = "empty report"
 DIGEST = "digest mismatch"
@@ -124,6 +127,7 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
 
     charges = [Charge(reason=reason) for reason in _empty(cells, required)]
     charges += [Charge(reason=Reason(code=DIGEST, subject="release", message=problem)) for problem in digest_problems]
+    charges += [Charge(reason=reason) for reason in against(artifacts)]
     for requirement in required:
         unmet = _unmet(requirement, cells=cells, artifacts=artifacts, proven=proven)
         charges += [of_requirement(requirement, reason) for reason in unmet]

@@ -16,6 +16,7 @@ from exporters.contract import Signature, UsedCode
 from exporters.keras_model import SourceModel, load
 from exporters.lowering.precision import rounds_to
 from exporters.preprocessing.words import entries_of
+from exporters.weights.source import note
 from validators.contract import Task, Tensors
 from validators.coverage import coverage
 from validators.evidence import reference_folder, write_evidence, write_labels
@@ -34,7 +35,8 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         request: `model` (path), `release` (directory to receive `evidence/`), `samples` (path or None), `batches`
             (sizes of the seeded sets), `metric` (the user's function, empty for accuracy), `more` (folder to receive
-            further rows), `custom_objects`, `trust_lambda`; if given, `architecture` and `input_shapes`.
+            further rows), `weights` (folder to note the original's weights in), `custom_objects`, `trust_lambda`; if
+            given, `architecture` and `input_shapes`.
 
     Returns:
         `signature` of the source model, `sets`, `grounds` (all but the noise), and `code`: what of the user's own code
@@ -68,6 +70,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     )
     answers = sound(partial(infer, model), wanted)
     write_evidence(release, signature=model.signature, sets=answers.sets, samples=answers.samples, rounds_to=halves)
+    note(model, Path(request["weights"]))
     for name, tensors in answers.outputs.items():
         write_tensors(reference_folder(release, name), tensors)
     for kind, rows in further_rows(answers, inputs, user, parameters=model.parameter_bytes() // 4).items():

@@ -29,7 +29,7 @@ MAX_TENSORS = 500_000
 _MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _FOOTER = 48
 _TRAILER = 5  # compression and checksum behind every block
-_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _TEXT = 7
 _DTYPES: Mapping[int, str] = {
@@ -69,17 +69,17 @@ class CheckpointWeights(Weights):
             return "2" if any("layer_with_weights-" in row.path for row in rows) else ""
 
     def role(self, path: str) -> Role:
-        steps = path.removesuffix(_SUFFIX).split("/")
+        steps = path.removesuffix(SUFFIX).split("/")
         if "optimizer" in steps[:2] or ".OPTIMIZER_SLOT" in steps:
             return "optimizer"
         if "keras_api" in steps or "metrics" in steps:
             return "metrics"
         if {"_random_generator", "seed_generator", "_seed_generators"} & set(steps):
             return "seed"
-        return "other" if steps[-1] == "save_counter" or not path.endswith(_SUFFIX) else "weight"
+        return "other" if steps[-1] == "save_counter" or not path.endswith(SUFFIX) else "weight"
 
     def layer(self, path: str) -> str:
-        return printable("/".join(path.removesuffix(_SUFFIX).split("/")[:-1])) or "(the model itself)"
+        return printable("/".join(path.removesuffix(SUFFIX).split("/")[:-1])) or "(the model itself)"
 
 
 def files_of(prefix: Path) -> tuple[Path, ...]:

@@ -113,7 +113,7 @@ def mixed_in_float32(model: SourceModel) -> Iterator[None]:
     """
     mixed = [
         layer
-        for layer in _layers(model)
+        for layer in layers_of(model)
         if _computes_in(layer) in _HALF
         and layer.variable_dtype == "float32"
         and getattr(layer, "quantization_mode", None) is None
@@ -136,8 +136,9 @@ def _set_policy(layer: Any, policy: Any) -> None:
         layer.dtype_policy = policy
 
 
-def _layers(model: SourceModel) -> Iterator[Any]:
-    yield from model.graph._flatten_layers()  # noqa: SLF001 - wrapped ones included
+def layers_of(model: SourceModel) -> Iterator[Any]:
+    """Every layer of a model, wrapped ones included."""
+    yield from model.graph._flatten_layers()  # noqa: SLF001 - Keras has no other way
 
 
 def _computes_in(layer: Any) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from exporters.contract import Artifact, Finding, Signature, TensorSpec
+from exporters.contract import Artifact, Finding, Signature, TensorSpec, WeightDifference, WeightsRecord
 from validators.contract import (
     Cell,
     Coverage,
@@ -27,6 +27,7 @@ SIGNATURE = Signature(
     inputs=(TensorSpec(name="image", dtype="float32", shape=(None, 8, 8, 1), native="image"),),
     outputs=(TensorSpec(name="digit", dtype="float32", shape=(None, 10), native="digit"),),
 )
+WEIGHTS = WeightsRecord(weights=14, exact=4, folded=10, ulps=1.5, unmatched={}, computed=0, differences=())
 ARTIFACTS = {
     "saved_model/default": "artifacts/saved_model/default",
     "tflite/dynamic": "artifacts/tflite/dynamic/model.tflite",
@@ -81,6 +82,7 @@ def artifact(key="tflite/dynamic", **changes):
         source=DIGEST,
         options={"opset": 18} if format_ == "onnx" else {},
         toolchain={"tensorflow": "2.21.0"},
+        weights=WEIGHTS,
         seconds=0.6,
     )
     return replace(exported, **changes)
@@ -88,7 +90,15 @@ def artifact(key="tflite/dynamic", **changes):
 
 def limited_artifact(key="tflite/dynamic", **changes):
     """An artifact that its target cannot express."""
-    nothing = {"status": "limited", "path": "", "digest": "", "size": 0, "signature": None, "options": {}}
+    nothing = {
+        "status": "limited",
+        "path": "",
+        "digest": "",
+        "size": 0,
+        "signature": None,
+        "options": {},
+        "weights": None,
+    }
     return artifact(key, **{**nothing, "reason": "TF Lite has no string ops", **changes})
 
 
@@ -101,6 +111,20 @@ def finding(**changes):
         way_out="export the batch1 variant",
     )
     return replace(flex, **changes)
+
+
+def weight_difference(**changes):
+    """One weight that is another one in the artifact."""
+    found = WeightDifference(
+        kind="changed",
+        weight="conv2d/kernel",
+        layer="conv2d",
+        tensor="conv2d_1/convolution",
+        elements=1,
+        ulps=1,
+        max_abs=1.5e-8,
+    )
+    return replace(found, **changes)
 
 
 def diff(**changes):

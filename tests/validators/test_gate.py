@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 from datetime import date
 
+import factory
 import pytest
 
 from exporters.contract import Artifact, Signature, TensorSpec
@@ -35,6 +36,8 @@ DIFF = TensorDiff(
 
 def artifact(key="onnx/default", status="exported", reason="", **fields):
     fmt, variant = key.split("/")
+    if status == "exported":
+        fields.setdefault("weights", factory.WEIGHTS)
     return Artifact(format=fmt, variant=variant, status=status, reason=reason, path=f"artifacts/{key}", **fields)
 
 
@@ -528,3 +531,28 @@ def test_a_regression_refuses_under_its_own_name_hides_nothing_and_can_be_waived
     size = Reason(code="size regression", subject="tflite/dynamic", message="large")
     codes = [code for code, _ in found(one(artifacts=[artifact(), artifact("tflite/dynamic")], regressed=[size]))]
     assert codes == ["unproven artifact", "size regression"]
+
+
+def test_an_artifact_that_stores_another_weight_is_refused_with_the_layer_although_every_cell_passed():
+    changed = dataclasses.replace(factory.WEIGHTS, differences=(factory.weight_difference(),))
+    verdict = one(artifacts=[artifact(weights=changed)])
+    assert found(verdict) == [("weights differ", "onnx/default")]
+    assert "layer `conv2d`" in verdict.reasons[0].message
+    assert "1 ULP" in verdict.reasons[0].message
+
+
+@pytest.mark.parametrize("kind", ["rounded", "quantized", "swapped"])
+def test_every_kind_of_difference_says_what_stands_there_instead(kind):
+    other = factory.weight_difference(kind=kind, ulps=None, into="float16")
+    changed = dataclasses.replace(factory.WEIGHTS, differences=(other,))
+    verdict = one(artifacts=[artifact(weights=changed)])
+    assert "float16" in verdict.reasons[0].message
+
+
+def test_an_artifact_whose_weights_nobody_looked_at_is_refused():
+    assert found(one(artifacts=[artifact(weights=None)])) == [("weights unchecked", "onnx/default")]
+
+
+def test_what_was_never_exported_has_no_weights():
+    verdict = one(artifacts=[artifact(), artifact("tflite/batch1", "limited", "no string ops")])
+    assert verdict.passed

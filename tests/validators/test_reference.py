@@ -14,6 +14,7 @@ def refer(bench, tmp_path):
     def run(model, samples=None, *, oracle=False):
         request = {"model": str(bench.build(model)), "release": str(tmp_path), "samples": samples, "batches": [1, 2, 7]}
         request |= {"custom_objects": [], "trust_lambda": False, "metric": "", "more": str(tmp_path / "more")}
+        request["weights"] = str(tmp_path / "weights")
         bench.call("validators.reference:run", request)
         if oracle:
             bench.call("validators.oracle:run", request)

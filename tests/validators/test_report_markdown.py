@@ -257,3 +257,10 @@ def test_artifacts_that_need_preprocessing_are_named_with_what_has_to_run_before
     told = render(factory.manifest(artifacts=(factory.artifact(), core)))
     assert "split at its last text or table operator: `onnx/default` hold its numeric core." in told
     assert "split at its last" not in render(factory.manifest())
+
+
+def test_it_tells_what_each_artifact_stores_and_which_weight_is_another_one():
+    changed = replace(factory.WEIGHTS, differences=(factory.weight_difference(),))
+    report = render(factory.manifest(artifacts=(factory.artifact("onnx/default", weights=changed),)))
+    assert "4 of 14 bit by bit, 10 folded, within 1.5 ULP, 1 DIFFERS" in report
+    assert "layer `conv2d`: 1 element of `conv2d/kernel` changed in `conv2d_1/convolution` (1 ULP, by 1.5e-08" in report

@@ -13,6 +13,8 @@ from validators.contract import Cell, TensorDiff, Tolerance
 from validators.manifest import Manifest
 from validators.report.matrix import build, headline, mark, not_run, split_note, summary
 from validators.report.text import counted, number, one_line, size
+from validators.weights import sentence
+from validators.weights import summary as summary_of
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;"})
 # An underscore inside a word emphasises nothing, and a bracket alone makes no link: both stay readable as plain text.
@@ -28,6 +30,7 @@ def render(manifest: Manifest) -> str:
         _matrix,
         _not_passed,
         _findings,
+        _weights,
         _places,
         _baseline,
         _artifacts,
@@ -183,6 +186,24 @@ def _findings(manifest: Manifest) -> Iterator[str]:
             lines.append(f"- {code(where.key)} **{prose(found.code)}** ({weight}): {prose(found.message)}{way_out}")
     if lines:
         yield "## Findings"
+        yield "\n".join(lines)
+
+
+def _weights(manifest: Manifest) -> Iterator[str]:
+    """What each artifact stores of the original's weights, and every weight that is another one there."""
+    checked = [(artifact, artifact.weights) for artifact in manifest.artifacts if artifact.weights]
+    if checked:
+        yield "## Weights"
+        yield "Every constant of an artifact, held against the weights of the original without running it."
+        yield _table(
+            ("artifact", "weights"), [(code(artifact.key), summary_of(record)) for artifact, record in checked]
+        )
+    lines = [
+        f"- {code(artifact.key)} {prose(sentence(found))}"
+        for artifact, record in checked
+        for found in record.differences
+    ]
+    if lines:
         yield "\n".join(lines)
 
 

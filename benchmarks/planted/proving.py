@@ -1,0 +1,371 @@
+"""One model with all of its faults: exported, searched for witnesses, and judged by the real cell.
+
+Runs where TensorFlow is. Reference, exporters, runtimes and cells are paritygate's own, called as a release calls them;
+only that everything happens in one process.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from benchmarks.planted import models, others, search
+from benchmarks.planted.answers import Answer, untouched
+from benchmarks.planted.kinds import FAULTS, Fault
+from benchmarks.planted.stored import overwrite
+from exporters.contract import Signature
+from validators.compare import compare
+from validators.contract import Cell, Tensors
+from validators.evidence import Evidence, read_evidence
+from validators.feeding import UnsteadyOutput, feed
+from validators.preprocessed import preprocessed
+from validators.registry import runtime
+
+_TRUST: Mapping[str, Any] = {"custom_objects": [], "trust_lambda": False}
+FORMS = {"onnx": ("known", "onnx/default", {"opset": 18}), "tflite": ("unrolled", "tflite/dynamic", {})}
+_ROWS = {("onnx", "cpu"): "onnxruntime", ("tflite", "cpu"): "litert-xnnpack", ("onnx", "gpu"): "onnxruntime"}
+_FRESH_ROWS = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """An artifact: its folder, what the export job answered, and its format."""
+
+    folder: Path
+    answer: Mapping[str, Any]
+    format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What became of one fault.
+
+    Attributes:
+        fault, model, format: what it was planted into.
+        ratio: at the witness, the largest distance as a multiple of the tolerance; infinite for NaN and choices.
+        distance, tolerance: of that element; None where it is no number.
+        witness: whether the cell failed with the witness among the samples, and why.
+        generated: the same with the generated samples alone.
+        weights: whether the weights check names a difference.
+        others: criterion -> whether it fails over the generated samples.
+        others_witness: the same over the witness.
+    """
+
+    fault: str
+    model: str
+    format: str
+    ratio: float
+    distance: float | None
+    tolerance: float | None
+    witness: str
+    generated: str
+    weights: str
+    others: Mapping[str, bool]
+    others_witness: Mapping[str, bool]
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the fault moves the witness's output beyond tolerance."""
+        return self.ratio > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calm:
+    """A good artifact: alarms over its own samples and over fresh ones, and how its tolerance stands to the noise.
+
+    Attributes:
+        alarms: sentences, empty when all is well.
+        rows: fresh rows that were compared.
+        furthest: the largest distance of a fresh row, as a multiple of the tolerance.
+        to_noise: output -> the allowed distance at the output's scale over the measured noise floor.
+    """
+
+    model: str
+    format: str
+    alarms: tuple[str, ...]
+    rows: int
+    furthest: float
+    to_noise: Mapping[str, float]
+
+
+class Proving:
+    """One good model, its evidence, and what is planted into it.
+
+    Args:
+        name: a key of `benchmarks.planted.models.MODELS`.
+        folder: for everything that is written.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name = name
+        self._folder = folder
+        self._domain = models.MODELS[name].domain
+        self._model = models.good(name)
+        self._path = folder / "good.keras"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._model.save(self._path)
+        self._weights = folder / "weights"
+        self._release = self._referred("generated", None)
+        self._good = self._caller()
+        self._made: dict[str, Made] = {}
+
+    def scores(self, wanted: Callable[[Fault], bool]) -> Iterator[Score]:
+        """Plants the wanted faults, one after the other."""
+        for number, fault in enumerate(FAULTS):
+            if fault.model == self._name and wanted(fault):
+                yield self._scored(fault, number)
+
+    def calm(self, format_: str, fresh: int) -> Calm:
+        """Holds a good artifact against its evidence and against fresh rows."""
+        made = self._artifact(format_)
+        cell = self._cell(made, self._release, untouched, "cpu")
+        alarms = [] if cell.status == "passed" else [f"generated samples: {cell.reason}: {cell.message}"]
+        if differences := made.answer["weights"]["differences"]:
+            alarms.append(f"weights: {differences}")
+        allowed = {diff.name: diff.tolerance for diff in cell.diffs}
+        rng = np.random.default_rng(2024)
+        furthest = 0.0
+        with self._running(made, untouched, "cpu") as infer:
+            for number in range(-(-fresh // _FRESH_ROWS)):
+                rows = search.draw(self._domain, _FRESH_ROWS, rng, models.LENGTHS[number % len(models.LENGTHS)])
+                expected, got = self._good(rows), infer(rows)
+                for diff in compare(expected, got, sample_set=f"fresh {number}", tolerances=allowed):
+                    furthest = max(furthest, _ratio(expected[diff.name], got[diff.name], diff.tolerance)[0])
+                    alarms += [] if diff.passed else [diff.message]
+        return Calm(
+            model=self._name,
+            format=format_,
+            alarms=tuple(alarms),
+            rows=-(-fresh // _FRESH_ROWS) * _FRESH_ROWS,
+            furthest=furthest,
+            to_noise=self._to_noise(cell),
+        )
+
+    def _to_noise(self, cell: Cell) -> dict[str, float]:
+        found = {}
+        evidence = read_evidence(self._release)
+        scales = {
+            name: max(float(np.abs(evidence.reference(each)[name]).max()) for each in evidence.sets)
+            for name in evidence.reference(evidence.sets[0])
+            if evidence.reference(evidence.sets[0])[name].dtype.kind == "f"
+        }
+        for diff in cell.diffs:
+            if diff.tolerance and (noise := getattr(diff, "noise", None)):
+                found[diff.name] = (diff.tolerance.atol + diff.tolerance.rtol * scales[diff.name]) / noise
+        return found
+
+    def _scored(self, fault: Fault, number: int) -> Score:
+        made = self._planted(fault, self._folder / f"fault{number}")
+        answer = fault.answer or untouched
+        with self._running(made, answer, fault.device) as infer:
+            rows = search.witness(self._domain, self._good, infer, np.random.default_rng(number))
+        samples = self._folder / f"witness{number}.npz"
+        np.savez(samples, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})
+        seen = self._referred(f"witness{number}", samples)
+        generated = self._cell(made, self._release, answer, fault.device)
+        witness = self._cell(made, seen, answer, fault.device)
+        with self._running(made, answer, fault.device) as infer:
+            plain = [pair for _, pairs in _pairs(read_evidence(self._release), infer) for pair in pairs.values()]
+        with self._running(made, answer, fault.device) as infer:
+            own = [(each.name, pairs) for each, pairs in _pairs(read_evidence(seen), infer) if each.origin == "user"]
+        tolerance = {(diff.sample_set, diff.name): diff.tolerance for diff in witness.diffs}
+        ratios = [_ratio(*pair, tolerance.get((where, name))) for where, pairs in own for name, pair in pairs.items()]
+        ratio, distance, allowed = max(ratios, key=lambda each: each[0])
+        differences = made.answer["weights"]["differences"]
+        return Score(
+            fault=fault.name,
+            model=fault.model,
+            format=fault.format,
+            ratio=ratio,
+            distance=distance,
+            tolerance=allowed,
+            witness=_told(witness),
+            generated=_told(generated),
+            weights=f"{differences[0]['kind']}: {differences[0]['weight']}" if differences else "",
+            others=others.caught(plain),
+            others_witness=others.caught([pair for _, pairs in own for pair in pairs.values()]),
+        )
+
+    def _planted(self, fault: Fault, folder: Path) -> Made:
+        """The faulty artifact."""
+        if fault.answer:
+            return self._artifact(fault.format)
+        folder.mkdir()
+        if fault.stored:
+            made = self._export(self._path, fault.format, folder)
+            like, change = fault.stored
+            return _overwritten(made, self._weights, like, change)
+        other = models.changed(self._name, self._model, fault.changes)
+        if fault.edit:
+            fault.edit(other)
+        other.save(folder / "faulty.keras")
+        return self._export(folder / "faulty.keras", fault.format, folder)
+
+    def _artifact(self, format_: str) -> Made:
+        """The good one."""
+        if format_ not in self._made:
+            folder = self._folder / f"good-{format_}"
+            folder.mkdir()
+            self._made[format_] = self._export(self._path, format_, folder)
+        return self._made[format_]
+
+    def _export(self, model: Path, format_: str, folder: Path) -> Made:
+        from exporters.jobs import export, lower
+
+        form, key, options = FORMS[format_]
+        lowered = lower({"model": str(model), "destination": str(folder / "lowered"), "forms": [form], **_TRUST})
+        _forget_gradients(Path(lowered["forms"][form]) / "graph.pb")
+        request = {"artifact": key, "source": lowered["forms"][form], "destination": str(folder / "artifact")}
+        answer = export(request | {"options": {**options, **_TRUST}, "weights": str(self._weights)})
+        return Made(folder=folder / "artifact", answer=answer, format=format_)
+
+    def _referred(self, name: str, samples: Path | None) -> Path:
+        """A folder with evidence of the good model."""
+        from validators.reference import run
+
+        release = self._folder / name
+        request = {"model": str(self._path), "release": str(release), "samples": str(samples) if samples else None}
+        run(request | {"weights": str(self._weights), "batches": [1, 2, 7], **_TRUST})
+        return release
+
+    def _caller(self) -> Callable[[Tensors], dict[str, np.ndarray]]:
+        import tensorflow as tf
+
+        from exporters.keras_model import load
+
+        call = tf.function(load(self._path).call, autograph=False, reduce_retracing=True)
+        return lambda rows: {
+            name: np.asarray(tensor) for name, tensor in call({k: tf.constant(v) for k, v in rows.items()}).items()
+        }
+
+    def _cell(self, made: Made, release: Path, answer: Answer, device: str) -> Cell:
+        from validators.cell import run
+
+        row = runtime(_ROWS[made.format, device], device)
+        request = {
+            "release": str(release),
+            "artifact": str(made.folder),
+            "format": made.format,
+            "variant": "default",
+            "signature": made.answer["signature"],
+            "preprocessing": made.answer["preprocessing"],
+            "runtime": row.name,
+            "device": device,
+            "options": {},
+            "atol": None,
+            "rtol": None,
+            "gpu": "any",
+            "sample_seconds": 60.0,
+            "software_seconds": 60.0,
+        }
+        with _between(row.module, answer, row.adapter, device):
+            return TypeAdapter(Cell).validate_python(run(request))
+
+    @contextmanager
+    def _running(self, made: Made, answer: Answer, device: str) -> Iterator[Callable[[Tensors], Tensors]]:
+        """The artifact in its runtime, with what stands between."""
+        row = runtime(_ROWS[made.format, "cpu"], "cpu")
+        signature = TypeAdapter(Signature).validate_python(made.answer["signature"])
+        load = import_module(row.module).load
+        del device
+        with load(made.folder, signature, "cpu", row.options) as loaded:
+            infer = preprocessed(loaded.infer, made.folder, made.answer["preprocessing"], signature)
+            yield lambda rows: answer(rows, infer(rows))
+
+
+def _forget_gradients(path: Path) -> None:
+    """Takes the names of gradients out of a graph: the process that traced it would save them along with it."""
+    from tensorflow.core.framework import graph_pb2
+
+    graph = graph_pb2.GraphDef.FromString(path.read_bytes())
+    for node in [*graph.node, *(node for function in graph.library.function for node in function.node_def)]:
+        node.attr.pop("_gradient_op_type", None)
+    path.write_bytes(graph.SerializeToString(deterministic=True))
+
+
+def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndarray], np.ndarray]) -> Made:
+    """The artifact with one constant changed, and what the weights check says then."""
+    from exporters.contract import WeightsRecord
+    from exporters.weights.match import match
+    from exporters.weights.source import read
+
+    source = read(weights)
+    own = next(weight.array for weight in source.weights if like in weight.name)
+    module = import_module(f"exporters.{made.format}")
+    alike = [array for array in module.constants(made.folder).values() if array.size == own.size]
+    overwrite(made.folder, next(a for a in alike if np.isin(np.sort(a, axis=None), own).all()), change)
+    record = TypeAdapter(WeightsRecord).dump_python(match(made.format, source, module.constants(made.folder)))
+    return replace(made, answer={**made.answer, "weights": record})
+
+
+@contextmanager
+def _between(module: str, answer: Answer, adapter: str, device: str) -> Iterator[None]:
+    """While active, a runtime's answers pass through a function, and it says that it ran on the device asked for."""
+    owner = import_module(module)
+    load = owner.load
+
+    @contextmanager
+    def loading(artifact: Path, signature: Signature, asked: Any, options: Mapping[str, str]) -> Iterator[Any]:
+        del asked
+        with load(artifact, signature, "cpu", options) as inner:
+            place = (
+                inner.placement if device == "cpu" else replace(inner.placement, device=device, adapter=f"{adapter}")
+            )
+            yield mock.Mock(infer=lambda rows: answer(rows, inner.infer(rows)), placement=place)
+
+    with mock.patch.object(owner, "load", loading):
+        yield
+
+
+def _pairs(evidence: Evidence, infer: Callable[[Tensors], Tensors]) -> Iterator[tuple[Any, dict[str, others.Pair]]]:
+    """Reference and actual of every output over every set; an unsteady output has no numbers."""
+    for sample_set in evidence.sets:
+        expected = evidence.reference(sample_set)
+        try:
+            got = feed(infer, evidence.samples(sample_set), sample_set.batch).outputs
+        except UnsteadyOutput:
+            continue
+        yield sample_set, {name: (expected[name], got[name]) for name in expected if name in got}
+
+
+def _ratio(expected: np.ndarray, got: np.ndarray, tolerance: Any) -> tuple[float, float | None, float | None]:
+    """The largest distance as a multiple of what is allowed, with both."""
+    if expected.shape != got.shape:
+        return float("inf"), None, None
+    if tolerance is None or expected.dtype.kind != "f":
+        return (0.0 if (expected == got).all() else float("inf")), None, None
+    if (np.isfinite(expected) != np.isfinite(got)).any():
+        return float("inf"), None, None
+    allowed = tolerance.atol + tolerance.rtol * np.abs(expected.astype("float64"))
+    distance = np.nan_to_num(np.abs(got.astype("float64") - expected.astype("float64")))
+    worst = np.unravel_index(np.argmax(distance / allowed), distance.shape) if distance.size else None
+    if worst is None:
+        return 0.0, None, None
+    return float((distance / allowed)[worst]), float(distance[worst]), float(allowed[worst])
+
+
+def _told(cell: Cell) -> str:
+    return (
+        cell.reason if cell.status == "failed" else "" if cell.status == "passed" else f"{cell.status}: {cell.message}"
+    )
+
+
+def prove(name: str, folder: str, fresh: int, wanted: Sequence[str]) -> dict[str, Any]:
+    """One model as plain data; runs in a process of its own.
+
+    Args:
+        name: of the model.
+        folder: for everything that is written.
+        fresh: rows for false alarms.
+        wanted: parts of the names of the faults to plant; empty for all.
+    """
+    proving = Proving(name, Path(folder))
+    calm = [asdict(proving.calm(format_, fresh)) for format_ in FORMS]
+    scores = [asdict(s) for s in proving.scores(lambda f: not wanted or any(part in f.name for part in wanted))]
+    return {"calm": calm, "scores": scores}

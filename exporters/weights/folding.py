@@ -1,0 +1,134 @@
+"""What converters compute with a batch normalization: kernels multiplied by it, and biases that took up its shift.
+
+At inference a normalization is y = x i + (beta - mean i) with i = gamma / sqrt(variance + epsilon). Converters multiply
+the kernel before it by i and make b i + beta - mean i of its bias b. Both are computed again here in float64. A product
+of float32 numbers, each the result of a few roundings, stays within `MOST_ULPS` units in the last place of it; a sum
+within as many of its largest term, of which it may be the small difference.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exporters.weights.source import Normalization
+
+MOST_ULPS = 8
+"""1 / sqrt, two products, and the rounding of each input: five roundings, and room for an approximate 1 / sqrt."""
+_UNIT = 2.0**-23
+_TINY = 2.0**-126
+_FEW = 0.05
+"""Share of the elements that may leave the common factor for a constant still to be a multiple of a weight."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaled:
+    """A constant that is a weight times one factor for each channel.
+
+    Attributes:
+        axes: of the weight, over which the factor varies; none for a single factor.
+        factors: one for each channel.
+        off: which elements, in the weight's shape, are not that product.
+    """
+
+    axes: tuple[int, ...]
+    factors: np.ndarray
+    off: np.ndarray
+
+
+def scaled(weight: np.ndarray, stored: np.ndarray) -> Scaled | None:
+    """How a constant is a multiple of a weight; None where it is none.
+
+    Args:
+        weight: of rank 2 at least.
+        stored: of the same shape, in the same order.
+    """
+    for axes in _channels(weight.ndim):
+        count = int(np.prod([weight.shape[axis] for axis in axes], dtype=int))
+        if weight.size < 2 * count:  # one element a channel is a multiple of whatever there was
+            continue
+        others = [axis for axis in range(weight.ndim) if axis not in axes]
+        own, got = (each.transpose(*axes, *others).reshape(count, -1).astype("float64") for each in (weight, stored))
+        if quick := _quick(own, got):
+            factors, off = quick
+            back = off.reshape([weight.shape[axis] for axis in (*axes, *others)]).transpose(
+                np.argsort((*axes, *others))
+            )
+            return Scaled(axes=axes, factors=factors, off=back)
+    return None
+
+
+def _channels(rank: int) -> Iterator[tuple[int, ...]]:
+    """Axes that a factor may vary over: the outputs, a depthwise filter's channels, any other axis, none."""
+    yield (rank - 1,)
+    yield ()
+    yield from ((axis,) for axis in range(rank - 1))
+    yield (rank - 2, rank - 1)
+
+
+def _quick(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The factor of each row, and which elements are off it; None where that are more than a few."""
+    some = slice(None, None, max(1, own.shape[1] // 64))
+    if _off(own[:, some], got[:, some])[1].mean() > 2 * _FEW + 1 / own[:, some].shape[1]:
+        return None
+    factors, off = _off(own, got)
+    return (factors, off) if off.sum() <= max(1, int(_FEW * off.size)) else None
+
+
+def _off(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with np.errstate(all="ignore"):
+        factors = np.nanmedian(np.where(own == 0, np.nan, got / own), axis=1, keepdims=True)
+    factors = np.nan_to_num(factors, nan=0.0, posinf=0.0, neginf=0.0)
+    product = own * factors
+    return factors[:, 0], np.abs(got - product) > MOST_ULPS / 2 * _UNIT * np.abs(product) + _TINY
+
+
+def ulps_of_factors(factors: np.ndarray, normalization: Normalization) -> np.ndarray:
+    """How far factors lie from a normalization's own, in units in the last place of each."""
+    inverse = normalization.inverse
+    with np.errstate(all="ignore"):
+        return np.where(factors == inverse, 0.0, np.abs(factors - inverse) / (np.abs(inverse) * _UNIT + _TINY))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """A vector that a converter may have computed: its value, and the size of the terms it is the sum of.
+
+    Attributes:
+        normalization: whose shift it is.
+        uses: names of what it was computed from: `inverse`, `shift`, and the bias where one is in it.
+        value, terms: float64.
+    """
+
+    normalization: Normalization
+    uses: tuple[str, ...]
+    value: np.ndarray
+    terms: np.ndarray
+
+
+def shifts(
+    length: int, normalizations: Sequence[Normalization], biases: Sequence[tuple[str, np.ndarray]]
+) -> list[Shift]:
+    """Every vector of a length that normalizations give, alone and with a bias before them."""
+    found = []
+    for each in normalizations:
+        inverse, centre, beta = each.inverse, each.centre, each.beta
+        if len(inverse) != length:
+            continue
+        found += [
+            Shift(normalization=each, uses=("inverse",), value=inverse, terms=np.abs(inverse)),
+            Shift(
+                normalization=each, uses=("shift",), value=beta - centre, terms=np.maximum(np.abs(beta), np.abs(centre))
+            ),
+        ]
+        for name, bias in biases:
+            moved = bias.astype("float64") * inverse
+            terms = np.maximum(np.maximum(np.abs(beta), np.abs(centre)), np.abs(moved))
+            found.append(Shift(normalization=each, uses=("shift", name), value=moved + beta - centre, terms=terms))
+    return found
+
+
+def ulps_of_shift(stored: np.ndarray, shift: Shift) -> np.ndarray:
+    """How far a stored vector lies from a shift, in units in the last place of its largest term."""
+    ulps: np.ndarray = np.abs(stored.astype("float64") - shift.value) / (shift.terms * _UNIT + _TINY)
+    return ulps

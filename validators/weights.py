@@ -1,0 +1,53 @@
+"""What the stored weights of artifacts say against a release; the gate asks, the report tells.
+
+In: artifacts with their `weights` records. Out: reasons and sentences. Pure.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from exporters.contract import Artifact, WeightDifference, WeightsRecord
+from validators.contract import Reason
+
+DIFFER = "weights differ"
+UNCHECKED = "weights unchecked"
+_MOST_NAMED = 4
+
+
+def against(artifacts: Sequence[Artifact]) -> Iterator[Reason]:
+    """Why exported artifacts may not go out for what they store, before anything ran."""
+    for artifact in artifacts:
+        if artifact.status != "exported":
+            continue
+        if artifact.weights is None:
+            message = "nobody held its constants against the weights of the original"
+            yield Reason(code=UNCHECKED, subject=artifact.key, message=message)
+        elif found := artifact.weights.differences:
+            named = "; ".join(map(sentence, found[:_MOST_NAMED]))
+            more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+            yield Reason(code=DIFFER, subject=artifact.key, message=f"{named}{more}")
+
+
+def sentence(found: WeightDifference) -> str:
+    """One difference in words, the layer first."""
+    start = f"layer `{found.layer}`: "
+    if found.kind == "swapped":
+        return f"{start}`{found.tensor}` holds `{found.into}` in the place of `{found.weight}`"
+    if found.kind in {"rounded", "quantized"}:
+        return f"{start}`{found.weight}` is {found.kind} to {found.into} in `{found.tensor}`"
+    far = f"{found.ulps} ULP" if found.ulps is not None else "computed with it"
+    elements = f"{found.elements} element{'s' * (found.elements != 1)}"
+    return f"{start}{elements} of `{found.weight}` changed in `{found.tensor}` ({far}, by {found.max_abs:.3g} at most)"
+
+
+def summary(record: WeightsRecord) -> str:
+    """What an artifact stores of the original's weights, in words."""
+    told = [f"{record.exact} of {record.weights} bit by bit"]
+    if record.folded:
+        told.append(f"{record.folded} folded, within {record.ulps:g} ULP")
+    if record.unmatched:
+        told.append(f"{len(record.unmatched)} not needed or computed away")
+    if record.computed:
+        told.append(f"{record.computed} computed constant{'s' * (record.computed != 1)}")
+    if record.differences:
+        told.append(f"{len(record.differences)} DIFFER" if len(record.differences) > 1 else "1 DIFFERS")
+    return ", ".join(told)
