@@ -127,6 +127,16 @@ def test_so_it_is_where_one_layer_alone_takes_it():
     assert [call.layer for call in search(original(layers), inside, outputs).calls] == ["relu"]
 
 
+def test_a_layer_with_weights_comes_before_a_rescaling_that_was_folded_into_it():
+    layers = {
+        **MODEL,
+        "first": ("Rescaling", lambda x: x / 2, ["input:x"]),
+        "norm": ("Dense", dense(KERNELS[0]), ["first"]),
+    }
+    suspicion = found(fused=["first"], faults={"norm": dense(KERNELS[0].T)}, layers=layers)
+    assert [call.layer for call in suspicion.calls] == ["norm", "first"]
+
+
 def test_layers_without_a_tensor_of_their_own_are_acquitted_by_the_one_behind_them():
     suspicion = found(fused=["first", "norm"], faults={"second": FAULTS["second"]})
     assert [call.layer for call in suspicion.calls] == ["second"]

@@ -12,7 +12,7 @@ What remains is proven by substitution: if the original, given one tensor of the
 output, goes on to compute exactly what the artifact computes, that one layer is the whole difference.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -26,7 +26,8 @@ LIMITS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 that is furthest off. One layer alone rounds by less than the last, which is 17 unit roundoffs of float32."""
 _CANDIDATES = 6
 """How many of the nearest tensors are tried in the place of a suspect's output."""
-_TRIALS = 60
+_MOST = 20
+"""How many suspects are tried: of more, the first are those in front of the fault."""
 _EXPLAINED = 1e-4
 """Distance down to which nothing else may be wrong for a suspect to explain the whole difference."""
 
@@ -154,7 +155,7 @@ def _explained(run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], he
     minimum) may hold its right output between them, and pass on another. Then that other tensor explains everything as
     well. Where it is the suspect's own, the suspect only lets through what it is given (ReLU of a ReLU).
     """
-    suspect = _proven(run, tensors, outputs, here, here.suspected())
+    suspect = _proven(run, tensors, outputs, here, here.suspected()[:_MOST])
     before = _proven(run, tensors, outputs, here, here.feeding())
     return before if before and (suspect is None or before.tensor != suspect.tensor) else suspect
 
@@ -162,26 +163,29 @@ def _explained(run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], he
 def _proven(
     run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], here: _Pass, calls: Sequence[Call]
 ) -> Suspicion | None:
-    """The first of these calls at which one tensor of the artifact explains the difference."""
-    for _, (call, match) in zip(range(_TRIALS), _trials(here, calls), strict=False):
-        first, *rest = here.computed[call.number]
-        forced = tensors.like(first, match)
-        instead = {call.number: (forced, *map(here.closest, rest))}
-        then = _passed(run, tensors, outputs, here.limit, instead)
-        if then.clean:
-            suspicion = _suspicion(here, then, call, match, forced)
+    """The first of these calls at which one tensor of the artifact explains the difference, with the fewest others."""
+    for call in calls:
+        proofs = []
+        for match in _candidates(here, call):
+            first, *rest = here.computed[call.number]
+            forced = tensors.like(first, match)
+            instead = {call.number: (forced, *map(here.closest, rest))}
+            then = _passed(run, tensors, outputs, here.limit, instead)
+            if then.clean:
+                proofs.append((_suspicion(here, then, call, match, forced), instead))
+        if proofs:
+            suspicion, instead = min(proofs, key=lambda proof: len(proof[0].calls))
             whole = _passed(run, tensors, outputs, min(here.limit, _EXPLAINED), instead).clean
             return replace(suspicion, explains=whole)
     return None
 
 
-def _trials(here: _Pass, calls: Sequence[Call]) -> Iterator[tuple[Call, Match]]:
-    """Calls in their order, each with the tensors that its output may be: the nearest first."""
-    for call in calls:
-        found = here.tensors.nearest(here.computed[call.number][0])
-        # Of equal ones the last: a layer's own tensor comes after those that it only passes on (a dropped addend).
-        wrong = sorted((m for m in reversed(found) if m.distance > here.limit), key=lambda m: m.distance)
-        yield from ((call, match) for match in wrong[:_CANDIDATES])
+def _candidates(here: _Pass, call: Call) -> list[Match]:
+    """The tensors that a call's output may be: the nearest first."""
+    found = here.tensors.nearest(here.computed[call.number][0])
+    # Of equal ones the last: a layer's own tensor comes after those that it only passes on (a dropped addend).
+    wrong = sorted((m for m in reversed(found) if m.distance > here.limit), key=lambda m: m.distance)
+    return wrong[:_CANDIDATES]
 
 
 def _suspicion(here: _Pass, then: _Pass, call: Call, match: Match, forced: np.ndarray) -> Suspicion:

@@ -14,6 +14,7 @@ from validators.diagnosis.contract import Arrays, Call
 
 _ELEMENTWISE = {"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softplus", "Sigmoid", "Swish", "Gelu", "Tanh"}
 _CHANNELWISE = {"BatchNormalization", "Normalization", "Rescaling"}
+_PADDINGS = {"ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"}
 _UNEXPLAINED = 0.1
 """The share of the deviation that what a layer can do may leave unexplained."""
 _BENDS = 2
@@ -57,7 +58,11 @@ def most_likely(
     best = min(explained, key=lambda call: explained[call][0], default=None)
     if best and explained[best][0] <= _UNEXPLAINED:
         return [best, *(other for other in group if other != best)], f"the artifact holds {explained[best][1]}"
-    return list(group), "what differs is nothing that the layers behind it could do"
+    # What is left is what is before them; there, a layer with weights can be wrong in more ways than one without.
+    simple = _ELEMENTWISE | _CHANNELWISE | _PADDINGS
+    return sorted(
+        group, key=lambda call: call.kind in simple
+    ), "what differs is nothing that the layers behind it could do"
 
 
 def _between_neighbours(got: np.ndarray, gave: np.ndarray, tensor: np.ndarray) -> float:
