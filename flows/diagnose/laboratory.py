@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from exporters.contract import Artifact, Signature, TensorSpec
+from exporters.contract import Artifact, Signature
 from exporters.errors import Broken
 from exporters.isolation import GIB, Job, Limits, Outcome, Workers
 from exporters.registry import EXPORTERS
@@ -54,11 +54,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anew:
-    """A part exported anew: the folder, its signature, and the file that says what runs before it."""
+    """Something to run: an artifact, an opened copy of one, a part exported anew.
+
+    Attributes:
+        folder: where it lies.
+        signature: what it takes and gives.
+        preprocessing: the file that says what runs before it; empty for none.
+        inner: the outputs that are inner tensors of the artifact it was copied from.
+    """
 
     folder: Path
     signature: Signature
     preprocessing: str
+    inner: frozenset[str] = frozenset()
 
 
 class Laboratory:
@@ -143,11 +151,10 @@ class Laboratory:
         if "refused" in answer:
             return str(answer["refused"])
         preprocessing = "" if cut else self.subject.artifact.preprocessing
-        return Anew(
-            folder=folder,
-            signature=TypeAdapter(Signature).validate_python(answer["signature"]),
-            preprocessing=preprocessing,
-        )
+        shown = TypeAdapter(Signature).validate_python(answer["signature"])
+        own = 0 if cut else len(signature.outputs)
+        inner = frozenset(spec.name for spec in shown.outputs[own:])
+        return Anew(folder=folder, signature=shown, preprocessing=preprocessing, inner=inner)
 
     def taps(self, what: Anew, inputs: Path) -> dict[str, str] | str:
         """Runs an artifact over one call.
@@ -172,7 +179,7 @@ class Laboratory:
             outcome.unwrap()
         if outcome.status != "ok":
             return f"{outcome.status}: {outcome.message}"
-        inner = {spec.name: spec for spec in what.signature.outputs}
+        inner = {spec.name: spec.path for spec in what.signature.outputs if spec.name in what.inner}
         return {_called(name, inner): path for name, path in outcome.value["tensors"].items()}
 
     def search(self, inputs: Path, tensors: Files) -> tuple[Suspicion, tuple[Call, ...]]:
@@ -264,8 +271,6 @@ class Laboratory:
         return self._folder / f"{name}-{next(self._numbers)}"
 
 
-def _called(name: str, outputs: Mapping[str, TensorSpec]) -> str:
-    if name.startswith("input "):
-        return name
-    spec = outputs.get(name)
-    return f"output {name}" if spec is None or not spec.name.startswith("inner_") else spec.path
+def _called(name: str, inner: Mapping[str, str]) -> str:
+    """What a tensor that a runtime gave is called here; `inner` holds the artifact's names of inner ones."""
+    return name if name.startswith("input ") else inner.get(name, f"output {name}")
