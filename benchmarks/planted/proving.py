@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -26,11 +27,12 @@ from validators.evidence import Evidence, read_evidence
 from validators.feeding import UnsteadyOutput, feed
 from validators.preprocessed import preprocessed
 from validators.registry import runtime
+from validators.tolerance import tolerances
 
 _TRUST: Mapping[str, Any] = {"custom_objects": [], "trust_lambda": False}
 FORMS = {"onnx": ("known", "onnx/default", {"opset": 18}), "tflite": ("unrolled", "tflite/dynamic", {})}
 _ROWS = {("onnx", "cpu"): "onnxruntime", ("tflite", "cpu"): "litert-xnnpack", ("onnx", "gpu"): "onnxruntime"}
-_FRESH_ROWS = 250
+_FRESH_ROWS, _OWN_ROWS = 250, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,57 +124,56 @@ class Proving:
                 yield self._scored(fault, number)
 
     def calm(self, format_: str, fresh: int) -> Calm:
-        """Holds a good artifact against its evidence and against fresh rows."""
+        """Holds a good artifact against its evidence and against fresh rows, of the domain that users have."""
         made = self._artifact(format_)
-        cell = self._cell(made, self._release, untouched, "cpu")
-        alarms = [] if cell.status == "passed" else [f"generated samples: {cell.reason}: {cell.message}"]
+        rng = np.random.default_rng(2024)
+        own = self._referred(f"own-{format_}", self._saved(f"own-{format_}", self._fresh(rng, _OWN_ROWS, 0)))
+        cell = self._cell(made, own, untouched, "cpu")
+        alarms = [] if cell.status == "passed" else [f"samples: {cell.reason}: {cell.message}"]
         if differences := made.answer["weights"]["differences"]:
             alarms.append(f"weights: {differences}")
-        allowed = {diff.name: diff.tolerance for diff in cell.diffs}
-        rng = np.random.default_rng(2024)
-        furthest = 0.0
-        with self._running(made, untouched, "cpu") as infer:
-            for number in range(-(-fresh // _FRESH_ROWS)):
-                rows = search.draw(self._domain, _FRESH_ROWS, rng, models.LENGTHS[number % len(models.LENGTHS)])
+        noise = read_evidence(own).noise().get("user", {})
+        furthest, count = 0.0, -(-fresh // _FRESH_ROWS)
+        with self._running(made, untouched) as infer:
+            for number in range(count):
+                rows = self._fresh(rng, _FRESH_ROWS, number)
                 expected, got = self._good(rows), infer(rows)
-                for diff in compare(expected, got, sample_set=f"fresh {number}", tolerances=allowed):
+                allowed = tolerances(expected, noise=noise, device="cpu")
+                for diff in compare(expected, got, sample_set=f"fresh {number}", tolerances=allowed, noise=noise):
                     furthest = max(furthest, _ratio(expected[diff.name], got[diff.name], diff.tolerance)[0])
                     alarms += [] if diff.passed else [diff.message]
         return Calm(
             model=self._name,
             format=format_,
             alarms=tuple(alarms),
-            rows=-(-fresh // _FRESH_ROWS) * _FRESH_ROWS,
+            rows=count * _FRESH_ROWS,
             furthest=furthest,
-            to_noise=self._to_noise(cell),
+            to_noise={
+                diff.name: (diff.tolerance.atol + diff.tolerance.rtol * noise[diff.name].scale) / diff.noise
+                for diff in cell.diffs
+                if diff.sample_set == "user" and diff.tolerance and diff.noise
+            },
         )
 
-    def _to_noise(self, cell: Cell) -> dict[str, float]:
-        found = {}
-        evidence = read_evidence(self._release)
-        scales = {
-            name: max(float(np.abs(evidence.reference(each)[name]).max()) for each in evidence.sets)
-            for name in evidence.reference(evidence.sets[0])
-            if evidence.reference(evidence.sets[0])[name].dtype.kind == "f"
-        }
-        for diff in cell.diffs:
-            if diff.tolerance and (noise := getattr(diff, "noise", None)):
-                found[diff.name] = (diff.tolerance.atol + diff.tolerance.rtol * scales[diff.name]) / noise
-        return found
+    def _fresh(self, rng: np.random.Generator, rows: int, number: int) -> dict[str, np.ndarray]:
+        return search.draw(self._domain, rows, rng, models.LENGTHS[number % len(models.LENGTHS)])
+
+    def _saved(self, name: str, rows: Tensors) -> Path:
+        path = self._folder / f"{name}.npz"
+        np.savez(path, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})
+        return path
 
     def _scored(self, fault: Fault, number: int) -> Score:
         made = self._planted(fault, self._folder / f"fault{number}")
         answer = fault.answer or untouched
-        with self._running(made, answer, fault.device) as infer:
+        with self._running(made, answer) as infer:
             rows = search.witness(self._domain, self._good, infer, np.random.default_rng(number))
-        samples = self._folder / f"witness{number}.npz"
-        np.savez(samples, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})
-        seen = self._referred(f"witness{number}", samples)
+        seen = self._referred(f"witness{number}", self._saved(f"witness{number}", rows))
         generated = self._cell(made, self._release, answer, fault.device)
         witness = self._cell(made, seen, answer, fault.device)
-        with self._running(made, answer, fault.device) as infer:
+        with self._running(made, answer) as infer:
             plain = [pair for _, pairs in _pairs(read_evidence(self._release), infer) for pair in pairs.values()]
-        with self._running(made, answer, fault.device) as infer:
+        with self._running(made, answer) as infer:
             own = [(each.name, pairs) for each, pairs in _pairs(read_evidence(seen), infer) if each.origin == "user"]
         tolerance = {(diff.sample_set, diff.name): diff.tolerance for diff in witness.diffs}
         ratios = [_ratio(*pair, tolerance.get((where, name))) for where, pairs in own for name, pair in pairs.items()]
@@ -227,11 +228,13 @@ class Proving:
 
     def _referred(self, name: str, samples: Path | None) -> Path:
         """A folder with evidence of the good model."""
-        from validators.reference import run
+        from validators import oracle, reference
 
         release = self._folder / name
         request = {"model": str(self._path), "release": str(release), "samples": str(samples) if samples else None}
-        run(request | {"weights": str(self._weights), "batches": [1, 2, 7], **_TRUST})
+        request |= {"weights": str(self._weights), "more": str(release / "more"), "metric": "", "batches": [1, 2, 7]}
+        reference.run(request | _TRUST)
+        oracle.run(request | _TRUST)
         return release
 
     def _caller(self) -> Callable[[Tensors], dict[str, np.ndarray]]:
@@ -258,6 +261,8 @@ class Proving:
             "runtime": row.name,
             "device": device,
             "options": {},
+            "task_output": "",
+            "metric": "",
             "atol": None,
             "rtol": None,
             "gpu": "any",
@@ -268,12 +273,11 @@ class Proving:
             return TypeAdapter(Cell).validate_python(run(request))
 
     @contextmanager
-    def _running(self, made: Made, answer: Answer, device: str) -> Iterator[Callable[[Tensors], Tensors]]:
+    def _running(self, made: Made, answer: Answer) -> Iterator[Callable[[Tensors], Tensors]]:
         """The artifact in its runtime, with what stands between."""
         row = runtime(_ROWS[made.format, "cpu"], "cpu")
         signature = TypeAdapter(Signature).validate_python(made.answer["signature"])
         load = import_module(row.module).load
-        del device
         with load(made.folder, signature, "cpu", row.options) as loaded:
             infer = preprocessed(loaded.infer, made.folder, made.answer["preprocessing"], signature)
             yield lambda rows: answer(rows, infer(rows))
@@ -317,7 +321,7 @@ def _between(module: str, answer: Answer, adapter: str, device: str) -> Iterator
             place = (
                 inner.placement if device == "cpu" else replace(inner.placement, device=device, adapter=f"{adapter}")
             )
-            yield mock.Mock(infer=lambda rows: answer(rows, inner.infer(rows)), placement=place)
+            yield SimpleNamespace(infer=lambda rows: answer(rows, inner.infer(rows)), placement=place)
 
     with mock.patch.object(owner, "load", loading):
         yield
