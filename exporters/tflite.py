@@ -67,7 +67,7 @@ def _with_shape(spec: TensorSpec, shape: tuple[int, ...], batch: int) -> TensorS
     if len(shape) != len(spec.shape) or any(own not in {None, n} for n, own in zip(shape, spec.shape, strict=True)):
         if None in spec.shape[1:]:
             raise limited("tflite-length-of-text", spec.name)
-        shape = (batch, *filter(None, spec.shape[1:]))
+        shape = (batch, *(length for length in spec.shape[1:] if length is not None))
     return replace(spec, shape=shape)
 
 
