@@ -147,6 +147,7 @@ class Bench:
         workspace = Workspace(settings.release_dir)
         exports = Exports(settings, Lane(self.workers, lane), workspace)
         digest = exports.admit().digest
+        exports.finished.begin("")  # nothing goes on from here, and its logs do not lie in the workspace
         exports.lower()
         reference = exports.refer()
         signature = TypeAdapter(Signature).validate_python(reference["signature"])
