@@ -5,7 +5,7 @@ import factory
 import pytest
 from markdown_it import MarkdownIt
 
-from validators.contract import Decisions, Flip, Placement
+from validators.contract import Coverage, Decisions, Flip, Noise, Placement
 from validators.report.markdown import code, prose, render
 
 HOSTILE = [
@@ -213,6 +213,22 @@ def test_every_comparison_is_listed_with_its_numbers():
     assert table[1] == [key, "held_out", "digit", "1.2e-07", *numbers, "1.0e-05 + 1.0e-04"]
     assert table[2] == [key, "seeded", "digit", "0", *numbers, "exact"]
     assert table[3][-4:] == ["0 / 0", "6.0e-08", "1.1e-07", "-"]
+
+
+def test_what_the_comparisons_rest_on_is_told():
+    weak = Coverage(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0 over all samples")
+    lacking = Noise(floor=None, scale=0.0, rows=0, why="layer hash looks words up in a table")
+    grounds = replace(factory.GROUNDS, batch="mixes", coverage={"digit": weak}, noise={"seeded": {"digit": lacking}})
+    shown = page(render(factory.manifest(grounds=grounds)))
+    for said in (
+        "Without the set beyond: the original fails over it",
+        "among others otherwise than alone",
+        "Weak evidence: output digit varies by 0",
+        "accuracy over 360 labelled rows; no policy.task_margin is set",
+    ):
+        assert said in shown.text
+    assert ["image", "-1", "1", "any", "nothing in the model says more"] in [row for t in shown.tables for row in t]
+    assert ["digit", "-", "0", "0", "seeded", lacking.why] in [row for table in shown.tables for row in table]
 
 
 def test_decisions_that_came_out_otherwise_are_listed_with_their_margins():

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from exporters.contract import Artifact
 from validators.baseline import said
-from validators.contract import Cell, TensorDiff, Tolerance
-from validators.manifest import Manifest
+from validators.contract import Cell, Noise, TensorDiff, Tolerance
+from validators.manifest import Batch, Manifest
 from validators.report.matrix import build, headline, mark, not_run, split_note, summary
 from validators.report.text import counted, number, one_line, size
 from validators.weights import sentence
@@ -21,6 +21,11 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"
 _MARKS = re.compile(r"[`*~$]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])")
 _SPAN = re.compile(r"(`[^`]+`)")
 _SEVERITY = ("errored", "failed")
+_BATCHES: Mapping[Batch, str] = {
+    "independent": "The original answers a row alone as it does among others; so has every copy to.",
+    "mixes": "The original answers a row among others otherwise than alone; copies are held to each batch by itself.",
+    "fixed": "The original takes one batch alone.",
+}
 
 
 def render(manifest: Manifest) -> str:
@@ -35,6 +40,8 @@ def render(manifest: Manifest) -> str:
         _baseline,
         _artifacts,
         _comparisons,
+        _rounding,
+        _task,
         _samples,
         _toolchain,
         _limits,
@@ -357,6 +364,65 @@ def _samples(manifest: Manifest) -> Iterator[str]:
         for s in manifest.samples
     ]
     yield _table(header, rows)
+    grounds = manifest.grounds
+    ranges = [
+        (code(name), f"{known.low:.4g}", f"{known.high:.4g}", "whole" if known.whole else "any", prose(known.why))
+        for name, known in sorted(grounds.domains.items())
+    ]
+    if ranges:
+        yield _table(("input", "from", "to", "values", "because"), ranges)
+    lines = [f"- Without the set {code(name)}: {prose(why)}" for name, why in grounds.dropped.items()]
+    lines.append(f"- {_BATCHES[grounds.batch]}")
+    lines += [f"- **Weak evidence**: {prose(each.why)}" for each in grounds.coverage.values() if each.weak]
+    yield "\n".join(lines)
+
+
+def _rounding(manifest: Manifest) -> Iterator[str]:
+    """What the original itself loses, output by output: the measure of every tolerance."""
+    told: dict[tuple[str, Noise], list[str]] = {}
+    for name, by_output in manifest.grounds.noise.items():
+        for output, noise in by_output.items():
+            told.setdefault((output, noise), []).append(name)
+    if told:
+        yield "## The original's own rounding"
+        rows = [
+            (
+                code(output),
+                number(noise.floor),
+                number(noise.scale),
+                str(noise.rows),
+                ", ".join(map(code, sets)),
+                prose(noise.why),
+            )
+            for (output, noise), sets in told.items()
+        ]
+        yield _table(("output", "noise floor", "largest magnitude", "rows", "over the sets", "no floor because"), rows)
+
+
+def _rounded(output: str, noise: Noise, sets: Sequence[str]) -> tuple[str, ...]:
+    where = ", ".join(map(code, sets))
+    return code(output), number(noise.floor), number(noise.scale), str(noise.rows), where, prose(noise.why)
+
+
+def _task(manifest: Manifest) -> Iterator[str]:
+    """What the user's labels measure of the original and of every copy."""
+    if (task := manifest.grounds.task) is None:
+        return
+    yield "## The task"
+    rows = [("the original", f"{task.original:.6g}", "")]
+    rows += [
+        (code(cell.key), f"{cell.task:.6g}", f"{cell.task - task.original:+.3g}")
+        for cell in manifest.cells
+        if cell.task is not None
+    ]
+    yield f"{prose(task.metric)} over {counted(task.rows, 'labelled row')}; {_margin(manifest.policy.task_margin)}."
+    yield _table(("", "metric", "difference"), rows)
+
+
+def _margin(margin: float | None) -> str:
+    if margin is None:
+        return "no policy.task_margin is set, so that it decides nothing"
+    return f"a copy may lie {margin:g} below the original"
 
 
 def _pairs(values: Mapping[str, object] | None) -> str:
