@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import small_release
 
-from exporters.contract import Signature, TensorSpec
+from exporters.contract import Signature, TensorSpec, WeightDifference
 from validators import performance
-from validators.baseline import BaselineLimits, BaselineRecord
+from validators.baseline import BaselineLimits, BaselineRecord, Comparison
 from validators.evidence import write_evidence
 from validators.histogram import Histogram
 from validators.manifest import load
@@ -260,3 +260,22 @@ def test_a_picture_of_nothing_and_of_hostile_names_is_still_one():
     for manifest in (factory.manifest(cells=()), named(HOSTILE)):
         ET.fromstring(distances.svg(manifest))  # noqa: S314 - our own
         assert "<script" not in distances.svg(manifest)
+
+
+def test_weights_that_differ_and_figures_worse_than_the_baselines_are_marked_beyond_their_colour():
+    stale = WeightDifference(
+        kind="changed", weight="conv/kernel", layer="conv", tensor=HOSTILE, elements=3, ulps=7, max_abs=0.1
+    )
+    artifact = factory.artifact(weights=replace(factory.WEIGHTS, differences=(stale,)))
+    figures = (
+        Comparison(what="size", subject=artifact.key, before=100.0, now=400.0, allowed=110.0),
+        Comparison(what="latency", subject="x", why_not="another machine"),
+    )
+    held = BaselineRecord(
+        digest="ab" * 32, model="m", created="c", headline="RELEASED", limits=BaselineLimits(), comparisons=figures
+    )
+    page = render(replace(factory.manifest(), artifacts=(artifact,), baseline=held), worst=())
+    assert "✗</span> layer <code>conv</code>: 3 elements of <code>conv/kernel</code> changed in" in page
+    assert "✗ worse" in page
+    assert "latency: another machine: <code>x</code>" in page
+    assert "<script>alert" not in page

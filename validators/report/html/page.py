@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from validators.baseline import said
 from validators.contract import Coverage, TensorDiff
 from validators.manifest import Manifest
 from validators.report.html import view
@@ -19,6 +20,8 @@ from validators.report.html.worst import WorstSample
 from validators.report.matrix import MARKS, headline, split_note, summary
 from validators.report.pair import Pair
 from validators.report.text import counted, number, printable, size
+from validators.weights import sentence
+from validators.weights import summary as stored
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,7 +35,8 @@ _SECTIONS = {
     "outputs": "Outputs",
     "worst": "Worst samples",
     "speed": "Size and speed",
-    "findings": "Findings and rewrites",
+    "baseline": "Against the baseline",
+    "findings": "Findings, rewrites, weights",
     "evidence": "Samples",
     "provenance": "Provenance",
 }
@@ -52,7 +56,7 @@ def render(manifest: Manifest, *, worst: Sequence[WorstSample] | None) -> str:
     return _page(
         "report.html.j2",
         manifest=manifest,
-        sections=_SECTIONS.items(),
+        sections=[each for each in _SECTIONS.items() if each[0] != "baseline" or manifest.baseline],
         facts=_facts(manifest),
         anchors={row.line.label: row.anchor for row in rows},
         split=split_note(manifest),
@@ -69,6 +73,8 @@ def render(manifest: Manifest, *, worst: Sequence[WorstSample] | None) -> str:
         cores=_cores(manifest),
         lints=view.findings(manifest, rewrites=False),
         rewrites=view.findings(manifest, rewrites=True),
+        weights=[artifact for artifact in manifest.artifacts if artifact.weights],
+        baseline=manifest.baseline,
         gpu=[cell for cell in manifest.cells if cell.device == "gpu" and cell.placement],
         grounds=_grounds(manifest),
         provenance=_provenance(manifest),
@@ -121,6 +127,9 @@ def templates() -> "Environment":
     environment.filters |= {
         "number": number,
         "size": size,
+        "said": said,
+        "stored": stored,
+        "differs": sentence,
         "mark": lambda status: MARKS[status][0],
         "headline": headline,
         "verdict_mark": _VERDICT_MARKS.__getitem__,
