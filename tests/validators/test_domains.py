@@ -1,0 +1,51 @@
+"""What layers tell of the values they expect; played by objects of the same names, without Keras."""
+
+import numpy as np
+import pytest
+
+from validators.samples.domains import _told_by
+from validators.samples.ranges import OTHER_RANGES, between, guessing_otherwise
+
+
+def layer(kind, *inner, **attributes):
+    methods = {"_flatten_layers": lambda _self, include_self=True: list(inner)}
+    return type(kind, (), {"name": "first", **attributes, **methods})()
+
+
+def test_a_table_wants_whole_numbers_below_its_rows():
+    told = _told_by(layer("Embedding", input_dim=1000))
+    assert (told.low, told.high, told.whole) == (0, 999, True)
+    assert "1000 rows" in told.why
+
+
+def test_a_layer_of_the_users_own_with_tables_inside_wants_what_fits_the_smaller_one():
+    words, places = layer("Embedding", input_dim=1000), layer("Embedding", input_dim=64)
+    assert _told_by(layer("WordsAndPlaces", words, places)).high == 63
+    assert _told_by(layer("Dense")) is None
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "ends"),
+    [(1 / 255, 0.0, (0, 255)), (1 / 127.5, -1.0, (0, 255)), (2.0, 0.0, (0, 0.5)), (-1.0, 0.0, (-1, 0))],
+)
+def test_what_is_rescaled_lands_between_zero_or_minus_one_and_one(scale, offset, ends):
+    told = _told_by(layer("Rescaling", scale=scale, offset=offset))
+    assert (told.low, told.high) == pytest.approx(ends, abs=1e-9)
+
+
+def test_a_normalization_remembers_each_feature():
+    told = _told_by(layer("Normalization", mean=np.array([[0.0, 100.0]]), variance=np.array([[1.0, 25.0]])))
+    assert told.low.tolist() == [-3.0, 85.0]
+    assert told.high.tolist() == [3.0, 115.0]
+
+
+def test_a_normalization_that_was_shown_nothing_tells_nothing():
+    assert _told_by(layer("Normalization", mean=None, variance=None)) is None
+    assert _told_by(layer("Normalization", mean=np.zeros(2), variance=np.zeros(2))) is None
+
+
+def test_only_what_was_guessed_is_guessed_otherwise():
+    ranges = {"told": between(0, 9, why="told"), "guessed": between(-1, 1, why="", guessed=True)}
+    other = guessing_otherwise(ranges, OTHER_RANGES[1])
+    assert other["told"] is ranges["told"]
+    assert (other["guessed"].low, other["guessed"].high) == (0, 255)
