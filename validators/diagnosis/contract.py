@@ -74,7 +74,3 @@ class Suspicion:
     feeds: Mapping[str, tuple[Match, ...]] = field(default_factory=dict)
     axes: tuple[int, ...] = ()
     why: str = ""
-
-    @property
-    def found(self) -> bool:
-        return bool(self.calls or self.misbound)
