@@ -12,13 +12,14 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def refer(bench, tmp_path):
     def run(model, samples=None, *, oracle=False):
-        request = {"model": str(bench.build(model)), "release": str(tmp_path), "samples": samples, "batches": [1, 2, 7]}
-        request |= {"custom_objects": [], "trust_lambda": False, "metric": "", "more": str(tmp_path / "more")}
+        folder = tmp_path / model
+        request = {"model": str(bench.build(model)), "release": str(folder), "samples": samples, "batches": [1, 2, 7]}
+        request |= {"custom_objects": [], "trust_lambda": False, "metric": "", "more": str(folder / "more")}
         request["weights"] = str(tmp_path / "weights")
         bench.call("validators.reference:run", request)
         if oracle:
             bench.call("validators.oracle:run", request)
-        return read_evidence(tmp_path)
+        return read_evidence(folder)
 
     return run
 
@@ -30,7 +31,8 @@ def test_it_is_what_keras_computes_row_by_row_and_in_any_batch(bench, refer):
         outputs = evidence.reference(sample_set)
         assert set(outputs) == {"score"}
         assert outputs["score"].shape == (sample_set.rows, 2)
-        assert len(np.unique(outputs["score"], axis=0)) == sample_set.rows
+        if sample_set.origin == "seeded":
+            assert len(np.unique(outputs["score"], axis=0)) == sample_set.rows
 
 
 def test_the_originals_own_rounding_is_measured_in_float64_and_is_that_of_float32(bench, refer):
