@@ -3,9 +3,9 @@
 In: the gate's reasons, and the approvals among the attestations. Out: the reasons that stand now, and those that
 somebody overrode. Pure.
 
-Forcing overrides exactly the reasons that stood when it was done, by their code and subject: what comes up later
-refuses the release again. Nobody forces bytes that changed, a manifest that contradicts itself, or a folder of
-attestations that cannot be read: whoever decided did not see those.
+Forcing overrides exactly the reasons that stood when it was done, by their code and subject, a rejection by its words:
+what comes up later refuses the release again. Nobody forces bytes that changed, a manifest that contradicts itself, or
+a folder of attestations that cannot be read: whoever decided did not see those.
 """
 
 from collections.abc import Sequence
@@ -50,10 +50,15 @@ def decided(reasons: Sequence[Reason], approvals: Sequence[Approval], *, demande
     ]
     if demanded and not approvals:
         said.append(Reason(code=APPROVAL, subject="release", message=NO_WORD))
-    forced = {(reason.code, reason.subject) for each in approvals if each.act == "forced" for reason in each.overridden}
+    forced = {_identity(reason) for each in approvals if each.act == "forced" for reason in each.overridden}
     standing: list[Reason] = []
     overridden: list[Reason] = []
     for reason in (*reasons, *said):
-        lifted = (reason.code, reason.subject) in forced and reason.code not in UNFORCEABLE
+        lifted = _identity(reason) in forced and reason.code not in UNFORCEABLE
         (overridden if lifted else standing).append(reason)
     return Decided(standing=tuple(standing), overridden=tuple(overridden))
+
+
+def _identity(reason: Reason) -> tuple[str, ...]:
+    """What makes a reason the same one later; all rejections have one subject."""
+    return (reason.code, reason.subject, *([reason.message] if reason.code == REJECTED else []))

@@ -88,6 +88,11 @@ def test_a_rejection_refuses_until_somebody_forces_it_and_stays_visible(call, go
     assert code == 0
     assert out.startswith("FORCED")
     assert "rejected by Bob" in out
+    code, out, _ = call(
+        "approve", good, "--reject", "--by", "Eve", "--why", "still wrong"
+    )  # forced over Bob's no alone
+    assert code == 1
+    assert "rejected: release: by Eve: still wrong" in out
 
 
 def test_what_the_gate_refuses_is_let_out_by_force_alone_and_says_so_in_every_later_look(call, refused):
