@@ -23,7 +23,8 @@ A reason stands against the release when
   attestation`);
 * an output barely varies over all samples, and the policy says that this refuses (`weak evidence`);
 * the task metric of a cell over the user's labels lies further below the original's than the policy allows, or the
-  policy sets a margin and there are no labels that a metric fits (`worse at the task`).
+  policy sets a margin and there are no labels that a metric fits, or no time for all of them in any cell of an artifact
+  (`worse at the task`).
 
 * something is worse than the baseline allows (`validators.baseline`).
 
@@ -138,7 +139,7 @@ def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests o
     if weak_evidence == "refuse":
         charges += [Charge(reason=reason) for reason in weak(grounds)]
     if task_margin is not None:
-        charges += [Charge(reason=reason) for reason in unmeasured(grounds.task)]
+        charges += [Charge(reason=reason) for reason in unmeasured(grounds.task, cells)]
         at_task = ((cell, worse_at_task(cell, grounds.task, task_margin)) for cell in (*cells, *attested))
         charges += [of_cell(cell, reason) for cell, reason in at_task if reason]
     standing, waived = settle(charges, waivers, today=today)

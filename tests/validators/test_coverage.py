@@ -1,11 +1,13 @@
 """How far outputs vary, what labels measure, and what the gate makes of both."""
 
+from dataclasses import replace
+
 import factory
 import numpy as np
 import pytest
 
 from exporters.errors import BadInput
-from validators.contract import Coverage, Task
+from validators.contract import Coverage, Skip, Task
 from validators.coverage import coverage
 from validators.gate import judge
 from validators.manifest import Grounds, SampleSet
@@ -132,7 +134,7 @@ def test_weak_evidence_is_reported_unless_the_policy_refuses_it():
 
 def with_task(value):
     first, *others = factory.passed_cells()
-    return [factory.cell(f"{first.format}/{first.variant}", first.runtime, task=value), *others]
+    return [replace(first, task=value), *(replace(cell, task=0.97) for cell in others)]
 
 
 def test_a_copy_that_does_the_task_worse_than_the_margin_allows_is_refused():
@@ -143,6 +145,21 @@ def test_a_copy_that_does_the_task_worse_than_the_margin_allows_is_refused():
     assert [reason.code for reason in refused.reasons] == ["worse at the task"]
     assert "0.95, the original's 0.97" in refused.reasons[0].message
     assert not verdict(cells=with_task(float("nan")), grounds=grounds, task_margin=1.0).passed
+
+
+@pytest.mark.parametrize("kind", ["too slow", "other length"])
+def test_an_artifact_without_time_for_the_labelled_rows_is_not_within_a_margin(kind):
+    cells = with_task(0.97)
+    key = f"{cells[0].format}/{cells[0].variant}"
+    cells = [
+        replace(cell, task=None, skipped={"user": Skip(kind=kind, why="")})
+        if f"{cell.format}/{cell.variant}" == key
+        else cell
+        for cell in cells
+    ]
+    refused = verdict(cells=cells, grounds=Grounds(task=TASK), task_margin=1.0)
+    told = [(reason.code, reason.subject) for reason in refused.reasons if reason.code == "worse at the task"]
+    assert told == ([("worse at the task", key)] if kind == "too slow" else [])
 
 
 def test_a_margin_without_labels_proves_nothing():
