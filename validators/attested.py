@@ -154,7 +154,8 @@ def read(release: Path, *, manifest: str) -> tuple[tuple[Attested, ...], tuple[R
             raw = _content(path)
             attestation = load(raw)
         except (ValueError, OSError) as error:
-            reasons.append(Reason(code=BROKEN, subject=file, message=f"{error}; {_REMOVE}"))
+            why = error.strerror if isinstance(error, OSError) else error  # without this machine's path
+            reasons.append(Reason(code=BROKEN, subject=file, message=f"{why}; {_REMOVE}"))
             continue
         if attestation.manifest != manifest:
             about = (

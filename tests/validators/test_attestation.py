@@ -185,6 +185,17 @@ def test_whatever_else_lies_in_the_folder_is_named_and_not_opened(release, name)
     assert message.startswith("this is no attestation: valid are regular files")
 
 
+def test_a_file_that_may_not_be_read_is_told_without_the_path_of_this_machine(release, monkeypatch):
+    attest(release)
+
+    def refuse(path, _):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(attested.os, "open", refuse)
+    ((code, _, message),) = refusals(release)
+    assert (code, message.partition(";")[0]) == (BROKEN, "Permission denied")
+
+
 def test_a_file_larger_than_any_attestation_is_not_read_in(release, monkeypatch):
     file = attest(release)
     monkeypatch.setattr(attested, "_MOST_BYTES", file.stat().st_size - 1)
