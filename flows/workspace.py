@@ -146,10 +146,10 @@ def _left(target: Path) -> tuple[Path, ...]:
 def _remove_old(folder: Path) -> None:
     """Removes what killed runs left in a folder and no run came back for."""
     for left in folder.glob(".*.partial-*"):
-        if _age(left) > _KEPT_SECONDS and _is_ours(left):
-            target = left.with_name(re.sub(r"\.partial-[^.]*$", "", left.name[1:]))
-            with contextlib.suppress(AtWork), _held(target):
-                shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(AtWork, FileNotFoundError):  # another run may remove its own meanwhile
+            if _age(left) > _KEPT_SECONDS and _is_ours(left):
+                with _held(left.with_name(re.sub(r"\.partial-[^.]*$", "", left.name[1:]))):
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 @contextlib.contextmanager

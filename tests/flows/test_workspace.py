@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,14 @@ def test_a_lock_file_that_is_gone_when_it_is_locked_is_made_anew(tmp_path, monke
     with pytest.raises(AtWork):
         Workspace(tmp_path / "m.release")
     second.remove()
+
+
+def test_a_staging_folder_that_another_run_removes_meanwhile_disturbs_none(tmp_path, monkeypatch):
+    real = Path.glob
+
+    def seen_before_it_went(folder, pattern):
+        return [*real(folder, pattern), *([folder / ".other.release.partial-a"] if pattern == ".*.partial-*" else [])]
+
+    monkeypatch.setattr(Path, "glob", seen_before_it_went)
+    Workspace(tmp_path / "m.release").remove()
+    assert list(tmp_path.iterdir()) == []
