@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.planted import answers
 from benchmarks.planted.answers import Answer
+from benchmarks.planted.models import MODELS
 from benchmarks.planted.stored import Change, by_ulps, through
 
 Edit = Callable[[Any], None]
@@ -119,7 +120,7 @@ def _weights() -> Iterator[Fault]:
         yield Fault(
             name=f"one weight by {relative:g} relative",
             model="tokens",
-            format="tflite",
+            format="onnx",
             edit=on("up", 0, times(1 + relative)),
         )
     yield Fault(name="one weight of a folded kernel by 1 %", model="pixels", edit=on("stem", 0, times(1.01)))
@@ -189,7 +190,9 @@ def _built() -> Iterator[Fault]:
         ("a truncated vocabulary", "words", {"known": 20}),
     )
     for index, (name, model, changes) in enumerate(rows):
-        yield Fault(name=name, model=model, format=("onnx", "tflite")[index % 2], changes=changes)
+        yield Fault(
+            name=name, model=model, format=MODELS[model].formats[index % len(MODELS[model].formats)], changes=changes
+        )
 
 
 def _answered() -> Iterator[Fault]:

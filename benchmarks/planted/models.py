@@ -34,10 +34,11 @@ LENGTHS = (8, 16, 24, 40)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planted:
-    """One model: how it is built, and what its inputs are in earnest."""
+    """One model: how it is built, what its inputs are in earnest, and the formats that take it with every axis free."""
 
     build: Callable[..., Any]
     domain: Mapping[str, Span]
+    formats: tuple[str, ...] = ("onnx", "tflite")
 
 
 def good(name: str) -> Any:
@@ -253,7 +254,7 @@ MODELS: Mapping[str, Planted] = {
     "pixels": Planted(build=pixels, domain={"image": Span(high=255.0, shape=(16, 16, 3))}),
     "upscaler": Planted(build=upscaler, domain={"image": Span(low=-1.0, shape=(9, 9, 1))}),
     "tabular": Planted(build=tabular, domain={name: Span(high=100.0, shape=(6,)) for name in ("before", "after")}),
-    "tokens": Planted(build=tokens, domain={"ids": Span(high=59, shape=(None,), dtype="int32")}),
+    "tokens": Planted(build=tokens, domain={"ids": Span(high=59, shape=(None,), dtype="int32")}, formats=("onnx",)),
     "recurrent": Planted(build=recurrent, domain={"signal": Span(low=-1.0, shape=(12, 4))}),
     "both_ways": Planted(build=both_ways, domain={"signal": Span(low=-1.0, shape=(10, 3))}),
     "series": Planted(build=series, domain={"signal": Span(low=-2.0, high=2.0, shape=(20, 2))}),

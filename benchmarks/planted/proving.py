@@ -373,6 +373,6 @@ def prove(name: str, folder: str, fresh: int, wanted: Sequence[str]) -> dict[str
         wanted: parts of the names of the faults to plant; empty for all.
     """
     proving = Proving(name, Path(folder))
-    calm = [asdict(proving.calm(format_, fresh)) for format_ in FORMS]
+    calm = [asdict(proving.calm(format_, fresh)) for format_ in models.MODELS[name].formats]
     scores = [asdict(s) for s in proving.scores(lambda f: not wanted or any(part in f.name for part in wanted))]
     return {"calm": calm, "scores": scores}
