@@ -28,7 +28,7 @@ from exporters.store import digest_tree, place, versions
 from flows.finished import Finished, mark_of
 from flows.settings import Settings
 from flows.workspace import Workspace
-from validators.evidence import EVIDENCE
+from validators.evidence import EVIDENCE, EXACT, NOISE
 from validators.hosts import TENSORFLOW
 from validators.registry import ORIGINAL
 
@@ -196,11 +196,18 @@ class Exports:
         Raises:
             Cancelled: the run is ending.
         """
+        inputs = (self.finished.digest("reference"),)
+        if (found := self.finished.find("oracle", *inputs)) is not None:
+            return Outcome(status="ok", value=found, log=self._workspace.logs / "oracle.log")
         request = self._evidence_request()
         job = Job(name="oracle", function="validators.oracle:run", request=request, **self._around)
         outcome = self._workers.run(job)
         if outcome.status == "cancelled":
             outcome.unwrap()
+        if outcome.status == "ok":
+            evidence = self._workspace.release / EVIDENCE
+            made = {evidence / NOISE: "", evidence / EXACT: "", outcome.log: ""}
+            self.finished.keep("oracle", *inputs, value=outcome.value, made=made)
         return outcome
 
     def _evidence_request(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ RECORD = "evidence.json"
 DIGESTS = "digests.json"
 LOGS = "logs"
 NOISE = "noise.json"
+EXACT = "exact"
 _LABELS = "labels"
 
 
@@ -138,7 +139,7 @@ def reference_folder(release: Path, sample_set: str) -> Path:
 
 
 def _exact_folder(release: Path, sample_set: str) -> Path:
-    return release / EVIDENCE / "exact" / checked_name(sample_set, f"{release}: sample set")
+    return release / EVIDENCE / EXACT / checked_name(sample_set, f"{release}: sample set")
 
 
 def write_exact(release: Path, sample_set: str, answers: Tensors) -> None:

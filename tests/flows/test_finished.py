@@ -11,10 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from exporters.contract import Artifact, Signature
+from exporters.isolation import Outcome
+from exporters.registry import rows_of
+from flows.exports import Exports
 from flows.finished import Finished, mark_of
+from flows.run import ReleaseRun
 from flows.settings import Settings
 from flows.workspace import Workspace
-from validators.manifest import load
+from validators.contract import Cell
+from validators.evidence import write_evidence, write_noise
+from validators.manifest import SampleSet, load
+from validators.registry import runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
@@ -154,6 +162,55 @@ def test_a_mark_changes_with_a_version_and_with_the_processor(monkeypatch):
     other = mark_of(settings, model="m", samples=None)
     monkeypatch.setattr("flows.finished.processor", lambda: "another")
     assert len({mark, other, mark_of(settings, model="m", samples=None)}) == 3
+
+
+SET = SampleSet(name="seeded", rows=1, batch=1, origin="seeded", seed=1)
+
+
+class Jobs:
+    """Workers and cells that answer at once and count what they are asked; `oracle` is how its job ends."""
+
+    def __init__(self, workspace, oracle):
+        self.asked, self._workspace, self._oracle = [], workspace, oracle
+
+    def run(self, job, runtime=None):
+        release, name = self._workspace.release, "cell" if runtime else job.name
+        self.asked.append(name)
+        (release / "evidence" / "logs" / f"{name}.log").write_text("said")
+        if name == "cell":
+            place = {"format": job.format, "variant": job.variant, "runtime": runtime.name, "device": runtime.device}
+            return Cell(**place, status="passed", log="evidence/logs/cell.log")
+        if name == "reference":
+            write_evidence(release, signature=Signature(inputs=(), outputs=()), sets=(SET,), samples={SET.name: {}})
+            value = {"sets": [], "signature": {"inputs": [], "outputs": []}, "grounds": {}, "code": []}
+            return Outcome(status="ok", value=value, log=release / "evidence/logs/reference.log")
+        if self._oracle == "ok":
+            write_noise(release, {})
+        return Outcome(status=self._oracle, value={"noise": {}}, log=release / "evidence/logs/oracle.log")
+
+
+def reference_oracle_and_cell(target, *, oracle):
+    """Runs these three stages as a run does, and is killed; gives the jobs that it needed."""
+    run = ReleaseRun(Settings(model=DIGITS, formats=("onnx",), output=target), lambda _: None)
+    run._workspace = workspace = Workspace(target)
+    run._validate = jobs = Jobs(workspace, oracle)
+    jobs.judge_by = lambda _: None
+    run._export = Exports(run.settings, jobs, workspace)
+    run._export.finished.begin("mark")
+    (row,) = rows_of(("onnx",))
+    run._artifacts[row.key] = Artifact(format=row.format, variant=row.variant, status="exported", digest="d")
+    run._refer()
+    run._measure()
+    run._run(row, runtime("onnxruntime", "cpu"))
+    os.close(workspace._lock)
+    return jobs.asked
+
+
+def test_a_cell_is_taken_over_with_the_rounding_that_its_tolerances_came_of_and_not_without(tmp_path):
+    target = tmp_path / "m.release"
+    assert reference_oracle_and_cell(target, oracle="timeout") == ["reference", "oracle", "cell"]
+    assert reference_oracle_and_cell(target, oracle="ok") == ["oracle", "cell"]  # no longer under the default
+    assert reference_oracle_and_cell(target, oracle="timeout") == []
 
 
 @pytest.mark.slow
