@@ -25,7 +25,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from exporters.errors import BadInput, ParitygateError
 from flows.nightly import Outcome, concluded, found
 from flows.prefect_home import failures_named, patiently
-from flows.release import release_dir, unchanged
+from flows.release import release_dir, standing_there, unchanged
 from flows.settings import Settings, Terms
 from flows.storage import fetched
 from flows.submit import Submitted, require_deployment, submit
@@ -140,10 +140,10 @@ def _handed_over(shelf: Any, path: str, how: HandOver) -> Submitted | Outcome:
     try:
         with fetched(shelf, path) as model:
             settings = Settings.model_validate({**how.terms.model_dump(), "model": model})
-            target = release_dir(settings, how.releases.absolute())
-            settings = settings.model_copy(update={"output": target})
+            settings = settings.model_copy(update={"output": release_dir(settings, how.releases.absolute())})
             if unchanged(settings):
-                return Outcome(model=name, state="Released", message=f"{target}: was there")
+                there = standing_there(settings, "was there")
+                return Outcome(model=name, state=there.name or there.type.value, message=there.message or "")
             return submit(settings, storage=how.storage, deployment=how.deployment)
     except BadInput as error:
         return Outcome(model=name, state="Bad input", message=str(error))

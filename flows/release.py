@@ -113,7 +113,7 @@ def release(settings: Settings, releases: Path | None = None, bundle: str | None
                 return _approved(settings, digest)
             with _opened(settings) as run:
                 if run is None:
-                    return _concluded_elsewhere(settings)
+                    return standing_there(settings, "by another run, meanwhile")
                 run.tell(TaskLog())
                 with Beside(_key(run), run.cancel) as beside:
                     run.tell(beside)
@@ -178,11 +178,12 @@ def unchanged(settings: Settings) -> bool:
     return verdict.passed or approval.awaited(verdict)
 
 
-def _concluded_elsewhere(settings: Settings) -> "State[Any]":
+def standing_there(settings: Settings, note: str) -> "State[Any]":
+    """What the gate says today of a release that is there already, as a run's final state; `note` is said with it."""
     target = settings.release_dir.absolute()
     report = gate(target)
     said = people.lines(approvals(report.attestations), report.overridden, report.verdict.waived)
-    notes = ["by another run, meanwhile", *(f"{label} {text}" for label, text in said)]
+    notes = [note, *(f"{label} {text}" for label, text in said)]
     return _state(target, report.digest, report.verdict, notes)
 
 

@@ -17,12 +17,11 @@ from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, ParitygateError
 from flows.checkpoints import Checkpoint, Place, look, place, settled
-from flows.gate import gate
 from flows.given import model_digest
 from flows.inspect import inspect
 from flows.judged import RELEASED, UNUSABLE, Ledger
 from flows.prefect_home import failures_named
-from flows.release import release, release_dir, unchanged
+from flows.release import release, release_dir, standing_there, unchanged
 from flows.settings import Settings, Terms
 from flows.storage import opened, told
 from flows.tasks import THREADS, failure
@@ -119,11 +118,9 @@ def _released(settings: Settings) -> _Tried:
     except BadInput as error:
         return _Tried(state=UNUSABLE, message=str(error).replace(f"{settings.model.parent}/", ""))
     if unchanged(settings):
-        verdict = gate(settings.release_dir).verdict
-        if not verdict.passed:  # nothing but a person's word is missing; it is not released again for that
-            return _Tried(state="Awaiting", message=f"{verdict.reasons[0].message}: {settings.release_dir}")
-        return _Tried(state=RELEASED, message=f"{settings.release_dir}: by an earlier look")
-    state = release(settings, return_state=True)
+        state = standing_there(settings, "by an earlier look")
+    else:
+        state = release(settings, return_state=True)
     return _Tried(state=state.name or state.type.value, message=state.message or "")
 
 

@@ -4,9 +4,14 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import fsspec
 import pytest
+import small_release
 
-from flows.settings import Terms
+from flows.decide import approve
+from flows.release import release_dir
+from flows.settings import Settings, Terms
+from validators.manifest import load
 
 
 @dataclass
@@ -61,3 +66,30 @@ def test_a_fleet_without_a_server_says_what_to_do(call, monkeypatch, tmp_path):
     code, out, err = call("fleet", tmp_path, "-o", tmp_path / "releases")
     assert (code, out) == (2, "")
     assert "PREFECT_API_URL names no Prefect server" in err
+
+
+@pytest.mark.parametrize("demanded", [True, False])
+def test_a_release_that_is_there_is_told_of_as_the_gate_judges_it_today(tmp_path, monkeypatch, demanded):
+    from flows import fleet, watch
+
+    model, releases = tmp_path / "net.keras", tmp_path / "releases"
+    model.write_bytes(b"model")
+    settings = Settings(model=model)
+    settings = settings.model_copy(update={"output": release_dir(settings, releases)})
+    releases.mkdir()
+    there = small_release.make(settings.release_dir, approval=demanded)
+    monkeypatch.setattr("flows.release.asked", lambda *_, **__: load(there).asked)
+    monkeypatch.setattr(watch, "inspect", lambda *_: None)
+    how = fleet.HandOver(releases=releases, terms=Terms())
+
+    def told():
+        outcome = fleet._handed_over(fsspec.filesystem("file"), str(model), how)
+        assert "was there" in outcome.message
+        assert watch._released(settings).state == outcome.state
+        return outcome.state
+
+    assert told() == ("Awaiting" if demanded else "Released")
+    approve(there, act="approved", who="Ann", why="read it")
+    assert told() == "Released"
+    (there / "artifacts/onnx/default/model.onnx").write_bytes(b"other")
+    assert demanded or told() == "Refused"
