@@ -31,6 +31,7 @@ from validators.gate import DIGEST, EMPTY, UNPROVEN, judge
 from validators.hosts import hosts
 from validators.integrity import check_files
 from validators.manifest import MANIFEST, Manifest, load_with_digest
+from validators.quality import WORSE
 from validators.registry import RuntimeRow
 from validators.waiver import Waiver
 from validators.web.browser import BrowserHost
@@ -171,7 +172,9 @@ def _judge(
         weak_evidence=manifest.policy.weak_evidence,
         task_margin=manifest.policy.task_margin,
     )
-    reasons = list(verdict.reasons)
+    # Runs here have no function of the user's and perhaps less time: what they did not measure, the release did.
+    artifacts = {artifact.key for artifact in selection.artifacts}
+    reasons = [reason for reason in verdict.reasons if reason.code != WORSE or reason.subject not in artifacts]
     if selection.narrowed:
         # The policy may well demand none of these cells, and an artifact that no runtime here can run is others' to
         # prove; what ran has to agree all the same, and what broke is said.

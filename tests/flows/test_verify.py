@@ -10,8 +10,9 @@ from small_release import CPU, GPU
 from exporters.isolation import Outcome
 from flows.machine import describe
 from flows.selection import select
+from flows.verify import _judge
 from validators import attested
-from validators.contract import Placement, Reason
+from validators.contract import Placement, Reason, Task
 from validators.devices import Card
 from validators.integrity import ATTESTATIONS, manifest_digest
 from validators.manifest import load
@@ -189,6 +190,16 @@ def test_all_cells_that_the_policy_requires_are_due_when_none_are_named(call, ba
     subjects = {reason["subject"] for reason in json.loads(out)["verdict"]["reasons"]}
     assert "onnx/default onnxruntime cpu" in subjects
     assert "onnx/default onnxruntime gpu" not in subjects  # that one is another machine's
+
+
+def test_a_task_that_is_not_measured_again_speaks_against_nothing(tmp_path):
+    manifest = load(small_release.make(tmp_path / "r"))
+    task = Task(metric="mine:score", output="", original=0.9, rows=6)
+    policy, grounds = replace(manifest.policy, task_margin=0.1), replace(manifest.grounds, task=task)
+    manifest = replace(manifest, policy=policy, grounds=grounds)
+    assert _judge(manifest, select(manifest), manifest.cells, ())[0] == []
+    worse = [replace(cell, task=0.7) for cell in manifest.cells]
+    assert [reason.code for reason in _judge(manifest, select(manifest), worse, ())[0]] == ["worse at the task"]
 
 
 def test_a_cell_has_the_time_that_the_release_gave_it(call, tmp_path):
