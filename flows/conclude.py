@@ -175,17 +175,17 @@ def toolchain(formats: Sequence[str]) -> Mapping[str, str]:
 def _trusted(settings: Settings) -> tuple[str, ...]:
     lambdas = ("Lambda bytecode",) if settings.trust_lambda else ()
     architecture = settings.architecture or ""
-    builder = (_builder(architecture),) if is_builder(architecture) else ()
-    return (*map(_custom_code, settings.custom_objects), *builder, *lambdas)
+    functions = {"architecture": architecture if is_builder(architecture) else "", "metric": settings.samples.metric}
+    named = (_function(role, name) for role, name in functions.items() if name)
+    return (*map(_custom_code, settings.custom_objects), *named, *lambdas)
 
 
-def _builder(architecture: str) -> str:
-    """The user's function that made the model: a file by its own name and digest, a module by its name."""
-    file = builder_file(architecture)
+def _function(role: str, name: str) -> str:
+    """A function of the user's that made or measured the model: a file by its name and digest, a module by its name."""
+    file = builder_file(name)
     if file is None:
-        return f"architecture: {architecture}"
-    function = architecture.rpartition(":")[2]
-    return f"architecture: {file.name}:{function} (SHA-256 {sha256_file(file)})"
+        return f"{role}: {name}"
+    return f"{role}: {file.name}:{name.rpartition(':')[2]} (SHA-256 {sha256_file(file)})"
 
 
 def _custom_code(name: str) -> str:

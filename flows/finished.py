@@ -44,10 +44,10 @@ def mark_of(settings: Settings, *, model: str, samples: Path | None) -> str:
         samples: the copy of the user's samples that the run reads.
 
     Returns:
-        The digest; empty where the model has code of its own, since nobody knows what that code imports.
+        The digest; empty where model or metric have code of their own, since nobody knows what that code imports.
     """
     terms = asked(settings, model=model, samples=samples)
-    if settings.custom_objects or not terms or ":" in (settings.architecture or ""):
+    if settings.custom_objects or settings.samples.metric or not terms or ":" in (settings.architecture or ""):
         return ""
     chromium = find_chromium() if any(row.browser for row in settings.runtimes) else None
     browser = [str(chromium), *_identity(chromium)] if chromium else []

@@ -1,4 +1,4 @@
-"""The files that settings name: the model, its architecture, the samples, the user's code.
+"""The files that settings name: the model, its architecture, the samples, the user's code and metric.
 
 In: settings. Out: the same settings with each of these paths in another place, and digests of what they name. Only here
 is known which keys of the settings are paths.
@@ -23,12 +23,17 @@ Place = Callable[[str, Path], Path]
 
 def placed(settings: Settings, place: Place) -> Settings:
     """The settings with every path that they name replaced; names of importable modules stay."""
-    samples = settings.samples.path
+    samples, metric = settings.samples.path, settings.samples.metric
     code = (_module(name, f"code/{number}", place) for number, name in enumerate(settings.custom_objects))
     named = {
         "model": place("model", settings.model),
         "architecture": settings.architecture and _architecture(settings.architecture, place),
-        "samples": settings.samples.model_copy(update={"path": samples and place("samples", samples)}),
+        "samples": settings.samples.model_copy(
+            update={
+                "path": samples and place("samples", samples),
+                "metric": metric and _function(metric, "metric", place),
+            }
+        ),
         "custom_objects": tuple(code),
         "baseline": settings.baseline and place("baseline", settings.baseline),
     }
@@ -80,16 +85,17 @@ def asked(settings: Settings, *, model: str, samples: Path | None) -> str:
     Returns:
         The digest; empty where code is imported as a module, whose content nobody here knows.
     """
-    code, architecture = settings.custom_objects, settings.architecture or ""
-    modules = [*code, *([architecture] if is_builder(architecture) else [])]
+    code, architecture, metric = settings.custom_objects, settings.architecture or "", settings.samples.metric or ""
+    modules = [*code, *([architecture] if is_builder(architecture) else []), *([metric] if metric else [])]
     if any(not name.partition(":")[0].endswith(".py") for name in modules):
         return ""
-    terms = settings.model_dump_json(exclude=dict.fromkeys(_PATHS, True) | {"samples": {"path"}})
+    terms = settings.model_dump_json(exclude=dict.fromkeys(_PATHS, True) | {"samples": {"path", "metric"}})
     baseline = [manifest_digest(settings.baseline)] if settings.baseline else []
     parts = [
         model,
         *([digest_tree(samples)[0]] if samples else []),
         *(digest_tree(Path(name))[0] for name in code),
+        *((metric.rpartition(":")[2], digest_tree(file)[0]) if (file := builder_file(metric)) else ()),
         *baseline,
     ]
     return hashlib.sha256("\n".join([terms, *parts]).encode()).hexdigest()
@@ -122,6 +128,12 @@ def _module(name: str, role: str, place: Place) -> str:
 
 
 def _architecture(architecture: str, place: Place) -> str:
-    if file := builder_file(architecture):
-        return f"{place('architecture', file)}:{architecture.rpartition(':')[2]}"
-    return architecture if is_builder(architecture) else str(place("architecture", Path(architecture)))
+    if is_builder(architecture):
+        return _function(architecture, "architecture", place)
+    return str(place("architecture", Path(architecture)))
+
+
+def _function(name: str, role: str, place: Place) -> str:
+    """`FILE.py:FUNCTION` with the file in its new place; `PACKAGE.MODULE:FUNCTION` as it is."""
+    file = builder_file(name)
+    return f"{place(role, file)}:{name.rpartition(':')[2]}" if file else name

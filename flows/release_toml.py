@@ -36,6 +36,9 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
     for section, key in ((values, "model"), (values, "output"), (values, "baseline"), (values.get("samples"), "path")):
         if isinstance(section, dict) and isinstance(section.get(key), str):
             section[key] = str(folder / section[key])
+    samples = values.get("samples")
+    if isinstance(samples, dict) and isinstance(metric := samples.get("metric"), str) and builder_file(metric):
+        samples["metric"] = str(folder / metric)
     architecture = values.get("architecture")
     if isinstance(architecture, str) and (not is_builder(architecture) or builder_file(architecture)):
         values["architecture"] = str(folder / architecture)

@@ -16,6 +16,7 @@ from typing import Any, Self
 from pydantic import TypeAdapter
 
 from exporters.admission import ModelFacts
+from exporters.admission.assembled import builder_file
 from exporters.admission.forms import exists
 from exporters.contract import Artifact, Signature, UsedCode
 from exporters.errors import BadInput, Broken
@@ -66,9 +67,10 @@ def refuse_absent(settings: Settings) -> None:
     """Says before anything starts that a file is not there; what is in it, admission judges.
 
     Raises:
-        BadInput: the model or the samples do not exist.
+        BadInput: the model, the samples or the metric's file do not exist.
     """
-    named = {"model": settings.model, "samples": settings.samples.path}
+    metric = builder_file(settings.samples.metric or "")
+    named = {"model": settings.model, "samples": settings.samples.path, "samples.metric": metric}
     for what, path in named.items():
         if path is not None and not (exists(path) if what == "model" else path.exists()):
             raise BadInput(f"{path}: no such file ({what})", next_step=f"Check the path; relative to {Path.cwd()}.")

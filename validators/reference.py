@@ -99,7 +99,8 @@ def _task(release: Path, answers: Answers, labels: np.ndarray, metric: str) -> T
         return None
     value = scored(metric, function_named(metric), labels, outputs) if metric else accuracy(labels, outputs[output])
     write_labels(release, labels)
-    return Task(metric=metric or ACCURACY, output=output, original=value, rows=user.rows)
+    # A file by its own name: the record is public, and the same file may lie elsewhere the next time.
+    return Task(metric=Path(metric).name or ACCURACY, output=output, original=value, rows=user.rows)
 
 
 def infer(model: SourceModel, batch: Tensors) -> dict[str, np.ndarray]:

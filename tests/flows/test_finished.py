@@ -14,8 +14,12 @@ import pytest
 from exporters.contract import Artifact, Signature
 from exporters.isolation import Outcome
 from exporters.registry import rows_of
+from exporters.store import sha256_file
+from flows.bundle import pack, unpack
+from flows.conclude import _trusted
 from flows.exports import Exports
 from flows.finished import Finished, mark_of
+from flows.given import asked
 from flows.run import ReleaseRun
 from flows.settings import Settings
 from flows.workspace import Workspace
@@ -151,7 +155,9 @@ def test_a_mark_changes_with_the_model_the_samples_and_the_terms_and_there_is_no
     assert len({mark, *others}) == 4
     code = tmp_path / "mine.py"
     code.write_text("x = 1")
-    for own in ({"custom_objects": (str(code),)}, {"architecture": f"{code}:build"}, {"custom_objects": ("package",)}):
+    metric = {"samples": {"metric": f"{code}:score"}}
+    code_of = ({"custom_objects": (str(code),)}, {"architecture": f"{code}:build"}, {"custom_objects": ("package",)})
+    for own in (*code_of, metric):
         assert mark_of(Settings(model=DIGITS, **own), model="m", samples=None) == ""
 
 
@@ -162,6 +168,31 @@ def test_a_mark_changes_with_a_version_and_with_the_processor(monkeypatch):
     other = mark_of(settings, model="m", samples=None)
     monkeypatch.setattr("flows.finished.processor", lambda: "another")
     assert len({mark, other, mark_of(settings, model="m", samples=None)}) == 3
+
+
+def test_a_metric_of_the_users_is_asked_anew_when_its_file_changes_and_travels_with_the_samples(tmp_path):
+    code = tmp_path / "far" / "mine.py"
+    code.parent.mkdir()
+
+    def mark(metric):
+        return asked(Settings(model=DIGITS, samples={"metric": metric}), model="m", samples=None)
+
+    code.write_text("def score(labels, outputs): return 1")
+    first = mark(f"{code}:score")
+    moved = code.rename(tmp_path / "mine.py")
+    assert mark(f"{moved}:score") == first
+    assert mark(f"{moved}:other") != first
+    moved.write_text("def score(labels, outputs): return 0")
+    assert mark(f"{moved}:score") != first
+    assert mark("package.module:score") == ""
+
+    settings = Settings(model=DIGITS, samples={"metric": f"{moved}:score"})
+    sent, url = pack(settings, str(tmp_path / "inbox"))
+    assert sent.samples.metric == "metric/mine.py:score"
+    assert _trusted(settings) == (f"metric: mine.py:score (SHA-256 {sha256_file(moved)})",)
+    (tmp_path / "fetched").mkdir()
+    assert unpack(sent, url, tmp_path / "fetched").samples.metric == f"{tmp_path / 'fetched' / 'metric/mine.py'}:score"
+    assert (tmp_path / "fetched/metric/mine.py").read_bytes() == moved.read_bytes()
 
 
 SET = SampleSet(name="seeded", rows=1, batch=1, origin="seeded", seed=1)

@@ -86,6 +86,14 @@ def test_an_architecture_in_release_toml_is_relative_to_it_unless_it_names_a_mod
     assert load_settings(path, {}).architecture == expected.format(folder=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [("scores.py:f1", "{folder}/scores.py:f1"), ("scores.old:f1", "scores.old:f1")]
+)
+def test_a_metric_in_release_toml_is_relative_to_it_unless_it_names_a_module(given, expected, tmp_path):
+    path = toml(tmp_path, f"model = 'a.keras'\n[samples]\nmetric = '{given}'")
+    assert load_settings(path, {}).samples.metric == expected.format(folder=tmp_path)
+
+
 def test_flags_win_over_the_file_and_leave_the_rest_of_it(tmp_path):
     path = toml(tmp_path, "formats = ['onnx']\ntrust_lambda = true\n[samples]\nbatches = [3]")
     settings = load_settings(path, {**MODEL, "formats": ["tflite"], "trust_lambda": None, "samples": {"path": None}})

@@ -11,6 +11,8 @@ from validators.contract import Coverage, Skip, Task
 from validators.coverage import coverage
 from validators.gate import judge
 from validators.manifest import Grounds, SampleSet
+from validators.reference import _task
+from validators.sound import Answers
 from validators.task import accuracy, fitting, function_named, scored
 
 SEEDED = SampleSet(name="seeded", rows=3, batch=3, origin="seeded", seed=1)
@@ -106,6 +108,15 @@ def test_a_function_that_does_not_exist_is_bad_input_that_says_how_to_name_one()
     with pytest.raises(BadInput, match=r"samples\.metric math:nothing") as error:
         function_named("math:nothing")
     assert "PACKAGE.MODULE:FUNCTION" in error.value.next_step
+
+
+def test_a_function_in_a_file_is_recorded_by_the_files_own_name(tmp_path):
+    (tmp_path / "mine_score.py").write_text("def score(labels, outputs): return (labels == outputs['y']).mean()")
+    user = SampleSet(name="user", rows=2, batch=2, origin="user")
+    answers = Answers(sets=(user,), outputs={"user": {"y": np.array([1, 2])}}, chosen=[0, 2])
+    (tmp_path / "evidence").mkdir()
+    task = _task(tmp_path, answers, np.array([1, 9, 3]), f"{tmp_path / 'mine_score.py'}:score")
+    assert task == Task(metric="mine_score.py:score", output="", original=0.5, rows=2)
 
 
 # The gate
