@@ -83,9 +83,8 @@ def test_nothing_is_lost_and_nothing_released_twice_when_the_database_crashes_du
         code, _, _ = submit(api, tmp_path, *given, "--wait")
         assert (code, (out / "release.json").stat().st_mtime_ns) == (0, made)
     finally:
-        ran = [psutil.Process(int((site / "postgres" / "data" / "postmaster.pid").read_text().split()[0]))]
         assert local.stop(site) == ["worker", "server", "postgres"]
-    assert not any(process.is_running() for process in ran)
+    assert not postgres.running(site / "postgres")
     assert not any(psutil.pid_exists(int(pid.split()[0])) for pid in pids.values())
     assert local.stop(site) == []
 
