@@ -402,8 +402,8 @@ class Told:
     def warm_up(self):
         pass
 
-    def stages(self):
-        return ()
+    def carry_out(self, engine):
+        pass
 
     def cancel(self):
         pass
@@ -448,13 +448,12 @@ def test_copies_are_released_once_and_recorded_each(told, shelf, tmp_path):
 
 @pytest.mark.timeout(30, method="thread")  # a thread that hangs would hold the end of the test as well
 def test_a_terminal_shows_what_runs_now_below_the_models_that_ended(told, shelf, tmp_path, monkeypatch):
-    def stages(run):
+    def carry_out(run, engine):
         event = Event(stage="admission", state="passed", total=9)
         run.listen(event)
         time.sleep(0.6)  # a few pictures
-        return ()
 
-    monkeypatch.setattr(Told, "stages", stages)
+    monkeypatch.setattr(Told, "carry_out", carry_out)
     err = StringIO()
     console = Console(file=err, width=100, force_terminal=True, force_interactive=True, legacy_windows=False)
     with sweep.shown(console) as progress:
