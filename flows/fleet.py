@@ -152,13 +152,14 @@ def _handed_over(shelf: Any, path: str, how: HandOver) -> Submitted | Outcome:
 
 
 def _ended(client: SyncPrefectClient, runs: Sequence[UUID]) -> list[tuple[UUID, str, str]]:
-    """Of these runs, those that ended: each with its final state's name and message."""
-    told = []
+    """Of these runs, those that ended: each with its final state's name and message. One that is gone has ended too."""
+    states: dict[UUID, State[Any] | None] = {}
     for begin in range(0, len(runs), _PAGE):
         mine = FlowRunFilter(id=FlowRunFilterId(any_=list(runs[begin : begin + _PAGE])))
-        told += [(run.id, run.state) for run in client.read_flow_runs(flow_run_filter=mine, limit=_PAGE)]
-    return [
+        states |= {run.id: run.state for run in client.read_flow_runs(flow_run_filter=mine, limit=_PAGE)}
+    gone = [(run, "Broken", f"the run {run} was deleted on the server") for run in runs if run not in states]
+    return gone + [
         (run, state.name or state.type.value, state.message or "")
-        for run, state in told
+        for run, state in states.items()
         if state is not None and state.is_final()
     ]

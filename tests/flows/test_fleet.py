@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import pytest
@@ -59,6 +60,21 @@ def test_two_files_that_are_one_run_both_get_its_outcome_and_a_bad_model_stops_n
     outcomes, most = through(["one=1", "bad", "one=2", "two"], 4)
     assert outcomes == [("one=1", "Released"), ("bad", "Bad input"), ("one=2", "Released"), ("two", "Released")]
     assert most == 2
+
+
+def test_a_run_that_was_deleted_on_the_server_has_ended_broken():
+    from flows import fleet
+
+    done, busy, gone = (uuid.uuid4() for _ in range(3))
+
+    class Client:
+        def read_flow_runs(self, **_):
+            ended = SimpleNamespace(name="Released", message="there", is_final=lambda: True)
+            states = {done: ended, busy: SimpleNamespace(is_final=lambda: False)}
+            return [SimpleNamespace(id=run, state=state) for run, state in states.items()]
+
+    told = fleet._ended(Client(), (done, busy, gone))
+    assert told == [(gone, "Broken", f"the run {gone} was deleted on the server"), (done, "Released", "there")]
 
 
 def test_a_fleet_without_a_server_says_what_to_do(call, monkeypatch, tmp_path):
