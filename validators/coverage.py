@@ -32,7 +32,7 @@ def coverage(sets: Sequence[SampleSet], outputs: Mapping[str, Tensors]) -> dict[
 def _of_one(name: str, arrays: Sequence[np.ndarray]) -> Coverage:
     if kind_of(arrays[0]) != "real":
         different = _different(arrays)
-        why = f"output `{name}` has the same value over all samples" if different < 2 else ""  # noqa: PLR2004 - it varies
+        why = f"output `{name}` is the same for all samples" if different < 2 else ""  # noqa: PLR2004 - it varies
         return Coverage(spread=float(different), scale=0.0, weak=bool(why), why=why)
     scale = max(map(scale_of, arrays))
     reached = max(map(_range, arrays))
@@ -43,13 +43,15 @@ def _of_one(name: str, arrays: Sequence[np.ndarray]) -> Coverage:
 
 
 def _different(arrays: Iterable[np.ndarray]) -> int:
-    """How many different values there are, counted up to two."""
-    values: set[object] = set()
+    """How many different rows of one length there are, counted up to two; elements, where there is one row."""
+    rows: dict[int, set[object]] = {}
     for array in arrays:
-        values |= set(array.reshape(-1)[: 1 << 16].tolist())
-        if len(values) > 1:
-            break
-    return min(len(values), 2)
+        count = len(array) if array.ndim and len(array) > 1 else max(array.size, 1)
+        flat = array.reshape(count, array.size // count)
+        rows.setdefault(flat.shape[1], set()).update(map(tuple, flat[:, : 1 << 16].tolist()))
+        if max(map(len, rows.values())) > 1:
+            return 2
+    return 1
 
 
 def _range(array: np.ndarray) -> float:

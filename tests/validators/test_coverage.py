@@ -53,6 +53,11 @@ def test_whole_numbers_and_text_vary_when_there_are_two(values, weak):
     assert covered(np.array(values, object if isinstance(values[0], str) else None)).weak is weak
 
 
+def test_whole_numbers_that_differ_within_a_row_alone_are_weak():
+    assert covered([[1, 2], [1, 2], [1, 2]]).weak
+    assert not covered([[1, 2], [1, 2], [2, 1]]).weak
+
+
 # The user's labels
 
 
