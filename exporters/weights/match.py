@@ -86,7 +86,7 @@ def match(format_: str, source: Source, stored: Mapping[str, np.ndarray]) -> Wei
         if found := _closest(state, piece):
             state.differences.append(found)
     state.differences += swapped(
-        source.weights, {p.found: p.weight for p in state.pieces if p.found and p.array is p.weight.array}, stored
+        source.weights, {p.found: p.weight for p in state.pieces if p.found and p.array is p.weight.array}
     )
     return _record(state)
 

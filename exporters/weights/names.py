@@ -16,15 +16,12 @@ _SURE = 0.8
 _NUMBER = "0123456789"
 
 
-def swapped(
-    weights: Sequence[SourceWeight], found: Mapping[str, SourceWeight], stored: Mapping[str, np.ndarray]
-) -> list[WeightDifference]:
+def swapped(weights: Sequence[SourceWeight], found: Mapping[str, SourceWeight]) -> list[WeightDifference]:
     """The weights that stand in each other's place.
 
     Args:
         weights: all of the source.
         found: constant -> the weight that it holds bit by bit.
-        stored: all constants.
     """
     layers = {weight.layer for weight in weights}
     readings = [{tensor: _layer(tensor, layers, numbered) for tensor in found} for numbered in (True, False)]
@@ -33,7 +30,6 @@ def swapped(
     named = {tensor: layer for tensor, layer in reading.items() if layer}
     if not named or agree < _SURE * len(named) - 2:
         return []
-    del stored
     strange = {t: layer for t, layer in named.items() if layer != found[t].layer and _differs(weights, found[t], layer)}
     told = []
     for tensor, layer in strange.items():

@@ -399,11 +399,6 @@ def _rounding(manifest: Manifest) -> Iterator[str]:
         yield _table(("output", "noise floor", "largest magnitude", "rows", "over the sets", "no floor because"), rows)
 
 
-def _rounded(output: str, noise: Noise, sets: Sequence[str]) -> tuple[str, ...]:
-    where = ", ".join(map(code, sets))
-    return code(output), number(noise.floor), number(noise.scale), str(noise.rows), where, prose(noise.why)
-
-
 def _task(manifest: Manifest) -> Iterator[str]:
     """What the user's labels measure of the original and of every copy."""
     if (task := manifest.grounds.task) is None:
