@@ -101,7 +101,6 @@ def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
         double = in_float64(model)
         call = _traced(double)
         exact = {kind: [part.through(call) for part in parts] for kind, parts in fed.items()}
-        _keep_ties(evidence, fed, exact)
         floors = {kind: _floors([part.narrow for part in parts], exact[kind]) for kind, parts in fed.items()}
         for _ in _jittered(double):
             for kind, parts in fed.items():
@@ -113,6 +112,7 @@ def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
         kind: {name: _noise(name, floor, fed[kind], exact[kind], evidence) for name, floor in floors[kind].items()}
         for kind in kinds
     }
+    _keep_ties(evidence, {kind: parts for kind, parts in fed.items() if _faithful(parts, noise[kind])}, exact)
     return {each.name: noise[KINDS[each.origin]] for each in evidence.sets}
 
 
@@ -184,6 +184,11 @@ def _jittered(double: SourceModel) -> Iterator[None]:
         yield
     for variable, values in zip(variables, own, strict=True):
         variable.assign(values)
+
+
+def _faithful(parts: Sequence[_Part], noise: Mapping[str, Noise]) -> bool:
+    """Whether the float64 answers are the original's: no output of numbers lies further away than it rounds."""
+    return all(noise[name].floor is not None for name, array in parts[0].narrow.items() if kind_of(array) == "real")
 
 
 def _keep_ties(evidence: Evidence, fed: Mapping[str, Sequence[_Part]], exact: Mapping[str, Sequence[Tensors]]) -> None:
