@@ -273,16 +273,15 @@ def _metrics(now: "Manifest", before: "Manifest", limits: BaselineLimits) -> Ite
     if why or task is None or other is None:
         yield _not("metric", "original", why)
         return
+    ours, theirs = ({cell.key: cell.task for cell in each.cells} for each in (now, before))
     figures = {"original": (task.original, other.original)}
-    theirs = {cell.key: cell.task for cell in before.cells}
-    figures |= {
-        cell.key: (cell.task, before_it)
-        for cell in now.cells
-        if cell.task is not None and (before_it := theirs.get(cell.key)) is not None
-    }
+    figures |= {key: (ours.get(key), theirs.get(key)) for key in dict.fromkeys((*ours, *theirs))}
     for subject, (mine, old) in figures.items():
-        allowed = old - limits.metric_drop
-        yield Comparison(what="metric", subject=subject, before=old, now=mine, allowed=allowed)
+        if mine is not None and old is not None:
+            allowed = old - limits.metric_drop
+            yield Comparison(what="metric", subject=subject, before=old, now=mine, allowed=allowed)
+        elif mine is not old:
+            yield _not("metric", subject, f"{'this release' if mine is None else 'the baseline'} did not measure it")
 
 
 def _rows(manifest: "Manifest") -> frozenset[tuple[str, str]]:

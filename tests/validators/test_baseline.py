@@ -171,6 +171,12 @@ def test_a_metric_over_other_rows_is_not_compared(now, why):
     assert ("metric", KEY) not in figures
 
 
+def test_a_metric_that_one_of_the_two_did_not_measure_is_told_of():
+    assert compared(release(task=None))["metric", KEY].why_not == "this release did not measure it"
+    assert compared(release(), release(task=None))["metric", KEY].why_not == "the baseline did not measure it"
+    assert ("metric", KEY) not in compared(release(task=None), release(task=None))
+
+
 def test_the_report_shows_every_figure_and_what_was_not_compared():
     now = replace(release(speed=performance(0.01)), processor="Another")
     now = replace(now, baseline=record(replace(now, artifacts=larger(2).artifacts)))
