@@ -234,7 +234,9 @@ class Investigation:
             return found
         found = replace(found, reproduction=self._target.absolute())
         exhibit = replace(shown, title=found.summary, versions=dict(versions(_PACKAGES)))
-        write(exhibit, self._target, diagnosis=TypeAdapter(Diagnosis).dump_json(found, indent=1) + b"\n")
+        # Others get this folder: it names files, and not where they lie on this machine.
+        told = replace(found, release=Path(found.release.name), model=Path(found.model.name), reproduction=None)
+        write(exhibit, self._target, diagnosis=TypeAdapter(Diagnosis).dump_json(told, indent=1) + b"\n")
         return found
 
 

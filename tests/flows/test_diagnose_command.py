@@ -13,8 +13,10 @@ from exporters.errors import BadInput
 from flows.cli import main
 from flows.diagnose import Diagnosis, render
 from flows.diagnose.evidence import failing_call
+from flows.diagnose.investigation import Investigation
 from flows.diagnose.record import Suspect, Switch
 from flows.diagnose.subject import find_subject
+from validators.diagnosis.reproduction import Exhibit
 from validators.evidence import read_evidence
 
 
@@ -140,3 +142,26 @@ def test_what_is_confirmed_and_what_is_only_inferred_are_told_apart():
     assert "inferred     the weights are stale" in text
     assert "setting      graph optimizer off: failed, max distance 5.0e-01" in text
     assert "12 model/conv2, off by 2.5e-01" in text
+
+
+def test_the_reproduction_says_nothing_of_where_things_lie_on_this_machine(release, tmp_path):
+    model = with_model(release)
+    subject = find_subject(release, small_release.KEY, None, None)
+    exhibit = Exhibit(
+        format="onnx",
+        runtime="onnxruntime",
+        artifact=release / "artifacts" / "onnx" / "default",
+        what="the whole artifact",
+        inputs={"x": np.zeros((1, 4), "float32")},
+        output="y",
+        expected=np.zeros((1, 3), "float32"),
+    )
+    investigation = Investigation(subject, None, tmp_path / "repro", lambda _: None)
+    investigation._exhibit = exhibit
+    found = Diagnosis(
+        release=release, cell=subject.cell, model=model, status="failed", message="", verdict="unknown", summary="s"
+    )
+    assert investigation._reproduced(found, None).reproduction == tmp_path / "repro"
+    written = [path for path in (tmp_path / "repro").rglob("*") if path.suffix in {".json", ".md", ".py"}]
+    assert written
+    assert not any(str(tmp_path) in path.read_text("utf-8") for path in written)
