@@ -274,7 +274,7 @@ def _metrics(now: "Manifest", before: "Manifest", limits: BaselineLimits) -> Ite
         yield _not("metric", "original", why)
         return
     ours, theirs = ({cell.key: cell.task for cell in each.cells} for each in (now, before))
-    figures = {"original": (task.original, other.original)}
+    figures: dict[str, tuple[float | None, float | None]] = {"original": (task.original, other.original)}
     figures |= {key: (ours.get(key), theirs.get(key)) for key in dict.fromkeys((*ours, *theirs))}
     for subject, (mine, old) in figures.items():
         if mine is not None and old is not None:
