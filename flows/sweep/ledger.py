@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from exporters.admission.assembled import builder_file
 from exporters.errors import BadInput
 from exporters.store import digest_tree, versions
 from flows.conclude import toolchain
@@ -21,6 +22,7 @@ from flows.settings import Settings
 from flows.sweep.shelf import Model, release_name
 from flows.sweep.states import FormatState
 from validators.integrity import manifest_digest
+from validators.manifest import MANIFEST
 from validators.records import decoded, encoded
 
 if typing.TYPE_CHECKING:
@@ -90,7 +92,9 @@ class Sweep:
 
 def begin(settings: Settings, models: int) -> Sweep:
     """A sweep without records, under the settings and with the versions of now."""
-    named = [settings.samples.path, *map(Path, settings.custom_objects)]
+    baseline = settings.baseline and settings.baseline / MANIFEST
+    metric = builder_file(settings.samples.metric or "")
+    named = [settings.samples.path, metric, baseline, *map(Path, settings.custom_objects)]
     given = {str(path): digest_tree(path)[0] for path in named if path is not None and path.exists()}
     said = settings.model_dump(mode="json", exclude={"model", "output"})
     return Sweep(

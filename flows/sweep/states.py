@@ -8,7 +8,8 @@ cells and requirements. A format is
 * `proven` when the gate has nothing against it. TF.js is also proven when `wasm` or `webgl` alone meets the gate in the
   place of the default requirements: a page picks its backend, and one that does not run a model is no wrong answer.
   What the gate never tolerates stands all the same: a cell that failed, in any backend, is a divergence;
-* `failed` when something ran and contradicts equality or placement, or nothing vouches for an artifact;
+* `failed` when something ran and contradicts equality or placement, or nothing vouches for an artifact, or what the
+  policy asks of samples, task and baseline speaks against it;
 * `errored` when an exporter, a runtime or the machine broke, so that nothing is known;
 * `unavailable` when a required cell was not run: it needs what this machine lacks, or awaits another's attestation;
 * `limited` when the target cannot express the model, by an entry of `exporters.limits`;
@@ -26,10 +27,11 @@ from exporters.admission.assembled import NO_ARCHITECTURE
 from exporters.contract import Artifact
 from exporters.errors import BadInput, Limited, ParitygateError
 from exporters.limits import LIMITS
+from validators.baseline import regressions
 from validators.contract import Cell, Reason, Requirement
 from validators.gate import AWAITING, MISSING, UNPROVEN, judge
 from validators.manifest import Manifest
-from validators.registry import default_requirements
+from validators.registry import ORIGINAL, default_requirements
 
 State = Literal["failed", "errored", "unavailable", "limited", "refused", "proven"]
 STATES: tuple[State, ...] = get_args(State)
@@ -104,7 +106,7 @@ def _state(manifest: Manifest, name: str) -> FormatState:
         return FormatState(format=name, state="proven")
     cells = [cell for cell in manifest.cells if cell.format == name]
     artifacts = [artifact for artifact in manifest.artifacts if artifact.format == name]
-    told = [_told(reason, cells, artifacts) for reason in reasons]
+    told = [_told(name, reason, cells, artifacts) for reason in reasons]
     return min(told, key=lambda each: STATES.index(each.state))
 
 
@@ -118,11 +120,16 @@ def _against(manifest: Manifest, name: str, required: Sequence[Requirement]) -> 
         elsewhere=[requirement for requirement in manifest.policy.elsewhere if requirement.format == name],
         sample_sets=manifest.samples,
         outputs=[output.name for output in manifest.model.signature.outputs],
+        regressed=[
+            each for each in regressions(manifest.baseline) if each.subject.partition("/")[0] in {name, ORIGINAL}
+        ],
+        grounds=manifest.grounds,
+        weak_evidence=manifest.policy.weak_evidence,
+        task_margin=manifest.policy.task_margin,
     ).reasons
 
 
-def _told(reason: Reason, cells: Sequence[Cell], artifacts: Sequence[Artifact]) -> FormatState:
-    name = reason.subject.partition("/")[0].partition(" ")[0]
+def _told(name: str, reason: Reason, cells: Sequence[Cell], artifacts: Sequence[Artifact]) -> FormatState:
     message = _EXPORT.sub("", reason.message)
     state = _weighed(reason, cells)
     way_out = _BY_STATE.get(state, "")

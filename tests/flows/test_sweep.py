@@ -27,7 +27,9 @@ from flows.sweep import engine, ledger
 from flows.sweep.report import grouped
 from flows.sweep.shelf import find
 from flows.sweep.states import states_of_error
-from validators.contract import Placement, Requirement
+from validators.baseline import BaselineLimits, BaselineRecord, Comparison
+from validators.contract import Coverage, Placement, Requirement
+from validators.manifest import Grounds
 from validators.registry import default_requirements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +77,25 @@ def test_a_good_release_is_proven_in_every_format():
     found = states(factory.manifest())
     assert list(found) == list(factory.RUNTIMES)
     assert {(each.state, each.code, each.reason, each.way_out) for each in found.values()} == {("proven", "", "", "")}
+
+
+def test_what_the_policy_asks_beside_parity_fails_every_format_it_speaks_against():
+    dead = Coverage(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0")
+    weak = replace(factory.manifest(), grounds=Grounds(coverage={"digit": dead}))
+    assert {each.state for each in states(weak).values()} == {"proven"}
+    found = states(with_policy(weak, weak_evidence="refuse"))
+    assert {(each.state, each.code) for each in found.values()} == {("failed", "weak evidence")}
+    assert list(found) == list(factory.RUNTIMES)
+
+    margin = with_policy(factory.manifest(), task_margin=0.1)
+    assert {each.code for each in states(margin).values()} == {"worse at the task"}
+
+    larger = Comparison(what="size", subject="onnx/default", before=1, now=3, allowed=2)
+    record = BaselineRecord(
+        digest="ab", model="m", created="c", headline="RELEASED", limits=BaselineLimits(), comparisons=(larger,)
+    )
+    found = states(replace(factory.manifest(), baseline=record))
+    assert [each.format for each in found.values() if each.code == "size regression"] == ["onnx"]
 
 
 def test_a_failed_cell_fails_its_format_alone():
@@ -338,6 +359,9 @@ def test_a_changed_file_that_a_setting_names_settles_nothing(shelf, tmp_path):
     assert first == ledger.begin(with_code, 1)
     code.write_text("A = 2", "utf-8")
     assert first != ledger.begin(with_code, 1)
+    (tmp_path / "release.json").write_text("{}")
+    for named in ({"samples": {"metric": f"{code}:score"}}, {"baseline": tmp_path}):
+        assert len(ledger.begin(settings(**named), 1).settings["given"]) == 1
 
 
 def test_what_was_refused_stays_refused_and_what_broke_is_tried_again(shelf, tmp_path):
