@@ -82,6 +82,7 @@ class Beside:
             last = self._over.is_set()
             with contextlib.suppress(HTTPError, PrefectException):
                 self._show()
+            with contextlib.suppress(HTTPError, PrefectException):  # also where nothing can be shown
                 if not cancelled and _cancelling(self._run):
                     cancelled = True
                     self._cancel()

@@ -1,0 +1,33 @@
+"""What goes on beside the stages, without a server: it is played."""
+
+import threading
+
+import pytest
+
+from flows.progress import Event
+from flows.stages import Stage
+
+
+@pytest.fixture
+def beside(monkeypatch):
+    from flows import beside
+
+    monkeypatch.setattr(beside, "is_embedded", lambda: False)
+    monkeypatch.setattr(beside, "_LOOK_SECONDS", 0.01)
+    return beside
+
+
+def test_a_run_is_cancelled_also_where_its_progress_cannot_be_shown(beside, monkeypatch):
+    cancelled, refused = threading.Event(), threading.Event()
+
+    def refuse(*_):
+        refused.set()
+        raise beside.PrefectException("no artifact may be made")
+
+    monkeypatch.setattr(beside, "create_progress_artifact", refuse)
+    monkeypatch.setattr(beside, "_cancelling", lambda _: refused.is_set())
+    stage = Stage(name="admission", needs=(), run=lambda: None)
+    with beside.Beside("release-m", cancelled.set) as here:
+        here.watching(lambda stages, *, cancel: None)([stage], cancel=lambda: None)
+        here(Event(stage="admission", state="passed", total=1))
+        assert cancelled.wait(2)
