@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 _PATTERN = "*.keras"
 _MOST_ROWS = 1000
 _GOOD = {"Released", "Verified"}
-_BROKEN = {"Broken", "Crashed"}
+_REFUSED = {"Refused", "Refuted", "Awaiting"}
+_UNUSABLE = "Bad input"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ def _settled(storage: Any, path: str, releases: Path, terms: Terms) -> Outcome:
             same = settings.policy.evidence == "full" and unchanged(settings)
             state = again(settings.release_dir, return_state=True) if same else release(settings, return_state=True)
     except BadInput as error:
-        return Outcome(model=name, state="Bad input", message=str(error))
+        return Outcome(model=name, state=_UNUSABLE, message=str(error))
     except (ParitygateError, OSError) as error:
         return Outcome(model=name, state="Broken", message=str(error))
     return Outcome(model=name, state=state.name or state.type.value, message=state.message or "")
@@ -130,7 +131,8 @@ def concluded(flow: str, models: str, outcomes: Sequence[Outcome]) -> "State[Any
         return Completed(name="All proven", message=f"{len(outcomes)} models of {models}")
     lines = [f"{outcome.model}: {outcome.state}: {outcome.message}" for outcome in bad[:_MOST_ROWS]]
     ends = {outcome.state for outcome in bad}
-    name = "Broken" if ends & _BROKEN else "Bad input" if ends == {"Bad input"} else "Refused"
+    # Whatever else a run may end as (Crashed, Cancelled, Failed) is no verdict.
+    name = "Broken" if ends - _REFUSED - {_UNUSABLE} else "Refused" if ends & _REFUSED else _UNUSABLE
     return Failed(name=name, message="\n".join(lines))
 
 

@@ -21,3 +21,19 @@ def test_an_unchanged_model_is_verified_again_and_released_anew_where_its_sample
     terms = Terms.model_validate({"policy": {"evidence": evidence}})
     outcome = nightly._settled(storage, str(tmp_path / "a.keras"), tmp_path / "releases", terms)
     assert outcome.state == did
+
+
+@pytest.mark.parametrize(
+    ("ends", "name"),
+    [
+        (["Released", "Verified"], "All proven"),
+        (["Released", "Bad input"], "Bad input"),
+        (["Bad input", "Refused"], "Refused"),
+        (["Awaiting"], "Refused"),
+        *((["Refused", end], "Broken") for end in ("Broken", "Crashed", "Cancelled", "Failed", "TimedOut")),
+    ],
+)
+def test_a_shelf_ends_as_broken_when_some_model_got_no_verdict(monkeypatch, ends, name):
+    monkeypatch.setattr(nightly, "create_markdown_artifact", lambda *_, **__: None)
+    outcomes = [nightly.Outcome(model=f"{end}.keras", state=end, message="") for end in ends]
+    assert nightly.concluded("nightly", "models", outcomes).name == name
