@@ -21,11 +21,12 @@ from exporters.errors import BadInput, ParitygateError
 from flows.approval import awaited
 from flows.gate import gate
 from flows.prefect_home import failures_named, patiently
-from flows.release import release, release_dir, unchanged
+from flows.release import release, release_dir, standing_there, unchanged
 from flows.settings import Settings, Terms
 from flows.storage import fetched, opened, told
 from flows.tasks import THREADS, TaskLog, failure
 from flows.verify import verify
+from validators.integrity import ATTESTATIONS
 from validators.report import people
 from validators.report.markdown import code, prose
 
@@ -92,9 +93,15 @@ def _settled(storage: Any, path: str, releases: Path, terms: Terms) -> Outcome:
         with fetched(storage, path) as model:
             settings = Settings.model_validate({**terms.model_dump(), "model": model})
             settings = settings.model_copy(update={"output": release_dir(settings, releases)})
-            # Of private samples nothing is left to verify with: such a model is released anew.
-            same = settings.policy.evidence == "full" and unchanged(settings)
-            state = again(settings.release_dir, return_state=True) if same else release(settings, return_state=True)
+            # Of private samples nothing is left to verify with: such a model is released anew, unless others have had
+            # their say about its release, which would be lost.
+            same, private = unchanged(settings), settings.policy.evidence == "digests"
+            if same and not private:
+                state = again(settings.release_dir, return_state=True)
+            elif same and (settings.release_dir / ATTESTATIONS).is_dir():
+                state = standing_there(settings, "not run again, since its samples are private")
+            else:
+                state = release(settings, return_state=True)
     except BadInput as error:
         return Outcome(model=name, state=_UNUSABLE, message=str(error))
     except (ParitygateError, OSError) as error:

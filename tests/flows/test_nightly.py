@@ -5,18 +5,27 @@ from types import SimpleNamespace
 import pytest
 
 from flows import nightly
-from flows.settings import Terms
+from flows.release import release_dir
+from flows.settings import Settings, Terms
+from validators.integrity import ATTESTATIONS
 
 
-@pytest.mark.parametrize(("evidence", "did"), [("full", "verified"), ("digests", "released")])
-def test_an_unchanged_model_is_verified_again_and_released_anew_where_its_samples_are_gone(
-    tmp_path, monkeypatch, evidence, did
+@pytest.mark.parametrize(
+    ("evidence", "attested", "did"),
+    [("full", True, "verified"), ("digests", False, "released"), ("digests", True, "judged")],
+)
+def test_an_unchanged_model_is_verified_again_and_released_anew_where_its_samples_are_gone_and_nobody_had_a_say(
+    tmp_path, monkeypatch, evidence, attested, did
 ):
     (tmp_path / "a.keras").write_bytes(b"model")
-    ends = {name: SimpleNamespace(name=name, message="") for name in ("verified", "released")}
+    if attested:
+        name = release_dir(Settings(model=tmp_path / "a.keras"), tmp_path / "releases")
+        (name / ATTESTATIONS).mkdir(parents=True)
+    ends = {name: SimpleNamespace(name=name, message="") for name in ("verified", "released", "judged")}
     monkeypatch.setattr(nightly, "unchanged", lambda _settings: True)
     monkeypatch.setattr(nightly, "again", lambda *_, **__: ends["verified"])
     monkeypatch.setattr(nightly, "release", lambda *_, **__: ends["released"])
+    monkeypatch.setattr(nightly, "standing_there", lambda *_: ends["judged"])
     storage = SimpleNamespace(protocol=("file",))
     terms = Terms.model_validate({"policy": {"evidence": evidence}})
     outcome = nightly._settled(storage, str(tmp_path / "a.keras"), tmp_path / "releases", terms)
