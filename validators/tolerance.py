@@ -8,7 +8,8 @@ The rule, whose every number docs/tolerance.md derives and holds against measure
 
     atol = the largest of  MULTIPLE x noise floor
                            LAST_BITS x epsilon x the output's largest magnitude
-                           half an epsilon of one, but no more than a hundredth of that magnitude
+                           half an epsilon of one, two where the output runs from 0 to 1, but no more than a hundredth
+                           of that magnitude
                            on a GPU, GPU_SHARE x that magnitude
     rtol = LAST_BITS x epsilon
 
@@ -39,7 +40,10 @@ GPU_SHARE = 1e-5
 one. exp may err by 3 + 2|x| units in the last place, so that a softmax over scores of ten lies within it too, and GLSL
 ES 3.00 promises nothing for either."""
 
-_OF_ONE = 0.5
+_OF_ONE, _OF_A_SHARE = 0.5, 2.0
+"""Epsilons of one: for any output, and for one whose every answer lies between 0 and 1 as those of sigmoid and softmax
+do. ONNX Runtime computes a sigmoid as 0.5 + p/q, a rational function of some operations near one half: answers of 1e-7
+came up to 1.4 epsilon of one off, over a segmentation net whose largest answer is 2e-3."""
 _MOST_OF_SCALE = 1e-2
 SMALLEST_SCALE = 1e-12
 """An output that is zero everywhere still gets an absolute part above zero: rounding noise is not a failure."""
@@ -97,6 +101,7 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
     scale: float,
     *,
     noise: Noise | None = None,
+    share: bool = False,
     device: Device = "cpu",
     atol: float | None = None,
     rtol: float | None = None,
@@ -107,6 +112,7 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
         dtype: NumPy's name of the element type of what the runtime delivers, or `string`.
         scale: the largest finite |reference| of this output over the sample set, in the output's unit.
         noise: the original's own rounding; None, or without a floor, for the default of the type.
+        share: whether every reference lies between 0 and 1, as probabilities do.
         device: where the cell runs.
         atol: absolute part set by hand, in the output's unit; None keeps the rule's.
         rtol: relative part set by hand; None keeps the rule's.
@@ -129,7 +135,13 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
     if noise is None or noise.floor is None:
         absolute, relative, why = _default(dtype, max(scale, SMALLEST_SCALE), noise)
     else:
-        absolute, relative, why = _measured(dtype, max(scale, noise.scale, SMALLEST_SCALE), noise, device)
+        absolute, relative, why = _measured(
+            dtype,
+            max(scale, noise.scale, SMALLEST_SCALE),
+            noise,
+            of_one=_OF_A_SHARE if share else _OF_ONE,
+            device=device,
+        )
     by_hand = [part for part, value in (("atol", atol), ("rtol", rtol)) if value is not None]
     reasons = [f"{' and '.join(by_hand)} set in release.toml"] if by_hand else []
     if None in (atol, rtol):
@@ -141,7 +153,7 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
     )
 
 
-def _measured(dtype: str, scale: float, noise: Noise, device: Device) -> tuple[float, float, str]:
+def _measured(dtype: str, scale: float, noise: Noise, *, of_one: float, device: Device) -> tuple[float, float, str]:
     """Absolute part, relative part and the reason, from a noise floor."""
     assert noise.floor is not None  # noqa: S101 - the caller asked
     epsilon = _EPSILON[dtype]
@@ -149,8 +161,8 @@ def _measured(dtype: str, scale: float, noise: Noise, device: Device) -> tuple[f
         f"{MULTIPLE:g} times the original's own rounding, {noise.floor:.3g} at most over {noise.rows} rows": MULTIPLE
         * noise.floor,
         f"{LAST_BITS:g} epsilon of {dtype} of the output's largest magnitude, {scale:.4g}": LAST_BITS * epsilon * scale,
-        f"half an epsilon of {dtype} of one, which sigmoid and softmax add up with": min(
-            _OF_ONE * epsilon, _MOST_OF_SCALE * scale
+        f"{of_one:g} epsilon of {dtype} of one, which sigmoid and softmax add up with": min(
+            of_one * epsilon, _MOST_OF_SCALE * scale
         ),
     }
     if device == "gpu":
@@ -199,8 +211,14 @@ def tolerances(  # noqa: PLR0913 - each part of the rule by its name
         dtype = (dtypes or {}).get(name, dtype_name(array))
         own = None if name in (dtypes or {}) else (noise or {}).get(name)
         scale = scale_of(array) if dtype in _EPSILON else 0.0
-        found[name] = tolerance(dtype, scale, noise=own, device=device, atol=atol, rtol=rtol)
+        share = dtype in _EPSILON and _is_share(array)
+        found[name] = tolerance(dtype, scale, noise=own, share=share, device=device, atol=atol, rtol=rtol)
     return found
+
+
+def _is_share(array: np.ndarray) -> bool:
+    """Whether every element is a number from 0 to 1."""
+    return array.dtype.kind != "c" and bool(np.all((array >= 0) & (array <= 1)))
 
 
 def _check_by_hand(part: str, value: float | None) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.errors import BadInput
+from validators.contract import Noise
 from validators.tolerance import dtype_name, scale_of, tolerance, tolerances
 
 FLOATS = ["float16", "bfloat16", "float32", "float64", "complex64"]
@@ -111,3 +112,15 @@ def test_text_of_any_storage_is_called_string():
         "string"
     }
     assert dtype_name(np.zeros(1, np.float32)) == "float32"
+
+
+def test_small_probabilities_may_carry_the_rounding_of_one_and_other_small_numbers_less_of_it():
+    noise = {"y": Noise(floor=1.5e-9, rows=13, scale=1.8e-3)}
+    shares = np.array([[1.8e-3, 4.5e-8, 0.0]], np.float32)
+    for values, epsilons in ((shares, 2.0), (-shares, 0.5), (np.array([[1.5, 4.5e-8]], np.float32), None)):
+        allowed = tolerances({"y": values}, noise=noise)["y"]
+        if epsilons is None:
+            assert allowed.atol == pytest.approx(2 * 2.0**-23 * 1.5)
+        else:
+            assert allowed.atol == pytest.approx(epsilons * 2.0**-23)
+            assert f"{epsilons:g} epsilon of float32 of one" in allowed.reason
