@@ -5,7 +5,8 @@ the noise floor that every cell's tolerance comes from; and the float64 answers 
 others. Runs beside the exports; only cells wait for it.
 
 The floor is the larger of two distances from the float64 answers: that of the float32 ones, whose every sum rounds, and
-that of float64 ones with each weight moved by its last bit, which is what folding and reordering constants may do.
+that of float64 ones with each weight moved by its last bits, which is what folding constants and adding in another
+order may do.
 
 Sets are measured together where their inputs are of one kind: the user's rows; those drawn from each input's range with
 the edges of it; and those far beyond it. The largest error over few rows says little about many, so each kind is
@@ -26,12 +27,11 @@ from exporters.float64 import NoDouble, in_float64
 from exporters.keras_model import SourceModel, cause, load, tensor_specs
 from validators.contract import Noise, Tensors
 from validators.evidence import Evidence, read_evidence, unmeasured, write_exact, write_noise
-from validators.feeding import UnsteadyOutput, feed, first_rows
+from validators.feeding import UnsteadyOutput, feed
 from validators.manifest import NoiseBySet, Origin
 from validators.measure import kind_of
 from validators.reference import infer
 from validators.samples import fixed_batch
-from validators.samples.further import affordable
 from validators.sound import Infer, Unsound
 from validators.tensorfiles import read_tensors
 from validators.tolerance import dtype_name, most_noise, scale_of
@@ -42,19 +42,18 @@ KINDS: Mapping[Origin, str] = {"user": "user", "seeded": "seeded", "edges": "see
 _BATCH = 64
 
 JITTERS = 2
-"""How many times all weights are moved by their last bit."""
+"""How many times all weights are moved by their last bits."""
 _SEED = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """Rows of one kind, with what the original answers in float32; `whole` where they are all rows of a set."""
+    """Rows of one kind, with what the original answers in float32: all rows of the set so named, or further ones."""
 
     name: str
     samples: Tensors
     batch: int
     narrow: Tensors
-    whole: bool
 
     def through(self, call: Infer) -> Tensors:
         return feed(call, self.samples, self.batch).outputs
@@ -97,7 +96,7 @@ def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
     kinds = dict.fromkeys(KINDS[each.origin] for each in evidence.sets)
     try:
         # First in float32: a float64 model changes what Keras takes for a number's type by default.
-        fed = {kind: [*_sets(model, evidence, kind), *_further(model, more / kind)] for kind in kinds}
+        fed = {kind: [*_sets(evidence, kind), *_further(model, more / kind)] for kind in kinds}
         double = in_float64(model)
         call = _traced(double)
         exact = {kind: [part.through(call) for part in parts] for kind, parts in fed.items()}
@@ -144,18 +143,14 @@ def _traced(model: SourceModel) -> Infer:
     return call
 
 
-def _sets(model: SourceModel, evidence: Evidence, kind: str) -> Iterator[_Part]:
-    """The sets of a kind; of an expensive model only the first rows of each, as many as are affordable over all."""
-    sets = [each for each in evidence.sets if KINDS[each.origin] == kind]
-    rows = affordable(model.signature.inputs, evidence.samples(sets[0]), model.parameter_bytes() // 4)
-    for each in sets:
-        used = min(each.rows, max(1, rows // len(sets) // each.batch) * each.batch)
+def _sets(evidence: Evidence, kind: str) -> Iterator[_Part]:
+    """The sets of a kind, all rows: over a saturated output few show how it rounds, and any may be one of these."""
+    for each in (each for each in evidence.sets if KINDS[each.origin] == kind):
         yield _Part(
             name=each.name,
-            samples={name: array[:used] for name, array in evidence.samples(each).items()},
+            samples=evidence.samples(each),
             batch=each.batch,
-            narrow=first_rows(evidence.reference(each), each, used),
-            whole=used == each.rows,
+            narrow=evidence.reference(each),
         )
 
 
@@ -167,20 +162,23 @@ def _further(model: SourceModel, folder: Path) -> Iterator[_Part]:
     batch = fixed_batch(model.signature.inputs) or _BATCH
     with suppress(Unsound, UnsteadyOutput):
         narrow = feed(partial(infer, model), samples, batch).outputs
-        yield _Part(name="", samples=samples, batch=batch, narrow=narrow, whole=False)
+        yield _Part(name="", samples=samples, batch=batch, narrow=narrow)
 
 
 def _jittered(double: SourceModel) -> Iterator[None]:
-    """Moves every weight by up to one epsilon of float32, another way in each turn, and back in the end.
+    """Moves every weight by up to two epsilon of float32, another way in each turn, and back in the end.
 
-    That is what rounding a weight twice may do: a converter folds a normalization into a kernel, and multiplies.
+    One epsilon at random for each weight is what rounding it twice may do: a converter folds a normalization into a
+    kernel, and multiplies. One more, up or down for all weights of a unit (the last axis), is what adding may do: where
+    terms have one sign, partial sums grow to the sum itself, and each addition errs by a share of it.
     """
     variables = [value for _, value in double.variables_of(double.graph) if value.dtype.is_floating]
     own = [variable.numpy() for variable in variables]
     stream = np.random.default_rng(_SEED)
     for _ in range(JITTERS):
         for variable, values in zip(variables, own, strict=True):
-            variable.assign(values * (1.0 + 2.0**-23 * stream.uniform(-1.0, 1.0, values.shape)))
+            units = stream.choice((-1.0, 1.0), values.shape[-1:])
+            variable.assign(values * (1.0 + 2.0**-23 * (stream.uniform(-1.0, 1.0, values.shape) + units)))
         yield
     for variable, values in zip(variables, own, strict=True):
         variable.assign(values)
@@ -198,7 +196,7 @@ def _keep_ties(evidence: Evidence, fed: Mapping[str, Sequence[_Part]], exact: Ma
             ties = {
                 name: wide[name].astype(array.dtype)
                 for name, array in part.narrow.items()
-                if part.whole and kind_of(array) in {"integer", "bool"} and not np.array_equal(array, wide[name])
+                if part.name and kind_of(array) in {"integer", "bool"} and not np.array_equal(array, wide[name])
             }
             write_exact(evidence.release, part.name, ties)
 
