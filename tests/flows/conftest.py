@@ -27,6 +27,14 @@ def call(capfd):
         signal.signal(signum, handler)
 
 
+@pytest.fixture
+def quick(tmp_path):
+    """A release.toml of one exporter and one cell."""
+    config = tmp_path / "release.toml"
+    config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
+    return config
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A Prefect server of our own on loopback; gives the address of its API."""

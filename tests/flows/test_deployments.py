@@ -285,7 +285,7 @@ def test_bad_input_of_a_submitted_model_ends_with_its_exit_code(server, worker, 
     [
         (("missing.keras",), "missing.keras: no such file"),
         ((DIGITS, "--deployment", "release/none"), "has no deployment 'release/none'; it has"),
-        ((DIGITS, "--storage", "nowhere://inbox"), "nowhere://inbox: cannot be used"),
+        ((DIGITS, "--storage", "nowhere://inbox"), ": cannot be used"),
     ],
 )
 def test_what_cannot_be_submitted_is_bad_input(server, deployed, home, arguments, message):
