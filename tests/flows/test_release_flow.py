@@ -22,6 +22,7 @@ STAGES = {
     "admission",
     "lowering",
     "reference",
+    "oracle",
     "export onnx/default",
     "cell onnx/default onnxruntime cpu",
     "cell onnx/default ort-web-wasm cpu",
