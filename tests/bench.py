@@ -150,6 +150,7 @@ class Bench:
         exports.finished.begin("")  # nothing goes on from here, and its logs do not lie in the workspace
         exports.lower()
         reference = exports.refer()
+        exports.measure().unwrap()
         signature = TypeAdapter(Signature).validate_python(reference["signature"])
         sets = TypeAdapter(tuple[SampleSet, ...]).validate_python(reference["sets"])
         shapes = static_shapes(signature.inputs, sets)

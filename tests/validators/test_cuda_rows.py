@@ -305,6 +305,7 @@ def release(bench):
     settings = load_settings(None, {"model": str(model), "output": str(bench.folder / "cuda.release")})
     exports = Exports(settings, bench.workers, Workspace(settings.release_dir))
     digest = exports.admit().digest
+    exports.finished.begin("")  # the bench's logs do not lie in the workspace
     exports.lower()
     signature = exports.refer()["signature"]
     rows = [row for row in EXPORTERS if row.key in ("saved_model/default", "onnx/default")]
@@ -335,6 +336,8 @@ def request(release, row):
         "options": {"custom_objects": "[]", "trust_lambda": "false"} if row.format == ORIGINAL else {},
         "atol": None,
         "rtol": None,
+        "metric": "",
+        "task_output": "",
         "gpu": "any",
         "sample_seconds": 60.0,
         "software_seconds": 30.0,
