@@ -11,6 +11,9 @@ Every message names the object, what was received and what is valid; `next_step`
 edit that gets the user further.
 """
 
+import copyreg
+from typing import Any
+
 
 class ParitygateError(Exception):
     """Base of all errors of paritygate that carry a message for a person.
@@ -24,6 +27,10 @@ class ParitygateError(Exception):
         super().__init__(message)
         self.message = message
         self.next_step = next_step
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Crosses a process boundary whatever its constructor asks for, which Python would call with the message."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.next_step}" if self.next_step else self.message

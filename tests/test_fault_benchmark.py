@@ -5,10 +5,11 @@ import inspect
 import numpy as np
 import pytest
 
-from benchmarks.faults import bars, table
 from benchmarks.planted import others, search
 from benchmarks.planted.kinds import FAULTS
 from benchmarks.planted.models import MODELS, Span
+from benchmarks.planted.report import bars, page, summary, table
+from exporters.registry import FORMATS
 
 DOMAIN = {"x": Span(low=-1.0, shape=(4,))}
 CALM = {"model": "a", "format": "onnx", "alarms": (), "rows": 500, "furthest": 0.4, "to_noise": {"y": 6.0}}
@@ -16,21 +17,29 @@ CALM = {"model": "a", "format": "onnx", "alarms": (), "rows": 500, "furthest": 0
 
 def score(**changes):
     caught = dict.fromkeys(others.CRITERIA, True)
-    plain = {"fault": "a fault", "model": "pixels", "format": "onnx", "ratio": 9.0, "witness": "tolerance exceeded"}
+    plain = {
+        "fault": "a fault",
+        "family": "weights",
+        "model": "pixels",
+        "format": "onnx",
+        "ratio": 9.0,
+        "witness": "tolerance exceeded",
+    }
     return plain | {"generated": "tolerance exceeded", "weights": "", "others": caught} | changes
 
 
-def test_there_are_forty_kinds_in_eight_models_each_with_a_name_of_its_own():
+def test_there_are_forty_kinds_in_eight_models_and_every_format_each_with_a_name_of_its_own():
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 40
     assert len({fault.model for fault in FAULTS}) >= 8
     assert {fault.model for fault in FAULTS} <= set(MODELS)
+    assert {fault.format for fault in FAULTS} == set(FORMATS)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_changes_one_thing_and_what_it_changes_is_there(fault):
     assert sum(map(bool, (fault.changes, fault.edit, fault.stored, fault.answer))) == 1
     assert set(fault.changes) <= set(inspect.signature(MODELS[fault.model].build).parameters)
-    assert fault.format in {"onnx", "tflite"}
+    assert fault.format in MODELS[fault.model].formats
 
 
 def test_the_search_finds_where_two_functions_differ_most():
@@ -86,9 +95,18 @@ def test_a_fault_that_only_its_witness_shows_is_missed_from_generated_samples():
     assert kept == [True, False, True, True, True]
     assert "| missed |" in table(scores)
     assert "indistinguishable" in table(scores)
-    assert "caught of 2 beyond tolerance" in table(scores)
+    assert "| weights | 3 | 2 | 2 | 1 | 0 |" in summary(scores)
 
 
 def test_a_false_alarm_or_a_wide_tolerance_breaks_its_bar():
     assert [ok for ok, _ in bars([score()], [CALM | {"alarms": ("far",)}])] == [True, True, False, True, True]
     assert [ok for ok, _ in bars([score()], [CALM | {"to_noise": {"y": 9.0}}])] == [True, True, True, False, True]
+
+
+def test_the_page_holds_the_summary_between_marks_and_tells_what_it_was_made_with():
+    run = {"date": "2026-01-02", "command": "python -m benchmarks.faults", "versions": {"keras": "3.99"}}
+    text = page([run, run], [score()], [CALM])
+    inside = text.partition("<!-- faults:begin -->")[2].partition("<!-- faults:end -->")[0]
+    assert summary([score()]) in inside
+    assert text.count("python -m benchmarks.faults\n") == 1
+    assert "keras 3.99" in text

@@ -4,7 +4,7 @@ A fault changes how the model is built, or its weights, or the artifact's bytes,
 evidence is the good model's every time.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,9 @@ from benchmarks.planted.stored import Change, by_ulps, through
 
 Edit = Callable[[Any], None]
 
+_STORED, _COMPUTED, _NAMED = "stored weights", "layers and operators", "names, order and whole numbers"
+_ANSWERED, _ON_GPU = "the runtime", "the GPU alone"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
@@ -24,8 +27,9 @@ class Fault:
 
     Attributes:
         name: in a few words.
+        family: what it is a fault of, a key of the summary.
         model: a key of `benchmarks.planted.models.MODELS`.
-        format: `onnx` or `tflite`; the artifact it is planted into.
+        format: of the artifact that it is planted into.
         changes: arguments of the model's builder.
         edit: changes the weights of the Keras model that is exported in the good one's place.
         stored: (part of a weight's name, change of the constant in the artifact that holds it).
@@ -34,6 +38,7 @@ class Fault:
     """
 
     name: str
+    family: str
     model: str
     format: str = "onnx"
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -114,44 +119,39 @@ def _gates(array: np.ndarray) -> np.ndarray:
 
 def _weights() -> Iterator[Fault]:
     """What is stored."""
-    for ulps in (1, 10, 100):
-        yield Fault(name=f"one weight by {ulps} ULP", model="pixels", stored=("logits/kernel", by_ulps(ulps)))
-    for relative in (1e-4, 1e-3):
-        yield Fault(
-            name=f"one weight by {relative:g} relative",
-            model="tokens",
-            format="onnx",
-            edit=on("up", 0, times(1 + relative)),
-        )
-    yield Fault(name="one weight of a folded kernel by 1 %", model="pixels", edit=on("stem", 0, times(1.01)))
-    yield Fault(name="a bias by a thousandth", model="series", edit=on("head", 1, lambda a: a + np.float32(1e-3)))
-    yield Fault(name="a variance of a normalization by 2 %", model="pixels", edit=on("stem_norm", 3, times(1.02)))
-    yield Fault(name="a mean of a normalization", model="both_ways", edit=on("norm", 2, times(1.05)))
-    yield Fault(
-        name="two output channels swapped", model="upscaler", format="tflite", edit=on("encode", 0, _swapped_channels)
+    for ulps, format_ in ((1, "onnx"), (10, "tflite"), (100, "tfjs")):
+        change = ("logits/kernel", by_ulps(ulps))
+        yield Fault(name=f"one weight by {ulps} ULP", family=_STORED, model="pixels", format=format_, stored=change)
+    rows: tuple[tuple[str, str, str, Edit], ...] = (
+        ("one weight by 0.0001 relative", "tokens", "onnx", on("up", 0, times(1 + 1e-4))),
+        ("one weight by 0.001 relative", "tokens", "saved_model", on("up", 0, times(1 + 1e-3))),
+        ("one weight of a folded kernel by 1 %", "pixels", "tflite", on("stem", 0, times(1.01))),
+        ("a bias by a thousandth", "series", "tfjs", on("head", 1, lambda a: a + np.float32(1e-3))),
+        ("a variance of a normalization by 2 %", "pixels", "tfjs", on("stem_norm", 3, times(1.02))),
+        ("a mean of a normalization", "both_ways", "onnx", on("norm", 2, times(1.05))),
+        ("two output channels swapped", "upscaler", "tflite", on("encode", 0, _swapped_channels)),
+        ("a kernel's height and width swapped", "pixels", "onnx", on("stem", 0, lambda a: a.transpose(1, 0, 2, 3))),
+        ("a dense kernel transposed", "tokens", "tfjs", on("query", 0, lambda a: a.T)),
+        ("stale weights", "recurrent", "tflite", everywhere(_stale)),
+        ("float16 weights sold as float32", "pixels", "onnx", everywhere(through("float16"))),
+        ("float16 weights of a recurrent model", "recurrent", "saved_model", everywhere(through("float16"))),
+        ("weights rounded to eight bits", "upscaler", "tfjs", everywhere(_eight_bits)),
+        ("two layers of one shape swapped", "tokens", "onnx", trade("query", "key")),
+        ("one word's embedding", "tokens", "onnx", on("words", 0, _row(57))),
+        ("two gates of an LSTM swapped", "recurrent", "onnx", on("lstm", 0, _gates)),
+        ("a forget gate's bias", "recurrent", "tflite", on("lstm", 2, times(1.1))),
     )
-    yield Fault(
-        name="a kernel's height and width swapped",
-        model="pixels",
-        edit=on("stem", 0, lambda a: a.transpose(1, 0, 2, 3)),
-    )
-    yield Fault(name="a dense kernel transposed", model="tokens", edit=on("query", 0, lambda a: a.T))
-    yield Fault(name="stale weights", model="recurrent", format="tflite", edit=everywhere(_stale))
-    yield Fault(name="float16 weights sold as float32", model="pixels", edit=everywhere(through("float16")))
-    yield Fault(name="float16 weights of a recurrent model", model="recurrent", edit=everywhere(through("float16")))
-    yield Fault(name="weights rounded to eight bits", model="upscaler", format="tflite", edit=everywhere(_eight_bits))
-    yield Fault(name="two layers of one shape swapped", model="tokens", edit=trade("query", "key"))
-    yield Fault(name="one word's embedding", model="tokens", edit=on("words", 0, _row(57)))
-    yield Fault(name="two gates of an LSTM swapped", model="recurrent", edit=on("lstm", 0, _gates))
-    yield Fault(name="a forget gate's bias", model="recurrent", format="tflite", edit=on("lstm", 2, times(1.1)))
+    for name, model, format_, edit in rows:
+        yield Fault(name=name, family=_STORED, model=model, format=format_, edit=edit)
 
 
 def _built() -> Iterator[Fault]:
-    """What is computed."""
+    """What is computed; in the formats that take the model, one after the other."""
     rows: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("padding valid for same", "pixels", {"padding": "valid"}),
         ("stride in another phase", "pixels", {"phase": ((1, 0), (1, 0))}),
         ("ReLU for ReLU6", "pixels", {"activation": "relu"}),
+        ("ReLU6 for ReLU", "pixels", {"reduced": "relu6"}),
         ("epsilon of a batch normalization", "pixels", {"epsilon": 1e-5}),
         ("a residual connection dropped", "pixels", {"residual": False}),
         ("rescaling by 1/256", "pixels", {"scale": 1 / 256}),
@@ -167,9 +167,7 @@ def _built() -> Iterator[Fault]:
         ("GELU by tanh", "tabular", {"approximate": True}),
         ("GELU by tanh in a transformer", "tokens", {"approximate": True}),
         ("epsilon of a layer normalization", "tabular", {"epsilon": 1e-5}),
-        ("inputs in another order", "tabular", {"swapped": True}),
         ("a bound left out", "tabular", {"bound": 1e6}),
-        ("truncation for rounding to whole numbers", "tabular", {"decimals": 0.0}),
         ("attention without the root", "tokens", {"root": False}),
         ("softmax over the wrong axis", "tokens", {"axis": 1}),
         ("places counted from one", "tokens", {"offset": 1}),
@@ -184,34 +182,48 @@ def _built() -> Iterator[Fault]:
         ("same for causal padding", "series", {"padding": "same"}),
         ("four groups for two", "series", {"groups": 4}),
         ("epsilon of a group normalization", "series", {"epsilon": 1e-5}),
-        ("outputs in another order", "heads", {"exchanged": True}),
-        ("the last of equals for the first", "heads", {"last_of_equals": True}),
         ("a softmax that overflows", "heads", {"stable": False}),
+    )
+    yield from _in_turn(_COMPUTED, rows)
+
+
+def _whole() -> Iterator[Fault]:
+    """What is named, counted or looked up."""
+    rows: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("inputs in another order", "tabular", {"swapped": True}),
+        ("outputs in another order", "heads", {"exchanged": True}),
+        ("truncation for rounding to whole numbers", "tabular", {"decimals": 0.0}),
+        ("a cast towards zero for one downwards", "tabular", {"downwards": False}),
+        ("ids cast to eight bits", "tokens", {"bits": "uint8"}),
+        ("the last of equals for the first", "heads", {"last_of_equals": True}),
         ("a truncated vocabulary", "words", {"known": 20}),
     )
+    yield from _in_turn(_NAMED, rows)
+
+
+def _in_turn(family: str, rows: Iterable[tuple[str, str, dict[str, Any]]]) -> Iterator[Fault]:
     for index, (name, model, changes) in enumerate(rows):
-        yield Fault(
-            name=name, model=model, format=MODELS[model].formats[index % len(MODELS[model].formats)], changes=changes
-        )
+        formats = MODELS[model].formats
+        yield Fault(name=name, family=family, model=model, format=formats[index % len(formats)], changes=changes)
 
 
 def _answered() -> Iterator[Fault]:
     """What a runtime makes of a sound artifact."""
-    rows: tuple[tuple[str, str, Answer], ...] = (
-        ("another answer every time", "series", answers.unsteady),
-        ("NaN for one rare input", "series", answers.nan_where_rare),
-        ("wrong in batches of seven", "both_ways", answers.wrong_at_seven),
-        ("the batch's mean taken away", "recurrent", answers.mixes_rows),
-        ("rows of a batch in another order", "recurrent", answers.turns_rows),
-        ("wrong beyond twenty steps", "tokens", answers.wrong_when_long),
-        ("the answer to the call before", "series", answers.Late()),
-        ("values that end at two", "heads", answers.saturates),
-        ("the last pixel is zero", "upscaler", answers.last_zero),
+    rows: tuple[tuple[str, str, str, Answer], ...] = (
+        ("another answer every time", "series", "onnx", answers.unsteady),
+        ("NaN for one rare input", "series", "tfjs", answers.nan_where_rare),
+        ("wrong in batches of seven", "both_ways", "tflite", answers.wrong_at_seven),
+        ("the batch's mean taken away", "recurrent", "onnx", answers.mixes_rows),
+        ("rows of a batch in another order", "recurrent", "tflite", answers.turns_rows),
+        ("wrong beyond twenty steps", "tokens", "saved_model", answers.wrong_when_long),
+        ("the answer to the call before", "series", "saved_model", answers.Late()),
+        ("values that end at two", "heads", "onnx", answers.saturates),
+        ("the last pixel is zero", "upscaler", "tfjs", answers.last_zero),
     )
-    for name, model, answer in rows:
-        yield Fault(name=name, model=model, answer=answer)
+    for name, model, format_, answer in rows:
+        yield Fault(name=name, family=_ANSWERED, model=model, format=format_, answer=answer)
     for name, model in (("half precision on a GPU", "pixels"), ("half precision on a GPU, recurrent", "recurrent")):
-        yield Fault(name=name, model=model, answer=answers.in_halves, device="gpu")
+        yield Fault(name=name, family=_ON_GPU, model=model, answer=answers.in_halves, device="gpu")
 
 
-FAULTS: tuple[Fault, ...] = (*_weights(), *_built(), *_answered())
+FAULTS: tuple[Fault, ...] = (*_weights(), *_built(), *_whole(), *_answered())

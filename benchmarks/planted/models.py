@@ -38,7 +38,7 @@ class Planted:
 
     build: Callable[..., Any]
     domain: Mapping[str, Span]
-    formats: tuple[str, ...] = ("onnx", "tflite")
+    formats: tuple[str, ...] = ("onnx", "tflite", "saved_model", "tfjs")
 
 
 def good(name: str) -> Any:
@@ -82,6 +82,7 @@ def pixels(  # noqa: PLR0913 - each argument is a fault
     activation: str = "relu6",
     epsilon: float = 1e-3,
     residual: bool = True,
+    reduced: str = "relu",
     pooling: str = "max",
     axis: int = -1,
 ) -> Any:
@@ -101,7 +102,7 @@ def pixels(  # noqa: PLR0913 - each argument is a fault
     y = layers.Activation("relu")(layers.BatchNormalization(name="depthwise_norm")(y))
     x = layers.Add()([x, y]) if residual else y
     x = layers.ZeroPadding2D(phase)(x)
-    x = layers.Conv2D(12, 3, strides=2, activation="relu", name="reduce")(x)
+    x = layers.Conv2D(12, 3, strides=2, activation=reduced, name="reduce")(x)
     x = (layers.MaxPooling2D if pooling == "max" else layers.AveragePooling2D)(2)(x)
     x = layers.Dense(10, name="logits")(layers.Flatten()(x))
     return keras.Model(image, layers.Softmax(axis=axis, name="class")(x))
@@ -130,13 +131,14 @@ def upscaler(
     return keras.Model(image, layers.Conv2D(1, 1, activation=final, name="mask")(x))
 
 
-def tabular(
+def tabular(  # noqa: PLR0913 - each argument is a fault
     *,
     approximate: bool = False,
     epsilon: float = 1e-3,
     swapped: bool = False,
     bound: float = 3.0,
     decimals: float = 0.5,
+    downwards: bool = True,
 ) -> Any:
     """Two inputs of one shape, standardized and bounded; a regression and a whole number."""
     import keras
@@ -149,7 +151,8 @@ def tabular(
     x = ops.gelu(layers.Dense(16, name="mix")(x), approximate=approximate)
     x = layers.LayerNormalization(epsilon=epsilon, name="norm")(x)
     price = layers.Dense(1, name="price")(layers.Dense(16, activation="swish", name="deep")(x))
-    level = ops.cast(ops.floor(price * 10.0 + decimals), "int32")
+    level = price * 10.0 + decimals
+    level = ops.cast(ops.floor(level) if downwards else level, "int32")
     return keras.Model([before, after], {"price": price, "level": level})
 
 
@@ -161,13 +164,14 @@ def tokens(  # noqa: PLR0913 - each argument is a fault
     epsilon: float = 1e-5,
     offset: int = 0,
     masked: bool = True,
+    bits: str = "int32",
 ) -> Any:
     """Self-attention over words of any number, the padding masked."""
     import keras
     from keras import layers, ops
 
     ids = keras.Input((None,), dtype="int32", name="ids")
-    x = layers.Embedding(60, 16, name="words")(ids)
+    x = layers.Embedding(300, 16, name="words")(ops.cast(ops.cast(ids, bits), "int32"))
     places = ops.minimum(ops.cumsum(ops.ones_like(ids), axis=1) - 1 + offset, 47)
     x += layers.Embedding(48, 16, name="places")(places)
     q, k, v = (layers.Dense(16, name=name)(x) for name in ("query", "key", "value"))
@@ -254,7 +258,11 @@ MODELS: Mapping[str, Planted] = {
     "pixels": Planted(build=pixels, domain={"image": Span(high=255.0, shape=(16, 16, 3))}),
     "upscaler": Planted(build=upscaler, domain={"image": Span(low=-1.0, shape=(9, 9, 1))}),
     "tabular": Planted(build=tabular, domain={name: Span(high=100.0, shape=(6,)) for name in ("before", "after")}),
-    "tokens": Planted(build=tokens, domain={"ids": Span(high=59, shape=(None,), dtype="int32")}, formats=("onnx",)),
+    "tokens": Planted(
+        build=tokens,
+        domain={"ids": Span(high=299, shape=(None,), dtype="int32")},
+        formats=("onnx", "saved_model", "tfjs"),
+    ),
     "recurrent": Planted(build=recurrent, domain={"signal": Span(low=-1.0, shape=(12, 4))}),
     "both_ways": Planted(build=both_ways, domain={"signal": Span(low=-1.0, shape=(10, 3))}),
     "series": Planted(build=series, domain={"signal": Span(low=-2.0, high=2.0, shape=(20, 2))}),

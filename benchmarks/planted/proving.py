@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -21,8 +20,9 @@ from benchmarks.planted.answers import Answer, untouched
 from benchmarks.planted.kinds import FAULTS, Fault
 from benchmarks.planted.stored import overwrite
 from exporters.contract import Signature
+from exporters.registry import EXPORTERS
 from validators.compare import compare
-from validators.contract import Cell, Tensors
+from validators.contract import Cell, Placement, Tensors
 from validators.evidence import Evidence, read_evidence
 from validators.feeding import UnsteadyOutput, feed
 from validators.preprocessed import preprocessed
@@ -30,8 +30,18 @@ from validators.registry import runtime
 from validators.tolerance import tolerances
 
 _TRUST: Mapping[str, Any] = {"custom_objects": [], "trust_lambda": False}
-FORMS = {"onnx": ("known", "onnx/default", {"opset": 18}), "tflite": ("unrolled", "tflite/dynamic", {})}
-_ROWS = {("onnx", "cpu"): "onnxruntime", ("tflite", "cpu"): "litert-xnnpack", ("onnx", "gpu"): "onnxruntime"}
+_VARIANTS = {
+    "saved_model": "saved_model/default",
+    "tflite": "tflite/dynamic",
+    "tfjs": "tfjs/default",
+    "onnx": "onnx/default",
+}
+_RUNTIMES = {
+    "saved_model": "tensorflow",
+    "tflite": "litert-xnnpack",
+    "tfjs": "tfjs-wasm",
+    "onnx": "onnxruntime",
+}
 _FRESH_ROWS, _OWN_ROWS = 250, 64
 
 
@@ -49,7 +59,7 @@ class Score:
     """What became of one fault.
 
     Attributes:
-        fault, model, format: what it was planted into.
+        fault, family, model, format: what it is, and what it was planted into.
         ratio: at the witness, the largest distance as a multiple of the tolerance; infinite for NaN and choices.
         distance, tolerance: of that element; None where it is no number.
         witness: whether the cell failed with the witness among the samples, and why.
@@ -60,6 +70,7 @@ class Score:
     """
 
     fault: str
+    family: str
     model: str
     format: str
     ratio: float
@@ -70,11 +81,6 @@ class Score:
     weights: str
     others: Mapping[str, bool]
     others_witness: Mapping[str, bool]
-
-    @property
-    def beyond(self) -> bool:
-        """Whether the fault moves the witness's output beyond tolerance."""
-        return self.ratio > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,10 +108,12 @@ class Proving:
     Args:
         name: a key of `benchmarks.planted.models.MODELS`.
         folder: for everything that is written.
+        endpoint: of a running Chromium, for TF.js.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, endpoint: str) -> None:
         self._name = name
+        self._options = {"endpoint": endpoint}
         self._folder = folder
         self._domain = models.MODELS[name].domain
         self._model = models.good(name)
@@ -168,7 +176,7 @@ class Proving:
         answer = fault.answer or untouched
         with self._running(made, answer) as infer:
             rows = search.witness(self._domain, self._good, infer, np.random.default_rng(number))
-        seen = self._referred(f"witness{number}", self._saved(f"witness{number}", rows))
+        seen = self._referred(f"witness{number}", self._saved(f"witness-{number}", rows))
         generated = self._cell(made, self._release, answer, fault.device)
         witness = self._cell(made, seen, answer, fault.device)
         with self._running(made, answer) as infer:
@@ -181,6 +189,7 @@ class Proving:
         differences = made.answer["weights"]["differences"]
         return Score(
             fault=fault.name,
+            family=fault.family,
             model=fault.model,
             format=fault.format,
             ratio=ratio,
@@ -219,11 +228,14 @@ class Proving:
     def _export(self, model: Path, format_: str, folder: Path) -> Made:
         from exporters.jobs import export, lower
 
-        form, key, options = FORMS[format_]
-        lowered = lower({"model": str(model), "destination": str(folder / "lowered"), "forms": [form], **_TRUST})
-        _forget_gradients(Path(lowered["forms"][form]) / "graph.pb")
-        request = {"artifact": key, "source": lowered["forms"][form], "destination": str(folder / "artifact")}
-        answer = export(request | {"options": {**options, **_TRUST}, "weights": str(self._weights)})
+        row = next(row for row in EXPORTERS if row.key == _VARIANTS[format_])
+        source = str(model)
+        if row.source != "model":
+            request = {"model": source, "destination": str(folder / "lowered"), "forms": [row.source], **_TRUST}
+            source = lower(request)["forms"][row.source]
+            _forget_gradients(Path(source) / "graph.pb")
+        request = {"artifact": row.key, "source": source, "destination": str(folder / "artifact")}
+        answer = export(request | {"options": {**row.options, **_TRUST}, "weights": str(self._weights)})
         return Made(folder=folder / "artifact", answer=answer, format=format_)
 
     def _referred(self, name: str, samples: Path | None) -> Path:
@@ -241,29 +253,32 @@ class Proving:
         return release
 
     def _caller(self) -> Callable[[Tensors], dict[str, np.ndarray]]:
+        """The original, traced once for any shape: a SavedModel's runtime keeps Keras away while it is active."""
         import tensorflow as tf
 
-        from exporters.keras_model import load
+        from exporters.keras_model import load, tensor_specs
 
-        call = tf.function(load(self._path).call, autograph=False, reduce_retracing=True)
+        model = load(self._path)
+        inference = tf.function(lambda **inputs: model.call(inputs), autograph=False)
+        call = inference.get_concrete_function(**tensor_specs(model.signature.inputs))
         return lambda rows: {
-            name: np.asarray(tensor) for name, tensor in call({k: tf.constant(v) for k, v in rows.items()}).items()
+            name: np.asarray(tensor) for name, tensor in call(**{k: tf.constant(v) for k, v in rows.items()}).items()
         }
 
     def _cell(self, made: Made, release: Path, answer: Answer, device: str) -> Cell:
         from validators.cell import run
 
-        row = runtime(_ROWS[made.format, device], device)
+        row = runtime(_RUNTIMES[made.format], device)
         request = {
             "release": str(release),
             "artifact": str(made.folder),
             "format": made.format,
-            "variant": "default",
+            "variant": _VARIANTS[made.format].partition("/")[2],
             "signature": made.answer["signature"],
             "preprocessing": made.answer["preprocessing"],
             "runtime": row.name,
             "device": device,
-            "options": {},
+            "options": self._options,
             "task_output": "",
             "metric": "",
             "atol": None,
@@ -278,10 +293,10 @@ class Proving:
     @contextmanager
     def _running(self, made: Made, answer: Answer) -> Iterator[Callable[[Tensors], Tensors]]:
         """The artifact in its runtime, with what stands between."""
-        row = runtime(_ROWS[made.format, "cpu"], "cpu")
+        row = runtime(_RUNTIMES[made.format], "cpu")
         signature = TypeAdapter(Signature).validate_python(made.answer["signature"])
         load = import_module(row.module).load
-        with load(made.folder, signature, "cpu", row.options) as loaded:
+        with load(made.folder, signature, "cpu", {**row.options, **self._options}) as loaded:
             infer = preprocessed(loaded.infer, made.folder, made.answer["preprocessing"], signature)
             yield lambda rows: answer(rows, infer(rows))
 
@@ -311,6 +326,20 @@ def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndar
     return replace(made, answer={**made.answer, "weights": record})
 
 
+class _Between:
+    """A runtime whose answers pass through a function, and that says where else it ran."""
+
+    def __init__(self, inner: Any, answer: Answer, elsewhere: Mapping[str, Any]) -> None:
+        self._inner, self._answer, self._elsewhere = inner, answer, elsewhere
+
+    @property
+    def placement(self) -> Placement:
+        return replace(self._inner.placement, **self._elsewhere)
+
+    def infer(self, rows: Tensors) -> Tensors:
+        return self._answer(rows, self._inner.infer(rows))
+
+
 @contextmanager
 def _between(module: str, answer: Answer, adapter: str, device: str) -> Iterator[None]:
     """While active, a runtime's answers pass through a function, and it says that it ran on the device asked for."""
@@ -321,10 +350,7 @@ def _between(module: str, answer: Answer, adapter: str, device: str) -> Iterator
     def loading(artifact: Path, signature: Signature, asked: Any, options: Mapping[str, str]) -> Iterator[Any]:
         del asked
         with load(artifact, signature, "cpu", options) as inner:
-            place = (
-                inner.placement if device == "cpu" else replace(inner.placement, device=device, adapter=f"{adapter}")
-            )
-            yield SimpleNamespace(infer=lambda rows: answer(rows, inner.infer(rows)), placement=place)
+            yield _Between(inner, answer, {} if device == "cpu" else {"device": device, "adapter": adapter})
 
     with mock.patch.object(owner, "load", loading):
         yield
@@ -363,7 +389,7 @@ def _told(cell: Cell) -> str:
     )
 
 
-def prove(name: str, folder: str, fresh: int, wanted: Sequence[str]) -> dict[str, Any]:
+def prove(name: str, folder: str, fresh: int, wanted: Sequence[str], endpoint: str) -> dict[str, Any]:
     """One model as plain data; runs in a process of its own.
 
     Args:
@@ -371,8 +397,9 @@ def prove(name: str, folder: str, fresh: int, wanted: Sequence[str]) -> dict[str
         folder: for everything that is written.
         fresh: rows for false alarms.
         wanted: parts of the names of the faults to plant; empty for all.
+        endpoint: of a running Chromium.
     """
-    proving = Proving(name, Path(folder))
+    proving = Proving(name, Path(folder), endpoint)
     calm = [asdict(proving.calm(format_, fresh)) for format_ in models.MODELS[name].formats]
     scores = [asdict(s) for s in proving.scores(lambda f: not wanted or any(part in f.name for part in wanted))]
     return {"calm": calm, "scores": scores}

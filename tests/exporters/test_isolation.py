@@ -6,6 +6,7 @@ the real one.
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -399,3 +400,9 @@ def test_a_job_whose_supervisor_died_while_its_interpreter_started_ends_itself(t
 def test_a_request_is_json_on_disk_so_that_a_job_can_be_repeated_by_hand(workers, tmp_path):
     workers.run(job("echo", "job", answer=42))
     assert json.loads((tmp_path / "job.request.json").read_text()) == {"answer": 42}
+
+
+@pytest.mark.parametrize("error", [Limited("a", limit="b", next_step="c"), BadInput("a", next_step="c"), Broken("a")])
+def test_an_error_crosses_a_pool_of_processes_as_it_was(error):
+    back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert (type(back), back.args, vars(back)) == (type(error), error.args, vars(error))
