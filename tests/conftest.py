@@ -25,7 +25,7 @@ def _group(item):
         for fixture in ("bench", "server"):
             if fixture in item.fixturenames:
                 return fixture
-    return str(item.path)
+    return item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
