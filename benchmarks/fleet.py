@@ -12,12 +12,12 @@ import json
 import os
 import platform
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -122,6 +122,15 @@ def _children_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def stamped(model: Path, copy: Path, number: int) -> None:
+    """Copies a `.keras` file with other times in it: of one digest, no two are released at once."""
+    with zipfile.ZipFile(model) as source, zipfile.ZipFile(copy, "w") as target:
+        for member in source.infolist():
+            content = source.read(member)
+            member.date_time = (2000, 1, 1, number // 1800, number // 30 % 60, number % 30 * 2)
+            target.writestr(member, content)
+
+
 def table(rows: list[Figures]) -> str:
     """Returns the figures as Markdown."""
     lines = ["| workers | models | wall s | models per hour | to one worker | CPU s per model | peak memory GiB |"]
@@ -150,7 +159,7 @@ def main() -> int:
         shelf = work / "shelf"
         shelf.mkdir()
         for number in range(arguments.models):
-            shutil.copy(arguments.model, shelf / f"model{number:03}{arguments.model.suffix}")
+            stamped(arguments.model, shelf / f"model{number:03}.keras", number)
         with prefect_server(work / "prefect") as environment:
             timed([PYTHON, "-m", "deployments.bootstrap"], ROOT, environment)
             time.sleep(1)

@@ -40,6 +40,7 @@ from flows.run import ReleaseRun
 from flows.settings import Settings
 from flows.sweep.shelf import release_name
 from flows.tasks import THREADS, TaskLog, failure, run_as_tasks
+from flows.turns import turn
 from flows.workspace import AtWork
 from validators.claims import standing
 from validators.contract import Verdict
@@ -115,7 +116,7 @@ def release(settings: Settings, releases: Path | None = None, bundle: str | None
                 if run is None:
                     return standing_there(settings, "by another run, meanwhile")
                 run.tell(TaskLog())
-                with Beside(_key(run), run.cancel) as beside:
+                with Beside(_key(run), run.cancel) as beside, turn(model_digest(settings), run):
                     run.tell(beside)
                     run.carry_out(beside.watching(partial(run_as_tasks, ended=run.ended)))
                 return _conclusion(run)

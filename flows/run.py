@@ -177,6 +177,11 @@ class ReleaseRun:
         if any(row.browser and not missing(row, gpu=self.settings.policy.gpu) for row in self._runtimes):
             self._browser.start()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run is ending: whoever waits for another run gives up."""
+        return self._workers.closing
+
     def cancel(self) -> None:
         """Ends every process of the run; stages whose jobs still ran end as cancelled."""
         self._workers.close()

@@ -46,6 +46,7 @@ HEAVY_ALLOWED = {
             "slots",
             "submit",
             "tasks",
+            "turns",
             "validate",
             "watch",
         )

@@ -13,6 +13,7 @@ import pytest
 from prefect_server import ask, restart, run, submit, until
 
 from exporters.errors import BadInput
+from exporters.store import sha256_file
 from flows.given import asked
 from flows.nightly import found
 from flows.settings import Settings
@@ -122,10 +123,18 @@ def test_a_training_run_has_its_model_released_with_nothing_of_paritygate_instal
 def test_a_submitted_model_is_released_once_and_followed_to_the_verdict(server, worker, home, tmp_path, quick):
     model, out = tmp_path / "mine.keras", tmp_path / "mine.release"
     shutil.copy(DIGITS, model)
-    given = (model, "-o", out, "--config", quick, "--samples", DIGITS.with_name("samples.npz"), "--wait", "--json")
+    given = (model, "-o", out, "--config", quick, "--samples", DIGITS.with_name("samples.npz"), "--json")
+    other = {"name": f"paritygate_release_{sha256_file(DIGITS)}", "value": {"name": "release-other"}}
+    turn = ask(f"{server}/variables/", other)["id"]  # as if a run to another directory released these very bytes
+    waits = {"logs": {"flow_run_id": {"any_": [json.loads(submit(server, home, *given)[1])["run"]]}}}
+    until(lambda: "waits: for release-other" in str(ask(f"{server}/logs/filter", waits)))
+    assert not list(tmp_path.glob(".mine.release.partial-*/stages"))
+    ask(f"{server}/variables/{turn}", method="DELETE")
+    given = (*given, "--wait")
     code, said, err = submit(server, home, *given)
     assert code == 0, err
     first = json.loads(said)
+    assert not ask(f"{server}/variables/filter", {"variables": {"name": {"any_": [other["name"]]}}})
     assert first["state"] == "Released"
     assert load(out).verdict.passed
     assert load(out).samples[0].origin == "user"
