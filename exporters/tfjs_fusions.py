@@ -1,7 +1,7 @@
 """Fused operators that TF.js does not run as TensorFlow's optimizer leaves them.
 
 The optimizer inside the TF.js converter fuses whatever is added after a product into `_FusedMatMul` or `_FusedConv2D`,
-and the activation after that. Three of the results stop or diverge in the browser:
+and the activation after that. Four of the results stop or diverge in the browser:
 
 * a constant bias with leading axes of length 1: folding a Keras batch norm leaves [1, 1, N]. The wasm backend takes
   rank 1 only (`FusedConv2D only supports rank-1 bias but got rank 4`). The values are the same, so the shape is
@@ -9,12 +9,15 @@ and the activation after that. Three of the results stop or diverge in the brows
 * a bias that is no bias but another product, as in every recurrent step (x W + h U). Wasm stops in the same way; the
   fusion is taken apart again.
 * an activation outside the list that every backend fuses, `Tanh` above all. Taken apart as well.
+* a GELU, in which the optimizer recognises the operators that it is written with, and makes one of them that only
+  TensorFlow has (`GeluExact`, `GeluApproximate`). Written out again.
 
 Removable when the wasm backend broadcasts biases and fuses every activation the converter emits (tfjs#8304 is the open
 list of what the runtime lacks).
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from exporters.lowering.notes import acted
@@ -22,6 +25,27 @@ from exporters.lowering.notes import acted
 _PLAIN = {"_FusedMatMul": "MatMul", "_FusedConv2D": "Conv2D"}
 _BIAS = 2  # position among the inputs: a, b, bias
 _FUSED_EVERYWHERE = {"BiasAdd", "Relu", "Relu6", "Elu", "LeakyRelu", "Prelu", "Sigmoid"}
+_HALF_OF = (("half", "Mul", ("x", 0.5)), ("", "Mul", ("half", "sum")))
+_WRITTEN_OUT = {
+    "GeluExact": (
+        ("scaled", "Mul", ("x", math.sqrt(0.5))),
+        ("erf", "Erf", ("scaled",)),
+        ("sum", "AddV2", ("erf", 1.0)),
+        *_HALF_OF,
+    ),
+    "GeluApproximate": (
+        ("square", "Mul", ("x", "x")),
+        ("cube", "Mul", ("square", "x")),
+        ("bent", "Mul", ("cube", 0.044715)),
+        ("inner", "AddV2", ("x", "bent")),
+        ("scaled", "Mul", ("inner", math.sqrt(2 / math.pi))),
+        ("tanh", "Tanh", ("scaled",)),
+        ("sum", "AddV2", ("tanh", 1.0)),
+        *_HALF_OF,
+    ),
+}
+"""Operator -> its steps: name, operator, inputs; `x` is what it is applied to, a number is a constant, the last step
+has no name and is the result. The formulas are those of `tf.nn.gelu`."""
 _FUSED_ONLY = {"fused_ops", "epsilon", "leakyrelu_alpha", "num_args", "TArgs", "num_host_args", "host_inputs"}
 
 
@@ -73,13 +97,37 @@ def _unfused(node: Any, fused: list[str]) -> Iterator[Any]:
         del product.attr[attribute]
     chain = [product]
     for position, operator in enumerate(fused):
-        extra = [node.input[_BIAS]] if operator == "BiasAdd" else []
-        step = type(node)(
-            name=f"{node.name}/fused_{position}",
-            op="AddV2" if operator == "BiasAdd" else operator,
-            input=[chain[-1].name, *extra],
-        )
-        step.attr["T"].CopyFrom(node.attr["T"])
-        chain.append(step)
-    chain[-1].name = node.name
+        name = node.name if position == len(fused) - 1 else f"{node.name}/fused_{position}"
+        if operator in _WRITTEN_OUT:
+            chain += _written_out(node, operator, name, chain[-1].name)
+        elif operator == "BiasAdd":
+            chain.append(_step(node, name, "AddV2", [chain[-1].name, node.input[_BIAS]]))
+        else:
+            chain.append(_step(node, name, operator, [chain[-1].name]))
     yield from chain
+
+
+def _written_out(node: Any, operator: str, name: str, x: str) -> Iterator[Any]:
+    """The steps of an operator, the last of them under its name; each constant before the step that needs it."""
+    import tensorflow as tf
+
+    for own, step, inputs in _WRITTEN_OUT[operator]:
+        here = f"{name}/{own}" if own else name
+        named = []
+        for each in inputs:
+            if isinstance(each, float):
+                dtype = tf.as_dtype(node.attr["T"].type)
+                constant = type(node)(name=f"{here}/constant", op="Const")
+                constant.attr["dtype"].CopyFrom(node.attr["T"])
+                constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(each, dtype))
+                yield constant
+                named.append(constant.name)
+            else:
+                named.append(x if each == "x" else f"{name}/{each}")
+        yield _step(node, here, step, named)
+
+
+def _step(node: Any, name: str, op: str, inputs: Sequence[str]) -> Any:
+    step = type(node)(name=name, op=op, input=inputs)
+    step.attr["T"].CopyFrom(node.attr["T"])
+    return step

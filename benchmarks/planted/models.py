@@ -235,7 +235,7 @@ def heads(*, exchanged: bool = False, last_of_equals: bool = False, stable: bool
     winner = ops.argmax(rounded, axis=-1)
     if last_of_equals:
         winner = 4 - ops.argmax(ops.flip(rounded, axis=-1), axis=-1)
-    odds = ops.softmax(a * 16.0) if stable else ops.exp(a * 16.0) / ops.sum(ops.exp(a * 16.0), axis=-1, keepdims=True)
+    odds = ops.softmax(a * 64.0) if stable else ops.exp(a * 64.0) / ops.sum(ops.exp(a * 64.0), axis=-1, keepdims=True)
     left, right = (b, a) if exchanged else (a, b)
     return keras.Model(x, {"left": left, "right": right, "winner": winner, "odds": odds})
 

@@ -45,6 +45,14 @@ def test_an_activation_that_not_every_backend_fuses_becomes_a_node_of_its_own(me
     ]
 
 
+@pytest.mark.parametrize("gelu", ["GeluExact", "GeluApproximate"])
+def test_a_gelu_is_written_out_in_operators_that_tfjs_has_and_computes_the_same(mend, gelu):
+    mended = mend("_FusedMatMul", ["BiasAdd", gelu], [3])
+    assert {op for _, op, _ in mended["nodes"]} <= {"MatMul", "AddV2", "Mul", "Erf", "Tanh", "Identity"}
+    assert mended["nodes"][-2][0] == "fused"
+    assert mended["furthest"] < 1e-6
+
+
 @pytest.mark.parametrize("activation", ["Relu", "Relu6", "Elu", "Sigmoid"])
 def test_what_every_backend_fuses_is_left_alone(mend, activation):
     assert [name for name, _, _ in mend("_FusedConv2D", ["BiasAdd", activation], [3])["nodes"]] == FUSED
