@@ -1,19 +1,26 @@
 """Faults planted into single layers, and whether `paritygate diagnose` names the layer.
 
-In: nothing. Out: a line on stderr for each fault, a Markdown table on stdout, and exit code 1 when the bar is missed: 9
-of 10 named, each in under two minutes.
+    python -m benchmarks.diagnose [PART_OF_A_LINE ...] [-o build/diagnose.json]
+    python -m benchmarks.diagnose --from build/diagnose-*.json --page docs/diagnose-evidence.md
+
+In: the faults to plant, all by default, or what earlier runs found. Out: a line on stderr for each fault, everything as
+JSON, a Markdown table on stdout, and exit code 1 when the bar is missed: 9 of 10 named, each in under two minutes.
 
 A faulty copy of a model is exported and put in the good one's place in a release: the artifact loads, runs, is wrong
 in one layer. Folding and fusion are the converters' own.
-
-    python -m benchmarks.diagnose [PART_OF_A_LINE ...]
 """
 
+import argparse
+import json
+import shlex
 import shutil
+import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +78,7 @@ PLANTED: Sequence[tuple[str, str, str, str]] = (
     ("sequence", "head", "stale weights", REFERENCE),
 )
 """Model, layer, fault, cell."""
+_PACKAGES = ("keras", "tensorflow", "tf2onnx", "onnxruntime", "ai-edge-litert", "tensorflowjs", "numpy")
 _SHARE = 0.9
 _SECONDS = 120
 
@@ -187,34 +195,110 @@ def _shown(found: Diagnosis) -> str:
     return f"{len(found.confirmed)} confirmed{others}"
 
 
-def main(wanted: Sequence[str]) -> int:
+def main() -> int:
     """Plants and scores; see the module."""
-    scores = []
+    options = _options()
+    runs = [json.loads(path.read_text("utf-8")) for path in options.earlier] or [_run(options)]
+    found = {tuple(s[key] for key in ("model", "layer", "fault", "cell")): s for run in runs for s in run["scores"]}
+    scores = [Scored(**found[planted]) for planted in PLANTED if planted in found]
+    if options.page:
+        options.page.write_text(page(runs, scores), "utf-8")
+    print(table(scores), summary(scores), sep="\n\n")
+    return 0 if kept(scores) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.diagnose", description=__doc__.partition("\n")[0])
+    parser.add_argument("wanted", nargs="*", help="parts of the lines of the faults to plant")
+    parser.add_argument("-o", "--output", type=Path, default=Path("build/diagnose.json"))
+    parser.add_argument("--from", dest="earlier", type=Path, nargs="+", default=(), help="what earlier runs wrote")
+    parser.add_argument("--page", type=Path, help="where to write the page with the table")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace) -> dict[str, Any]:
+    run: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": shlex.join(["python", "-m", "benchmarks.diagnose", *sys.argv[1:]]),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "scores": [],
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    for scored in _scored([each for each in PLANTED if not options.wanted or _asked(each, options.wanted)]):
+        run["scores"].append(asdict(scored))
+        options.output.write_text(json.dumps(run, indent=1), "utf-8")  # each time: a run may be cut off
+        word = "right" if scored.right else f"WRONG: {scored.named}"
+        line = f"{scored.model} {scored.layer} {scored.fault} {scored.cell}: {word}, {scored.seconds:.1f} s"
+        print(line, scored.shown, sep=", ", file=sys.stderr)
+    return run
+
+
+def _asked(planted: Sequence[str], wanted: Sequence[str]) -> bool:
+    return any(word in " ".join(planted) for word in wanted)
+
+
+def _scored(wanted: Sequence[tuple[str, str, str, str]]) -> Iterator[Scored]:
     with tempfile.TemporaryDirectory(prefix="diagnose-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
         preloaded = Preloaded(hosts(), folder)
         try:
-            shared = Shared(preloaded=preloaded, browser=browser, cores=3, memory=12 << 30)
-            faults = Faults(folder, shared)
-            for planted in PLANTED:
-                if wanted and not any(word in " ".join(planted) for word in wanted):
-                    continue
-                scored = faults.score(*planted)
-                scores.append(scored)
-                word = "right" if scored.right else f"WRONG: {scored.named}"
-                sys.stderr.write(f"{' '.join(planted)}: {word}, {scored.seconds:.1f} s, {scored.shown}\n")
+            faults = Faults(folder, Shared(preloaded=preloaded, browser=browser, cores=3, memory=12 << 30))
+            for planted in wanted:
+                yield faults.score(*planted)
         finally:
             preloaded.close()
+
+
+def kept(scores: Sequence[Scored]) -> bool:
+    """Whether the bar is kept."""
     right = sum(scored.right for scored in scores)
-    rows = [f"| {s.model} | `{s.layer}` | {s.fault} | {s.cell} | `{s.named}` | {s.seconds:.1f} |" for s in scores]
-    head = [
-        "| model | layer | fault | cell | named | right | seconds |",
-        "| --- | --- | --- | --- | --- | --- | ---: |",
+    return right >= _SHARE * len(scores) and max(scored.seconds for scored in scores) < _SECONDS
+
+
+def summary(scores: Sequence[Scored]) -> str:
+    """The figures in a sentence."""
+    seconds = [scored.seconds for scored in scores]
+    right = sum(scored.right for scored in scores)
+    took = f"{statistics.median(seconds):.0f} s in the median, {max(seconds):.0f} s at most"
+    return f"The right layer in {right} of {len(scores)}; {took}."
+
+
+def table(scores: Sequence[Scored]) -> str:
+    """One row for each fault."""
+    rows = [
+        f"| {s.model} | `{s.layer}` | {s.fault} | {s.cell} | {'' if s.right else f'**no:** `{s.named}`, '}{s.shown} "
+        f"| {s.seconds:.0f} |"
+        for s in scores
     ]
-    slowest = max(s.seconds for s in scores)
-    print("\n".join([*head, *rows, "", f"{right} of {len(scores)} layers named, the slowest in {slowest:.1f} s"]))
-    return 0 if right >= _SHARE * len(scores) and slowest < _SECONDS else 1
+    head = ["| model | layer | fault | cell | found | seconds |", "| --- | --- | --- | --- | --- | ---: |"]
+    return "\n".join([*head, *rows])
+
+
+def page(runs: Sequence[Mapping[str, Any]], scores: Sequence[Scored]) -> str:
+    """`docs/diagnose-evidence.md`."""
+    versions = ", ".join(f"{name} {number}" for name, number in runs[0]["versions"].items())
+    commands = "\n".join(dict.fromkeys(run["command"] for run in runs))
+    dates = " and ".join(sorted({run["date"] for run in runs}))
+    return f"""# Whether diagnose names the right layer
+
+Written by `python -m benchmarks.diagnose`; change nothing here by hand. Run on {dates}, with {versions}:
+
+```sh
+{commands}
+```
+
+A faulty copy of a model is exported and put in the good one's place in a release
+([benchmarks/diagnose_models.py](../benchmarks/diagnose_models.py)); then `paritygate diagnose`
+([diagnose.md](diagnose.md)) is asked which layer it is.
+
+**{summary(scores)}**
+
+{table(scores)}
+
+*Confirmed* are the layers whose wrong tensor, put in the place of the right one, makes the original compute what the
+artifact computes; layers named *with* it share its operator in the artifact.
+"""
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

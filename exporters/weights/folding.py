@@ -8,10 +8,11 @@ within as many of its largest term, of which it may be the small difference.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 
-from exporters.weights.source import Normalization
+from exporters.weights.source import Normalization, Source
 
 MOST_ULPS = 8
 """1 / sqrt, two products, and the rounding of each input: five roundings, and room for an approximate 1 / sqrt."""
@@ -27,7 +28,7 @@ class Scaled:
 
     Attributes:
         axes: of the weight, over which the factor varies; none for a single factor.
-        factors: one for each channel.
+        factors: one for each channel; NaN where the weight is all zeros, which says nothing of it.
         off: which elements, in the weight's shape, are not that product.
     """
 
@@ -76,18 +77,59 @@ def _quick(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray] | 
 
 
 def _off(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    alive = own.any(axis=1)
+    factors = np.full((len(own), 1), np.nan)
     with np.errstate(all="ignore"):
-        factors = np.nanmedian(np.where(own == 0, np.nan, got / own), axis=1, keepdims=True)
-    factors = np.nan_to_num(factors, nan=0.0, posinf=0.0, neginf=0.0)
-    product = own * factors
+        ratios = np.where(own == 0, np.nan, got / own)
+        factors[alive] = np.nanmedian(ratios[alive], axis=1, keepdims=True)
+    # A channel of zeros has no factor, and is off where something stands in it.
+    product = np.where(own == 0, 0.0, own * np.where(np.isfinite(factors), factors, 0.0))
     return factors[:, 0], np.abs(got - product) > MOST_ULPS / 2 * _UNIT * np.abs(product) + _TINY
 
 
 def ulps_of_factors(factors: np.ndarray, normalization: Normalization) -> np.ndarray:
     """How far factors lie from a normalization's own, in units in the last place of each."""
-    inverse = normalization.inverse
+    return _ulps(factors, normalization.inverse)
+
+
+def _ulps(factors: np.ndarray, expected: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
-        return np.where(factors == inverse, 0.0, np.abs(factors - inverse) / (np.abs(inverse) * _UNIT + _TINY))
+        ulps = np.abs(factors - expected) / (np.abs(expected) * _UNIT + _TINY)
+    return np.where((factors == expected) | np.isnan(factors), 0.0, ulps)
+
+
+def explained(factors: np.ndarray, source: Source) -> bool:
+    """Whether the original holds what a converter may have multiplied a weight with, for each channel.
+
+    That is what one or two of its normalizations, scaling layers or weights multiply with or divide by, times any
+    single number: a constant of the graph, or the factor of a rescaling.
+    """
+    known = np.isfinite(factors)
+    own = factors[known]
+    if own.size < 2 or _proportional(own, np.ones_like(own)):  # noqa: PLR2004 - one factor
+        return True
+    single = [each[known] for each in _multipliers(factors.size, source)]
+    return any(_proportional(own, each) for each in single) or any(
+        _proportional(own, one * other) for one, other in combinations_with_replacement(single, 2)
+    )
+
+
+def _multipliers(size: int, source: Source) -> Iterator[np.ndarray]:
+    yield from (each.inverse for each in source.normalizations if each.inverse.size == size)
+    yield from (each for each in source.scales if each.size == size)
+    for weight in source.weights:
+        if weight.array.size == size and weight.array.dtype.kind == "f" and weight.varied:
+            vector = weight.array.reshape(-1).astype("float64")
+            yield vector
+            if (vector != 0).all():
+                yield 1.0 / vector
+
+
+def _proportional(factors: np.ndarray, other: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):
+        ratio = np.where((factors == 0) & (other == 0), np.nan, factors / other)
+    common = np.nanmedian(ratio) if not np.isnan(ratio).all() else 1.0
+    return bool((_ulps(ratio, np.full_like(ratio, common)) <= 2 * MOST_ULPS).all())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

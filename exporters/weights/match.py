@@ -15,12 +15,15 @@ import numpy as np
 
 from exporters.contract import WeightDifference, WeightsRecord
 from exporters.weights.closeness import difference
-from exporters.weights.folding import MOST_ULPS, Shift, scaled, shifts, ulps_of_factors, ulps_of_shift
+from exporters.weights.folding import MOST_ULPS, Shift, explained, scaled, shifts, ulps_of_factors, ulps_of_shift
 from exporters.weights.layouts import back, gates, orders, parts
 from exporters.weights.names import swapped
 from exporters.weights.source import Normalization, Source, SourceWeight
 
-_PROBE = 64
+_NEARLY = 0.05 * 2**23
+"""Units in the last place that lie within 5 %: factors so near to a normalization's are of another epsilon of it."""
+_SURE = 3
+"""Elements that each factor has to hold for: any two are a multiple of any other two more often than a fault."""
 
 
 @dataclass(slots=True)
@@ -191,20 +194,24 @@ def _multiplied(state: Matching, piece: Piece, constant: Constant) -> bool:
         found = scaled(piece.array, stored)
         if found is None or _only_itself(state, found.factors):
             continue
+        wrong, known = found.off, _take_factors(state, constant.tensor, found.factors)
+        expected = piece.array * _spread(np.nan_to_num(found.factors), found.axes, piece.array.shape)
+        if not known:
+            if piece.array.size < _SURE * found.factors.size:
+                continue
+            wrong, expected = stored != piece.array, piece.array
         constant.known = True
         state.folded.add(piece.weight.name)
-        if found.off.any():
-            expected = piece.array * _spread(found.factors, found.axes, piece.array.shape)
-            error = np.abs(stored.astype("float64") - expected)[found.off]
+        if wrong.any():
+            error = np.abs(stored.astype("float64") - expected)[wrong]
             state.differences.append(_changed(piece.weight, constant.tensor, error))
-        _take_factors(state, constant.tensor, found.factors)
         return True
     return False
 
 
 def _only_itself(state: Matching, factors: np.ndarray) -> bool:
     """Whether the factor is one: the constant is the weight or nearly so, unless a normalization does as little."""
-    one = np.abs(factors - 1.0) <= MOST_ULPS * 2.0**-23
+    one = ~(np.abs(factors - 1.0) > MOST_ULPS * 2.0**-23)
     like = (each for each in state.source.normalizations if each.inverse.size == factors.size)
     return bool(one.all()) and not any(ulps_of_factors(factors, each).max() <= MOST_ULPS for each in like)
 
@@ -213,8 +220,13 @@ def _spread(factors: np.ndarray, axes: tuple[int, ...], shape: tuple[int, ...]) 
     return factors.reshape([shape[axis] if axis in axes else 1 for axis in range(len(shape))])
 
 
-def _take_factors(state: Matching, tensor: str, factors: np.ndarray) -> None:
-    """Holds the factors of a kernel against the normalizations, and notes the one they are of or nearly of."""
+def _take_factors(state: Matching, tensor: str, factors: np.ndarray) -> bool:
+    """Whether the original explains the factors of a kernel, be it by a difference that is then noted.
+
+    A SavedModel stores variables as they are: there nothing does.
+    """
+    if state.format == "saved_model":
+        return False
     candidates = [each for each in state.source.normalizations if each.inverse.size == factors.size]
     measured = sorted(
         ((ulps_of_factors(factors, each), each) for each in candidates), key=lambda pair: np.median(pair[0])
@@ -222,12 +234,16 @@ def _take_factors(state: Matching, tensor: str, factors: np.ndarray) -> None:
     for ulps, normalization in measured:
         if ulps.max() <= MOST_ULPS:
             _fold(state, normalization, ("inverse",), float(ulps.max()))
-            return
+            return True
+    if explained(factors, state.source):
+        return True
     for ulps, normalization in measured[:1]:
-        if _mostly(ulps, normalization.inverse):
+        if _mostly(ulps, normalization.inverse) or ulps.max() <= _NEARLY:
             off = ulps > MOST_ULPS
             error = np.abs(factors - normalization.inverse)[off]
             _differ(state, normalization, ("gamma", "moving_variance"), tensor, error)
+            return True
+    return False
 
 
 def _mostly(ulps: np.ndarray, expected: np.ndarray) -> bool:

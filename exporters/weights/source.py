@@ -18,6 +18,8 @@ from exporters.lowering.precision import layers_of
 
 _INDEX, _BYTES = "weights.json", "weights.bin"
 _STATISTICS = ("gamma", "beta", "moving_mean", "moving_variance")
+_LEAST_DEVIATION = 1e-7  # keras.config.epsilon(), by which Normalization bounds what it divides by
+_LONGEST = 1 << 16  # channels; longer constants are no factors of channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +61,25 @@ class Normalization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """All weights of the original and its batch normalizations."""
+    """What of the original a converter may store.
+
+    Attributes:
+        weights: all of them.
+        normalizations: its batch normalizations.
+        scales: float64 vectors that its other layers and operations multiply with: of `Rescaling` and `Normalization`,
+            and constants of a functional graph.
+    """
 
     weights: tuple[SourceWeight, ...]
     normalizations: tuple[Normalization, ...]
+    scales: tuple[np.ndarray, ...] = ()
 
 
 def note(model: SourceModel, folder: Path) -> None:
     """Writes the weights of a loaded model into a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, normalizations, offset = [], [], 0
+    scales: list[list[float]] = []
     with (folder / _BYTES).open("wb") as stream:
         for layer, own in _owned(model):
             for name, array in own:
@@ -76,7 +87,9 @@ def note(model: SourceModel, folder: Path) -> None:
                 offset += stream.write(np.ascontiguousarray(array).tobytes())
             if statistics := _statistics(layer):
                 normalizations.append((layer.name, float(layer.epsilon), statistics))
-    (folder / _INDEX).write_text(json.dumps({"weights": rows, "normalizations": normalizations}), "utf-8")
+            scales += _scales(layer)
+    index = {"weights": rows, "normalizations": normalizations, "scales": [*scales, *_constants(model)]}
+    (folder / _INDEX).write_text(json.dumps(index), "utf-8")
 
 
 def read(folder: Path) -> Source:
@@ -88,7 +101,11 @@ def read(folder: Path) -> Source:
         SourceWeight(name=name, layer=layer, array=_mapped(folder / _BYTES, np.dtype(dtype), shape, offset))
         for name, layer, dtype, shape, offset in index["weights"]
     )
-    return Source(weights=weights, normalizations=tuple(_normalization(*row) for row in index["normalizations"]))
+    return Source(
+        weights=weights,
+        normalizations=tuple(_normalization(*row) for row in index["normalizations"]),
+        scales=tuple(np.asarray(scale, "float64") for scale in index["scales"]),
+    )
 
 
 def _mapped(path: Path, dtype: np.dtype, shape: Sequence[int], offset: int) -> np.ndarray:
@@ -137,6 +154,32 @@ def _statistics(layer: Any) -> dict[str, list[float]]:
     if own["moving_mean"] is None or own["moving_variance"] is None:
         return {}
     return {name: np.asarray(value, "float64").tolist() for name, value in own.items() if value is not None}
+
+
+def _scales(layer: Any) -> Iterator[list[float]]:
+    """The vectors that a `Rescaling` or `Normalization` multiplies with; a single number is none."""
+    kinds = {each.__name__ for each in type(layer).__mro__}
+    if "Rescaling" in kinds:
+        yield from _vector(layer.scale)
+    if "Normalization" in kinds and getattr(layer, "variance", None) is not None:
+        yield from _vector(1.0 / np.maximum(np.sqrt(np.asarray(layer.variance, "float64")), _LEAST_DEVIATION))
+
+
+def _constants(model: SourceModel) -> Iterator[list[float]]:
+    """The vectors among the arguments of a functional graph's operations."""
+    for nodes in getattr(model.graph, "_nodes_by_depth", {}).values():
+        for node in nodes:
+            arguments = getattr(node, "arguments", None)
+            for value in [*arguments.args, *arguments.kwargs.values()] if arguments is not None else ():
+                array = value.numpy() if hasattr(value, "numpy") else value
+                if isinstance(array, np.ndarray) and array.dtype.kind == "f":
+                    yield from _vector(array)
+
+
+def _vector(values: Any) -> Iterator[list[float]]:
+    array = np.asarray(values, "float64").reshape(-1)
+    if 1 < array.size <= _LONGEST:
+        yield array.tolist()
 
 
 def _normalization(layer: str, epsilon: float, statistics: Mapping[str, Sequence[float]]) -> Normalization:

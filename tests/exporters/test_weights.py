@@ -15,8 +15,8 @@ def weight(name, *shape, array=None):
     return SourceWeight(name=name, layer=name.split("/")[0], array=values)
 
 
-def source(*weights, normalizations=()):
-    return Source(weights=weights, normalizations=normalizations)
+def source(*weights, normalizations=(), scales=()):
+    return Source(weights=weights, normalizations=normalizations, scales=scales)
 
 
 def normalized(channels=8, layer="norm"):
@@ -170,6 +170,70 @@ def test_one_statistic_that_changed_is_told_with_the_layer(statistic):
 def test_a_kernel_that_took_up_a_factor_of_the_input_is_no_fault():
     found = match("tfjs", source(KERNEL), {"constant": KERNEL.array * np.float32(1 / 255)})
     assert (found.folded, found.differences) == (1, ())
+
+
+CHANNELS = np.linspace(0.5, 1.5, 8).astype("float32")
+
+
+@pytest.mark.parametrize("format_", ["saved_model", "tflite", "tfjs", "onnx"])
+@pytest.mark.parametrize("axis", [2, 3], ids=["of the input", "of the output"])
+def test_factors_of_channels_that_nothing_in_the_original_explains_are_told(format_, axis):
+    factors = CHANNELS[: KERNEL.array.shape[axis]].reshape([-1 if axis == each else 1 for each in range(4)])
+    found = match(format_, source(KERNEL), {"constant": KERNEL.array * factors})
+    assert [(each.kind, each.weight) for each in found.differences] == [("changed", "conv/kernel")]
+    assert found.folded == 0
+
+
+def multiplying(what):
+    """A kernel's factors with what the original holds that explains them."""
+    own, norm = normalized()
+    vector = weight("scale/gamma", array=RANDOM.uniform(0.5, 1.5, 8))
+    wide = vector.array.astype("float64")
+    return {
+        "a weight": (source(KERNEL, vector), wide),
+        "what a weight divides by": (source(KERNEL, vector), 1 / wide),
+        "a scaling layer": (source(KERNEL, scales=(wide,)), wide),
+        "a normalization and a number": (source(KERNEL, *own, normalizations=(norm,)), 4 * norm.inverse),
+        "a normalization and a weight": (source(KERNEL, vector, *own, normalizations=(norm,)), norm.inverse * wide),
+        "the same number for all": (source(KERNEL), np.full(8, 0.25)),
+    }[what]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("a weight", "what a weight divides by", "a scaling layer", "a normalization and a number"),
+        *("a normalization and a weight", "the same number for all"),
+    ],
+)
+def test_factors_of_channels_that_the_original_multiplies_with_are_folding(what):
+    original, factors = multiplying(what)
+    found = match("tflite", original, {"constant": (KERNEL.array * factors).astype("float32")})
+    assert found.differences == ()
+    assert found.folded >= 1
+
+
+def test_another_epsilon_of_a_normalization_is_told_with_its_layer():
+    own, norm = normalized()
+    bias = weight("conv/bias", 8)
+    gamma, beta, mean, variance = (each.array.astype("float64") for each in own)
+    inverse = gamma / np.sqrt(variance + EPSILON / 100)
+    other = Normalization(layer="norm", inverse=inverse, centre=mean * inverse, beta=beta)
+    found = match("tflite", source(KERNEL, bias, *own, normalizations=(norm,)), folded(KERNEL, bias, other))
+    assert {each.weight for each in found.differences} == {"norm/gamma|moving_variance"}
+
+
+def test_a_channel_of_zeros_says_nothing_of_its_factor():
+    own, norm = normalized()
+    pruned = np.array(KERNEL.array)
+    pruned[..., 3] = 0
+    kernel, bias = weight("conv/kernel", array=pruned), weight("conv/bias", 8)
+    stored = folded(kernel, bias, norm)
+    original = source(kernel, bias, *own, normalizations=(norm,))
+    assert match("tflite", original, stored).differences == ()
+    stored["kernel"][0, 0, 0, 3] = 0.1
+    (found,) = match("tflite", original, stored).differences
+    assert (found.layer, found.elements) == ("conv", 1)
 
 
 def test_two_kernels_that_changed_places_are_told():
