@@ -127,7 +127,7 @@ def upscaler(
         x = ops.roll(x, shift, axis=1)
     x = layers.Conv2D(4, 3, padding="same", activation="relu", name="decode")(x)
     x = layers.Conv2DTranspose(3, 3, strides=2, padding=transposed_padding, name="transposed")(x)
-    x = x[:, :36, :36]
+    x = x[:, -36:, -36:]
     return keras.Model(image, layers.Conv2D(1, 1, activation=final, name="mask")(x))
 
 

@@ -104,6 +104,7 @@ def tiny(  # noqa: PLR0913 - each argument is a fault
     dilation=1,
     epsilon=1e-3,
     first="relu6",
+    bend="relu",
     residual=True,
     pool="max",
     phase=0,
@@ -117,8 +118,9 @@ def tiny(  # noqa: PLR0913 - each argument is a fault
     last=True,
     final_axis=-1,
     decimals=0.5,
+    downwards=True,
     exchanged=False,
-    bound=3.0,
+    bound=2.0,
 ):
     """Inputs `left` and `right` of [rows, 8, 3]; outputs `odds` [rows, 4] and `level`, a whole number for each row."""
     p = {name: array.astype(dtype) for name, array in p.items()}
@@ -130,14 +132,15 @@ def tiny(  # noqa: PLR0913 - each argument is a fault
     y = _convolve(x, p["filter"], padding, dilation)
     inverse = p["gamma"] / np.sqrt(p["variance"] + np.asarray(epsilon, dtype))
     y = ACTIVATIONS[first](y * 3 * inverse + (p["beta"] - p["mean"] * inverse))
-    y = _pooled(y, pool, phase)
+    y = ACTIVATIONS[bend](_pooled(y, pool, phase) * 2)
     a = _attended(y, p, root=root, axis=axis, masked=masked)
     y = y + a if residual else a
     y = _normalized(y, layer_epsilon)
     y = ACTIVATIONS[second](y @ p["dense"] + p["dense_bias"])
     y = _recurrent(y, p, backwards=backwards, gate=gate, last=last)
     logits = y @ p["head"] + p["head_bias"]
-    level = np.floor(logits[:, 0] * 10 + np.asarray(decimals, dtype)).astype("int32")
+    level = logits[:, 0] * 10 + np.asarray(decimals, dtype)
+    level = (np.floor(level) if downwards else level).astype("int32")
     return {"odds": _softmax(logits, final_axis), "level": level}
 
 
