@@ -1,11 +1,15 @@
 """Flags that several commands share."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from exporters.registry import FORMATS
+
+if TYPE_CHECKING:
+    from flows.settings import Settings
 
 Architecture = Annotated[
     str | None,
@@ -54,3 +58,43 @@ By = Annotated[str, Parameter(help="Who decides; kept with the release.")]
 Why = Annotated[str, Parameter(help="The reason; kept with the release.")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON on stdout and nothing else.")]
 Digest = Annotated[str | None, Parameter(help="SHA-256 of its release.json, as you were told it when it was released.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """What `release` and `submit` say of a release, beside the model and where it goes."""
+
+    architecture: Architecture = None
+    config: Config = None
+    samples: Samples = None
+    formats: Formats = None
+    custom_objects: CustomObjects = None
+    trust_lambda: TrustLambda = None
+    input_shape: InputShape = None
+    gpu: GpuChoice = None
+    baseline: Baseline = None
+
+    def settings(self, model: Path, output: Path | None) -> "Settings":
+        """The release's settings: release.toml, and what the flags say on top.
+
+        Raises:
+            BadInput: release.toml or a flag is not valid.
+        """
+        from flows.settings import load_settings, named_shapes
+
+        return load_settings(
+            self.config,
+            {
+                "model": model,
+                "architecture": self.architecture,
+                "output": output,
+                "samples": {"path": self.samples},
+                "formats": self.formats,
+                "custom_objects": self.custom_objects,
+                "trust_lambda": self.trust_lambda,
+                "input_shapes": named_shapes(self.input_shape),
+                "policy": {"gpu": self.gpu},
+                "baseline": self.baseline,
+            },
+        )

@@ -7,18 +7,7 @@ from cyclopts import Parameter
 
 from exporters.errors import BadInput, Broken
 from flows.cli.app import app
-from flows.cli.options import (
-    Architecture,
-    Baseline,
-    Config,
-    CustomObjects,
-    Formats,
-    GpuChoice,
-    InputShape,
-    Json,
-    Samples,
-    TrustLambda,
-)
+from flows.cli.options import Flags, Json
 from flows.cli.output import console, print_bytes, print_record
 
 if TYPE_CHECKING:
@@ -27,24 +16,16 @@ if TYPE_CHECKING:
 
 
 @app.command
-def release(  # noqa: PLR0913 - one parameter for every flag
+def release(
     model: Annotated[
         Path, Parameter(help="A `.keras` or `.h5` file, a SavedModel folder of Keras; weights with --architecture.")
     ],
     /,
     *,
-    architecture: Architecture = None,
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="Release directory; default NAME.release here.")
     ] = None,
-    config: Config = None,
-    samples: Samples = None,
-    formats: Formats = None,
-    custom_objects: CustomObjects = None,
-    trust_lambda: TrustLambda = None,
-    input_shape: InputShape = None,
-    gpu: GpuChoice = None,
-    baseline: Baseline = None,
+    flags: Flags = Flags(),  # noqa: B008 - frozen
     no_prefect: Annotated[bool, Parameter(negative=(), help="Run the same stages without a Prefect server.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -54,21 +35,7 @@ def release(  # noqa: PLR0913 - one parameter for every flag
     an embedded one. Flags win over release.toml. An older release in the same
     directory makes way, to a finished one only.
     """
-    from flows.settings import load_settings, named_shapes
-
-    flags = {
-        "model": model,
-        "architecture": architecture,
-        "output": output,
-        "samples": {"path": samples},
-        "formats": formats,
-        "custom_objects": custom_objects,
-        "trust_lambda": trust_lambda,
-        "input_shapes": named_shapes(input_shape),
-        "policy": {"gpu": gpu},
-        "baseline": baseline,
-    }
-    settings = load_settings(config, flags)
+    settings = flags.settings(model, output)
     try:
         run = _released(settings, prefect=not no_prefect)
     except OSError as error:

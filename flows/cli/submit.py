@@ -7,18 +7,7 @@ from cyclopts import Parameter
 
 from exporters.errors import BadInput
 from flows.cli.app import app
-from flows.cli.options import (
-    Architecture,
-    Baseline,
-    Config,
-    CustomObjects,
-    Formats,
-    GpuChoice,
-    InputShape,
-    Json,
-    Samples,
-    TrustLambda,
-)
+from flows.cli.options import Flags, Json
 from flows.cli.output import console, print_record, safe
 
 
@@ -31,19 +20,11 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
         Path | None,
         Parameter(name=["--output", "-o"], help="Release directory; default: the deployment's folder of releases."),
     ] = None,
-    config: Config = None,
-    samples: Samples = None,
-    formats: Formats = None,
-    custom_objects: CustomObjects = None,
-    trust_lambda: TrustLambda = None,
-    input_shape: InputShape = None,
-    gpu: GpuChoice = None,
-    architecture: Architecture = None,
+    flags: Flags = Flags(),  # noqa: B008 - frozen
     storage: Annotated[
         str | None,
         Parameter(help="Folder or bucket (s3://...) that the workers reach; default: they see the paths given here."),
     ] = None,
-    baseline: Baseline = None,
     deployment: Annotated[str, Parameter(help="FLOW/NAME of the deployment that runs it.")] = "release/manual",
     wait: Annotated[bool, Parameter(negative=(), help="Follow the run and end with the verdict's exit code.")] = False,
     as_json: Json = False,
@@ -56,26 +37,13 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
     import os
 
     from flows import prefect_home
-    from flows.settings import load_settings, named_shapes
 
     if not os.environ.get("PREFECT_API_URL"):
         raise BadInput(
             "PREFECT_API_URL names no Prefect server",
             next_step="`make server` starts one here; `paritygate release` needs none.",
         )
-    named = {
-        "model": model,
-        "architecture": architecture,
-        "output": output,
-        "samples": {"path": samples},
-        "formats": formats,
-        "custom_objects": custom_objects,
-        "trust_lambda": trust_lambda,
-        "input_shapes": named_shapes(input_shape),
-        "policy": {"gpu": gpu},
-        "baseline": baseline,
-    }
-    settings = load_settings(config, named)
+    settings = flags.settings(model, output)
     with prefect_home.api():
         with prefect_home.importing():
             from flows import submit as submission
