@@ -3,8 +3,9 @@
 In: a run's staging folder and those that killed runs left beside it. Out: a stage's result and its files, moved over.
 A stage's record is `stages/NAME.json` in the staging folder: its content key, its value, and a digest of every file
 or folder that it made. The key is a SHA-256 over the stage, the digests of its inputs and the `mark` of the run: the
-model, the samples and the terms, every version of the toolchain, paritygate's own source, the processor, the cards and
-the browser. So a cell is taken over only where artifact, evidence, policy, runtime and device are the same.
+model, the samples and the terms, every version of the toolchain, paritygate's own source, the processor, the cards, the
+browser, and what the jobs inherit that their libraries read: variables such as XLA_FLAGS, and Keras' `keras.json`. So
+a cell is taken over only where artifact, evidence, policy, runtime and device are the same.
 
 What does not fit (another key, a file that was changed, a record that is cut off, a folder of another user's) is
 passed over, and the stage is done again. Nothing is copied: a rename moves what is found.
@@ -21,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from exporters.admission.version import READERS
+from exporters.isolation.launch import environment_of_jobs
 from exporters.store import digest_tree, versions
 from flows.conclude import toolchain
 from flows.given import asked
@@ -33,6 +35,11 @@ from validators.web.browser import find_chromium
 _ROOT = Path(__file__).resolve().parents[1]
 _SOURCES = ("exporters", "validators", "flows")
 _KINDS = {".py", ".mjs", ".html", ".txt"}
+_READ_BY_LIBRARIES = tuple(
+    "CUBLAS_ CUDA_ CUDNN_ DNNL_ KERAS_ KMP_ LD_ MKL_ NVIDIA_ OMP_ ONEDNN_ OPENBLAS_ ORT_ TF_ VK_ XLA_ XNN_".split()
+)
+"""How the names of variables begin that TensorFlow, Keras, ONNX Runtime, LiteRT and what they compute with read."""
+_KERAS_DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 
 
 def mark_of(settings: Settings, *, model: str, samples: Path | None) -> str:
@@ -54,7 +61,8 @@ def mark_of(settings: Settings, *, model: str, samples: Path | None) -> str:
     readers = versions(sorted({package for names in READERS.values() for package in names}))
     cards = [f"{card.uuid} {card.driver}" for card in installed_cards()]
     here = [system(), processor(), *cards, *browser]
-    return _digest([terms, dict(toolchain(settings.formats)), dict(readers), _own_source(), here])
+    inherited = {name: value for name, value in environment_of_jobs().items() if name.startswith(_READ_BY_LIBRARIES)}
+    return _digest([terms, dict(toolchain(settings.formats)), dict(readers), _own_source(), here, inherited, _keras()])
 
 
 class Finished:
@@ -163,6 +171,19 @@ def _identity(program: Path) -> list[str]:
     """What changes when a program is another one; its bytes are too many to read for that."""
     found = program.resolve().stat()
     return [str(found.st_size), str(found.st_mtime_ns)] if stat.S_ISREG(found.st_mode) else []
+
+
+def _keras() -> Any:
+    """What Keras and tf_keras take from the user's `keras.json`, where they look for it; they write one of defaults."""
+    base = os.path.expanduser("~")  # noqa: PTH111 - as Keras does
+    folder = os.environ.get("KERAS_HOME", f"{base if os.access(base, os.W_OK) else '/tmp'}/.keras")  # noqa: S108
+    try:
+        said = json.loads(Path(folder, "keras.json").expanduser().read_bytes())
+        return {name: said.get(name, default) for name, default in _KERAS_DEFAULTS.items()}
+    except FileNotFoundError:
+        return _KERAS_DEFAULTS
+    except (OSError, ValueError, AttributeError) as error:
+        return str(error)  # Keras says so in its own words
 
 
 @functools.cache

@@ -41,7 +41,8 @@ def finding_us() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-def _environment() -> dict[str, str]:
+def environment_of_jobs() -> dict[str, str]:
+    """What every job's process inherits of this one's environment, and what it gets in its place."""
     return {**finding_us(), **_ENVIRONMENT}
 
 
@@ -83,7 +84,7 @@ def fresh(function: str, request: Path, result: Path, log: Path, environment: Ma
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={**_environment(), **environment},
+            env={**environment_of_jobs(), **environment},
         )
     child.begin(process.pid)
     threading.Thread(target=lambda: child.finish(process.wait()), name=f"wait {process.pid}", daemon=True).start()
@@ -109,7 +110,7 @@ class Host:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                env=_environment(),
+                env=environment_of_jobs(),
             )
         threading.Thread(target=self._listen, name="preloaded host", daemon=True).start()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 MOST_LINES = 1000
 LONGEST = 4000  # characters
 _CHUNK = 1 << 20
-_CONTROL = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(r"(\x1b\[|\x9b)[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # C0 but the tab, DEL, C1
 
 
 class Tail:

@@ -75,6 +75,13 @@ def test_a_tail_begins_where_the_file_ended_and_keeps_half_a_line_back(tmp_path)
     assert tail.rest() == []
 
 
+def test_what_could_steer_a_terminal_is_not_passed_on(tmp_path):
+    path = tmp_path / "log"
+    tail = Tail(path)
+    path.write_text("a\tb \x9b31mred\x9b0m\x85 \x9d0;title\x9c \x1b]0;title\x07 \x7f\x80\x9fé\n", "utf-8")
+    assert tail.lines() == ["a\tb red 0;title ]0;title é"]
+
+
 def test_a_flood_is_cut_and_the_log_is_named(tmp_path):
     path = tmp_path / "job.log"
     tail = Tail(path)

@@ -170,6 +170,33 @@ def test_a_mark_changes_with_a_version_and_with_the_processor(monkeypatch):
     assert len({mark, other, mark_of(settings, model="m", samples=None)}) == 3
 
 
+def test_a_mark_changes_with_what_the_libraries_read_in_the_environment_and_in_keras_json(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+    def mark():
+        return mark_of(Settings(model=DIGITS, formats=("onnx",)), model="m", samples=None)
+
+    def keras(**said):
+        (tmp_path / "keras.json").write_text(json.dumps(said))
+
+    first = mark()
+    keras(floatx="float32", epsilon=1e-7, backend="tensorflow", image_data_format="channels_last")  # Keras wrote it
+    monkeypatch.setenv("KERAS_BACKEND", "jax")  # a job gets another one
+    monkeypatch.setenv("EDITOR", "ed")
+    assert mark() == first
+    marks = {first}
+    for said in ({"floatx": "float16"}, {"epsilon": 1e-3}, {"image_data_format": "channels_first"}):
+        keras(**said)
+        marks.add(mark())
+    (tmp_path / "keras.json").write_text("no JSON")
+    marks.add(mark())
+    (tmp_path / "keras.json").unlink()
+    for name in ("XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS", "OMP_NUM_THREADS", "NVIDIA_TF32_OVERRIDE"):
+        monkeypatch.setenv(name, "1")
+        marks.add(mark())
+    assert len(marks) == 9
+
+
 def test_a_metric_of_the_users_is_asked_anew_when_its_file_changes_and_travels_with_the_samples(tmp_path):
     code = tmp_path / "far" / "mine.py"
     code.parent.mkdir()

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from exporters.contract import Artifact, Finding, Signature, TensorSpec, WeightDifference, WeightsRecord
+from exporters.isolation import Attempt
 from validators.contract import (
     Cell,
     Coverage,
@@ -240,6 +241,12 @@ def refused(*reasons, required=REQUIRED):
 def reason(code="tolerance exceeded", subject="tflite/dynamic litert-xnnpack cpu", **changes):
     """Why the gate refused."""
     return replace(Reason(code=code, subject=subject, message=f"{subject}: {code}"), **changes)
+
+
+def attempt(**changes):
+    """A job that ran out of time and was done again."""
+    ended = Attempt(job="export-onnx-default", status="timeout", message="no answer within 300 s", seconds=300.04)
+    return replace(ended, **changes)
 
 
 def manifest(**changes):

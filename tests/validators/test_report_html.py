@@ -58,7 +58,9 @@ def everything():
         factory.cell_without_run("unavailable", "saved_model/default", "tensorflow"),
     ]
     reasons = [factory.reason(cell.reason, cell.key, broken=cell.status == "errored") for cell in cells if cell.reason]
-    return factory.manifest(cells=tuple(cells), verdict=factory.refused(*reasons))
+    return factory.manifest(
+        cells=tuple(cells), verdict=factory.refused(*reasons), retried=(factory.attempt(),), resumed=("lowering",)
+    )
 
 
 def named(name):
@@ -77,6 +79,8 @@ def named(name):
         cells=(broken, *manifest.cells[1:]),
         verdict=factory.refused(factory.reason(name, name, message=f"{name} `{name}`")),
         toolchain={name: name},
+        retried=(factory.attempt(job=name, message=name),),
+        resumed=(name,),
     )
 
 
@@ -103,6 +107,13 @@ def test_what_is_waived_and_what_the_release_was_held_against_stand_with_the_ver
     assert "waived: tolerance exceeded" in page
     assert f"<code>{held.digest}</code> (FORCED, " in page
     assert "<script>alert" not in page
+
+
+def test_what_was_interrupted_is_told_and_what_was_not_takes_no_place():
+    page = render(everything(), worst=())
+    assert "<td>no answer within 300 s</td>" in page
+    assert "Taken over from a run that was killed: <code>lowering</code>." in page
+    assert not re.search("done again|Taken over", render(factory.manifest(), worst=()))
 
 
 def test_a_reason_leads_to_its_cell():

@@ -268,6 +268,13 @@ def test_samples_toolchain_and_the_way_to_verify_are_there():
     assert "paritygate verify DIR --digest SHA256" in text
 
 
+def test_what_was_interrupted_is_told_and_what_was_not_takes_no_place():
+    told = render(factory.manifest(retried=(factory.attempt(),), resumed=("lowering", "export onnx/default")))
+    assert "- Done again: `export-onnx-default`, timeout after 300.0 s: no answer within 300 s\n" in told
+    assert "- Taken over from a run that was killed: `lowering`, `export onnx/default`\n" in told
+    assert "What was interrupted" not in render(factory.manifest())
+
+
 def test_artifacts_that_need_preprocessing_are_named_with_what_has_to_run_before_them():
     core = factory.artifact("onnx/default", preprocessing="preprocessing.json")
     told = render(factory.manifest(artifacts=(factory.artifact(), core)))

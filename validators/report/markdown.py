@@ -44,6 +44,7 @@ def render(manifest: Manifest) -> str:
         _task,
         _samples,
         _toolchain,
+        _interrupted,
         _limits,
         _verify,
     )
@@ -429,6 +430,19 @@ def _toolchain(manifest: Manifest) -> Iterator[str]:
     yield f"{prose(manifest.platform)}. {_pairs(manifest.toolchain)}."
     if manifest.seconds:
         yield "Seconds: " + ", ".join(f"{prose(k)} {v:.1f}" for k, v in manifest.seconds.items()) + "."
+
+
+def _interrupted(manifest: Manifest) -> Iterator[str]:
+    """What infrastructure ended and was done again, and what a killed run had finished; never a verdict."""
+    lines = [
+        f"- Done again: {code(each.job)}, {prose(each.status)} after {each.seconds:.1f} s: {prose(each.message)}"
+        for each in manifest.retried
+    ]
+    if manifest.resumed:
+        lines.append(f"- Taken over from a run that was killed: {', '.join(map(code, manifest.resumed))}")
+    if lines:
+        yield "## What was interrupted"
+        yield "\n".join(lines)
 
 
 def _limits(_: Manifest) -> Iterator[str]:
