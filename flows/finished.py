@@ -35,8 +35,8 @@ from validators.web.browser import find_chromium
 _ROOT = Path(__file__).resolve().parents[1]
 _SOURCES = ("exporters", "validators", "flows")
 _KINDS = {".py", ".mjs", ".html", ".txt"}
-_READ_BY_LIBRARIES = tuple(
-    "CUBLAS_ CUDA_ CUDNN_ DNNL_ KERAS_ KMP_ LD_ MKL_ NVIDIA_ OMP_ ONEDNN_ OPENBLAS_ ORT_ TF_ VK_ XLA_ XNN_".split()
+_READ_BY_LIBRARIES = re.compile(
+    "(CUBLAS|CUDA|CUDNN|DNNL|KERAS|KMP|LD|MKL|NVIDIA|OMP|ONEDNN|OPENBLAS|ORT|TF|VK|XLA|XNN)_"
 )
 """How the names of variables begin that TensorFlow, Keras, ONNX Runtime, LiteRT and what they compute with read."""
 _KERAS_DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
@@ -61,7 +61,7 @@ def mark_of(settings: Settings, *, model: str, samples: Path | None) -> str:
     readers = versions(sorted({package for names in READERS.values() for package in names}))
     cards = [f"{card.uuid} {card.driver}" for card in installed_cards()]
     here = [system(), processor(), *cards, *browser]
-    inherited = {name: value for name, value in environment_of_jobs().items() if name.startswith(_READ_BY_LIBRARIES)}
+    inherited = {name: value for name, value in environment_of_jobs().items() if _READ_BY_LIBRARIES.match(name)}
     return _digest([terms, dict(toolchain(settings.formats)), dict(readers), _own_source(), here, inherited, _keras()])
 
 
