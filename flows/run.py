@@ -35,7 +35,7 @@ from flows.stages import Engine, Row, stages_of
 from flows.workspace import Workspace, refuse_target
 from validators.availability import missing
 from validators.contract import Cell
-from validators.evidence import unmeasured, write_noise
+from validators.evidence import unmeasured, without_floor, write_noise
 from validators.hosts import LIGHT, TENSORFLOW, hosts
 from validators.integrity import manifest_digest
 from validators.manifest import Grounds, Manifest, NoiseBySet, SampleSet
@@ -303,9 +303,9 @@ class ReleaseRun:
             noise = unmeasured(f"{outcome.status}: {outcome.message}", self._sets(), self._signature())
             write_noise(self._workspace.release, noise)
         self._grounds = replace(self._grounds, noise=noise)
-        lacking = next((each.why for by_output in noise.values() for each in by_output.values() if each.why), "")
-        if lacking:
-            return None, f"default tolerances: {lacking}"
+        if lacking := without_floor(noise, self._signature()):
+            names = ", ".join(f"`{name}`" for name in lacking)
+            return None, f"default tolerances for {names}: {next(iter(lacking.values()))}"
         floors = [each.floor for by_output in noise.values() for each in by_output.values() if each.floor is not None]
         return True, f"rounding measured in float64: {max(floors, default=0.0):.1e} at most"
 

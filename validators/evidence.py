@@ -154,6 +154,12 @@ def unmeasured(why: str, sets: Iterable[SampleSet], signature: Signature) -> Noi
     return {each.name: {spec.name: lacking for spec in signature.outputs} for each in sets}
 
 
+def without_floor(noise: NoiseBySet, signature: Signature) -> dict[str, str]:
+    """The outputs of numbers that round and have no noise floor in some set, with the reason."""
+    rounding = [spec.name for spec in signature.outputs if "float" in spec.dtype or "complex" in spec.dtype]
+    return {name: by[name].why for by in noise.values() for name in rounding if name in by and by[name].why}
+
+
 def write_noise(release: Path, noise: NoiseBySet) -> None:
     """Writes the noise of every set and output."""
     (release / EVIDENCE / NOISE).write_bytes(_NOISE_TYPE.dump_json(noise, indent=1) + b"\n")

@@ -6,7 +6,8 @@ import pytest
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import BadInput
-from validators.evidence import read_evidence, reference_folder, samples_folder, write_evidence
+from validators.contract import Noise
+from validators.evidence import read_evidence, reference_folder, samples_folder, without_floor, write_evidence
 from validators.manifest import SampleSet
 from validators.tensorfiles import numpy_dtype, read_npy, read_tensors, write_tensors
 
@@ -286,3 +287,10 @@ def test_a_record_that_is_not_json_is_bad_input(tmp_path):
     (tmp_path / "evidence/evidence.json").write_bytes(b'{"sets": [')
     with pytest.raises(BadInput, match="content: Invalid JSON"):
         read_evidence(tmp_path)
+
+
+@pytest.mark.parametrize("why", ["", "words are looked up"])
+def test_only_outputs_of_numbers_that_round_lack_a_floor(why):
+    own = Noise(floor=None if why else 1e-7, scale=1.0, rows=8, why=why)
+    whole = Noise(floor=None, scale=0.0, rows=8, why="this output holds no numbers that round")
+    assert without_floor({SET.name: {"a": whole, "b": own}}, SIGNATURE) == ({"b": why} if why else {})
