@@ -77,9 +77,9 @@ def test_every_set_is_fed_in_its_own_batch(run, fake):
 def test_the_users_own_samples_have_their_turn_before_seeded_ones_of_the_same_batch(run, fake):
     user = check_samples({"x": np.ones((40, 3), np.float32)}, specs().inputs)
     done = run(user=user)
-    order = ["user_batch1", *SETS, "user"]
+    order = ["user_batch1", *[name for name in SETS if not name.endswith("7")], "user", "seeded_batch7"]
     assert [diff.sample_set for diff in done.diffs] == order
-    assert fake.calls == [1] * 28 + [2] * 3 + [7] * 3 + [32, 8]
+    assert fake.calls == [1] * 28 + [2] * 3 + [7] * 5 + [5] + [7] * 3
 
 
 def test_an_artifact_with_a_fixed_batch_is_held_against_the_sets_of_that_batch_and_says_so_of_the_others(run, fake):

@@ -285,9 +285,9 @@ def test_dynamic_images_are_large_enough_for_five_halvings():
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        (100, [("user", 64, 32), ("user_batch1", 16, 1)]),
-        (10, [("user", 10, 32), ("user_batch1", 10, 1)]),
-        (1, [("user", 1, 32), ("user_batch1", 1, 1)]),
+        (100, [("user", 64, 7), ("user_batch1", 16, 1)]),
+        (10, [("user", 10, 7), ("user_batch1", 10, 1)]),
+        (1, [("user", 1, 7), ("user_batch1", 1, 1)]),
     ],
 )
 def test_the_users_samples_come_first_capped_and_also_one_by_one(rows, expected):

@@ -14,8 +14,8 @@ from validators.contract import Skip
 from validators.manifest import Origin, SampleSet
 from validators.samples.given import UserSamples, fixed_batch
 
-USER_ROWS, USER_BATCH, USER_ROWS_ONE_BY_ONE = 64, 32, 16
-"""How many rows of the user's samples are used, how many go into one call, and how many are also fed singly.
+USER_ROWS, USER_ROWS_ONE_BY_ONE = 64, 16
+"""How many rows of the user's samples are used, in the largest of the seeded batches, and how many are also fed singly.
 
 Of more rows than are used, those are taken that lie evenly spread over the file, the first and the last among them: in
 a file sorted by class the first rows would all be of one class.
@@ -60,11 +60,11 @@ def plan(
 ) -> tuple[SampleSet, ...]:
     """The sample sets of a release.
 
-    The user's samples come first: up to 64 rows in batches of 32, and sixteen rows one by one (not where the batch is
-    fixed), both evenly spread over all the rows. Then seeded sets: three calls of each batch size, and four rows one by
-    one, which are the first rows of the others too, so that a row is seen alone and among others; where the batch is
-    fixed, one call and two calls of it. Dynamic axes take two lengths over the sets of one batch or over all. Last the
-    edges, and values far beyond the domain, one by one.
+    The user's samples come first: up to 64 rows in the largest batch, and sixteen rows one by one (not where the batch
+    is fixed), both evenly spread over all the rows. Then seeded sets: three calls of each batch size, and four rows one
+    by one, which are the first rows of the others too, so that a row is seen alone and among others; where the batch
+    is fixed, one call and two calls of it. Dynamic axes take two lengths over the sets of one batch or over all. Last
+    the edges, and values far beyond the domain, one by one.
 
     Args:
         inputs: the source model's inputs.
@@ -75,7 +75,7 @@ def plan(
         beyond: whether there is a set of values beyond the domain.
     """
     fixed = fixed_batch(inputs)
-    sets = list(_user_sets(user, fixed, inputs)) if user else []
+    sets = list(_user_sets(user, fixed, inputs, max(seeded, default=1))) if user else []
     single = fixed or 1
     planned = [*_seeded(inputs, fixed, seeded)]
     planned.append(_Planned(name="edges", rows=_whole(len(EDGES), single), batch=single, turn=0, origin="edges"))
@@ -162,7 +162,7 @@ def spread(rows: int, used: int) -> list[int]:
     return [index * (rows - 1) // max(used - 1, 1) for index in range(used)]
 
 
-def _user_sets(user: UserSamples, fixed: int | None, inputs: Sequence[TensorSpec]) -> Iterator[SampleSet]:
+def _user_sets(user: UserSamples, fixed: int | None, inputs: Sequence[TensorSpec], batch: int) -> Iterator[SampleSet]:
     rows = user.rows
     open_ = [(spec, axis) for spec in inputs for axis, length in enumerate(spec.shape) if axis and length is None]
     lengths = {_axis(spec, axis): user.inputs[spec.name].shape[axis] for spec, axis in open_}
@@ -170,7 +170,7 @@ def _user_sets(user: UserSamples, fixed: int | None, inputs: Sequence[TensorSpec
         used = min(rows, max(USER_ROWS, fixed)) // fixed * fixed
         yield SampleSet(name="user", rows=used, batch=fixed, origin="user", dynamic=lengths)
         return
-    yield SampleSet(name="user", rows=min(rows, USER_ROWS), batch=USER_BATCH, origin="user", dynamic=lengths)
+    yield SampleSet(name="user", rows=min(rows, USER_ROWS), batch=batch, origin="user", dynamic=lengths)
     one_by_one = min(rows, USER_ROWS_ONE_BY_ONE)
     yield SampleSet(name="user_batch1", rows=one_by_one, batch=1, origin="user", dynamic=lengths)
 
