@@ -179,5 +179,5 @@ def test_a_second_run_of_one_release_waits_and_takes_what_the_first_one_made(ser
             assert line, "it did not wait"
         first.remove()
         answer, _ = second.communicate(timeout=120)
-    assert answer == f"Released {out} {made}: by another run, meanwhile\n"
+    assert answer == f"Released {out} {made}\nby another run, meanwhile\n"
     assert manifest_digest(out) == made
