@@ -16,7 +16,7 @@ from exporters.errors import Limited
 from exporters.keras_model import Loop, load
 from exporters.limits import limited
 from exporters.preprocessing.description import FILE, names_of
-from exporters.registry import EXPORTERS, FORMS, RECURRENCES, STATIC_EXPORTERS, Form
+from exporters.registry import EXPORTERS, FORMS, RECURRENCES, STATIC_EXPORTERS, ExporterRow, Form
 
 _LONGEST_UNROLL = 256  # steps; beyond it an unrolled graph takes minutes to convert, a loop stays a loop
 
@@ -103,8 +103,6 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
         Limited: the target cannot express the model, by the exporter's or the check's word.
     """
     from exporters.lowering.notes import noting, rewritten
-    from exporters.weights.match import match
-    from exporters.weights.source import read
 
     row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request["artifact"])
     module = import_module(row.module)
@@ -122,10 +120,24 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
                 raise limited(finding.limit, finding.message)
             raise RuntimeError(f"{finding.code}: {finding.message}")
     given = request.get("weights")
-    weights = match(row.format, read(Path(given)), module.constants(destination)) if given else None
+    weights = _held_against(row, source, Path(given), module.constants(destination)) if given else None
     return {
         "signature": TypeAdapter(Signature).dump_python(signature, mode="json"),
         "weights": TypeAdapter(WeightsRecord | None).dump_python(weights, mode="json"),
         "findings": TypeAdapter(tuple[Finding, ...]).dump_python(findings, mode="json"),
         "preprocessing": FILE if described else "",
     }
+
+
+def _held_against(row: ExporterRow, source: Path, weights: Path, stored: Mapping[str, Any]) -> WeightsRecord:
+    """What an artifact stores of the original's weights."""
+    from exporters.lowering.trace import Graph
+    from exporters.weights.match import match
+    from exporters.weights.source import read, with_constants
+
+    original = read(weights)
+    found = match(row.format, original, stored)
+    if not found.differences or row.source == "model":
+        return found
+    # What the model's own code multiplies with is no weight; reading the graph again costs only those that differ.
+    return match(row.format, with_constants(original, Graph.read(source).graph_def), stored)

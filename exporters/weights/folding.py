@@ -98,17 +98,26 @@ def _ulps(factors: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where((factors == expected) | np.isnan(factors), 0.0, ulps)
 
 
-def explained(factors: np.ndarray, source: Source) -> bool:
+def explained(weight: np.ndarray, found: Scaled, source: Source) -> bool:
     """Whether the original holds what a converter may have multiplied a weight with, for each channel.
 
-    That is what one or two of its normalizations, scaling layers or weights multiply with or divide by, times any
-    single number: a constant of the graph, or the factor of a rescaling.
+    That is what one or two of its normalizations, scaling layers or weights multiply with or divide by, or the length
+    of the weight in that channel (weight normalization), times any single number: a constant of the graph, or the
+    factor of a rescaling.
+
+    Args:
+        weight: the weight.
+        found: how a constant is a multiple of it.
+        source: the original.
     """
+    factors = found.factors
     known = np.isfinite(factors)
     own = factors[known]
     if own.size < 2 or _proportional(own, np.ones_like(own)):  # noqa: PLR2004 - one factor
         return True
-    single = [each[known] for each in _multipliers(factors.size, source)]
+    others = tuple(axis for axis in range(weight.ndim) if axis not in found.axes)
+    lengths = np.sqrt(np.square(weight.astype("float64")).sum(axis=others)).reshape(-1)
+    single = [each[known] for each in _multipliers(factors.size, source)] + [1.0 / lengths[known]]
     return any(_proportional(own, each) for each in single) or any(
         _proportional(own, one * other) for one, other in combinations_with_replacement(single, 2)
     )

@@ -15,7 +15,16 @@ import numpy as np
 
 from exporters.contract import WeightDifference, WeightsRecord
 from exporters.weights.closeness import difference
-from exporters.weights.folding import MOST_ULPS, Shift, explained, scaled, shifts, ulps_of_factors, ulps_of_shift
+from exporters.weights.folding import (
+    MOST_ULPS,
+    Scaled,
+    Shift,
+    explained,
+    scaled,
+    shifts,
+    ulps_of_factors,
+    ulps_of_shift,
+)
 from exporters.weights.layouts import back, gates, orders, parts
 from exporters.weights.names import swapped
 from exporters.weights.source import Normalization, Source, SourceWeight
@@ -194,7 +203,7 @@ def _multiplied(state: Matching, piece: Piece, constant: Constant) -> bool:
         found = scaled(piece.array, stored)
         if found is None or _only_itself(state, found.factors):
             continue
-        wrong, known = found.off, _take_factors(state, constant.tensor, found.factors)
+        wrong, known = found.off, _take_factors(state, piece.array, constant.tensor, found)
         expected = piece.array * _spread(np.nan_to_num(found.factors), found.axes, piece.array.shape)
         if not known:
             if piece.array.size < _SURE * found.factors.size:
@@ -220,13 +229,14 @@ def _spread(factors: np.ndarray, axes: tuple[int, ...], shape: tuple[int, ...]) 
     return factors.reshape([shape[axis] if axis in axes else 1 for axis in range(len(shape))])
 
 
-def _take_factors(state: Matching, tensor: str, factors: np.ndarray) -> bool:
+def _take_factors(state: Matching, weight: np.ndarray, tensor: str, found: Scaled) -> bool:
     """Whether the original explains the factors of a kernel, be it by a difference that is then noted.
 
     A SavedModel stores variables as they are: there nothing does.
     """
     if state.format == "saved_model":
         return False
+    factors = found.factors
     candidates = [each for each in state.source.normalizations if each.inverse.size == factors.size]
     measured = sorted(
         ((ulps_of_factors(factors, each), each) for each in candidates), key=lambda pair: np.median(pair[0])
@@ -235,7 +245,7 @@ def _take_factors(state: Matching, tensor: str, factors: np.ndarray) -> bool:
         if ulps.max() <= MOST_ULPS:
             _fold(state, normalization, ("inverse",), float(ulps.max()))
             return True
-    if explained(factors, state.source):
+    if explained(weight, found, state.source):
         return True
     for ulps, normalization in measured[:1]:
         if _mostly(ulps, normalization.inverse) or ulps.max() <= _NEARLY:

@@ -6,7 +6,7 @@ In: a loaded model, in the job of the reference. Out: a folder with `weights.jso
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,8 @@ class Source:
     Attributes:
         weights: all of them.
         normalizations: its batch normalizations.
-        scales: float64 vectors that its other layers and operations multiply with: of `Rescaling` and `Normalization`,
-            and constants of a functional graph.
+        scales: float64 vectors that something else in it multiplies with: `Rescaling`, `Normalization`, and where they
+            are asked for, constants of the traced graph.
     """
 
     weights: tuple[SourceWeight, ...]
@@ -88,7 +88,7 @@ def note(model: SourceModel, folder: Path) -> None:
             if statistics := _statistics(layer):
                 normalizations.append((layer.name, float(layer.epsilon), statistics))
             scales += _scales(layer)
-    index = {"weights": rows, "normalizations": normalizations, "scales": [*scales, *_constants(model)]}
+    index = {"weights": rows, "normalizations": normalizations, "scales": scales}
     (folder / _INDEX).write_text(json.dumps(index), "utf-8")
 
 
@@ -165,21 +165,26 @@ def _scales(layer: Any) -> Iterator[list[float]]:
         yield from _vector(1.0 / np.maximum(np.sqrt(np.asarray(layer.variance, "float64")), _LEAST_DEVIATION))
 
 
-def _constants(model: SourceModel) -> Iterator[list[float]]:
-    """The vectors among the arguments of a functional graph's operations."""
-    for nodes in getattr(model.graph, "_nodes_by_depth", {}).values():
-        for node in nodes:
-            arguments = getattr(node, "arguments", None)
-            for value in [*arguments.args, *arguments.kwargs.values()] if arguments is not None else ():
-                array = value.numpy() if hasattr(value, "numpy") else value
-                if isinstance(array, np.ndarray) and array.dtype.kind == "f":
-                    yield from _vector(array)
+def with_constants(source: Source, graph_def: Any) -> Source:
+    """The source with the vectors that its traced graph holds: what its own code multiplies with is no weight.
+
+    Args:
+        source: the original's weights.
+        graph_def: a lowered graph.
+    """
+    import tensorflow as tf
+
+    nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
+    tensors = [node.attr["value"].tensor for node in nodes if node.op == "Const"]
+    arrays = [tf.make_ndarray(tensor) for tensor in tensors if tf.as_dtype(tensor.dtype).is_floating]
+    found = [vector for array in arrays for vector in _vector(array)]
+    return replace(source, scales=(*source.scales, *(np.asarray(vector) for vector in found)))
 
 
 def _vector(values: Any) -> Iterator[list[float]]:
-    array = np.asarray(values, "float64").reshape(-1)
-    if 1 < array.size <= _LONGEST:
-        yield array.tolist()
+    array = np.asarray(values)
+    if 1 < array.size <= _LONGEST and max(array.shape) == array.size:
+        yield array.astype("float64").reshape(-1).tolist()
 
 
 def _normalization(layer: str, epsilon: float, statistics: Mapping[str, Sequence[float]]) -> Normalization:

@@ -53,3 +53,8 @@ def test_one_unit_in_the_last_place_of_one_weight_is_told(tampered, model, row):
 def test_half_precision_sold_as_float32_is_told(tampered, row):
     (found,) = tampered("single_input", row, dtype="float16")["differences"]
     assert (found["kind"], found["into"], found["layer"]) == ("rounded", "float16", "probabilities")
+
+
+def test_what_the_models_own_code_multiplies_with_is_taken_from_its_graph(bench):
+    constants = {"vector": [[1.0, 2.0, 4.0]], "number": 3.0, "matrix": [[1.0, 2.0], [3.0, 4.0]]}
+    assert bench.call("tests.exporters.weight_jobs:vectors", {"constants": constants}) == [[1.0, 2.0, 4.0]]

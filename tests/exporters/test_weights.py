@@ -196,6 +196,7 @@ def multiplying(what):
         "a normalization and a number": (source(KERNEL, *own, normalizations=(norm,)), 4 * norm.inverse),
         "a normalization and a weight": (source(KERNEL, vector, *own, normalizations=(norm,)), norm.inverse * wide),
         "the same number for all": (source(KERNEL), np.full(8, 0.25)),
+        "the weight's own length": (source(KERNEL), 1 / np.linalg.norm(KERNEL.array.reshape(-1, 8), axis=0)),
     }[what]
 
 
@@ -203,7 +204,7 @@ def multiplying(what):
     "what",
     [
         *("a weight", "what a weight divides by", "a scaling layer", "a normalization and a number"),
-        *("a normalization and a weight", "the same number for all"),
+        *("a normalization and a weight", "the same number for all", "the weight's own length"),
     ],
 )
 def test_factors_of_channels_that_the_original_multiplies_with_are_folding(what):

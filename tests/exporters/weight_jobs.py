@@ -30,3 +30,20 @@ def tampered(request: Mapping[str, Any]) -> Any:
     overwrite(folder, stored, change)
     record = match(request["format"], source, module.constants(folder))
     return TypeAdapter(WeightsRecord).dump_python(record, mode="json")
+
+
+def vectors(request: Mapping[str, Any]) -> list[list[float]]:
+    """The vectors that a source takes from a graph.
+
+    Args:
+        request: `constants`: name -> values, each a float32 constant of the graph.
+    """
+    import tensorflow as tf
+
+    from exporters.weights.source import Source, with_constants
+
+    with tf.Graph().as_default() as graph:
+        for name, values in request["constants"].items():
+            tf.constant(values, tf.float32, name=name)
+    found = with_constants(Source(weights=(), normalizations=()), graph.as_graph_def())
+    return [scale.tolist() for scale in found.scales]
