@@ -3,8 +3,9 @@
     python -m benchmarks.faults [-o build/faults.json] [--models pixels,tokens] [--faults "GELU"] [--fresh 10000]
     python -m benchmarks.faults --from build/faults-*.json --page docs/faults.md
 
-In: the models and faults of `benchmarks.planted`, or what earlier runs found. Out: a summary and the bars as Markdown
-on stdout, everything as JSON, the witnesses beside it, and exit code 1 where a bar is not kept:
+In: the models and faults of `benchmarks.planted`, or what earlier runs found (where two say something of the same
+fault, the later counts). Out: a summary and the bars as Markdown on stdout, everything as JSON, the witnesses beside
+it, and exit code 1 where a bar is not kept:
 
 * with its witness among the samples, every fault that moves the witness beyond tolerance is caught;
 * from the generated samples alone, 95 % of those are;
@@ -44,9 +45,9 @@ def main() -> int:
     runs = [json.loads(path.read_text("utf-8")) for path in options.earlier] or [_run(options)]
     if len({json.dumps(run["versions"]) for run in runs}) > 1:
         sys.exit("these runs were made with other versions of what they measure; run the older ones again")
-    found = {name: each for run in runs for name, each in run["models"].items()}
-    scores = [score for each in found.values() for score in each["scores"]]
-    calm = [each for model in found.values() for each in model["calm"]]
+    models = [model for run in runs for model in run["models"].values()]
+    scores = list({score["fault"]: score for model in models for score in model["scores"]}.values())
+    calm = list({(each["model"], each["format"]): each for model in models for each in model["calm"]}.values())
     if options.page:
         options.page.write_text(page(runs, scores, calm), "utf-8")
     print(summary(scores), kept(scores, calm), sep="\n\n")
@@ -98,7 +99,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--page", type=Path, help="where to write the page with all tables")
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
     parser.add_argument("--faults", nargs="*", default=(), help="parts of the names of the faults to plant")
-    parser.add_argument("--fresh", type=int, default=10_000, help="fresh rows for false alarms, for each artifact")
+    parser.add_argument(
+        "--fresh", type=int, default=10_000, help="fresh rows for false alarms, for each artifact; 0 for none"
+    )
     parser.add_argument("--processes", type=int, default=2)
     return parser.parse_args()
 

@@ -13,6 +13,7 @@ from exporters.registry import FORMATS
 
 DOMAIN = {"x": Span(low=-1.0, shape=(4,))}
 CALM = {"model": "a", "format": "onnx", "alarms": (), "rows": 500, "furthest": 0.4, "to_noise": {"y": 6.0}}
+CALM["others"] = dict.fromkeys(others.CRITERIA, False) | {"onnx2tf": True}
 
 
 def score(**changes):
@@ -108,5 +109,6 @@ def test_the_page_holds_the_summary_between_marks_and_tells_what_it_was_made_wit
     text = page([run, run], [score()], [CALM])
     inside = text.partition("<!-- faults:begin -->")[2].partition("<!-- faults:end -->")[0]
     assert summary([score()]) in inside
+    assert "Optimum 0, Polygraphy 0, onnx2tf 1, LiteRT check 0" in inside
     assert text.count("python -m benchmarks.faults\n") == 1
     assert "keras 3.99" in text

@@ -88,7 +88,8 @@ def last_zero(_inputs: Tensors, outputs: Tensors) -> dict[str, np.ndarray]:
 
 def in_halves(_inputs: Tensors, outputs: Tensors) -> dict[str, np.ndarray]:
     """As if the last layer had been computed in float16."""
-    return {name: a.astype("float16").astype(a.dtype) if a.dtype.kind == "f" else a for name, a in outputs.items()}
+    with np.errstate(over="ignore"):
+        return {name: a.astype("float16").astype(a.dtype) if a.dtype.kind == "f" else a for name, a in outputs.items()}
 
 
 def _where(rows: np.ndarray, array: np.ndarray, value: float) -> np.ndarray:

@@ -140,6 +140,8 @@ def _weights() -> Iterator[Fault]:
         ("one word's embedding", "tokens", "onnx", on("words", 0, _row(57))),
         ("two gates of an LSTM swapped", "recurrent", "onnx", on("lstm", 0, _gates)),
         ("a forget gate's bias", "recurrent", "tflite", on("lstm", 2, times(1.1))),
+        ("a small rate by a twentieth", "rates", "onnx", on("odds", 1, lambda a: a + np.float32(0.05))),
+        ("float16 weights behind a large price", "rates", "tfjs", on("worth", 0, through("float16"))),
     )
     for name, model, format_, edit in rows:
         yield Fault(name=name, family=_STORED, model=model, format=format_, edit=edit)
@@ -151,7 +153,7 @@ def _built() -> Iterator[Fault]:
         ("padding valid for same", "pixels", {"padding": "valid"}),
         ("stride in another phase", "pixels", {"phase": ((1, 0), (1, 0))}),
         ("ReLU for ReLU6", "pixels", {"activation": "relu"}),
-        ("ReLU6 for ReLU", "pixels", {"reduced": "relu6"}),
+        ("ReLU6 for ReLU", "pixels", {"inner": "relu6"}),
         ("epsilon of a batch normalization", "pixels", {"epsilon": 1e-5}),
         ("a residual connection dropped", "pixels", {"residual": False}),
         ("rescaling by 1/256", "pixels", {"scale": 1 / 256}),

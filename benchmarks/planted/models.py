@@ -82,7 +82,7 @@ def pixels(  # noqa: PLR0913 - each argument is a fault
     activation: str = "relu6",
     epsilon: float = 1e-3,
     residual: bool = True,
-    reduced: str = "relu",
+    inner: str = "relu",
     pooling: str = "max",
     axis: int = -1,
 ) -> Any:
@@ -99,10 +99,10 @@ def pixels(  # noqa: PLR0913 - each argument is a fault
         x = layers.ZeroPadding2D(1)(x)
     x = layers.Activation(activation)(layers.BatchNormalization(epsilon=epsilon, name="stem_norm")(x) * 4.0)
     y = layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x)
-    y = layers.Activation("relu")(layers.BatchNormalization(name="depthwise_norm")(y))
+    y = layers.Activation(inner)(layers.BatchNormalization(name="depthwise_norm")(y))
     x = layers.Add()([x, y]) if residual else y
     x = layers.ZeroPadding2D(phase)(x)
-    x = layers.Conv2D(12, 3, strides=2, activation=reduced, name="reduce")(x)
+    x = layers.Conv2D(12, 3, strides=2, activation="relu", name="reduce")(x)
     x = (layers.MaxPooling2D if pooling == "max" else layers.AveragePooling2D)(2)(x)
     x = layers.Dense(10, name="logits")(layers.Flatten()(x))
     return keras.Model(image, layers.Softmax(axis=axis, name="class")(x))
@@ -240,6 +240,18 @@ def heads(*, exchanged: bool = False, last_of_equals: bool = False, stable: bool
     return keras.Model(x, {"left": left, "right": right, "winner": winner, "odds": odds})
 
 
+def rates() -> Any:
+    """Numbers that are no shares of one: a price of some hundred thousands, a risk of some hundred thousandths."""
+    import keras
+    from keras import layers
+
+    facts = keras.Input((12,), name="facts")
+    x = layers.Dense(16, activation="gelu", name="mixed")(layers.BatchNormalization(name="norm")(facts))
+    price = layers.Rescaling(2e5, offset=4e5, name="price")(layers.Dense(1, name="worth")(x))
+    risk = layers.Activation("sigmoid", name="risk")(layers.Dense(1, name="odds")(x) - 11.0)
+    return keras.Model(facts, {"price": price, "risk": risk})
+
+
 VOCABULARY = tuple(f"word{number}" for number in range(24))
 
 
@@ -267,6 +279,7 @@ MODELS: Mapping[str, Planted] = {
     "both_ways": Planted(build=both_ways, domain={"signal": Span(low=-1.0, shape=(10, 3))}),
     "series": Planted(build=series, domain={"signal": Span(low=-2.0, high=2.0, shape=(20, 2))}),
     "heads": Planted(build=heads, domain={"x": Span(low=-2.0, high=2.0, shape=(8,))}),
+    "rates": Planted(build=rates, domain={"facts": Span(low=-2.0, high=2.0, shape=(12,))}),
     "words": Planted(build=words, domain={"text": Span(shape=(5,), dtype="string", words=(*VOCABULARY, "unheard of"))}),
 }
 """The models that are scored. Those that constants were set with are `tests/models.py`; none is in both."""

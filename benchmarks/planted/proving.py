@@ -92,6 +92,7 @@ class Calm:
         rows: fresh rows that were compared.
         furthest: the largest distance of a fresh row, as a multiple of the tolerance.
         to_noise: output -> the allowed distance at the output's scale over the measured noise floor.
+        others: criterion -> whether it refuses the artifact over its own samples.
     """
 
     model: str
@@ -100,6 +101,7 @@ class Calm:
     rows: int
     furthest: float
     to_noise: Mapping[str, float]
+    others: Mapping[str, bool]
 
 
 class Proving:
@@ -143,6 +145,7 @@ class Proving:
         noise = read_evidence(own).noise().get("user", {})
         furthest, count = 0.0, -(-fresh // _FRESH_ROWS)
         with self._running(made, untouched) as infer:
+            pairs = [pair for _, pairs in _pairs(read_evidence(own), infer) for pair in pairs.values()]
             for number in range(count):
                 rows = self._fresh(rng, _FRESH_ROWS, number)
                 expected, got = self._good(rows), infer(rows)
@@ -161,6 +164,7 @@ class Proving:
                 for diff in cell.diffs
                 if diff.sample_set == "user" and diff.tolerance and diff.noise
             },
+            others=others.caught(pairs),
         )
 
     def _fresh(self, rng: np.random.Generator, rows: int, number: int) -> dict[str, np.ndarray]:
@@ -395,11 +399,11 @@ def prove(name: str, folder: str, fresh: int, wanted: Sequence[str], endpoint: s
     Args:
         name: of the model.
         folder: for everything that is written.
-        fresh: rows for false alarms.
+        fresh: rows for false alarms; 0 for none.
         wanted: parts of the names of the faults to plant; empty for all.
         endpoint: of a running Chromium.
     """
     proving = Proving(name, Path(folder), endpoint)
-    calm = [asdict(proving.calm(format_, fresh)) for format_ in models.MODELS[name].formats]
+    calm = [asdict(proving.calm(format_, fresh)) for format_ in models.MODELS[name].formats if fresh]
     scores = [asdict(s) for s in proving.scores(lambda f: not wanted or any(part in f.name for part in wanted))]
     return {"calm": calm, "scores": scores}

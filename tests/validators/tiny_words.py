@@ -13,6 +13,9 @@ _SHAPES = {
     "transposed": (3, WIDTH, WIDTH),
     "one": (2 * WIDTH + UNITS, CHOICES),
     "two": (2 * WIDTH + UNITS, CHOICES),
+    "rate": (UNITS, 1),
+    "rate_bias": (1,),
+    "price": (UNITS, 1),
 }
 
 
@@ -90,7 +93,7 @@ def worded(  # noqa: PLR0913 - each argument is a fault
     last_of_equals=False,
     stable=True,
 ):
-    """Input `ids` of [rows, steps]; outputs `left`, `right`, `odds` of [rows, 5], and `winner`, a number a row."""
+    """Input `ids` of [rows, steps]; outputs `left`, `right`, `odds` of [rows, 5], and three numbers a row."""
     p = {name: array.astype(dtype) for name, array in p.items()}
     ids = inputs["ids"].astype(bits).astype("int32")
     ids = np.where(ids < known, ids, 0)
@@ -106,4 +109,7 @@ def worded(  # noqa: PLR0913 - each argument is a fault
     with np.errstate(all="ignore"):
         odds = _softmax(left * 64, stable=stable)
     left, right = (right, left) if exchanged else (left, right)
-    return {"left": left, "right": right, "odds": odds, "winner": winner.astype("int32")}
+    rate = ACTIVATIONS["sigmoid"](h @ p["rate"] + p["rate_bias"] - 11)
+    price = h @ p["price"] * x.dtype.type(2e5) + x.dtype.type(4e5)
+    found = {"left": left, "right": right, "odds": odds, "rate": rate, "price": price}
+    return found | {"winner": winner.astype("int32")}
