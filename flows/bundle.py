@@ -32,6 +32,7 @@ def pack(settings: Settings, storage: str) -> tuple[Settings, str]:
         BadInput: the storage cannot be written.
         Broken: it does not answer.
     """
+    files, inbox = opened(storage)
     with tempfile.TemporaryDirectory(prefix="paritygate-bundle-") as scratch:
         folder = Path(scratch)
 
@@ -41,8 +42,7 @@ def pack(settings: Settings, storage: str) -> tuple[Settings, str]:
 
         packed = placed(settings, collect)
         digest, _ = digest_tree(folder)
-        url = f"{storage.rstrip('/')}/{digest}"
-        files, root = opened(url)
+        root = f"{inbox.rstrip('/')}/{digest}"
         targets = {file: f"{root}/{file.relative_to(folder).as_posix()}" for file in files_below(folder)}
         with told(storage):
             whole = files.exists(f"{root}/{_COMPLETE}")
@@ -50,7 +50,7 @@ def pack(settings: Settings, storage: str) -> tuple[Settings, str]:
                 if not (whole and files.exists(target) and files.size(target) == file.stat().st_size):
                     put(files, file, target)
             files.pipe_file(f"{root}/{_COMPLETE}", b"")
-    return packed, url
+    return packed, f"{storage.rstrip('/')}/{digest}"
 
 
 def unpack(settings: Settings, url: str, folder: Path) -> Settings:

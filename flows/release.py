@@ -84,8 +84,8 @@ def release_in_prefect(run: ReleaseRun) -> None:
 def _run_name() -> str:
     """`release-digits-1a2b3c4d`: the model and its digest, so that runs of one file are found together."""
     settings = Settings.model_validate(flow_run.parameters["settings"])
-    if flow_run.parameters.get("bundle"):
-        return f"release-{settings.model.stem}-{flow_run.parameters['bundle'].rpartition('/')[2][:8]}"
+    if flow_run.parameters.get("bundle"):  # its files are not here yet; `flows.submit` has named the run
+        return str(flow_run.name)
     try:
         mark = model_digest(settings)[:8]
     except BadInput:  # admission says so in its own words

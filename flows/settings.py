@@ -101,7 +101,10 @@ class _Subject(Section):
         description="For weights alone: the `model.json` that `model.to_json()` wrote, or a function of your own that "
         "returns the model, as `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`; it runs in the worker.",
     )
-    output: Path | None = Field(default=None, description="Release directory; default `NAME.release` beside you.")
+    output: Path | None = Field(
+        default=None,
+        description="Release directory; default: in the folder `releases` of a deployment, else `NAME.release` here.",
+    )
     baseline: Path | None = Field(
         default=None,
         description="Directory of the last release that went out: what is worse by more than `policy.baseline` allows "

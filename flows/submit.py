@@ -14,8 +14,9 @@ from uuid import UUID
 
 from httpx import HTTPError
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import PrefectException
 
 from exporters.errors import BadInput
 from flows.bundle import pack
@@ -26,7 +27,8 @@ from flows.settings import Settings
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
-DEPLOYMENT = "release/manual"
+_FLOW = "release"
+DEPLOYMENT = f"{_FLOW}/manual"
 _POLL_SECONDS = 1.0
 _AWAY_SECONDS = 120.0
 _VERDICTS = {"Released", "Refused", "Awaiting"}
@@ -134,17 +136,16 @@ def look(client: SyncPrefectClient, run: UUID) -> Submitted:
 
 
 def require_deployment(client: SyncPrefectClient, deployment: str) -> None:
-    """Raises BadInput where the server has no such deployment, naming those that it has, or one without a pool."""
+    """Raises BadInput where the server has no such deployment of `flows.release`, naming those it has, or no pool."""
     where, again = str(client.api_url).rstrip("/"), "python -m deployments.bootstrap makes those of paritygate."
-    try:
-        found = client.read_deployment_by_name(deployment)
-    except (ObjectNotFound, ValueError) as error:
-        names = sorted(d.name for d in client.read_deployments())
+    ours = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])))
+    known = {f"{_FLOW}/{found.name}": found.work_pool_name for found in ours}
+    if deployment not in known:
+        what = f"no deployment {deployment!r} of the flow `{_FLOW}`"
         raise BadInput(
-            f"the Prefect server at {where} has no deployment {deployment!r}; it has {', '.join(names) or 'none'}",
-            next_step=again,
-        ) from error
-    if found.work_pool_name is None:
+            f"the Prefect server at {where} has {what}; it has {', '.join(sorted(known)) or 'none'}", next_step=again
+        )
+    if known[deployment] is None:
         raise BadInput(
             f"the deployment {deployment!r} at {where} has lost its work pool, so that no worker would take its runs",
             next_step=again,

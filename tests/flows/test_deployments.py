@@ -279,7 +279,7 @@ def test_a_fleet_releases_each_model_once_on_the_workers_and_shows_one_table(ser
     assert "a.keras" in table["data"]
     none = run(server, home, *command[:-1], "--deployment", "release/none")
     assert none.returncode == 2
-    assert "has no deployment 'release/none'" in none.stderr
+    assert "has no deployment 'release/none' of the flow `release`" in none.stderr
 
 
 def test_bad_input_of_a_submitted_model_ends_with_its_exit_code(server, worker, home, tmp_path, quick):
@@ -293,8 +293,12 @@ def test_bad_input_of_a_submitted_model_ends_with_its_exit_code(server, worker, 
     ("arguments", "message"),
     [
         (("missing.keras",), "missing.keras: no such file"),
-        ((DIGITS, "--deployment", "release/none"), "has no deployment 'release/none'; it has"),
-        ((DIGITS, "--storage", "nowhere://inbox"), ": cannot be used"),
+        (
+            (DIGITS, "--deployment", "release/none"),
+            "has no deployment 'release/none' of the flow `release`; it has release/after-training, release/fleet, ",
+        ),
+        ((DIGITS, "--deployment", "nightly/nightly"), "has no deployment 'nightly/nightly' of the flow `release`; it"),
+        ((DIGITS, "--storage", "nowhere://inbox"), "nowhere://inbox: cannot be used: ValueError: Protocol not known"),
     ],
 )
 def test_what_cannot_be_submitted_is_bad_input(server, deployed, home, arguments, message):
