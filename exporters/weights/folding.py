@@ -125,13 +125,16 @@ def explained(weight: np.ndarray, found: Scaled, source: Source) -> bool:
 
 def _multipliers(size: int, source: Source) -> Iterator[np.ndarray]:
     yield from (each.inverse for each in source.normalizations if each.inverse.size == size)
-    yield from (each for each in source.scales if each.size == size)
-    for weight in source.weights:
-        if weight.array.size == size and weight.array.dtype.kind == "f" and weight.varied:
-            vector = weight.array.reshape(-1).astype("float64")
-            yield vector
-            if (vector != 0).all():
-                yield 1.0 / vector
+    vectors = [each for each in source.scales if each.size == size]
+    vectors += [
+        each.array.reshape(-1).astype("float64")
+        for each in source.weights
+        if each.array.size == size and each.array.dtype.kind == "f" and each.varied
+    ]
+    for vector in vectors:
+        yield vector
+        if (vector != 0).all():
+            yield 1.0 / vector
 
 
 def _proportional(factors: np.ndarray, other: np.ndarray) -> bool:
