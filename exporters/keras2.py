@@ -281,11 +281,9 @@ def _step_by_step(call: Callable[..., Any]) -> Callable[..., Any]:
     """A layer's call in which `backend.rnn` unrolls."""
     from tf_keras.src import backend
 
-    unrolling = functools.partial(backend.rnn, unroll=True)
-
     @functools.wraps(call)
     def unrolled(*inputs: Any, **options: Any) -> Any:
-        with mock.patch.object(backend, "rnn", unrolling):
+        with mock.patch.object(backend, "rnn", functools.partial(backend.rnn, unroll=True)):
             return call(*inputs, **options)
 
     return unrolled

@@ -73,6 +73,7 @@ ZOO = (
     _own("GRU, reset before", "gru_reset_before"),
     _own("stacked BiLSTM", "stacked_bilstm"),
     _own("masked Embedding and LSTM, padded left", "left_padded"),
+    _own("masked Embedding and BiLSTM, every step", "masked_both_ways"),
     _own("masked loops over dynamic time", "masked_loop"),
     _own("ConvLSTM2D", "conv_lstm"),
     _own("ConvLSTM2D over dynamic time", "long_conv_lstm", limited={"onnx": "onnx-loop"}),

@@ -56,6 +56,18 @@ def left_padded() -> Any:
     return keras.Model(ids, layers.LSTM(4, name="y")(layers.Embedding(10, 5, mask_zero=True)(padded)))
 
 
+def masked_both_ways() -> Any:
+    """Masked words read in both directions, every step kept: what is masked depends on the direction."""
+    import keras
+    from keras import layers
+
+    ids = keras.Input((6,), dtype="int32", name="ids")
+    words = layers.Embedding(10, 3, mask_zero=True)(ids)
+    return keras.Model(
+        ids, layers.Dense(2, name="y")(layers.Bidirectional(layers.LSTM(3, return_sequences=True))(words))
+    )
+
+
 def conv_lstm() -> Any:
     """A convolutional LSTM over images."""
     import keras
@@ -317,6 +329,7 @@ TABLE: tuple[Callable[[], Any], ...] = (
     gru_reset_before,
     stacked_bilstm,
     left_padded,
+    masked_both_ways,
     conv_lstm,
     four_inputs,
     three_named_outputs,

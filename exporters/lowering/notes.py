@@ -28,6 +28,7 @@ REWRITES: Mapping[str, tuple[str, str]] = {
     "mixed_in_float32": ("layers of mixed precision compute in float32", "LiteRT#6458"),
     "free_axis_left_open": ("a free batch is left open in reshapes instead of computed", "tensorflow#38036"),
     "unrolling": ("recurrent layers of static time are written out step by step", "tensorflow#62849"),
+    "masks_in_order_of_steps": ("masked layers that go backwards go forwards over a reversed sequence", "keras `rnn`"),
     "loops_over_tensors": ("recurrent loops keep their steps in a tensor instead of a list", "tensorflow#62849"),
     "grouped": ("a grouped convolution is one convolution for each group", "tfjs#8304"),
     "pad_in_numbers": ("a convolution whose stride is longer than its kernel is padded in numbers", "tfjs#8405"),

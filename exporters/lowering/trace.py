@@ -18,6 +18,7 @@ from exporters.contract import Signature, TensorSpec
 from exporters.keras_model import Loop, SourceModel, tensor_specs
 from exporters.limits import limited
 from exporters.lowering.addition import additions_as_written
+from exporters.lowering.backwards import masks_in_order_of_steps
 from exporters.lowering.bincount import bincount_as_comparison
 from exporters.lowering.cut import cut_graph
 from exporters.lowering.einsum import einsum_as_matrix_product
@@ -52,6 +53,7 @@ _REWRITES = (
     resizing_as_matrix_products,
     sizes_as_tensors,
     free_axis_left_open,
+    masks_in_order_of_steps,
 )
 """What Keras and TensorFlow write otherwise while a model is traced for a target; one module each, each removable."""
 _PROTO_LIMIT = 2**31 - 1  # bytes of one serialised protocol buffer
