@@ -31,6 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.planted.kinds import FAULTS
 from benchmarks.planted.models import MODELS
 from benchmarks.planted.proving import prove
 from benchmarks.planted.report import bars, kept, page, summary
@@ -46,7 +47,8 @@ def main() -> int:
     if len({json.dumps(run["versions"]) for run in runs}) > 1:
         sys.exit("these runs were made with other versions of what they measure; run the older ones again")
     models = [model for run in runs for model in run["models"].values()]
-    scores = list({score["fault"]: score for model in models for score in model["scores"]}.values())
+    found = {score["fault"]: score for model in models for score in model["scores"]}
+    scores = [found[fault.name] for fault in FAULTS if fault.name in found]
     calm = list({(each["model"], each["format"]): each for model in models for each in model["calm"]}.values())
     if options.page:
         options.page.write_text(page(runs, scores, calm), "utf-8")

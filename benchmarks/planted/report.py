@@ -81,6 +81,7 @@ def bars(scores: Sequence[Found], calm: Sequence[Found]) -> list[tuple[bool, str
     quiet = f"{len(alarms)} false alarms over {len(calm)} good artifacts and {rows:,} fresh rows{_named(alarms[:5])}"
     near = f"the furthest at {furthest:.2f} of the tolerance"
     tight = f"the tolerance is {noise:.1f} times the noise floor in the median of {len(ratios)} outputs"
+    loose = f"{max(ratios, default=0):,.0f} times at most (small probabilities may carry two epsilon of one)"
     refused = [f"{name} {sum(each['others'][name] for each in calm)}" for name in CRITERIA]
     theirs = f"of the good artifacts, these refuse over the same samples: {', '.join(refused)}"
     weak = f"{below} faults stay below tolerance: indistinguishable by numbers; {by_weights} of them by the weights"
@@ -88,7 +89,7 @@ def bars(scores: Sequence[Found], calm: Sequence[Found]) -> list[tuple[bool, str
         (not missed, with_witness),
         (len(samples) <= (1 - LEAST_FROM_GENERATED) * len(shown), f"{alone}; {together}"),
         (not alarms, f"{quiet}, {near}; {theirs}"),
-        (noise <= MOST_NOISE, tight),
+        (noise <= MOST_NOISE, f"{tight}, {loose}"),
         (True, weak),
     ]
 
