@@ -16,7 +16,6 @@ measured over further rows as well, which the reference has drawn and which are 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from validators.evidence import Evidence, read_evidence, unmeasured, write_exact
 from validators.feeding import UnsteadyOutput, feed
 from validators.manifest import NoiseBySet, Origin
 from validators.measure import kind_of
-from validators.reference import infer
+from validators.reference import inference
 from validators.samples import fixed_batch
 from validators.sound import Infer, Unsound
 from validators.tensorfiles import read_tensors
@@ -161,7 +160,7 @@ def _further(model: SourceModel, folder: Path) -> Iterator[_Part]:
     samples = read_tensors(folder)
     batch = fixed_batch(model.signature.inputs) or _BATCH
     with suppress(Unsound, UnsteadyOutput):
-        narrow = feed(partial(infer, model), samples, batch).outputs
+        narrow = feed(inference(model), samples, batch).outputs
         yield _Part(name="", samples=samples, batch=batch, narrow=narrow)
 
 

@@ -5,7 +5,6 @@ samples every cell will be fed, and what the original computes from them; and fu
 """
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from validators.manifest import Grounds, SampleSet
 from validators.samples import check_samples, read_samples
 from validators.samples.domains import ranges_of
 from validators.samples.further import further_rows
-from validators.sound import Answers, Unsound, Wanted, batch_of, sound
+from validators.sound import Answers, Infer, Unsound, Wanted, batch_of, sound
 from validators.task import ACCURACY, accuracy, fitting, function_named, scored
 from validators.tensorfiles import write_tensors
 
@@ -68,7 +67,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         if not halves
         else f"it computes in {', '.join(sorted(set(halves.values())))}, which overflows sooner",
     )
-    answers = sound(partial(infer, model), wanted)
+    answers = sound(inference(model), wanted)
     write_evidence(release, signature=model.signature, sets=answers.sets, samples=answers.samples, rounds_to=halves)
     note(model, Path(request["weights"]))
     for name, tensors in answers.outputs.items():
@@ -103,17 +102,21 @@ def _task(release: Path, answers: Answers, labels: np.ndarray, metric: str) -> T
     return Task(metric=Path(metric).name or ACCURACY, output=output, original=value, rows=user.rows)
 
 
-def infer(model: SourceModel, batch: Tensors) -> dict[str, np.ndarray]:
-    """One call of the original, or of its float64 twin.
+def inference(model: SourceModel) -> Infer:
+    """The original as Keras calls it; it raises `Unsound` where it fails.
 
-    Raises:
-        Unsound: it fails.
+    A model that loops over time is a graph, as in `predict`: called eagerly, each step of each row takes milliseconds.
     """
     import tensorflow as tf
 
+    call = tf.function(model.call, autograph=False, reduce_retracing=True) if model.loops() else model.call
     dtypes = {spec.name: spec.dtype for spec in model.signature.inputs}
-    try:
-        outputs = model.call({name: tf.constant(array, dtypes[name]) for name, array in batch.items()})
-    except (tf.errors.OpError, ValueError) as error:
-        raise Unsound(f"fails: {' '.join(str(error).split())[:300]}") from error
-    return {name: np.asarray(tensor) for name, tensor in outputs.items()}
+
+    def infer(batch: Tensors) -> dict[str, np.ndarray]:
+        try:
+            outputs = call({name: tf.constant(array, dtypes[name]) for name, array in batch.items()})
+        except (tf.errors.OpError, ValueError) as error:
+            raise Unsound(f"fails: {' '.join(str(error).split())[:300]}") from error
+        return {name: np.asarray(tensor) for name, tensor in outputs.items()}
+
+    return infer
