@@ -23,6 +23,7 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import PrefectException
 from prefect.runtime import flow_run
 
+from exporters.errors import Cancelled
 from flows.prefect_home import is_embedded
 from flows.progress import Event
 from flows.stages import Engine, Stage
@@ -43,6 +44,7 @@ class Beside:
     def __init__(self, name: str, cancel: Callable[[], None]) -> None:
         self._name = name
         self._cancel = cancel
+        self._cancelled = False
         self._total: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._shown: dict[str, tuple[int, int]] = {}
@@ -75,16 +77,17 @@ class Beside:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._thread.join()
+        if self._cancelled and isinstance(error, Cancelled):
+            raise Cancelled("somebody cancelled the run on the Prefect server") from error
 
     def _watch(self) -> None:
-        cancelled = is_embedded()  # nobody else reaches that server
         while True:
             last = self._over.is_set()
             with contextlib.suppress(HTTPError, PrefectException):
                 self._show()
             with contextlib.suppress(HTTPError, PrefectException):  # also where nothing can be shown
-                if not cancelled and _cancelling(self._run):
-                    cancelled = True
+                if not self._cancelled and not is_embedded() and _cancelling(self._run):  # nobody reaches that one
+                    self._cancelled = True
                     self._cancel()
             if last:
                 return

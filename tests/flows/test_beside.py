@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from exporters.errors import Cancelled
 from flows.progress import Event
 from flows.stages import Stage
 
@@ -27,7 +28,13 @@ def test_a_run_is_cancelled_also_where_its_progress_cannot_be_shown(beside, monk
     monkeypatch.setattr(beside, "create_progress_artifact", refuse)
     monkeypatch.setattr(beside, "_cancelling", lambda _: refused.is_set())
     stage = Stage(name="admission", needs=(), run=lambda: None)
-    with beside.Beside("release-m", cancelled.set) as here:
-        here.watching(lambda stages, *, cancel: None)([stage], cancel=lambda: None)
-        here(Event(stage="admission", state="passed", total=1))
-        assert cancelled.wait(2)
+
+    def run():
+        with beside.Beside("release-m", cancelled.set) as here:
+            here.watching(lambda stages, *, cancel: None)([stage], cancel=lambda: None)
+            here(Event(stage="admission", state="passed", total=1))
+            assert cancelled.wait(2)
+            raise Cancelled("a cell was not started: the run is ending")
+
+    with pytest.raises(Cancelled, match="somebody cancelled the run"):
+        run()
