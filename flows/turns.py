@@ -160,11 +160,13 @@ def _said(there: Variable) -> dict[str, Any]:
 
 
 def _is_over(said: dict[str, Any]) -> bool:
-    """Whether the holder's run has ended by what the server knows, or is not there any more."""
+    """Whether the holder's run has ended by what the server knows, is not there any more, or was started anew as us."""
     try:
         run = UUID(str(said.get("run")))
     except ValueError:
         return False
+    if str(run) == flow_run.id:
+        return True
     with get_client(sync_client=True) as client:
         try:
             state = client.read_flow_run(run).state

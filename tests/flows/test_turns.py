@@ -56,7 +56,7 @@ def here(server, monkeypatch):
     """This process is a client of the server, and a run on it."""
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 - the address is a setting
 
-    monkeypatch.setattr(turns, "flow_run", SimpleNamespace(id=str(begun(server)), name="release-mine"))
+    monkeypatch.setattr(turns, "flow_run", SimpleNamespace(id=begun(server), name="release-mine"))
     monkeypatch.setattr(turns, "_POLL_SECONDS", 0.05)
     with temporary_settings({PREFECT_API_URL: server}):
         yield
@@ -69,9 +69,8 @@ def begun(server):
 
 
 @contextlib.contextmanager
-def elsewhere(server, home, digest):
-    """Another process that has the turn until it is killed; gives it and its run."""
-    run = begun(server)
+def elsewhere(server, home, digest, run):
+    """A process of a run that has the turn until it is killed."""
     code = f"""
     import threading, time
     from types import SimpleNamespace
@@ -85,7 +84,7 @@ def elsewhere(server, home, digest):
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, env=settings) as process:
         try:
             until(lambda: held(server, digest), seconds=30)
-            yield process, run
+            yield process
         finally:
             process.kill()
 
@@ -110,6 +109,7 @@ def waiting_for(digest, run):
 def test_the_second_run_waits_says_for_whom_and_goes_on_when_the_first_is_done(server, model):
     second = Run()
     with turns.turn(model, Run()):
+        turns.flow_run.id = begun(server)
         thread = waiting_for(model, second)
         until(lambda: second.waits, seconds=20)
         thread.join(1)
@@ -127,14 +127,20 @@ def test_another_model_waits_for_nobody(server, model):
     assert alone.events == []
 
 
-def test_the_turn_of_a_killed_run_is_taken_when_it_is_silent_or_known_to_have_ended(server, home, model, monkeypatch):
-    with elsewhere(server, home, model) as (process, run):
+def test_the_turn_of_a_killed_run_is_taken_when_it_is_silent_known_to_have_ended_or_started_anew(
+    server, home, model, monkeypatch
+):
+    with elsewhere(server, home, model, run := begun(server)) as process:
         process.send_signal(signal.SIGKILL)
         ask(f"{server}/flow_runs/{run}/set_state", {"state": {"type": "CRASHED"}, "force": True})
         waiting_for(model, Run()).join(10)
         assert held(server, model) is None
+    with elsewhere(server, home, model, turns.flow_run.id) as process:  # a person has it started anew: that is us
+        process.send_signal(signal.SIGKILL)
+        waiting_for(model, Run()).join(10)
+        assert held(server, model) is None
     monkeypatch.setattr(turns, "_SILENT_SECONDS", 3.0)
-    with elsewhere(server, home, model) as (process, _):
+    with elsewhere(server, home, model, begun(server)) as process:
         thread = waiting_for(model, Run())
         thread.join(4)  # longer than the silence: it gives signs of life
         assert thread.is_alive()
@@ -146,8 +152,10 @@ def test_the_turn_of_a_killed_run_is_taken_when_it_is_silent_or_known_to_have_en
 def test_a_cancelled_run_gives_up_waiting(server, model):
     second = Run()
     second.cancelled = True
-    with turns.turn(model, Run()), pytest.raises(Cancelled, match="release-mine"), turns.turn(model, second):
-        pytest.fail("it is not its turn")
+    with turns.turn(model, Run()):
+        turns.flow_run.id = begun(server)
+        with pytest.raises(Cancelled, match="release-mine"), turns.turn(model, second):
+            pytest.fail("it is not its turn")
 
 
 def test_a_run_whose_turn_another_one_took_ends(server, model, monkeypatch):
