@@ -113,9 +113,9 @@ class _Turn:
 
     def give_back(self) -> None:
         """Lets others at the model; where the server is away, the end of the run does."""
-        with contextlib.suppress(HTTPError), get_client(sync_client=True) as client:
+        with contextlib.suppress(HTTPError):
             if self._id:
-                _asked(client, "DELETE", self._id)
+                _remove(self._id)
 
 
 def _wait(mine: _Turn, run: ReleaseRun) -> tuple[bool, str]:
@@ -132,8 +132,7 @@ def _wait(mine: _Turn, run: ReleaseRun) -> tuple[bool, str]:
         if found != seen or time.monotonic() - asked > _BEAT_SECONDS:
             seen, since = found, time.monotonic()
         if time.monotonic() - since > _SILENT_SECONDS or patiently(partial(_is_over, found[1])):
-            with get_client(sync_client=True) as client:
-                _asked(client, "DELETE", there.id)  # by its id: another waiter may have made a new one meanwhile
+            patiently(partial(_remove, there.id))
             continue
         holder = str(found[1].get("name") or "another run")
         if holder != told:
@@ -173,6 +172,12 @@ def _is_over(said: dict[str, Any]) -> bool:
         except ObjectNotFound:
             return True
     return bool(state and state.is_final())
+
+
+def _remove(which: UUID) -> None:
+    """Removes one turn by its id: of the same name there may be another one meanwhile."""
+    with get_client(sync_client=True) as client:
+        _asked(client, "DELETE", which)
 
 
 def _asked(client: SyncPrefectClient, method: Any, which: UUID, **more: Any) -> bool:
