@@ -27,6 +27,7 @@ _ORDERS: dict[int, tuple[Order, ...]] = {
 }
 _MOST_PARTS = 64
 _GATES = (4, 3, 8, 6, 2)
+_DIRECTIONS = 2
 
 
 def orders(format_: str, rank: int) -> tuple[Order, ...]:
@@ -63,8 +64,8 @@ def parts(array: np.ndarray, sizes: set[int]) -> Iterator[list[np.ndarray]]:
 
 
 def gates(stored: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """The ways in which ONNX may have laid gates behind one another: [directions, gates x units, ...]."""
-    if stored.ndim < 2:  # noqa: PLR2004 - a direction, and what stands behind one another
+    """The ways in which ONNX may have laid gates behind one another: [directions, gates x units], and x inputs."""
+    if stored.ndim not in {2, 3} or stored.shape[0] > _DIRECTIONS:  # a convolution's kernels look alike, and are many
         return
     for count in _GATES:
         if stored.shape[1] % count == 0 and stored.shape[1] > count:
