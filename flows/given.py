@@ -47,6 +47,8 @@ def model_digest(settings: Settings) -> str:
         BadInput: it cannot be read.
     """
     try:
+        if not exists(settings.model):
+            raise FileNotFoundError(settings.model)
         return digest_of(settings.model, settings.architecture or "")
     except OSError as error:
         raise unreadable(settings.model, error) from error

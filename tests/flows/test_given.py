@@ -10,6 +10,7 @@ from hostile_forms import checkpoint, h5_model, saved_model
 from exporters.errors import BadInput
 from exporters.isolation import Workers
 from flows.exports import Exports
+from flows.given import model_digest
 from flows.settings import load_settings
 from flows.workspace import Workspace
 
@@ -93,3 +94,10 @@ def test_a_refusal_names_the_users_own_path(exports, kind, tmp_path):
     with pytest.raises(BadInput, match=rf"^{path}: ") as error, begun.naming_what_was_given():
         begun.admit()
     assert "given" not in error.value.message
+
+
+@pytest.mark.parametrize("architecture", [None, "model.json"])
+def test_a_model_that_is_not_there_has_no_digest(architecture, tmp_path):
+    settings = load_settings(None, {"model": tmp_path / "gone.weights.h5", "architecture": architecture})
+    with pytest.raises(BadInput, match=r"gone\.weights\.h5: no such file"):
+        model_digest(settings)
