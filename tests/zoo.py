@@ -29,6 +29,7 @@ class Case:
         model: as `bench.Bench.build` takes it.
         limited: artifact or format -> id of the limit that keeps it from being made.
         failed: artifact or format -> reason of the cells that run it and tell it from the original.
+        errored: artifact or format -> reason of the cells in which its runtime breaks.
         refused: what the original itself is refused for; then there is nothing else.
     """
 
@@ -36,6 +37,7 @@ class Case:
     model: str
     limited: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
+    errored: Mapping[str, str] = field(default_factory=dict)
     refused: str = ""
 
     @property
@@ -47,8 +49,8 @@ class Case:
         return CPU if self.model.startswith(OWN) else None
 
     def expected(self, key: str) -> str:
-        """`proven`, `limited: ID` or `failed: REASON` of an artifact."""
-        for word, table in (("limited", self.limited), ("failed", self.failed)):
+        """`proven`, `limited: ID`, `failed: REASON` or `errored: REASON` of an artifact."""
+        for word, table in (("limited", self.limited), ("failed", self.failed), ("errored", self.errored)):
             if found := table.get(key) or table.get(key.partition("/")[0]):
                 return f"{word}: {found}"
         return "proven"
@@ -91,7 +93,8 @@ ZOO = (
     _own("dilated depthwise", "dilated_depthwise"),
     _own("MobileNetV3", "mobilenet"),
     _own("top-k", "top_k"),
-    _own("non-maximum suppression", "best_boxes", failed={"tfjs": "dtype mismatch"}),
+    # TF.js gathers what it has not selected, at -1.
+    _own("non-maximum suppression", "best_boxes", errored={"tfjs": "python error"}),
     _own("fully convolutional, any height and width", "fully_convolutional"),
     _own("reshape over a dynamic batch", "reshaped"),
     _own("int64 ids beyond int32", "wide_ids", limited={"tfjs": "tfjs-int64"}),

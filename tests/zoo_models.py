@@ -280,7 +280,8 @@ def not_finite() -> Any:
 
     x = keras.Input((6,), name="x")
     overflow = ops.exp(x * 300.0)
-    masked = ops.where(x > ops.mean(x, axis=-1, keepdims=True), x, float("-inf"))
+    mean = ops.mean(x, axis=-1, keepdims=True)
+    masked = ops.where(x > mean - 0.01, x, float("-inf"))  # no tie where all are equal
     winner = ops.argmax(overflow, axis=-1)
     return keras.Model(x, {"raw": ops.log(x), "overflow": overflow, "shares": ops.softmax(masked), "winner": winner})
 

@@ -93,6 +93,7 @@ def match(format_: str, source: Source, stored: Mapping[str, np.ndarray]) -> Wei
     _in_parts(state)
     _constants_in_parts(state)
     _in_kernels(state)
+    _in_sums(state)
     _in_vectors(state)
     for piece in state.missing():
         if found := _closest(state, piece):
@@ -195,6 +196,28 @@ def _in_kernels(state: Matching) -> None:
         for constant in state.left(piece.array.size):
             if constant.array.dtype.kind == "f" and _multiplied(state, piece, constant):
                 break
+
+
+def _in_sums(state: Matching) -> None:
+    """Tables that a bias was added to: a converter adds up constants, as the bias of a patch and its position."""
+    for piece in state.missing() if state.format != "saved_model" else ():
+        if piece.array.ndim < 2 or piece.array.dtype.kind != "f":  # noqa: PLR2004 - a bias belongs to the last axis
+            continue
+        biases = [w for w in state.source.weights if w.array.shape == piece.array.shape[-1:]]
+        for constant in state.left(piece.array.size) if biases else ():
+            for order in orders(state.format, piece.array.ndim):
+                stored = back(constant.array, piece.array.shape, order)
+                if bias := next((each for each in biases if _is_sum(stored, piece.array, each.array)), None):
+                    constant.known = True
+                    state.folded |= {piece.weight.name, bias.name}
+                    break
+
+
+def _is_sum(stored: np.ndarray, array: np.ndarray, bias: np.ndarray) -> bool:
+    """Whether a constant is the sum of two weights, up to the rounding of that one addition."""
+    if stored.dtype != array.dtype or bias.dtype != array.dtype or not bias.any():
+        return False
+    return bool((np.abs(stored - (array + bias)) <= np.finfo(array.dtype).eps * np.abs(stored)).all())
 
 
 def _multiplied(state: Matching, piece: Piece, constant: Constant) -> bool:

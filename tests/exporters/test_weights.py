@@ -133,6 +133,16 @@ def folded(kernel, bias, norm):
     return {"kernel": kernel.array * inverse, "bias": bias.array * inverse + shift}
 
 
+def test_a_table_that_took_up_a_bias_is_no_fault_and_a_changed_element_of_it_is_told():
+    positions, bias = weight("position/embeddings", 6, 4), weight("patch/bias", array=RANDOM.normal(0, 0.1, 4))
+    total = (positions.array + bias.array)[None]
+    found = match("onnx", source(positions, bias), {"added": total})
+    assert (found.folded, found.unmatched, found.differences) == (2, {}, ())
+    (told,) = match("onnx", source(positions, bias), {"added": moved(total, 50)}).differences
+    assert told.weight == "position/embeddings"
+    assert match("saved_model", source(positions, bias), {"added": total}).differences
+
+
 def test_a_folded_normalization_is_computed_again():
     own, norm = normalized()
     bias = weight("conv/bias", 8)
