@@ -8,6 +8,7 @@ half like a weight, in rounding, in most of its elements or in direction, is a d
 was computed, and a weight that no constant is like is not needed at inference; both are counted.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -31,6 +32,8 @@ from exporters.weights.source import Normalization, Source, SourceWeight
 
 _NEARLY = 0.05 * 2**23
 """Units in the last place that lie within 5 %: factors so near to a normalization's are of another epsilon of it."""
+_MOST_ADDENDS = 8
+"""Weights of which any two may have been added to a table; more of one shape are too many to try."""
 _SURE = 3
 """Elements that each factor has to hold for: any two are a multiple of any other two more often than a fault."""
 
@@ -199,25 +202,34 @@ def _in_kernels(state: Matching) -> None:
 
 
 def _in_sums(state: Matching) -> None:
-    """Tables that a bias was added to: a converter adds up constants, as the bias of a patch and its position."""
+    """Tables that others were added to: a converter adds up constants, as the bias of a patch and its position."""
     for piece in state.missing() if state.format != "saved_model" else ():
         if piece.array.ndim < 2 or piece.array.dtype.kind != "f":  # noqa: PLR2004 - a bias belongs to the last axis
             continue
-        biases = [w for w in state.source.weights if w.array.shape == piece.array.shape[-1:]]
-        for constant in state.left(piece.array.size) if biases else ():
+        addends = [w for w in state.source.weights if w is not piece.weight and _adds(w.array, piece.array)]
+        sums = [each for count in (1, 2) for each in itertools.combinations(addends[:_MOST_ADDENDS], count)]
+        for constant in state.left(piece.array.size) if sums else ():
             for order in orders(state.format, piece.array.ndim):
                 stored = back(constant.array, piece.array.shape, order)
-                if bias := next((each for each in biases if _is_sum(stored, piece.array, each.array)), None):
+                if others := next((each for each in sums if _is_sum(stored, piece.array, each)), None):
                     constant.known = True
-                    state.folded |= {piece.weight.name, bias.name}
+                    state.folded |= {piece.weight.name, *(each.name for each in others)}
                     break
 
 
-def _is_sum(stored: np.ndarray, array: np.ndarray, bias: np.ndarray) -> bool:
-    """Whether a constant is the sum of two weights, up to the rounding of that one addition."""
-    if stored.dtype != array.dtype or bias.dtype != array.dtype or not bias.any():
+def _adds(array: np.ndarray, table: np.ndarray) -> bool:
+    """Whether a weight may be added to a table: another one of its size, or a bias along its last axis."""
+    fits = array.shape[-1:] == table.shape[-1:] and array.size in {table.size, table.shape[-1]}
+    return fits and array.dtype == table.dtype and bool(array.any())
+
+
+def _is_sum(stored: np.ndarray, array: np.ndarray, others: Sequence[SourceWeight]) -> bool:
+    """Whether a constant is the sum of weights, up to the rounding of these additions in any order."""
+    if stored.dtype != array.dtype:
         return False
-    return bool((np.abs(stored - (array + bias)) <= np.finfo(array.dtype).eps * np.abs(stored)).all())
+    terms = [array, *(w.array.reshape(array.shape) if w.array.size == array.size else w.array for w in others)]
+    rounding = len(others) * np.finfo(array.dtype).eps * sum(np.abs(term) for term in terms)
+    return bool((np.abs(stored - sum(terms)) <= rounding).all())
 
 
 def _multiplied(state: Matching, piece: Piece, constant: Constant) -> bool:

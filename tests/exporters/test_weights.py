@@ -133,14 +133,15 @@ def folded(kernel, bias, norm):
     return {"kernel": kernel.array * inverse, "bias": bias.array * inverse + shift}
 
 
-def test_a_table_that_took_up_a_bias_is_no_fault_and_a_changed_element_of_it_is_told():
+@pytest.mark.parametrize("more", [(), (weight("place/places", 1, 6, 4),)], ids=["a bias", "a bias and another table"])
+def test_a_table_that_others_were_added_to_is_no_fault_and_a_changed_element_of_it_is_told(more):
     positions, bias = weight("position/embeddings", 6, 4), weight("patch/bias", array=RANDOM.normal(0, 0.1, 4))
-    total = (positions.array + bias.array)[None]
-    found = match("onnx", source(positions, bias), {"added": total})
-    assert (found.folded, found.unmatched, found.differences) == (2, {}, ())
-    (told,) = match("onnx", source(positions, bias), {"added": moved(total, 50)}).differences
-    assert told.weight == "position/embeddings"
-    assert match("saved_model", source(positions, bias), {"added": total}).differences
+    total = sum((each.array for each in more), (positions.array + bias.array)[None])
+    own = source(positions, bias, *more)
+    found = match("onnx", own, {"added": total})
+    assert (found.folded, found.unmatched, found.differences) == (2 + len(more), {}, ())
+    assert not match("onnx", own, {"added": moved(total, 50)}).folded
+    assert not match("saved_model", own, {"added": total}).folded
 
 
 def test_a_folded_normalization_is_computed_again():
