@@ -73,8 +73,7 @@ PLANTED: Sequence[tuple[str, str, str, str]] = (
     ("sequence", "lstm", "one bias +0.05", XNNPACK),
     ("sequence", "attention", "stale weights", ONNX),
     ("sequence", "norm", "gain +0.1", SAVED),
-    ("sequence", "gru", "merge mode", TFJS),
-    ("sequence", "pool", "maximum over time", XNNPACK),
+    ("sequence", "gru", "directions exchanged", TFJS),
     ("sequence", "head", "stale weights", REFERENCE),
 )
 """Model, layer, fault, cell."""

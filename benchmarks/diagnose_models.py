@@ -165,6 +165,11 @@ def _swapped(weights: list[Any]) -> None:
     weights[0][..., [0, 1]] = weights[0][..., [1, 0]]
 
 
+def _exchanged(weights: list[Any]) -> None:
+    half = len(weights) // 2
+    weights[:] = [*weights[half:], *weights[:half]]
+
+
 def _stale(weights: list[Any]) -> None:
     import numpy as np
 
@@ -211,11 +216,10 @@ FAULTS: Mapping[str, Callable[[Any], Any]] = {
     "relu for leaky relu": _config(activation="relu"),
     "average for maximum": _other("AveragePooling2D", pool_size=2),
     "maximum for average": _other("MaxPooling2D", pool_size=2),
-    "maximum over time": _other("GlobalMaxPooling1D"),
     "maximum for sum": _other("Maximum"),
     "softmax over the rows": _config(axis=0),
     "other interpolation": _config(interpolation="bilinear"),
     "scale 0.51": _config(scale=0.51),
     "window shifted": _shifted,
-    "merge mode": _config(merge_mode="ave"),
+    "directions exchanged": _weights(_exchanged),
 }

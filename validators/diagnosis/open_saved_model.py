@@ -103,4 +103,8 @@ def _save(frozen: Any, feeds: Mapping[str, Any], fetches: Mapping[str, Any], des
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in feeds.items()}
     module = tf.Module()
     module.serve = serve
-    tf.saved_model.save(module, str(destination), signatures={_KEY: serve.get_concrete_function(**specs)})
+    # Nobody derives it, and the gradient of a swish captures a tensor that is no longer anywhere.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(
+        module, str(destination), signatures={_KEY: serve.get_concrete_function(**specs)}, options=options
+    )
