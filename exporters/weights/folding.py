@@ -8,7 +8,6 @@ within as many of its largest term, of which it may be the small difference.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import numpy as np
 
@@ -18,6 +17,7 @@ MOST_ULPS = 8
 """1 / sqrt, two products, and the rounding of each input: five roundings, and room for an approximate 1 / sqrt."""
 _UNIT = 2.0**-23
 _TINY = 2.0**-126
+_NEAR, _MOST_VECTORS = 1e-4, 2048
 _FEW = 0.05
 """Share of the elements that may leave the common factor for a constant still to be a multiple of a weight."""
 
@@ -119,8 +119,18 @@ def explained(weight: np.ndarray, found: Scaled, source: Source) -> bool:
     lengths = np.sqrt(np.square(weight.astype("float64")).sum(axis=others)).reshape(-1)
     single = [each[known] for each in _multipliers(factors.size, source)] + [1.0 / lengths[known]]
     return any(_proportional(own, each) for each in single) or any(
-        _proportional(own, one * other) for one, other in combinations_with_replacement(single, 2)
+        _proportional(own, single[one] * single[other]) for one, other in _pairs(own, single)
     )
+
+
+def _pairs(factors: np.ndarray, vectors: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
+    """The pairs whose product stands to the factors in one ratio in two channels: few of very many."""
+    two = np.flatnonzero(factors)[:2]
+    if len(two) == 2 and len(vectors) <= _MOST_VECTORS:  # noqa: PLR2004
+        with np.errstate(all="ignore"):
+            ratios = np.array([vector[two[1]] / vector[two[0]] for vector in vectors])
+            near = np.abs(np.outer(ratios, ratios) / (factors[two[1]] / factors[two[0]]) - 1) < _NEAR
+        yield from zip(*(places.tolist() for places in np.nonzero(np.triu(near))), strict=True)
 
 
 def _multipliers(size: int, source: Source) -> Iterator[np.ndarray]:
