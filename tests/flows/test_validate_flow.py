@@ -17,6 +17,7 @@ from prefect_server import PREFECT, ask, environment
 
 from exporters.errors import BadInput
 from flows import cli
+from flows.cli.options import Flags
 from validators.integrity import manifest_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,7 +126,7 @@ def test_a_pool_needs_prefect(tmp_path):
     config = tmp_path / "release.toml"
     config.write_text(POLICY.format(pool="cards", seconds=1))
     with pytest.raises(BadInput, match="--no-prefect was given") as refused:
-        cli.release.release(DIGITS, config=config, output=tmp_path / "out", no_prefect=True)
+        cli.release.release(DIGITS, flags=Flags(config=config), output=tmp_path / "out", no_prefect=True)
     assert "paritygate verify" in refused.value.next_step
 
 
@@ -134,7 +135,7 @@ def test_a_pool_needs_a_server_that_workers_reach(tmp_path, monkeypatch):
     config = tmp_path / "release.toml"
     config.write_text(POLICY.format(pool="cards", seconds=1))
     with pytest.raises(BadInput, match="PREFECT_API_URL is not set"):
-        cli.release.release(DIGITS, config=config, output=tmp_path / "out")
+        cli.release.release(DIGITS, flags=Flags(config=config), output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
