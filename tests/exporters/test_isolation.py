@@ -319,7 +319,7 @@ def test_jobs_run_side_by_side_as_far_as_cores_and_memory_go_and_one_always_runs
 def test_a_job_that_has_grown_keeps_the_next_one_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr("exporters.isolation.workers._TYPICAL_MEMORY", 50 * MIB)
     with Workers(tmp_path, tmp_path, cores=4, memory=250 * MIB) as workers, ThreadPoolExecutor() as pool:
-        large = pool.submit(workers.run, job("allocate", "large", bytes=300 * MIB, seconds=1.0))
+        large = pool.submit(workers.run, job("allocate", "large", bytes=300 * MIB, seconds=4.0))
         assert eventually(lambda: workers._held.get("large", 0) > 250 * MIB)
         assert workers.run(job("nap", "small", seconds=0)).status == "ok"
         assert large.done()

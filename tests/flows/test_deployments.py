@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import fsspec
@@ -231,6 +232,7 @@ def test_a_killed_run_is_retried_where_it_was_and_a_restarted_server_loses_nothi
     given = (DIGITS, "-o", out, "--config", config, "--json")
     first = json.loads(submit(server, home, *given)[1])["run"]
     until(lambda: list(tmp_path.glob(".d.release.partial-*/stages/export-onnx-default.json")), seconds=240)
+    time.sleep(3)  # logs travel to the server every two seconds
     for process in psutil.Process(worker.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
