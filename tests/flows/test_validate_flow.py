@@ -376,7 +376,8 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
     stdout, stderr = process.communicate()
     assert stdout.split() == ["2|None", "2|None", "1|(1,", "0)"], stderr
     # Logs travel to the server every two seconds.
-    told = lambda: [log["message"] for run in site.runs("slots") for log in warnings(site, run)]  # noqa: E731
-    waits = until(lambda: [message for message in told() if "waits" in message])
+    waits = until(
+        lambda: [log["message"] for run in site.runs("slots") for log in warnings(site, run) if "waits" in log["message"]]
+    )
     assert len(waits) == 1
     assert "paritygate-gpu" in waits[0]
