@@ -377,7 +377,9 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
     assert stdout.split() == ["2|None", "2|None", "1|(1,", "0)"], stderr
     # Logs travel to the server every two seconds.
     waits = until(
-        lambda: [log["message"] for run in site.runs("slots") for log in warnings(site, run) if "waits" in log["message"]]
+        lambda: [
+            log["message"] for run in site.runs("slots") for log in warnings(site, run) if "waits" in log["message"]
+        ]
     )
     assert len(waits) == 1
     assert "paritygate-gpu" in waits[0]
