@@ -1,0 +1,137 @@
+"""Constants that were computed with a batch normalization: kernels times its factors, biases with its shift."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from exporters.weights.folding import (
+    MOST_ULPS,
+    Scaled,
+    Shift,
+    explained,
+    scaled,
+    shifts,
+    ulps_of_factors,
+    ulps_of_shift,
+)
+from exporters.weights.layouts import back, orders
+from exporters.weights.state import Constant, Matching, Piece, changed
+
+_NEARLY = 0.05 * 2**23
+"""Units in the last place that lie within 5 %: factors so near to a normalization's are of another epsilon of it."""
+_SURE = 3
+"""Elements that each factor has to hold for: any two are a multiple of any other two more often than a fault."""
+
+
+def in_kernels(state: Matching) -> None:
+    """Kernels that were multiplied by a normalization, and the normalization they were multiplied by."""
+    for piece in state.missing():
+        if piece.array.ndim < 2 or not piece.weight.varied or piece.array.dtype.kind != "f":  # noqa: PLR2004
+            continue
+        for constant in state.left(piece.array.size):
+            if constant.array.dtype.kind == "f" and _multiplied(state, piece, constant):
+                break
+
+
+def _multiplied(state: Matching, piece: Piece, constant: Constant) -> bool:
+    for order in orders(state.format, piece.array.ndim):
+        stored = back(constant.array, piece.array.shape, order)
+        found = scaled(piece.array, stored)
+        if found is None or _only_itself(state, found.factors):
+            continue
+        wrong, known = found.off, _take_factors(state, piece.array, constant.tensor, found)
+        expected = piece.array * _spread(np.nan_to_num(found.factors), found.axes, piece.array.shape)
+        if not known:
+            if piece.array.size < _SURE * found.factors.size:
+                continue
+            wrong, expected = stored != piece.array, piece.array
+        constant.known = True
+        state.folded.add(piece.weight.name)
+        if wrong.any():
+            error = np.abs(stored.astype("float64") - expected)[wrong]
+            state.differences.append(changed(piece.weight, constant.tensor, error))
+        return True
+    return False
+
+
+def _only_itself(state: Matching, factors: np.ndarray) -> bool:
+    """Whether the factor is one: the constant is the weight or nearly so, unless a normalization does as little."""
+    one = ~(np.abs(factors - 1.0) > MOST_ULPS * 2.0**-23)
+    like = (each for each in state.source.normalizations if each.inverse.size == factors.size)
+    return bool(one.all()) and not any(ulps_of_factors(factors, each).max() <= MOST_ULPS for each in like)
+
+
+def _spread(factors: np.ndarray, axes: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+    return factors.reshape([shape[axis] if axis in axes else 1 for axis in range(len(shape))])
+
+
+def _take_factors(state: Matching, weight: np.ndarray, tensor: str, found: Scaled) -> bool:
+    """Whether the original explains the factors of a kernel, be it by a difference that is then noted.
+
+    A SavedModel stores variables as they are: there nothing does.
+    """
+    if state.format == "saved_model":
+        return False
+    factors = found.factors
+    candidates = [each for each in state.source.normalizations if each.inverse.size == factors.size]
+    measured = sorted(
+        ((ulps_of_factors(factors, each), each) for each in candidates), key=lambda pair: np.median(pair[0])
+    )
+    for ulps, normalization in measured:
+        if ulps.max() <= MOST_ULPS:
+            state.fold(normalization, ("inverse",), float(ulps.max()))
+            return True
+    if explained(weight, found, state.source):
+        return True
+    for ulps, normalization in measured[:1]:
+        if _mostly(ulps, normalization.inverse) or ulps.max() <= _NEARLY:
+            off = ulps > MOST_ULPS
+            error = np.abs(factors - normalization.inverse)[off]
+            state.differ(normalization, ("gamma", "moving_variance"), tensor, error)
+            return True
+    return False
+
+
+def _mostly(ulps: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether a vector is another one in at least half of its elements, and that is not because all are alike."""
+    return ulps.size > 1 and 2 * int((ulps <= MOST_ULPS).sum()) >= ulps.size and bool((expected != expected[0]).any())
+
+
+def in_vectors(state: Matching) -> None:
+    """Biases that took up a normalization's shift, and normalizations that stand alone."""
+    for constant in state.left():
+        if (
+            constant.array.size < 1
+            or constant.array.dtype.kind != "f"
+            or max(constant.array.shape, default=0) != constant.array.size
+        ):
+            continue
+        stored = constant.array.reshape(-1)
+        biases = [(w.name, w.array) for w in state.source.weights if w.array.shape == stored.shape]
+        candidates = shifts(stored.size, state.source.normalizations, biases)
+        measured = [(ulps_of_shift(stored, each), each) for each in candidates]
+        if measured and not _taken(state, constant, measured):
+            _nearly_taken(state, constant, stored, measured)
+
+
+def _taken(state: Matching, constant: Constant, measured: Sequence[tuple[np.ndarray, Shift]]) -> bool:
+    for ulps, shift in measured:
+        if ulps.max() <= MOST_ULPS:
+            constant.known = True
+            state.fold(shift.normalization, shift.uses, float(ulps.max()))
+            return True
+    return False
+
+
+def _nearly_taken(
+    state: Matching, constant: Constant, stored: np.ndarray, measured: Sequence[tuple[np.ndarray, Shift]]
+) -> None:
+    ulps, shift = max(measured, key=lambda pair: int((pair[0] <= MOST_ULPS).sum()))
+    if _mostly(ulps, shift.value):
+        constant.known = True
+        off = ulps > MOST_ULPS
+        bias = next((w for w in state.source.weights if w.name in shift.uses), None)
+        error = np.abs(stored - shift.value)[off]
+        if bias is not None:
+            state.folded.add(bias.name)
+        state.differ(shift.normalization, ("gamma", "beta", "moving_mean", "moving_variance"), constant.tensor, error)
