@@ -99,8 +99,9 @@ def _rounded(operation: Any, node: Any) -> set[str]:
 
     if node.is_input or not hasattr(operation, "_flatten_layers"):
         return set()
-    numbers = [*keras.tree.flatten(node.outputs), *operation.weights]
-    if not any("float" in str(each.dtype) for each in numbers):
+    # A table of a lookup layer stands among the weights of tf_keras, and has no dtype.
+    dtypes = {getattr(each, "dtype", None) for each in (*keras.tree.flatten(node.outputs), *operation.weights)}
+    if not any("float" in str(dtype) for dtype in dtypes):
         return set()
     return {_computes_in(layer) for layer in operation._flatten_layers()}  # noqa: SLF001 - wrapped ones included
 

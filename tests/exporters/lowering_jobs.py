@@ -15,6 +15,9 @@ def rounding_of_two_heads(request: Mapping[str, Any]) -> dict[str, str]:
     layers = keras.layers
     x, pixels = keras.Input((4,), name="x"), keras.Input((4,), name="pixels_in", dtype="float16")
     ids = keras.Input((1,), dtype="int32", name="ids")
+    word = keras.Input((1,), dtype="string", name="word")
+    learnt = layers.StringLookup()
+    learnt.adapt(["a", "b"])  # its table stands among the weights of tf_keras
     whole = layers.Reshape((1, 1), dtype="mixed_float16")(ids)
     exact = layers.Concatenate()([layers.Dense(3)(x), layers.Flatten()(layers.Embedding(4, 2)(whole))])
     rounded = layers.Dropout(0.5, dtype="mixed_bfloat16")(x)
@@ -24,7 +27,7 @@ def rounding_of_two_heads(request: Mapping[str, Any]) -> dict[str, str]:
     inner_exact, inner_rounded = nested([x, exact])
     unasked, _ = nested([layers.Dense(4)(x), layers.Dense(5, dtype="mixed_bfloat16")(x)])
     graph = keras.Model(
-        [x, pixels, ids],
+        [x, pixels, ids, word],
         {
             "exact": layers.Dense(2, name="exact")(exact),
             "rounded": layers.Dense(3, name="rounded")(rounded),
@@ -33,6 +36,7 @@ def rounding_of_two_heads(request: Mapping[str, Any]) -> dict[str, str]:
             "inner_exact": layers.Dense(2, name="inner_exact")(inner_exact),
             "inner_rounded": layers.Dense(2, name="inner_rounded")(inner_rounded),
             "unasked": layers.Dense(2, name="unasked")(unasked),
+            "looked_up": layers.Embedding(4, 2, name="looked_up")(learnt(word)),
         },
     )
     return _rounds_to(request["generation"], graph)
