@@ -358,7 +358,9 @@ def test_the_edges_are_zeros_ones_both_ends_of_the_range_and_the_smallest_number
     zeros, ones, low, high, alternating, tiny = named([spec], "edges", ranges={"x": between(-5, 255, why="")})["x"]
     assert [set(row.tolist()) for row in (zeros, ones, low, high)] == [{0.0}, {1.0}, {-5.0}, {255.0}]
     assert alternating.tolist() == [-5.0, 255.0, -5.0, 255.0]
-    assert tiny[0] == np.finfo(np.float32).tiny
+    assert tiny[0] > 0
+    assert np.square(tiny[0]) == 0  # what divides by it without an epsilon shows
+    assert tiny[0] * np.float32(1e-6) >= np.finfo(np.float32).tiny  # products with weights are no denormal numbers
 
 
 def test_the_edges_of_whole_numbers_stay_within_the_range():

@@ -22,9 +22,10 @@ WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
 FAR = 64
 """By how much values beyond the domain are larger than those of it: six bits, short of what overflows."""
 
-_TINY = 2.0**-126
-"""The smallest normal number of float32: what divides by it shows. A denormal one is no number to compare by:
-TensorFlow's own threads read it as zero, so that a mask over zeros hides it there, and other runtimes do not."""
+_TINY = 2.0**-100
+"""Its square is zero in float32, so that what divides by a length without an epsilon shows; its products with weights
+are normal numbers. Denormal ones are nothing to compare by: TensorFlow's own threads read them as zero, so that a mask
+over zeros hides them there, and other runtimes do not; and convolutions over them take up to fifty times as long."""
 
 
 def generate(
