@@ -132,12 +132,13 @@ def _owned(model: SourceModel) -> Iterator[tuple[Any, list[tuple[str, np.ndarray
 
 
 def _variables(layer: Any) -> Iterator[Any]:
-    """The variables of a layer alone, in Keras 2 or 3."""
+    """The variables of a layer alone, in Keras 2 or 3; without the tables of lookup layers, which have no dtype."""
     for names in (
         ("_trainable_variables", "_trainable_weights"),
         ("_non_trainable_variables", "_non_trainable_weights"),
     ):
-        yield from next((found for name in names if (found := getattr(layer, name, None))), ())
+        own = next((found for name in names if (found := getattr(layer, name, None))), ())
+        yield from (each for each in own if hasattr(each, "dtype"))
 
 
 def _name(layer: Any, variable: Any) -> str:

@@ -136,7 +136,7 @@ def test_a_subclass_with_layers_under_several_attributes_is_read_from_both_write
     assert same(load(path, custom_objects=[str(tmp_path / "net.py")]).unwrap()["values"], values)
 
 
-@pytest.mark.parametrize("name", ["image", "recurrent", "films", "attention", "dicts"])
+@pytest.mark.parametrize("name", ["image", "recurrent", "films", "attention", "dicts", "words"])
 def test_a_model_of_keras_2_is_proven_in_all_formats(bench, name):
     proof = bench.proof(
         f"tests.exporters.keras2_models:{name}", {"policy": {"gpu": "any" if name == "image" else "off"}}

@@ -216,6 +216,18 @@ def test_a_sample_that_is_an_image_is_shown_as_one(tmp_path):
     assert picture["alt"] == "Input image of row 3 of held_out, as an image"
 
 
+@pytest.mark.parametrize("shape", [(8,), (8, 2)], ids=["one a row", "two a row"])
+def test_texts_of_a_sample_are_quoted(tmp_path, shape):
+    set_ = replace(factory.SAMPLES[0], rows=8)
+    texts = np.full(shape, "<b>", object)
+    signature = replace(factory.SIGNATURE, inputs=(TensorSpec(name="text", dtype="string", shape=(None, *shape[1:])),))
+    write_evidence(tmp_path, signature=signature, sets=(set_,), samples={"held_out": {"text": texts}})
+    manifest = factory.manifest(cells=(factory.failed_cell(rows=8),), samples=(set_,))
+    (sample, *_) = worst_samples(tmp_path, manifest)
+    assert sample.inputs[0].words == ", ".join(["'<b>'"] * (texts.size // 8))
+    assert "&#39;&lt;b&gt;&#39;" in render(manifest, worst=(sample,))
+
+
 def test_where_nothing_differs_no_sample_is_read(tmp_path):
     equal = tuple(factory.cell(diffs=(factory.diff(max_abs=0.0),)) for _ in range(2))
     assert worst_samples(tmp_path / "nowhere", factory.manifest(cells=equal)) == ()

@@ -110,7 +110,7 @@ def _sample(
 def _given(name: str, value: np.ndarray) -> Given:
     shape = list(np.shape(value))
     flat = np.asarray(value).reshape(-1)
-    if flat.dtype == object:
+    if flat.dtype.kind in "OU":  # a single text is an array of its own length
         text = ", ".join(repr(each) for each in flat[:_VALUES].tolist())
         more = "" if flat.size <= _VALUES else f" and {flat.size - _VALUES} more"
         return Given(name=name, picture="", words=f"{text[:_CHARACTERS]}{'…' * (len(text) > _CHARACTERS)}{more}")
