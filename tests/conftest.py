@@ -1,7 +1,8 @@
 """Quick tests first: a mistake shows in seconds, before TensorFlow, a browser or a server is started.
 
-`make test` runs two processes (pytest-xdist, `--dist loadgroup`): what computes on the bench goes to one of them, what
-mostly waits for servers and processes runs beside it. A group never leaves its process, so nothing is done twice.
+`make test` runs two processes (pytest-xdist, `--dist loadgroup`). A group never leaves its process: one server serves all
+tests that need one, and a model is exported and run once for a whole folder. The server's tests, one long group that
+mostly waits, begin first.
 """
 
 import pytest
@@ -14,18 +15,21 @@ settings.load_profile("paritygate")
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    groups = {item: _group(item) for item in items}
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, groups[item] != "server"))
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def _group(item):
-    """What has to run in one process: the bench, one server for all, else a file."""
+    """What has to run in one process: one server for all, the bench of a folder, else a file."""
+    path = item.nodeid.partition("::")[0]
     if item.get_closest_marker("slow"):
-        for fixture in ("bench", "server"):
-            if fixture in item.fixturenames:
-                return fixture
-    return item.nodeid.partition("::")[0]
+        if "server" in item.fixturenames:
+            return "server"
+        if "bench" in item.fixturenames:
+            return f"bench {'/'.join(path.split('/')[:2])}"
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -18,10 +18,7 @@ DEFECTS = {
     },
     # It takes no shape that is computed: a recurrent model's.
     **{("recurrent", "batch1", name): ("limited", "litert-gpu-dynamic-tensor") for name in GPU},
-    **{
-        (model, "dynamic", "litert-webgpu"): ("limited", "litert-gpu-dynamic-batch")
-        for model in ("recurrent", "lstm_states")
-    },
+    ("recurrent", "dynamic", "litert-webgpu"): ("limited", "litert-gpu-dynamic-batch"),
     # LiteRT.js takes no dynamic axis at all.
     **{("dynamic_sequence", "batch1", name): ("limited", reason) for name, reason in BATCH.items()},
 }
