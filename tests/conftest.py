@@ -1,6 +1,6 @@
 """Quick tests first: a mistake shows in seconds, before TensorFlow, a browser or a server is started.
 
-`make test` runs two processes (pytest-xdist, `--dist loadgroup`). A group never leaves its process: one server serves
+`make test` runs two processes (pytest-xdist, `--dist loadgroup`, in this order). A group never leaves its process: one server serves
 all tests that need one, and a model is exported and run once for a whole folder. The server's tests, one long group
 that mostly waits, begin first.
 """

@@ -5,7 +5,6 @@ import json
 import shutil
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import fsspec
@@ -230,9 +229,19 @@ def test_a_killed_run_is_retried_where_it_was_and_a_restarted_server_loses_nothi
     out, config = tmp_path / "d.release", tmp_path / "release.toml"
     config.write_text('formats = ["onnx", "tflite"]\n[policy]\ngpu = "off"\n')
     given = (DIGITS, "-o", out, "--config", config, "--json")
+
+    def logged(*runs):
+        """Task and level of TensorFlow's warnings on the server."""
+        mine = {"flow_runs": {"id": {"any_": runs}}}
+        tasks = {task["id"]: task["name"] for task in ask(f"{server}/task_runs/filter", mine)}
+        lines = ask(f"{server}/logs/filter", {"logs": {"flow_run_id": {"any_": runs}}, "limit": 200})
+        return {
+            (tasks.get(line["task_run_id"]), line["level"]) for line in lines if "tensorflow:From" in line["message"]
+        }
+
     first = json.loads(submit(server, home, *given)[1])["run"]
     until(lambda: list(tmp_path.glob(".d.release.partial-*/stages/export-onnx-default.json")), seconds=240)
-    time.sleep(3)  # logs travel to the server every two seconds
+    until(lambda: ("export onnx/default", 30) in logged(first))  # logs travel to the server every two seconds
     for process in psutil.Process(worker.pid).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -249,10 +258,6 @@ def test_a_killed_run_is_retried_where_it_was_and_a_restarted_server_loses_nothi
     (deployment,) = ask(f"{server}/deployments/filter", {"deployments": {"name": {"any_": ["manual"]}}})
     until(lambda: ask(f"{server}/v2/concurrency_limits/deployment:{deployment['id']}")["active_slots"] == 0)
     mine = {"flow_runs": {"id": {"any_": [first, again]}}}
-    tasks = {task["id"]: task["name"] for task in ask(f"{server}/task_runs/filter", mine)}
-    lines = ask(f"{server}/logs/filter", {"logs": {"flow_run_id": {"any_": [first, again]}}, "limit": 200})
-    said = {(tasks.get(line["task_run_id"]), line["level"]) for line in lines if "tensorflow:From" in line["message"]}
-    assert ("export onnx/default", 30) in said
     shown = ask(f"{server}/artifacts/filter", {**mine, "artifacts": {"type": {"any_": ["progress"]}}})
     assert {a["key"] for a in shown} == {f"release-digits-{part}" for part in PARTS}
     assert all(a["data"] == 100 for a in shown if a["flow_run_id"] == again)

@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
-from prefect_server import ask, environment
+from prefect_server import PREFECT, ask, environment, until
 
 from flows import prefect_home
 from flows.workspace import Workspace
@@ -158,6 +159,26 @@ def test_the_flow_runs_by_itself_as_a_deployment_calls_it(server, tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "Released", done.stderr
     assert (tmp_path / "out" / "release.json").exists()
+
+
+def test_a_run_of_the_cli_that_is_cancelled_on_the_server_ends_with_all_its_processes_and_leaves_nothing(
+    server, tmp_path, config
+):
+    out, home = tmp_path / "cancelled.release", tmp_path / "home"
+    settings = environment(PREFECT_API_URL=server, PREFECT_HOME=home)
+    command = [*COMMAND, "-o", str(out), "--config", str(config)]
+    with subprocess.Popen(command, cwd=ROOT, env=settings, stderr=subprocess.PIPE, text=True) as process:
+        until(lambda: list(tmp_path.glob(".cancelled.release.partial-*/scratch/lowered")))
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert any("exporters.isolation.host" in " ".join(child.cmdline()) for child in started)
+        run, _ = latest_run(server)
+        subprocess.run([PREFECT, "flow-run", "cancel", run["id"]], env=settings, check=True, capture_output=True)
+        _, alive = psutil.wait_procs(started, timeout=10)
+        assert alive == []
+        assert process.wait(30) not in {0, 1}
+        assert "somebody cancelled the run on the Prefect server" in " ".join(process.stderr.read().split())
+    until(lambda: latest_run(server)[0]["state"]["type"] == "CANCELLED")
+    assert not list(tmp_path.glob("*cancelled.release*"))
 
 
 def test_a_second_run_of_one_release_waits_and_takes_what_the_first_one_made(server, tmp_path):
