@@ -1,8 +1,8 @@
 """Quick tests first: a mistake shows in seconds, before TensorFlow, a browser or a server is started.
 
-`make test` runs two processes (pytest-xdist, `--dist loadgroup`, in this order). A group never leaves its process: one server serves
-all tests that need one, and a model is exported and run once for a whole folder. The server's tests, one long group
-that mostly waits, begin first.
+`make test` runs two processes (pytest-xdist, `--dist loadgroup`, in this order). A group never leaves its process: one
+server serves all tests that need one, and a model is exported and run once for a whole folder. The server's tests, one
+long group that mostly waits, are the first slow ones.
 """
 
 import pytest
@@ -22,13 +22,14 @@ def pytest_collection_modifyitems(items):
 
 
 def _group(item):
-    """What has to run in one process: one server for all, the bench of a folder, else a file."""
+    """What has to run in one process: one server for all, the bench of a folder, else what is slow in a file."""
     path = item.nodeid.partition("::")[0]
     if item.get_closest_marker("slow"):
         if "server" in item.fixturenames:
             return "server"
         if "bench" in item.fixturenames:
             return f"bench {'/'.join(path.split('/')[:2])}"
+        return f"slow {path}"
     return path
 
 
