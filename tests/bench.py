@@ -122,22 +122,25 @@ class Bench:
         request = {"name": name, "folder": str(folder), "seed": seed}
         return Path(self.call(f"{table or 'tests.models'}:build", request))
 
-    def prove(self, models: Sequence[str], settings: Mapping[str, Any] | None = None) -> None:
+    def prove(
+        self, models: Sequence[str], settings: Mapping[str, Any] | None = None, *, required_only: bool = False
+    ) -> None:
         """Begins the work on several models, which then runs side by side.
 
         Args:
             models: as `build` takes them.
             settings: of the release, where they are not the default ones; without GPUs for most models (`ON_GPUS`).
+            required_only: run only what the default policy requires: a test of how a model is read asks no more.
         """
         with self._lock:
             for model in models:
                 if model not in self._proofs:
                     own = settings or ({} if model in ON_GPUS else {"policy": {"gpu": "off"}})
-                    self._proofs[model] = self._pool.submit(self._prove, model, own)
+                    self._proofs[model] = self._pool.submit(self._prove, model, own, required_only)
 
-    def proof(self, model: str, settings: Mapping[str, Any] | None = None) -> Proof:
-        """What came of a model; the work is done once, with the settings that were given first."""
-        self.prove([model], settings)
+    def proof(self, model: str, settings: Mapping[str, Any] | None = None, *, required_only: bool = False) -> Proof:
+        """What came of a model; the work is done once, as it was asked for first."""
+        self.prove([model], settings, required_only=required_only)
         return self._proofs[model].result()
 
     def cell(self, release: Path, artifact: Artifact, row: RuntimeRow, *, lane: str = "") -> Cell:
@@ -148,7 +151,7 @@ class Bench:
         cells = Cells(jobs, self.browser, release, policy=settings.record)
         return cells.run(artifact, row)
 
-    def _prove(self, name: str, given: Mapping[str, Any]) -> Proof:
+    def _prove(self, name: str, given: Mapping[str, Any], required_only: bool) -> Proof:
         model = self.build(name)
         lane = re.sub(r"\W+", "-", name)
         own = {"model": str(model), "output": str(self.folder / f"{lane}.release")}
@@ -171,6 +174,7 @@ class Bench:
             self.cell(workspace.release, artifact, row, lane=lane)
             for artifact in artifacts.values()
             for row in planned((artifact.format,), gpu=settings.policy.gpu)
+            if row.required or not required_only
         ]
         return Proof(
             model=model,

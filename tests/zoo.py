@@ -5,8 +5,8 @@ demands. What a target cannot express is `limited` under the id of its row in `e
 upstream. Models that another table needs as well are built there and proven once.
 
 Not here: text and lookups (`tests/exporters/test_preprocessing*.py` and their models), and weights beyond 2 GB, which
-`tests/test_zoo.py` replaces by a smaller limit. A model trained under JAX is the same file: the backend is not in it,
-and workers load under TensorFlow whatever the user's default is (`tests/exporters/test_isolation.py`).
+`tests/contract/test_zoo.py` replaces by a smaller limit. A model trained under JAX is the same file: the backend is not
+in it, and workers load under TensorFlow whatever the user's default is (`tests/exporters/test_isolation.py`).
 """
 
 from collections.abc import Mapping

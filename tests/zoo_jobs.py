@@ -1,4 +1,4 @@
-"""Job functions for `tests/test_zoo.py`."""
+"""Job functions for `tests/contract/test_zoo.py`."""
 
 from collections.abc import Mapping
 from typing import Any
