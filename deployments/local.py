@@ -87,6 +87,7 @@ def stop(home: Path = HOME) -> list[str]:
             for left in started:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     left.kill()
+            psutil.wait_procs(started, timeout=_STOP_SECONDS)
             ended.append(name)
         (home / f"{name}.pid").unlink(missing_ok=True)
     if postgres.stop(home / "postgres"):
@@ -139,7 +140,11 @@ def _spawn(home: Path, name: str, arguments: Sequence[str], environment: Mapping
     log = os.open(home / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
         outputs = [(os.POSIX_SPAWN_DUP2, log, descriptor) for descriptor in (1, 2)]
-        pid = os.posix_spawn(_PREFECT, [_PREFECT, *arguments], environment, file_actions=outputs, setsid=True)
+        # Prefect ends by SIGINT, also where it was sent SIGTERM, and a job in a shell's background ignores SIGINT.
+        heard = [signal.SIGINT]
+        pid = os.posix_spawn(
+            _PREFECT, [_PREFECT, *arguments], environment, file_actions=outputs, setsid=True, setsigdef=heard
+        )
     finally:
         os.close(log)
     (home / f"{name}.pid").write_text(f"{pid} {_began(pid)}")

@@ -5,12 +5,18 @@ server serves all tests that need one, and a model is exported and run once for 
 long group that mostly waits, are the first slow ones.
 """
 
+import signal
+
 import pytest
 from hypothesis import settings
 
 # A busy machine is no bug: what a test takes is never asserted.
 settings.register_profile("paritygate", deadline=None)
 settings.load_profile("paritygate")
+
+# A shell's background ignores SIGINT, and so would all that is started here: Prefect's workers end by it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

@@ -1,13 +1,15 @@
 """A whole local installation with PostgreSQL as Prefect's database, which crashes twice in the middle of a release."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import sqlite3
 import tempfile
 import time
-from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -42,6 +44,21 @@ def crash(site, *, seconds):
     postgres.start(site / "postgres")
 
 
+@contextlib.contextmanager
+def in_the_background():
+    """As a shell starts a job with `&`: it ignores SIGINT, and so does all that it starts."""
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+def ignores_interrupts(pid):
+    (mask,) = re.findall(r"SigIgn:\s*(\w+)", Path("/proc", pid, "status").read_text())
+    return bool(int(mask, 16) & 1 << signal.SIGINT - 1)
+
+
 @pytest.mark.slow
 def test_nothing_is_lost_and_nothing_released_twice_when_the_database_crashes_during_a_release(site, tmp_path):
     port, out = free_port(), site / "digits.release"
@@ -49,10 +66,12 @@ def test_nothing_is_lost_and_nothing_released_twice_when_the_database_crashes_du
     config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
     given = (DIGITS, "-o", out, "--config", config, "--json")
     try:
-        address = local.start(site, port, database="postgres")
+        with in_the_background():
+            address = local.start(site, port, database="postgres")
         api = f"{address}/api"
         assert address == f"http://127.0.0.1:{port}"
         pids = {name: (site / f"{name}.pid").read_text() for name in ("server", "worker")}
+        assert not any(ignores_interrupts(pid.split()[0]) for pid in pids.values())
         assert local.start(site, port + 1) == address
         assert {name: (site / f"{name}.pid").read_text() for name in pids} == pids
         deployed = {each["name"] for each in ask(f"{api}/deployments/filter", {})}
@@ -127,9 +146,9 @@ def test_a_machine_without_postgresql_is_told_what_to_install(monkeypatch):
 def test_a_local_installation_on_a_file_begins_with_the_migrated_database(tmp_path, monkeypatch):
     prepared = tmp_path / "prepared"
     prepared.mkdir()
-    with closing(sqlite3.connect(prepared / "prefect.db")) as database:
+    with contextlib.closing(sqlite3.connect(prepared / "prefect.db")) as database:
         database.execute("CREATE TABLE migrated (x)")
     monkeypatch.setattr(local.prefect_home, "home", lambda: prepared)
     assert local._sqlite(tmp_path) == f"sqlite+aiosqlite:///{tmp_path / 'prefect.db'}"
-    with closing(sqlite3.connect(tmp_path / "prefect.db")) as copy:
+    with contextlib.closing(sqlite3.connect(tmp_path / "prefect.db")) as copy:
         assert copy.execute("SELECT name FROM sqlite_master").fetchall() == [("migrated",)]
