@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from exporters.errors import BadInput
+
 
 def two_inputs() -> Any:
     """Two inputs of one shape, not in alphabetical order, a shared layer, two outputs."""
@@ -55,10 +57,10 @@ def recurrent() -> Any:
     import tf_keras
     from tf_keras import layers
 
-    ids = tf_keras.Input((6,), name="ids")
+    ids = tf_keras.Input((4,), name="ids")
     y = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(layers.Embedding(10, 3, mask_zero=True)(ids))
     y = layers.GRU(4, return_sequences=True)(y)
-    y = layers.TimeDistributed(layers.GRU(2))(layers.Reshape((3, 2, 4))(y))
+    y = layers.TimeDistributed(layers.GRU(2))(layers.Reshape((2, 2, 4))(y))
     return tf_keras.Model(ids, layers.Dense(2, name="y")(layers.SimpleRNN(3)(y)))
 
 
@@ -294,6 +296,27 @@ def save(request: Mapping[str, Any]) -> dict[str, Any]:
         backslashes = b"layers\\" in archive.read("model.weights.h5")
     assert backslashes == (request["writer"] == "windows")
     return {"model": str(path), "values": [np.asarray(output).ravel().tolist() for output in outputs]}
+
+
+def save_each(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Job: `save` for several writers, each into a folder of its name below `folder`."""
+    told: dict[str, Any] = {}
+    for writer in request["writers"]:
+        folder = Path(request["folder"]) / writer
+        folder.mkdir()
+        told[writer] = save({**request, "writer": writer, "folder": str(folder)})
+    return told
+
+
+def load_each(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Job: `load` for several paths, by name; gives the values of each, or why it is refused."""
+    told: dict[str, Any] = {}
+    for name, path in request["models"].items():
+        try:
+            told[name] = load({"model": path})["values"]
+        except BadInput as error:
+            told[name] = repr(error)
+    return told
 
 
 def load(request: Mapping[str, Any]) -> dict[str, Any]:

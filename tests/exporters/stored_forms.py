@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from exporters.errors import BadInput
 from tests.exporters import keras2_models
 
 FORMS = ("h5", "saved_model", "by_object", "by_name", "checkpoint", "below_a_root", "folder")
@@ -240,6 +241,17 @@ def load(request: Mapping[str, Any]) -> dict[str, Any]:
         "outputs": [spec.name for spec in model.signature.outputs],
         "values": [np.asarray(outputs[spec.name]).ravel().tolist() for spec in model.signature.outputs],
     }
+
+
+def load_each(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Job: `load` for several requests, by name; gives the values of each, or why it is refused."""
+    told: dict[str, Any] = {}
+    for name, each in request["requests"].items():
+        try:
+            told[name] = load(each)["values"]
+        except BadInput as error:
+            told[name] = repr(error)
+    return told
 
 
 def with_roots(request: Mapping[str, Any]) -> dict[str, Any]:

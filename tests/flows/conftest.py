@@ -3,12 +3,23 @@
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import bucket as object_store
 import pytest
 from prefect_server import PREFECT, ROOT, ask, environment, run, served
 
 from flows import cli
+
+_SERVING = ExitStack()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Ends server and worker after the last test that asks them: idle, they take a tenth of a core."""
+    yield
+    if "server" in item.fixturenames and "server" not in getattr(nextitem, "fixturenames", ()):
+        _SERVING.close()
 
 
 @pytest.fixture
@@ -38,8 +49,8 @@ def quick(tmp_path):
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """A Prefect server of our own on loopback; gives the address of its API."""
-    with served(tmp_path_factory.mktemp("prefect-server")) as api:
-        yield api
+    yield _SERVING.enter_context(served(tmp_path_factory.mktemp("prefect-server")))
+    _SERVING.close()  # also after an interruption
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +86,6 @@ def worker(server, deployed, home, bucket):
     command = [PREFECT, "worker", "start", "--pool", "paritygate", "--type", "process", "--work-queue", "cpu"]
     with (home / "worker.log").open("wb") as log:
         process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env=settings, stdout=log, stderr=log)
-    yield process
-    process.terminate()
-    process.wait(30)
+    _SERVING.callback(process.wait, 30)
+    _SERVING.callback(process.terminate)
+    return process
