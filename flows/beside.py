@@ -77,7 +77,8 @@ class Beside:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._thread.join()
-        if self._cancelled and isinstance(error, Cancelled):
+        # Whatever came first: Prefect also starts no further task of such a run, which looks like a failure of its own.
+        if self._cancelled and isinstance(error, Exception):
             raise Cancelled("somebody cancelled the run on the Prefect server") from error
 
     def _watch(self) -> None:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from exporters.errors import Cancelled
+from exporters.errors import Broken, Cancelled
 from flows.progress import Event
 from flows.stages import Stage
 
@@ -18,7 +18,8 @@ def beside(monkeypatch):
     return beside
 
 
-def test_a_run_is_cancelled_also_where_its_progress_cannot_be_shown(beside, monkeypatch):
+@pytest.mark.parametrize("error", [Cancelled("a cell was not started: the run is ending"), Broken("no such task run")])
+def test_a_run_is_cancelled_also_where_its_progress_cannot_be_shown(beside, monkeypatch, error):
     cancelled, refused = threading.Event(), threading.Event()
 
     def refuse(*_):
@@ -34,7 +35,7 @@ def test_a_run_is_cancelled_also_where_its_progress_cannot_be_shown(beside, monk
             here.watching(lambda stages, *, cancel: None)([stage], cancel=lambda: None)
             here(Event(stage="admission", state="passed", total=1))
             assert cancelled.wait(2)
-            raise Cancelled("a cell was not started: the run is ending")
+            raise error
 
     with pytest.raises(Cancelled, match="somebody cancelled the run"):
         run()
