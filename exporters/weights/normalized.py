@@ -26,7 +26,7 @@ _SURE = 3
 def in_kernels(state: Matching) -> None:
     """Kernels that were multiplied by a normalization, and the normalization they were multiplied by."""
     for piece in state.missing():
-        if piece.array.ndim < 2 or not piece.weight.varied or piece.array.dtype.kind != "f":  # noqa: PLR2004
+        if piece.array.ndim <= 1 or not piece.weight.varied or piece.array.dtype.kind != "f":
             continue
         for constant in state.left(piece.array.size):
             if constant.array.dtype.kind == "f" and _multiplied(state, piece, constant):

@@ -16,7 +16,7 @@ _MOST_ADDENDS = 8
 def in_sums(state: Matching) -> None:
     """Tables that others were added to: a converter adds up constants, as the bias of a patch and its position."""
     for piece in state.missing() if state.format != "saved_model" else ():
-        if piece.array.ndim < 2 or piece.array.dtype.kind != "f":  # noqa: PLR2004 - a bias belongs to the last axis
+        if piece.array.ndim <= 1 or piece.array.dtype.kind != "f":  # a vector that took up another is a bias
             continue
         addends = [w for w in state.source.weights if w is not piece.weight and _adds(w.array, piece.array)]
         sums = [each for count in (1, 2) for each in itertools.combinations(addends[:_MOST_ADDENDS], count)]

@@ -16,19 +16,16 @@ def exactly(state: Matching, pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         if piece.found or not piece.array.size:
             continue
-        for constant, _ in _same(state.format, piece.array, by_size.get(piece.array.size, [])):
+        for constant in _same(state.format, piece.array, by_size.get(piece.array.size, [])):
             constant.known = True
             piece.found = piece.found or constant.tensor
 
 
-def _same(format_: str, array: np.ndarray, constants: Sequence[Constant]) -> Iterator[tuple[Constant, np.ndarray]]:
+def _same(format_: str, array: np.ndarray, constants: Sequence[Constant]) -> Iterator[Constant]:
     """The constants that hold an array's very values."""
     for constant in constants:
-        for order in orders(format_, array.ndim):
-            stored = back(constant.array, array.shape, order)
-            if _equal(array, stored):
-                yield constant, stored
-                break
+        if any(_equal(array, back(constant.array, array.shape, order)) for order in orders(format_, array.ndim)):
+            yield constant
 
 
 def _equal(array: np.ndarray, stored: np.ndarray) -> bool:

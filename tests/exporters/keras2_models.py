@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from exporters.errors import BadInput
-
 
 def two_inputs() -> Any:
     """Two inputs of one shape, not in alphabetical order, a shared layer, two outputs."""
@@ -305,17 +303,6 @@ def save_each(request: Mapping[str, Any]) -> dict[str, Any]:
         folder = Path(request["folder"]) / writer
         folder.mkdir()
         told[writer] = save({**request, "writer": writer, "folder": str(folder)})
-    return told
-
-
-def load_each(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Job: `load` for several paths, by name; gives the values of each, or why it is refused."""
-    told: dict[str, Any] = {}
-    for name, path in request["models"].items():
-        try:
-            told[name] = load({"model": path})["values"]
-        except BadInput as error:
-            told[name] = repr(error)
     return told
 
 

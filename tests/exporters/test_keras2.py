@@ -60,8 +60,8 @@ def test_a_model_of_keras_2_computes_what_tf_keras_computes(bench, tmp_path, nam
         writers.remove("windows")
     request = {"name": name, "writers": writers, "folder": str(tmp_path)}
     told = bench.call("tests.exporters.keras2_models:save_each", request)
-    models = {writer: told[writer]["model"] for writer in writers}
-    found = bench.call("tests.exporters.keras2_models:load_each", {"models": models})
+    requests = {writer: {"model": told[writer]["model"]} for writer in writers}
+    found = bench.call("tests.exporters.stored_forms:load_each", {"requests": requests})
     assert {writer: found[writer] for writer in writers if not same(found[writer], told[writer]["values"])} == {}
 
 
