@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
+from processes import below
 from tfjs_graphs import dense
 
 from exporters.contract import Artifact, TensorSpec
@@ -101,18 +101,12 @@ class Onlooker:
         pytest.fail(f"{tabs} tabs never computed at the same time")
 
 
-def below(browser, mark):
-    processes = psutil.Process(browser.pid).children(recursive=True)
-    alive = [process for process in processes if process.status() != psutil.STATUS_ZOMBIE]
-    return [process for process in alive if any(mark in argument for argument in process.cmdline())]
-
-
 @pytest.mark.slow
 def test_cells_whose_browser_is_killed_by_another_end_well(started, browser):
     running = started(("webgl", "gpu"), ("webgpu", "gpu"))
     with open_page(browser.endpoint()) as page:
         Onlooker(page).wait_for(2)
-        below(browser, "--headless")[0].kill()
+        below(browser.pid, "--headless")[0].kill()
     for cell in [future.result() for future in running]:
         assert (cell.status, cell.message) == ("passed", "")
         assert cell.placement.device == "gpu"
@@ -124,7 +118,7 @@ def test_cells_whose_gpu_process_is_killed_by_another_end_well_and_the_processor
     running = started(("webgl", "gpu"), ("webgpu", "gpu"), ("cpu", "cpu"))
     with open_page(endpoint) as page:
         Onlooker(page).wait_for(2)
-        below(browser, "--type=gpu-process")[0].kill()
+        below(browser.pid, "--type=gpu-process")[0].kill()
     for cell in [future.result() for future in running]:
         assert (cell.status, cell.message) == ("passed", "")
     assert browser.endpoint() == endpoint

@@ -11,6 +11,7 @@ import fsspec
 import psutil
 import pytest
 from prefect_server import ask, restart, run, submit, until
+from processes import below
 
 from exporters.errors import BadInput
 from exporters.store import sha256_file
@@ -174,14 +175,9 @@ def test_cancelling_a_run_ends_all_its_processes_and_leaves_nothing(server, work
     out = tmp_path / "cancelled.release"
     code, said, err = submit(server, home, DIGITS, "-o", out, "--json")
     assert code == 0, err
-    mine = psutil.Process(worker.pid)
-
-    def at_work():
-        return [p for p in mine.children(recursive=True) if "exporters.isolation.host" in " ".join(p.cmdline())]
-
     until(lambda: list(tmp_path.glob(".cancelled.release.partial-*/scratch/lowered")))
-    assert at_work()
-    started = mine.children(recursive=True)
+    assert below(worker.pid, "exporters.isolation.host")
+    started = psutil.Process(worker.pid).children(recursive=True)
     run = json.loads(said)["run"]
     ask(f"{server}/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}, "force": False})
     until(lambda: ask(f"{server}/flow_runs/{run}")["state"]["type"] == "CANCELLED")

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from prefect_server import PREFECT, ask, environment, until
+from processes import below
 
 from flows import prefect_home
 from flows.workspace import Workspace
@@ -170,7 +171,7 @@ def test_a_run_of_the_cli_that_is_cancelled_on_the_server_ends_with_all_its_proc
     with subprocess.Popen(command, cwd=ROOT, env=settings, stderr=subprocess.PIPE, text=True) as process:
         until(lambda: list(tmp_path.glob(".cancelled.release.partial-*/scratch/lowered")))
         started = psutil.Process(process.pid).children(recursive=True)
-        assert any("exporters.isolation.host" in " ".join(child.cmdline()) for child in started)
+        assert below(process.pid, "exporters.isolation.host")
         run, _ = latest_run(server)
         subprocess.run([PREFECT, "flow-run", "cancel", run["id"]], env=settings, check=True, capture_output=True)
         _, alive = psutil.wait_procs(started, timeout=10)

@@ -6,8 +6,8 @@ from base64 import b64encode
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
+from processes import below
 from tfjs_graphs import Graph, dense, signature, spec
 
 from exporters.errors import Broken, Unavailable
@@ -255,12 +255,6 @@ def test_a_call_that_fails_just_before_its_loss_is_told_is_named_after_the_loss(
         session.page.evaluate(script)
 
 
-def gpu_processes(host):
-    below = psutil.Process(host.pid).children(recursive=True)
-    alive = [process for process in below if process.status() != psutil.STATUS_ZOMBIE]
-    return [process for process in alive if "--type=gpu-process" in process.cmdline()]
-
-
 def test_a_gpu_process_that_dies_takes_its_cells_and_the_same_browser_serves_the_next(tmp_path, opened, host):
     folder, names, expected = dense(tmp_path / "model")
     endpoint = host.endpoint()
@@ -268,7 +262,7 @@ def test_a_gpu_process_that_dies_takes_its_cells_and_the_same_browser_serves_the
         with opened(folder, names) as runtime:
             x = np.ones((2, 3), np.float32)
             np.testing.assert_allclose(runtime.infer({"x": x})["y"], expected(x), rtol=1e-6)
-            (process,) = gpu_processes(host)
+            (process,) = below(host.pid, "--type=gpu-process")
             process.kill()
             with pytest.raises(BrowserGone, match="was lost"):
                 runtime.infer({"x": x})

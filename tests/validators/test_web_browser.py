@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 import pytest
+from processes import below
 
 from exporters.errors import BadInput, Broken, Cancelled
 from validators.web import browser
@@ -196,7 +197,7 @@ class Tree:
     def __init__(self, host: psutil.Process):
         self.host = host
         self.below = host.children(recursive=True)
-        self.chromium = next(p for p in self.below if p.ppid() == host.pid and "--headless" in p.cmdline())
+        self.chromium = next(p for p in below(host.pid, "--headless") if p.ppid() == host.pid)
         flag = "--user-data-dir="
         profile = next(a.removeprefix(flag) for a in self.chromium.cmdline() if a.startswith(flag))
         self.folder = Path(profile).parent
