@@ -12,7 +12,7 @@ it, and exit code 1 where a bar is not kept:
 * no false alarm over good artifacts and fresh samples;
 * the tolerance stays within eight times the measured noise floor in the median.
 
-Two processes and a Chromium; a quarter of an hour on two cores.
+Two processes and a Chromium; six minutes on two cores.
 """
 
 import argparse
