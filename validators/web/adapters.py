@@ -31,7 +31,12 @@ def gpu_flags(cards: Sequence[Path]) -> list[str]:
     card = ["--use-angle=vulkan", "--disable-vulkan-surface", "--ignore-gpu-blocklist"]
     # All three on the same SwiftShader: otherwise a page that draws a WebGPU canvas kills the GPU process, and TF.js
     # draws one wherever it reads a tensor back at once.
-    imitated = ["--use-angle=swiftshader", "--use-vulkan=swiftshader", "--use-webgpu-adapter=swiftshader"]
+    imitated = [
+        *("--use-angle=swiftshader", "--use-vulkan=swiftshader", "--use-webgpu-adapter=swiftshader"),
+        # WGSL promises zeros in workgroup memory. As a Vulkan extension SwiftShader keeps that promise by a store for
+        # each element, and one tiled matrix product compiled for three seconds; without it, Dawn writes a loop.
+        "--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension",
+    ]
     return [
         # WebGPU counts as unsafe on Linux, and so does SwiftShader, which stands in for a card without a driver.
         "--enable-unsafe-webgpu",
