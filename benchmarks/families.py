@@ -158,7 +158,7 @@ def _watched(process: subprocess.Popen[bytes]) -> int:
     peak = 0
     try:
         while process.poll() is None:
-            peak = max(peak, tree.held([process.pid]))
+            peak = max(peak, tree.Gauge().read([process.pid]))
             time.sleep(_POLL)
     finally:
         if process.poll() is None:

@@ -17,20 +17,35 @@ def members(pid: int) -> list[psutil.Process]:
         return []
 
 
-def held(pids: Iterable[int], *, exact_beyond: int = 0) -> int:
-    """Memory that the trees of these processes hold together, in bytes.
+class Gauge:
+    """Memory that the trees of some processes hold together, read again and again.
 
     A page that several processes share counts for each with its share (Linux' PSS): all of a model's cells are forks of
-    one process, whose pages would else count for every one of them.
+    one process, whose pages would else count for every one of them. Resident memory, where shared pages count in full,
+    is never less and ten times cheaper to ask for, so shares are asked for only where they can matter.
 
     Args:
-        pids: the roots.
-        exact_beyond: bytes of resident memory, where shared pages count in full, up to which that is the answer: it is
-            never less, and a hundred times cheaper to ask for.
+        typical: bytes of resident memory up to which that is the answer.
+        bound: bytes beyond which the answer is always exact.
     """
-    found = [process for pid in pids for process in members(pid)]
-    resident = sum(map(_resident, found))
-    return resident if resident <= exact_beyond else sum(map(_share, found))
+
+    def __init__(self, *, typical: int = 0, bound: int = 0) -> None:
+        self._typical = min(typical, bound)
+        self._bound = bound
+        self._exact = 0
+        self._resident = 0.0  # when the shares were asked for
+
+    def read(self, pids: Iterable[int]) -> int:
+        """Bytes that the trees of these processes hold now; beyond `typical`, what they held before they grew by a
+        tenth.
+        """
+        found = [process for pid in pids for process in members(pid)]
+        resident = sum(map(_resident, found))
+        if resident <= self._typical:
+            return resident
+        if resident > min(self._bound, 1.1 * self._resident):
+            self._exact, self._resident = sum(map(_share, found)), resident
+        return self._exact
 
 
 def _resident(process: psutil.Process) -> int:

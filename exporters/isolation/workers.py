@@ -209,12 +209,12 @@ class Workers:
     def _watch(self, job: Job, child: Child, started: float, tail: Tail) -> tuple[dict[str, Any] | None, int]:
         """Waits for the end; returns the answer of a job that had to be killed, and the peak memory."""
         peak = 0
+        gauge = tree.Gauge(typical=_TYPICAL_MEMORY, bound=job.limits.memory)
         while not child.ended.wait(_POLL):
             for line in tail.lines():
                 self._hear(line)
             if child.pid is not None:
-                asked = (child.pid, *job.companions)
-                held = tree.held(asked, exact_beyond=min(_TYPICAL_MEMORY, job.limits.memory))
+                held = gauge.read((child.pid, *job.companions))
                 peak = max(peak, held)
                 self._held[job.name] = max(held, _TYPICAL_MEMORY)
             broken = self._broken_bound(job, peak, time.monotonic() - started)

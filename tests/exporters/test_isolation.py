@@ -191,11 +191,31 @@ def test_memory_that_processes_share_counts_once(start):
 
 
 def test_the_cheap_sum_answers_only_where_it_is_within_the_bound():
-    own = tree.held([os.getpid()])
+    own = tree.Gauge().read([os.getpid()])
     resident = psutil.Process().memory_info().rss
     assert own < resident
-    assert tree.held([os.getpid()], exact_beyond=2 * resident) >= own
-    assert tree.held([os.getpid()], exact_beyond=1) < resident
+    assert tree.Gauge(typical=2 * resident, bound=3 * resident).read([os.getpid()]) >= own
+    assert tree.Gauge(typical=2 * resident, bound=1).read([os.getpid()]) < resident
+
+
+def test_shares_are_asked_for_again_where_memory_grew_or_the_bound_is_near(monkeypatch):
+    gauge = tree.Gauge(typical=10, bound=100)
+    monkeypatch.setattr(tree, "members", lambda pid: [pid])
+
+    def read(resident, share):
+        monkeypatch.setattr(tree, "_resident", lambda _: resident)
+        monkeypatch.setattr(tree, "_share", lambda _: share)
+        return gauge.read([1])
+
+    assert read(9, 5) == 9
+    assert read(50, 20) == 20
+    assert read(54, 24) == 20
+    assert read(40, 19) == 20
+    assert read(56, 26) == 26
+    assert read(98, 40) == 40
+    assert read(99, 99) == 40
+    assert read(101, 99) == 99
+    assert read(102, 101) == 101
 
 
 # The two ways to start a job.
