@@ -185,7 +185,8 @@ class Cells:
             "options": dict(options),
             **self._request,
         }
-        usual = {"limits": self._limits, "host": row.host, "retries": self._retries}
+        long = row.device == "gpu"  # most of all where the adapter is a program
+        usual = {"limits": self._limits, "host": row.host, "retries": self._retries, "ahead": long}
         job = Job(name=_name(cell), function="validators.cell:run", request=request, **{**usual, **around})
         outcome = self._workers.run(job)
         seconds = round(outcome.seconds, 3)

@@ -57,7 +57,12 @@ class Exports:
         self._forms: Mapping[str, Any] = {}
         self._lowering = Outcome(status="ok", log=workspace.logs / "lowering.log")
         bounds = Limits(seconds=settings.limits.seconds, memory=int(settings.limits.memory_gib * GIB))
-        self._around: dict[str, Any] = {"limits": bounds, "retries": settings.limits.retries, "host": TENSORFLOW}
+        self._around: dict[str, Any] = {
+            "limits": bounds,
+            "retries": settings.limits.retries,
+            "host": TENSORFLOW,
+            "ahead": True,
+        }
         self._reader: tuple[str, ...] = ()
         self._how_to_load: dict[str, Any] = {
             "architecture": settings.architecture or "",

@@ -49,6 +49,7 @@ class Job:
         host: name of the preloaded process to run in a fork of; empty for a fresh interpreter.
         environment: variables beside those that every job gets, or in their place, as `CUDA_VISIBLE_DEVICES` of a job
             that shall see a card. Only a fresh interpreter can have any.
+        ahead: whether it goes before the waiting jobs that are not, since others wait for it or it takes long.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[int, ...] = ()
     retries: int = 0
+    ahead: bool = False
 
     def __post_init__(self) -> None:
         if self.host and self.environment:

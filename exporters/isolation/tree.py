@@ -36,9 +36,7 @@ class Gauge:
         self._resident = 0.0  # when the shares were asked for
 
     def read(self, pids: Iterable[int]) -> int:
-        """Bytes that the trees of these processes hold now; beyond `typical`, what they held before they grew by a
-        tenth.
-        """
+        """Bytes that these trees hold now; beyond `typical`, as of when they had last grown by a tenth."""
         found = [process for pid in pids for process in members(pid)]
         resident = sum(map(_resident, found))
         if resident <= self._typical:

@@ -71,7 +71,7 @@ class Workers:
         hosts: preloaded processes: name -> modules that each imports once, started when first needed or by `preload`;
             or those that others use too, which closing leaves alone.
         cores: how many jobs run at once; default one more than the machine's cores, since jobs also wait: for the disk,
-            and for the browser. Who asks first runs first.
+            and for the browser. Jobs that are `ahead` run before the others, and of these who asked first.
         memory: bytes that running jobs may hold together before a further one has to wait; default 80 % of the
             machine's memory.
         hear: told every line that a job writes, as soon as it is there, from the thread that runs the job.
@@ -177,7 +177,7 @@ class Workers:
     def _take_turn(self, job: Job) -> bool:
         with self._turn:
             self._queue.append(job)
-            self._turn.wait_for(lambda: self._closing.is_set() or (self._queue[0] is job and self._has_room()))
+            self._turn.wait_for(lambda: self._closing.is_set() or (self._next() is job and self._has_room()))
             self._queue.remove(job)
             self._turn.notify_all()
             if self._closing.is_set():
@@ -188,6 +188,9 @@ class Workers:
             self._running[job.name] = None
             self._held[job.name] = _TYPICAL_MEMORY
             return True
+
+    def _next(self) -> Job:
+        return next((job for job in self._queue if job.ahead), self._queue[0])
 
     def _has_room(self) -> bool:
         if not self._running:

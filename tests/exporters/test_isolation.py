@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -344,6 +345,20 @@ def test_a_job_that_has_grown_keeps_the_next_one_waiting(tmp_path, monkeypatch):
         assert workers.run(job("nap", "small", seconds=0)).status == "ok"
         assert large.done()
         assert large.result().status == "ok"
+
+
+def test_a_job_that_is_ahead_runs_before_those_that_asked_sooner(tmp_path):
+    ended = []
+    with Workers(tmp_path, tmp_path, cores=1) as workers, ThreadPoolExecutor() as pool:
+
+        def run(name, **how):
+            workers.run(replace(job("nap", name, seconds=0.5), **how))
+            ended.append(name)
+
+        for name, how in (("running", {}), ("first", {}), ("second", {}), ("ahead", {"ahead": True})):
+            pool.submit(run, name, **how)
+            assert eventually(lambda asked=name: asked in {*workers._running, *(job.name for job in workers._queue)})
+    assert ended == ["running", "ahead", "first", "second"]
 
 
 def test_two_running_jobs_of_one_name_would_share_files_and_are_refused(workers):
