@@ -27,7 +27,7 @@ from validators.web.adapters import NO_GPU
 from validators.web.browser import BrowserHost
 from validators.web.cdp import open_page
 
-COMPUTED = "performance.getEntriesByType('resource').some(entry => entry.name.includes('tensors/output'))"
+COMPUTED = "Object.keys(tf.backend().binaryCache ?? tf.backend().pipelineCache ?? {}).length > 0"
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,10 @@ class Onlooker:
         self._page._session = {}
         session = self._page._command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._page._session = {"sessionId": session}
-        return self._page.evaluate(f"{COMPUTED} && tf.getBackend().startsWith('webg')")
+        return bool(self._page.evaluate(f"globalThis.tf?.getBackend()?.startsWith('webg') && {COMPUTED}"))
 
     def wait_for(self, tabs):
-        """Returns when so many tabs have computed an output on the GPU."""
+        """Returns when so many tabs have begun to compute on the GPU."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:

@@ -36,8 +36,6 @@ def gpu_flags(cards: Sequence[Path]) -> list[str]:
         # WGSL promises zeros in workgroup memory. As a Vulkan extension SwiftShader keeps that promise by a store for
         # each element, and one tiled matrix product compiled for three seconds; without it, Dawn writes a loop.
         "--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension",
-        # Nobody looks at the pages: drawing an empty one there takes a tenth of a second of CPU time.
-        "--disable-gpu-compositing",
     ]
     return [
         # WebGPU counts as unsafe on Linux, and so does SwiftShader, which stands in for a card without a driver.
@@ -47,7 +45,8 @@ def gpu_flags(cards: Sequence[Path]) -> list[str]:
         # Without it an adapter tells its vendor and nothing more.
         "--enable-webgpu-developer-features",
         *(card if cards else imitated),
-        # Painted on SwiftShader, two empty pages took up to a second of CPU time.
+        # Nobody looks at the pages: painted on SwiftShader, two empty ones took up to a second of CPU time. Not
+        # `--disable-gpu-compositing`: with that, TF.js on WebGPU reads zeros wherever it reads a tensor back at once.
         "--disable-gpu-rasterization",
         # A cell that kills the GPU process must not take the GPU of the next ones away: unasked, an address whose page
         # lost its context is refused another one, and after a few crashes nobody gets any.

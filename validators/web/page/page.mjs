@@ -1,5 +1,5 @@
-// The side of `validators/web/session.py` that runs in the tab: fetches input tensors, lets the runtime's module compute,
-// posts the outputs back. A runtime's module (`NAME.mjs`) exports
+// The side of `validators/web/session.py` that runs in the tab: takes input tensors, lets the runtime's module compute,
+// gives the outputs back: small ones in the message itself, others through the server. A runtime's module (`NAME.mjs`) exports
 //   load(options, base)      -> facts about itself
 //   infer(inputs, outputs)   -> {outputs: [{name, dtype, shape, data}], facts}
 // where an input is {name, dtype, shape, data}, and `base` is the address that `artifact/` and `node_modules/` are under.
@@ -23,17 +23,26 @@ const TYPES = {
 const base = new URL('../', location.href);
 const module = import(`./${new URLSearchParams(location.search).get('module')}.mjs`);
 
-async function fetchTensor({ name, dtype, shape, path }) {
-  if (dtype !== 'string' && !(dtype in TYPES)) throw new Error(`input ${name}: a page holds no ${dtype}`);
+async function fetchBytes(name, path) {
   const reply = await fetch(new URL(path, base));
   if (!reply.ok) throw new Error(`input ${name}: the server answered ${reply.status}`);
-  const data = dtype === 'string' ? await reply.json() : new TYPES[dtype](await reply.arrayBuffer());
+  return reply.arrayBuffer();
+}
+
+async function taken({ name, dtype, shape, path, base64 }) {
+  if (dtype !== 'string' && !(dtype in TYPES)) throw new Error(`input ${name}: a page holds no ${dtype}`);
+  const bytes = path ? await fetchBytes(name, path) : Uint8Array.from(atob(base64), (one) => one.charCodeAt(0)).buffer;
+  const data = dtype === 'string' ? JSON.parse(new TextDecoder().decode(bytes)) : new TYPES[dtype](bytes);
   return { name, dtype, shape, data };
 }
 
-async function postTensor({ name, dtype, shape, data }, index) {
+async function given({ name, dtype, shape, data }, index, small) {
+  const body = dtype === 'string' ? new TextEncoder().encode(JSON.stringify(data)) : data;
+  if (body.byteLength <= small) {
+    const bytes = Array.from(new Uint8Array(body.buffer, body.byteOffset, body.byteLength));
+    return { name, dtype, shape, base64: btoa(bytes.map((one) => String.fromCharCode(one)).join('')) };
+  }
   const path = `tensors/output-${index}`;
-  const body = dtype === 'string' ? JSON.stringify(data) : data;
   const reply = await fetch(new URL(path, base), { method: 'POST', body });
   if (!reply.ok) throw new Error(`output ${name}: the server answered ${reply.status}`);
   return { name, dtype, shape, path };
@@ -52,10 +61,11 @@ globalThis.cell = {
     const [facts, seconds] = await timed(() => load(options, base));
     return { ...facts, seconds };
   },
-  async infer({ inputs, outputs }) {
+  async infer({ inputs, outputs, small }) {
     const { infer } = await module;
-    const given = await Promise.all(inputs.map(fetchTensor));
-    const [result, seconds] = await timed(() => infer(given, outputs));
-    return { outputs: await Promise.all(result.outputs.map(postTensor)), facts: { ...result.facts, seconds } };
+    const feeds = await Promise.all(inputs.map(taken));
+    const [result, seconds] = await timed(() => infer(feeds, outputs));
+    const back = result.outputs.map((output, index) => given(output, index, small));
+    return { outputs: await Promise.all(back), facts: { ...result.facts, seconds } };
   },
 };
