@@ -64,14 +64,21 @@ def test_everything_that_a_page_names_is_kept():
 ECHO = """
 export async function load() { return {}; }
 export async function infer(inputs) {
-  return { outputs: inputs, facts: Object.fromEntries(inputs.map(({ name, data }) => [name, String(data[1])])) };
+  const part = { name: 'part', dtype: 'float32', shape: [2], data: new Float32Array([1, 2, 3, 4]).subarray(1, 3) };
+  const facts = Object.fromEntries(inputs.map(({ name, data }) => [name, String(data[1])]));
+  return { outputs: [...inputs, part], facts };
 }
 """
+_REQUESTED = (
+    "performance.getEntriesByType('resource').map(({ name }) => name).filter((name) => name.includes('tensors/'))"
+)
 DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64")
 
 
 @pytest.mark.slow
-def test_tensors_of_every_type_go_through_a_page_value_for_value(tmp_path, monkeypatch):
+@pytest.mark.parametrize("small", [0, 32 * 1024], ids=["through the server", "in the message"])
+def test_tensors_of_every_type_go_through_a_page_value_for_value(tmp_path, monkeypatch, small):
+    monkeypatch.setattr(session, "_SMALL", small)
     for name in ("page.html", "page.mjs"):
         (tmp_path / name).write_bytes((PAGE / name).read_bytes())
     (tmp_path / "echo.mjs").write_text(ECHO)
@@ -79,12 +86,19 @@ def test_tensors_of_every_type_go_through_a_page_value_for_value(tmp_path, monke
     arrays = {name: np.array([[0], [3]], name) for name in DTYPES}
     arrays |= {name: np.array([[0], [np.iinfo(name).max]], name) for name in ("int64", "uint64")}
     arrays |= {"bool": np.array([[False], [True]]), "text": np.array([["a"], ["grün"]], dtype=object)}
+    arrays |= {"empty": np.zeros((0, 3), np.float32), "edges": np.float32([[-0.0], [np.nan], [np.inf]])}
+    large = np.arange(8193, dtype=np.float32)
     with BrowserHost() as host, open_session(host.endpoint(), "echo", tmp_path) as opened:
-        found, seen = opened.infer(arrays, [])
+        found, seen = opened.infer(arrays | {"large": large}, [])
+        sent = set(opened.page.evaluate(_REQUESTED))
         with pytest.raises(Broken, match="input x: a page holds no complex64"):
             opened.infer({"x": np.complex64([1])}, [])
     for name, array in arrays.items():
         assert found[name].dtype == array.dtype
-        assert found[name].tolist() == array.tolist()
+        assert found[name].shape == array.shape
+        assert found[name].tobytes() == array.tobytes() if name != "text" else found[name].tolist() == array.tolist()
+    assert found["part"].tolist() == [2, 3]
+    assert np.array_equal(found["large"], large)
+    assert len(sent) == (2 if small else 2 * len(found) - 3)  # the empty ones go in the message, `part` only out
     assert (seen["int64"], seen["uint64"]) == ("9223372036854775807", "18446744073709551615")
     assert (seen["int8"], seen["float64"], seen["bool"], seen["text"]) == ("3", "3", "1", "grün")
