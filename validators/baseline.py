@@ -38,7 +38,7 @@ class BaselineLimits:
             median also measures what ran beside it.
         distance_ratio: of a cell's largest distance, as a share of its tolerance. 4 by default: wide enough for the
             rounding of other weights, narrow enough for another kernel.
-        metric_drop: of the task metric, in its own unit. 0.02 by default: more than one of the 64 rows that are used.
+        metric_drop: of the task metric, in its own unit. 0.02 by default: more than one of the 63 rows that are used.
     """
 
     size_ratio: float = 1.1
