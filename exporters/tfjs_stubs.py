@@ -1,8 +1,8 @@
 """Stand-ins for packages that tensorflowjs imports and SavedModel -> graph model never calls.
 
-tensorflowjs 4.22 imports decision forests, TensorFlow Hub and JAX at the top of its modules; decision forests pins
-TensorFlow 2.19, so installing them would hold everything else back. Removable when tensorflowjs imports them where it
-uses them; its last release is 4.22.
+tensorflowjs 4.22 imports decision forests, TensorFlow Hub, JAX and tf_keras at the top of its modules; decision forests
+pins TensorFlow 2.19, so installing them would hold everything else back, and tf_keras, which is installed, takes half a
+second. Removable when tensorflowjs imports them where it uses them; its last release is 4.22.
 """
 
 import importlib
@@ -10,7 +10,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-_ABSENT = (
+_UNUSED = (
+    "tf_keras",
     "tensorflow_decision_forests",
     "tensorflow_hub",
     "jax",
@@ -26,7 +27,7 @@ def conversion_module() -> Any:
     """
     import keras  # noqa: F401 - first: once `jax` is a stand-in, Keras' own optional imports would stumble over it
 
-    for name in _ABSENT:
+    for name in _UNUSED:
         if name not in sys.modules:
             stub = ModuleType(name)
             sys.modules[name] = stub

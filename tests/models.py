@@ -97,7 +97,7 @@ def recurrent() -> Any:
     import keras
     from keras import layers
 
-    x = keras.Input((6, 3), name="x")
+    x = keras.Input((3, 3), name="x")
     y = layers.Bidirectional(layers.GRU(4, return_sequences=True))(x)
     return keras.Model(x, layers.Dense(2, name="y")(layers.SimpleRNN(3)(y)))
 

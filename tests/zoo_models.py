@@ -32,7 +32,7 @@ def gru_reset_before() -> Any:
     import keras
     from keras import layers
 
-    x = keras.Input((6, 3), name="x")
+    x = keras.Input((3, 3), name="x")
     return keras.Model(x, layers.GRU(4, reset_after=False, name="y")(x))
 
 
@@ -41,7 +41,7 @@ def stacked_bilstm() -> Any:
     import keras
     from keras import layers
 
-    x = keras.Input((5, 3), name="x")
+    x = keras.Input((3, 3), name="x")
     y = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(x)
     return keras.Model(x, layers.Bidirectional(layers.LSTM(3), merge_mode="sum", name="y")(y))
 
@@ -185,10 +185,11 @@ def dilated_depthwise() -> Any:
 
 
 def mobilenet() -> Any:
-    """MobileNetV3, cut down: hard swish, squeeze and excite, rescaling."""
+    """The first blocks of MobileNetV3: hard swish, squeeze and excite, rescaling."""
     import keras
 
-    return keras.applications.MobileNetV3Small((32, 32, 3), alpha=0.5, weights=None, classes=4, dropout_rate=0.0)
+    whole = keras.applications.MobileNetV3Small((32, 32, 3), alpha=0.5, weights=None, include_top=False)
+    return keras.Model(whole.input, whole.get_layer("expanded_conv_3_project_bn").output)
 
 
 def top_k() -> Any:
