@@ -31,7 +31,7 @@ demo: setup ## release the digits model and show the verdict
 	.venv/bin/paritygate release $(DIGITS)/digits.keras --samples $(DIGITS)/samples.npz -o build/digits.release
 
 test: setup $(SWIFT) postgres ## all tests, the quick ones first, in two processes
-	$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(PY) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-quick: $(ENVIRONMENT) ## tests that need no TensorFlow, browser or Prefect server (seconds)
 	$(PY) -m pytest -m 'not slow'
