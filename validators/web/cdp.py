@@ -18,7 +18,6 @@ from exporters.errors import Broken
 
 _LOST = "DeviceLost: "  # how `page/webgpu.mjs` names the error
 _CRASH_SECONDS = 1.0
-_WINDOW = {"width": 1, "height": 1}  # nobody looks: one of the usual size takes 0.1 s of CPU to be drawn on SwiftShader
 _LOADED = "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
 
 
@@ -40,8 +39,7 @@ class Page:
         self._numbers = itertools.count(1)
         self._session: dict[str, str] = {}
         context = self._command("Target.createBrowserContext", disposeOnDetach=True)["browserContextId"]
-        window = {"browserContextId": context, "newWindow": True, **_WINDOW}
-        target = self._command("Target.createTarget", url="about:blank", **window)["targetId"]
+        target = self._command("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self._command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._session = {"sessionId": session}
         for domain in ("Inspector", "Runtime", "Log"):
