@@ -30,7 +30,7 @@ demo: setup ## release the digits model and show the verdict
 	rm -rf build/digits.release
 	.venv/bin/paritygate release $(DIGITS)/digits.keras --samples $(DIGITS)/samples.npz -o build/digits.release
 
-test: setup $(SWIFT) postgres ## all tests, the quick ones first, in two processes
+test: setup $(SWIFT) postgres ## all tests, the quick ones first, in three processes
 	$(PY) -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-quick: $(ENVIRONMENT) ## tests that need no TensorFlow, browser or Prefect server (seconds)

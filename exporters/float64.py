@@ -73,7 +73,7 @@ def _group_without_xla() -> None:
     nn.conv = conv
     if (legacy := sys.modules.get("tf_keras")) is not None:
         for layer in (legacy.layers.Conv1D, legacy.layers.Conv2D):
-            layer._jit_compiled_convolution_op = layer.convolution_op  # noqa: SLF001
+            layer._jit_compiled_convolution_op = layer.convolution_op  # noqa: SLF001 - compiled whatever is asked
 
 
 def _wide(dtype: str) -> str:
