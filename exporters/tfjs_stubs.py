@@ -23,15 +23,18 @@ _UNUSED = (
 def conversion_module() -> Any:
     """`tensorflowjs.converters.tf_saved_model_conversion_v2`, imported beside inert stand-ins.
 
-    Only for a worker process that ends after its job: the stand-ins stay in `sys.modules`.
+    Its modules keep them; nobody else meets them, so a later `import tf_keras` is the real one.
     """
     import keras  # noqa: F401 - first: once `jax` is a stand-in, Keras' own optional imports would stumble over it
 
-    for name in _UNUSED:
-        if name not in sys.modules:
-            stub = ModuleType(name)
-            sys.modules[name] = stub
-            parent, _, child = name.rpartition(".")
-            if parent:
-                setattr(sys.modules[parent], child, stub)
-    return importlib.import_module("tensorflowjs.converters.tf_saved_model_conversion_v2")
+    stubs = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
+    for name, stub in stubs.items():
+        sys.modules[name] = stub
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, stub)
+    try:
+        return importlib.import_module("tensorflowjs.converters.tf_saved_model_conversion_v2")
+    finally:
+        for name in stubs:
+            del sys.modules[name]
