@@ -17,7 +17,7 @@ _NEAR = 0.5
 """|stored - weight| / |weight| of a weight of rank 2 or more."""
 _HAIR = 2e-3
 """The same of a vector, of which fewer elements speak; element by element."""
-_ENOUGH = 8
+ENOUGH = 8
 """Elements that make a likeness no accident."""
 _CORRELATED = 0.99
 """Small integers are a weight when they are proportional to it up to their own rounding."""
@@ -48,7 +48,7 @@ def difference(
     distance = float(np.linalg.norm(_wide(stored) - _wide(array)) / max(float(np.linalg.norm(_wide(array))), 1e-300))
     few = array.size > 1 and 2 * int(off.sum()) <= array.size
     hair = bool((np.abs(_wide(stored) - _wide(array)) <= _HAIR * np.abs(_wide(array))).all())
-    near = array.ndim > 1 and array.size >= _ENOUGH and distance < _NEAR
+    near = array.ndim > 1 and array.size >= ENOUGH and distance < _NEAR
     return (distance, _told(weight, array, tensor, stored, kind="changed")) if few or hair or near else None
 
 
@@ -82,7 +82,7 @@ def _rounded_to(array: np.ndarray, stored: np.ndarray) -> str:
 def _quantized(
     weight: SourceWeight, array: np.ndarray, tensor: str, stored: np.ndarray
 ) -> tuple[float, WeightDifference] | None:
-    if array.size < _ENOUGH or array.ndim < 2 or stored.itemsize > 2:  # noqa: PLR2004 - matrices as int8 or int16
+    if array.size < ENOUGH or array.ndim < 2 or stored.itemsize > 2:  # noqa: PLR2004 - matrices as int8 or int16
         return None
     # One scale for the whole weight, or one for each output channel.
     flat, got = _wide(array).reshape(-1, array.shape[-1]), _wide(stored).reshape(-1, array.shape[-1])

@@ -4,8 +4,10 @@ In: the source's weights and the artifact's constants by name. Out: a `WeightsRe
 
 In turn: a constant that is a weight bit by bit in one of the format's layouts; parts of a weight, or of a constant;
 what was computed with a batch normalization. What is left on both sides is held against each other: a constant that is
-half like a weight, in rounding, in most of its elements or in direction, is a difference. A constant that is like none
-was computed, and a weight that no constant is like is not needed at inference; both are counted.
+half like a weight, in rounding, in most of its elements or in direction, is a difference. So is a kernel of Keras' own
+layers that is nowhere, while a constant of its size is there that nothing explains: another training's weights. Any other
+constant that is like no weight was computed, and a weight that no constant is like is not needed at inference; both are
+counted.
 """
 
 from collections.abc import Mapping
@@ -13,12 +15,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from exporters.contract import WeightDifference, WeightsRecord
-from exporters.weights.closeness import difference
+from exporters.weights.closeness import ENOUGH, difference
 from exporters.weights.layouts import back, orders
 from exporters.weights.names import swapped
 from exporters.weights.normalized import in_kernels, in_vectors
 from exporters.weights.source import Source
-from exporters.weights.state import Constant, Matching, Piece
+from exporters.weights.state import Constant, Matching, Piece, changed
 from exporters.weights.sums import in_sums
 from exporters.weights.whole import constants_in_parts, exactly, in_parts
 
@@ -44,9 +46,10 @@ def match(format_: str, source: Source, stored: Mapping[str, np.ndarray]) -> Wei
     in_kernels(state)
     in_sums(state)
     in_vectors(state)
-    for piece in state.missing():
-        if found := _closest(state, piece):
-            state.differences.append(found)
+    state.differences += [found for piece in state.missing() if (found := _closest(state, piece))]
+    told = {each.weight for each in state.differences}
+    unlike = [piece for piece in state.missing() if piece.weight.name not in told]
+    state.differences += [found for piece in unlike if (found := _instead(state, piece))]
     state.differences += swapped(
         source.weights, {p.found: p.weight for p in state.pieces if p.found and p.array is p.weight.array}
     )
@@ -89,3 +92,22 @@ def _closest(state: Matching, piece: Piece) -> WeightDifference | None:
         return None
     best[2].known = True
     return best[1]
+
+
+def _instead(state: Matching, piece: Piece) -> WeightDifference | None:
+    """The difference from a constant that stands where a kernel should; None where nothing does.
+
+    A layer of the user's own may compute with anything that it makes of its kernel (its sign, its square), and a vector
+    may have taken up others: there a constant that is unlike the weight is no fault.
+    """
+    weight, array = piece.weight, piece.array
+    if not weight.as_is or not weight.varied or array.ndim <= 1 or array.size < ENOUGH or array.dtype.kind != "f":
+        return None
+    left = [each for each in state.left(array.size) if each.array.dtype == array.dtype and np.ptp(each.array) > 0]
+    if not left:
+        return None
+    constant = max(left, key=lambda each: weight.layer in each.tensor)
+    constant.known = True
+    wide = array.astype("float64")
+    errors = (abs(back(constant.array, array.shape, order) - wide) for order in orders(state.format, array.ndim))
+    return changed(weight, constant.tensor, min(errors, key=lambda error: float(error.max())))

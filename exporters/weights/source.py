@@ -30,11 +30,13 @@ class SourceWeight:
         name: the layer's path and the variable's own name, `conv2d/kernel`.
         layer: name of the layer that owns it.
         array: its values.
+        as_is: whether the layer is one of Keras' own, which multiply with their kernels as they are.
     """
 
     name: str
     layer: str
     array: np.ndarray
+    as_is: bool = True
 
     @cached_property
     def varied(self) -> bool:
@@ -83,7 +85,7 @@ def note(model: SourceModel, folder: Path) -> None:
     with (folder / _BYTES).open("wb") as stream:
         for layer, own in _owned(model):
             for name, array in own:
-                rows.append((name, layer.name, array.dtype.name, array.shape, offset))
+                rows.append((name, layer.name, _keras_own(layer), array.dtype.name, array.shape, offset))
                 offset += stream.write(np.ascontiguousarray(array).tobytes())
             if statistics := _statistics(layer):
                 normalizations.append((layer.name, float(layer.epsilon), statistics))
@@ -98,8 +100,10 @@ def read(folder: Path) -> Source:
 
     index = json.loads((folder / _INDEX).read_text("utf-8"))
     weights = tuple(
-        SourceWeight(name=name, layer=layer, array=_mapped(folder / _BYTES, np.dtype(dtype), shape, offset))
-        for name, layer, dtype, shape, offset in index["weights"]
+        SourceWeight(
+            name=name, layer=layer, as_is=as_is, array=_mapped(folder / _BYTES, np.dtype(dtype), shape, offset)
+        )
+        for name, layer, as_is, dtype, shape, offset in index["weights"]
     )
     return Source(
         weights=weights,
@@ -129,6 +133,10 @@ def _owned(model: SourceModel) -> Iterator[tuple[Any, list[tuple[str, np.ndarray
         if getattr(layer, "lora_enabled", False):  # what it computes with is the sum of the stored ones
             own.append((f"{layer.name}/kernel with LoRA", np.asarray(layer.kernel)))
         yield layer, own
+
+
+def _keras_own(layer: Any) -> bool:
+    return type(layer).__module__.partition(".")[0] in {"keras", "tf_keras"}
 
 
 def _variables(layer: Any) -> Iterator[Any]:

@@ -1,5 +1,7 @@
 """Constants held against the source's weights: every layout is found, and whatever is not the weight is told."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,8 +98,10 @@ def test_small_integers_are_told(channels):
 
 
 def test_a_filter_whose_height_and_width_changed_places_is_not_the_weight():
-    found = match("onnx", source(KERNEL), {"constant": KERNEL.array.transpose(1, 0, 2, 3).transpose(3, 2, 0, 1)})
-    assert (found.exact, found.computed) == (0, 1)
+    (found,) = match(
+        "onnx", source(KERNEL), {"constant": KERNEL.array.transpose(1, 0, 2, 3).transpose(3, 2, 0, 1)}
+    ).differences
+    assert (found.kind, found.weight) == ("changed", "conv/kernel")
 
 
 def test_a_filter_for_each_group_is_the_weight_cut_up():
@@ -271,6 +275,29 @@ def test_a_constant_that_resembles_no_weight_is_counted_and_no_fault():
         "onnx", source(DENSE), {"constant": DENSE.array, "mask": RANDOM.normal(size=(6, 5)).astype("float32")}
     )
     assert (found.exact, found.computed, found.differences) == (1, 1, ())
+
+
+@each_layout
+def test_the_weights_of_another_training_are_told(case):
+    format_, kernel, stored = case
+    other = RANDOM.normal(size=stored.shape).astype("float32")
+    (found,) = match(format_, source(kernel), {"constant": other}).differences
+    assert (found.kind, found.weight, found.tensor) == ("changed", kernel.name, "constant")
+
+
+@pytest.mark.parametrize(
+    ("original", "stored"),
+    [
+        (replace(DENSE, as_is=False), np.sign(DENSE.array)),
+        (DENSE, np.full_like(DENSE.array, 0.25)),
+        (DENSE, np.abs(DENSE.array).astype("int32")),
+        (weight("dense/bias", 30), RANDOM.normal(size=30).astype("float32")),
+    ],
+    ids=["made of the kernel of a layer of the user's own", "a constant", "whole numbers", "a vector"],
+)
+def test_what_stands_in_no_kernels_place_is_no_fault(original, stored):
+    found = match("tflite", source(original), {"constant": stored})
+    assert (found.differences, list(found.unmatched)) == ((), [original.name])
 
 
 def test_a_type_that_holds_more_digits_holds_the_weight():

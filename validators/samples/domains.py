@@ -2,17 +2,20 @@
 
 In: a loaded model. Out: a `Range` for every input that something is known of. From an input the graph is followed
 through layers that only move or drop values, into the layer that says what it expects: a `Rescaling` by 1/255 wants
-bytes, an `Embedding` of 1000 rows wants whole numbers below 1000, a `Normalization` or a first `BatchNormalization`
-remembers the mean and variance of what it was shown.
+bytes, an `Embedding` of 1000 rows wants whole numbers below 1000, and so does a layer with such a table inside; a
+`Normalization` or a first `BatchNormalization` remembers the mean and variance of what it was shown.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from exporters.contract import TensorSpec
 from exporters.keras_model import SourceModel
 from validators.samples.ranges import Range, between
+from validators.samples.tables import rows_looked_up
 
 _PASSES = frozenset(
     (
@@ -28,6 +31,7 @@ _PASSES = frozenset(
     )
 )
 """Layers and operations behind which values are what they were before."""
+_SEQUENCE_OF_VECTORS = 3  # axes; floats of so many are no indices
 _SIGMAS = 3
 """Standard deviations on both sides of a mean: beyond them lie 0.3 % of what a layer was shown."""
 
@@ -41,7 +45,7 @@ def ranges_of(model: SourceModel) -> Mapping[str, Range]:
     for spec, tensor in zip(model.signature.inputs, tensors, strict=True):
         if spec.dtype == "string":
             continue
-        told = [known for layer in _first_layers(model.graph, tensor) if (known := _told_by(layer)) is not None]
+        told = [known for use in _first_uses(model.graph, tensor) for known in _told_by_use(use, spec)]
         told = [known for known in told if _fits(known, spec.shape[1:])]
         if not told:
             continue
@@ -60,10 +64,20 @@ def _fits(known: Range, row: tuple[int | None, ...]) -> bool:
         return False
 
 
-def _first_layers(graph: Any, tensor: Any) -> Iterator[Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Use:
+    """A layer that takes an input: the graph it stands in, that input there, and what the layer makes of it."""
+
+    layer: Any
+    graph: Any
+    start: Any
+    outputs: Sequence[Any]
+
+
+def _first_uses(graph: Any, start: Any) -> Iterator[_Use]:
     """The layers that an input reaches through layers that hand its values on."""
     consumers = list(_consumers(graph))
-    pending, seen = [tensor], set()
+    pending, seen = [start], set()
     while pending:
         at = pending.pop()
         for layer, inputs, outputs in consumers:
@@ -74,9 +88,9 @@ def _first_layers(graph: Any, tensor: Any) -> Iterator[Any]:
             if type(layer).__name__ in _PASSES:
                 pending += outputs
             elif hasattr(layer, "layers") and getattr(layer, "inputs", None):
-                yield from _first_layers(getattr(layer, "_functional", None) or layer, _input_of(layer, position))
+                yield from _first_uses(getattr(layer, "_functional", None) or layer, _input_of(layer, position))
             else:
-                yield layer
+                yield _Use(layer=layer, graph=graph, start=start, outputs=outputs)
 
 
 def _input_of(nested: Any, position: int) -> Any:
@@ -98,28 +112,46 @@ def _consumers(graph: Any) -> Iterator[tuple[Any, list[Any], list[Any]]]:
                 yield node.layer, list(node.keras_inputs), keras.tree.flatten(node.outputs)
 
 
+def _told_by_use(use: _Use, spec: TensorSpec) -> Iterator[Range]:
+    """What a layer says of the values it expects, itself or by the tables inside of it that it looks them up in."""
+    known = _told_by(use.layer)
+    if known is not None:
+        yield known
+    elif _may_look_up(use.layer) and (spec.dtype.startswith(("int", "uint")) or len(spec.shape) < _SEQUENCE_OF_VECTORS):
+        for rows in rows_looked_up(use.graph, use.start, use.outputs):
+            yield _below(rows, f"layer {use.layer.name} looks it up in a table of {rows} rows")
+
+
+def _may_look_up(layer: Any) -> bool:
+    """Whether there may be a table in a layer: in one of the user's own, and around a layer that is one."""
+    if type(layer).__module__.partition(".")[0] not in {"keras", "tf_keras"}:
+        return True
+    inner = layer._flatten_layers(include_self=False) if hasattr(layer, "_flatten_layers") else ()  # noqa: SLF001
+    return any("Embedding" in type(each).__name__ for each in inner)
+
+
 def _told_by(layer: Any) -> Range | None:
-    """What a layer says of the values it expects."""
+    """What a layer's own attributes say of the values it expects."""
     kind = type(layer).__name__
-    if kind in _TELLS:
-        return _TELLS[kind](layer)
     if kind == "TimeDistributed":
         return _told_by(layer.layer)
-    inner = layer._flatten_layers(include_self=False) if hasattr(layer, "_flatten_layers") else ()  # noqa: SLF001
-    tables = [_told_by(each) for each in inner if type(each).__name__ == "Embedding"]
-    return min((table for table in tables if table), key=lambda known: float(known.high), default=None)
+    return _TELLS[kind](layer) if kind in _TELLS else None
+
+
+def _below(rows: int, why: str) -> Range:
+    return between(0, rows - 1, whole=True, why=why)
 
 
 def _embedding(layer: Any) -> Range:
     rows = int(layer.input_dim)
-    return between(0, rows - 1, whole=True, why=f"layer {layer.name} is a table of {rows} rows")
+    return _below(rows, f"layer {layer.name} is a table of {rows} rows")
 
 
 def _encoding(layer: Any) -> Range | None:
     rows = getattr(layer, "num_tokens", None)
     if not rows:
         return None
-    return between(0, int(rows) - 1, whole=True, why=f"layer {layer.name} knows {rows} categories")
+    return _below(int(rows), f"layer {layer.name} knows {rows} categories")
 
 
 def _rescaling(layer: Any) -> Range | None:

@@ -1,0 +1,80 @@
+"""What a layer with tables inside looks up in them, in real models of both Keras."""
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CODE = """
+import {keras} as keras
+import tensorflow as tf
+
+class WordsAndPlaces(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.words = keras.layers.Embedding(1000, 3)
+        self.places = keras.layers.Embedding(64, 3)
+
+    def call(self, x):
+        return self.words(x) + self.places(tf.range(tf.shape(x)[-1]))
+
+class Patches(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.cut = keras.layers.Conv2D(3, 4, strides=4)
+        self.places = keras.layers.Embedding(4, 3)
+
+    def call(self, x):
+        return tf.reshape(self.cut(x), (-1, 4, 3)) + self.places(tf.range(4))
+
+class OneTable(keras.layers.Layer):
+    def build(self, shape):
+        self.table = self.add_weight(name="table", shape=(12, 2))
+        super().build(shape)
+
+    def call(self, x):
+        return tf.gather(tf.convert_to_tensor(self.table), tf.cast(x, "int32"))
+
+class Encoded(keras.layers.Layer):
+    def call(self, x):
+        return tf.one_hot(tf.cast(x, "int64"), 5)
+"""
+
+
+def ranges(request):
+    """Job: builds a model of one layer after a layer that hands values on, and says what its input is drawn from."""
+    import importlib
+
+    from exporters.keras_model import load
+    from validators.samples.domains import ranges_of
+
+    keras = importlib.import_module(request["keras"])
+    scope = {}
+    exec(request["code"], scope)
+    x = keras.Input(request["shape"], dtype=request["dtype"], name="x")
+    y = scope[request["layer"]](name="first")(keras.layers.Dropout(0.1)(x))
+    path = request["path"]
+    keras.Model(x, keras.layers.Flatten(name="y")(y)).save(path)
+    from pathlib import Path
+
+    found = ranges_of(load(Path(path), custom_objects=[request["module"]]))
+    return {name: [float(known.low), float(known.high), known.why] for name, known in found.items()}
+
+
+@pytest.mark.parametrize("keras", ["keras", "tf_keras"])
+@pytest.mark.parametrize(
+    ("layer", "shape", "dtype", "rows"),
+    [
+        ("WordsAndPlaces", (6,), "int32", 1000),
+        ("Patches", (8, 8, 3), "float32", None),
+        ("OneTable", (), "float32", 12),
+        ("Encoded", (4,), "int32", 5),
+    ],
+)
+def test_a_layer_with_tables_inside_wants_what_it_looks_up_in_them(bench, tmp_path, keras, layer, shape, dtype, rows):
+    module = tmp_path / "own.py"
+    module.write_text(CODE.format(keras=keras), "utf-8")
+    request = {"keras": keras, "layer": layer, "shape": shape, "dtype": dtype, "code": module.read_text("utf-8")}
+    request |= {"module": str(module), "path": str(tmp_path / "model.keras")}
+    found = bench.call("tests.validators.test_tables:ranges", request)
+    why = f"layer first looks it up in a table of {rows} rows"
+    assert found == ({"x": [0.0, rows - 1.0, why]} if rows else {})

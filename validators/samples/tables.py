@@ -1,0 +1,77 @@
+"""Which tables a layer looks an input up in: traced, whatever the layer is called and holds beside them.
+
+In: a Keras graph, one of its inputs and what a layer makes of it. Out: the number of rows of each table. A table of
+positions inside of the layer is none of them, since no value of the input is looked up in it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_SAME = frozenset(
+    (
+        *("BroadcastTo", "Cast", "ConcatV2", "ExpandDims", "Identity", "IdentityN", "Pack", "Reshape", "SelectV2"),
+        *("Squeeze", "StopGradient", "StridedSlice", "Tile", "Transpose", "Unpack"),
+    )
+)
+"""Operations behind which an index is what it was before; `SelectV2` chooses between it and one counted from the end."""
+
+
+def rows_looked_up(graph: Any, start: Any, outputs: Sequence[Any]) -> list[int]:
+    """The rows of every table that an input is an index into.
+
+    Args:
+        graph: a functional model of Keras 2 or 3.
+        start: one of its inputs.
+        outputs: symbolic tensors of the graph, which are traced from its inputs.
+    """
+    import keras
+    import tensorflow as tf
+    import tf_keras
+
+    made_by = tf_keras if isinstance(graph, tf_keras.Model) else keras
+    inputs = list(graph.inputs)
+    model = made_by.Model(inputs, list(outputs))
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    def called(*tensors: Any) -> Any:
+        return model(list(tensors), training=False)
+
+    traced = called.get_concrete_function(*(tf.TensorSpec(each.shape, each.dtype) for each in inputs))
+    position = next(i for i, each in enumerate(inputs) if each is start)
+    shapes = {id(variable.handle): variable.shape for variable in traced.variables}
+    captured = traced.inputs[len(inputs) :]
+    tables = {
+        tensor.name: shapes[id(outside)]
+        for tensor, outside in zip(captured, traced.captured_inputs, strict=True)
+        if id(outside) in shapes
+    }
+    return list(_rows(traced.inputs[position], tables))
+
+
+def _rows(start: Any, tables: Mapping[str, Any]) -> Iterator[int]:
+    pending, seen = [start], set()
+    while pending:
+        tensor = pending.pop()
+        for operation in tensor.consumers():
+            if (operation.name, tensor.name) in seen:
+                continue
+            seen.add((operation.name, tensor.name))
+            if operation.type in _SAME:
+                pending += operation.outputs
+            elif rows := _table(operation, tensor, tables):
+                yield rows
+
+
+def _table(operation: Any, index: Any, tables: Mapping[str, Any]) -> int | None:
+    """The rows of the table that an operation looks an index up in; None where it does not."""
+    import tensorflow as tf
+
+    if operation.type == "ResourceGather" and operation.inputs[1] is index:
+        return tables[operation.inputs[0].name][0] if operation.inputs[0].name in tables else None
+    if operation.type == "GatherV2" and operation.inputs[1] is index:
+        axis, shape = tf.get_static_value(operation.inputs[2]), operation.inputs[0].shape
+        return shape[int(axis)] if axis is not None and shape.rank else None
+    if operation.type == "OneHot" and operation.inputs[0] is index:
+        depth = tf.get_static_value(operation.inputs[1])
+        return None if depth is None else int(depth)
+    return None
