@@ -24,6 +24,7 @@ With `--families` instead of a folder: well-known architectures with random weig
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -281,6 +282,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=None, help="release.toml of the sweep")
     parser.add_argument("--families", nargs="*", metavar="NAME", help="architectures instead of files; none: all")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # through every `finally`: nothing runs on
     if (arguments.folder is None) == (arguments.families is None):
         parser.error("give a folder of .keras files, or --families")
     if arguments.families is not None:

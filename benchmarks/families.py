@@ -115,8 +115,27 @@ def build(request: Mapping[str, Any]) -> str:
         model = getattr(importlib.import_module(HUB).models, name)(**BACKBONES[name])
     else:
         model = getattr(keras.applications, name)(weights=None)
+        _settle(model)
     model.save(request["path"])
     return str(request["path"])
+
+
+def _settle(model: Any) -> None:
+    """Has every batch normalization remember one batch of noise.
+
+    With the statistics that they start from, a deep network of random weights gives the same answer to everything, and
+    equal answers would prove nothing.
+    """
+    import keras
+    import numpy as np
+
+    normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in normalizations]
+    for layer in normalizations:
+        layer.momentum = 0.0
+    model(np.random.default_rng(1).uniform(0, 255, (4, *model.input_shape[1:])).astype(np.float32), training=True)
+    for layer, momentum in zip(normalizations, momenta, strict=True):
+        layer.momentum = momentum
 
 
 def measure(name: str, folder: Path, workers: Workers) -> Family:

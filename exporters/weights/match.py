@@ -5,9 +5,9 @@ In: the source's weights and the artifact's constants by name. Out: a `WeightsRe
 In turn: a constant that is a weight bit by bit in one of the format's layouts; parts of a weight, or of a constant;
 what was computed with a batch normalization. What is left on both sides is held against each other: a constant that is
 half like a weight, in rounding, in most of its elements or in direction, is a difference. So is a kernel of Keras' own
-layers that is nowhere, while a constant of its size is there that nothing explains: another training's weights. Any other
-constant that is like no weight was computed, and a weight that no constant is like is not needed at inference; both are
-counted.
+layers that is nowhere, while a constant of its size is there that nothing explains: the weights of another training.
+Any other constant that is like no weight was computed, and a weight that no constant is like is not needed at
+inference; both are counted.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@ from dataclasses import replace
 import factory
 import pytest
 
-from validators.contract import Placement
+from validators.contract import Coverage, Placement
 from validators.report import matrix
 from validators.report.text import counted, number, one_line, printable, size
 
@@ -116,6 +116,12 @@ def test_the_summary_says_how_many_cells_had_no_time_for_all_samples():
     cells = (factory.cell(skipped=slow), factory.cell("onnx/default", "onnxruntime", skipped=slow))
     cells += (factory.cell("tflite/batch1", skipped=other),)
     assert matrix.summary(factory.manifest(cells=cells)).endswith("; 2 cells saw only part of the samples")
+
+
+def test_the_summary_says_that_an_output_hardly_varies():
+    weak = Coverage(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0 over all samples")
+    manifest = factory.manifest(grounds=replace(factory.GROUNDS, coverage={"digit": weak}))
+    assert matrix.summary(manifest).endswith("; weak evidence for 1 output: too little variation over the samples")
 
 
 @pytest.mark.parametrize(

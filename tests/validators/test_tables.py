@@ -40,41 +40,40 @@ class Encoded(keras.layers.Layer):
 """
 
 
+CASES = {
+    "words and places": ("WordsAndPlaces", (6,), "int32", 1000),
+    "an image with places": ("Patches", (8, 8, 3), "float32", None),
+    "a table without a layer": ("OneTable", (), "float32", 12),
+    "one of a few": ("Encoded", (4,), "int32", 5),
+}
+
+
 def ranges(request):
     """Job: builds a model of one layer after a layer that hands values on, and says what its input is drawn from."""
     import importlib
+    import sys
+    from pathlib import Path
 
     from exporters.keras_model import load
     from validators.samples.domains import ranges_of
 
-    keras = importlib.import_module(request["keras"])
-    scope = {}
-    exec(request["code"], scope)
-    x = keras.Input(request["shape"], dtype=request["dtype"], name="x")
-    y = scope[request["layer"]](name="first")(keras.layers.Dropout(0.1)(x))
-    path = request["path"]
+    module, path = Path(request["module"]), Path(request["module"]).with_name("model.keras")
+    sys.path.insert(0, str(module.parent))
+    keras, own = importlib.import_module(request["keras"]), importlib.import_module(module.stem)
+    name, shape, dtype, _ = CASES[request["case"]]
+    x = keras.Input(shape, dtype=dtype, name="x")
+    y = getattr(own, name)(name="first")(keras.layers.Dropout(0.1)(x))
     keras.Model(x, keras.layers.Flatten(name="y")(y)).save(path)
-    from pathlib import Path
-
-    found = ranges_of(load(Path(path), custom_objects=[request["module"]]))
+    found = ranges_of(load(path, custom_objects=[str(module)]))
     return {name: [float(known.low), float(known.high), known.why] for name, known in found.items()}
 
 
 @pytest.mark.parametrize("keras", ["keras", "tf_keras"])
-@pytest.mark.parametrize(
-    ("layer", "shape", "dtype", "rows"),
-    [
-        ("WordsAndPlaces", (6,), "int32", 1000),
-        ("Patches", (8, 8, 3), "float32", None),
-        ("OneTable", (), "float32", 12),
-        ("Encoded", (4,), "int32", 5),
-    ],
-)
-def test_a_layer_with_tables_inside_wants_what_it_looks_up_in_them(bench, tmp_path, keras, layer, shape, dtype, rows):
-    module = tmp_path / "own.py"
-    module.write_text(CODE.format(keras=keras), "utf-8")
-    request = {"keras": keras, "layer": layer, "shape": shape, "dtype": dtype, "code": module.read_text("utf-8")}
-    request |= {"module": str(module), "path": str(tmp_path / "model.keras")}
+@pytest.mark.parametrize("case", CASES)
+def test_a_layer_with_tables_inside_wants_what_it_looks_up_in_them(bench, tmp_path, keras, case):
+    (tmp_path / "own.py").write_text(CODE.format(keras=keras), "utf-8")
+    request = {"keras": keras, "case": case, "module": str(tmp_path / "own.py")}
     found = bench.call("tests.validators.test_tables:ranges", request)
+    rows = CASES[case][3]
     why = f"layer first looks it up in a table of {rows} rows"
     assert found == ({"x": [0.0, rows - 1.0, why]} if rows else {})

@@ -154,13 +154,15 @@ def not_run(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def summary(manifest: Manifest) -> str:
-    """`6 of 6 required cells proven, 8 cells in all`, and how many of them had no time for all samples."""
+    """`6 of 6 required cells proven, 8 cells in all`, and what the proof may lack: samples, outputs that vary."""
     required = manifest.verdict.required
     proven = sum(not against_requirement(manifest, requirement) for requirement in required)
     partial = sum(bool(cell.unseen) for cell in manifest.cells)
+    weak = sum(coverage.weak for coverage in manifest.grounds.coverage.values())
     return (
         f"{proven} of {counted(len(required), 'required cell')} proven, {counted(len(manifest.cells), 'cell')} in all"
         + (f"; {counted(partial, 'cell')} saw only part of the samples" if partial else "")
+        + (f"; weak evidence for {counted(weak, 'output')}: too little variation over the samples" if weak else "")
     )
 
 

@@ -13,7 +13,7 @@ _SAME = frozenset(
         *("Squeeze", "StopGradient", "StridedSlice", "Tile", "Transpose", "Unpack"),
     )
 )
-"""Operations behind which an index is what it was before; `SelectV2` chooses between it and one counted from the end."""
+"""Operations behind which an index is what it was before; `SelectV2` chooses between it and one from the end."""
 
 
 def rows_looked_up(graph: Any, start: Any, outputs: Sequence[Any]) -> list[int]:
