@@ -133,7 +133,8 @@ def _settle(model: Any) -> None:
     momenta = [layer.momentum for layer in normalizations]
     for layer in normalizations:
         layer.momentum = 0.0
-    model(np.random.default_rng(1).uniform(0, 255, (4, *model.input_shape[1:])).astype(np.float32), training=True)
+    shape = (4, *(length or 224 for length in model.input_shape[1:]))
+    model(np.random.default_rng(1).uniform(0, 255, shape).astype(np.float32), training=True)
     for layer, momentum in zip(normalizations, momenta, strict=True):
         layer.momentum = momentum
 

@@ -99,6 +99,17 @@ def test_a_fault_that_only_its_witness_shows_is_missed_from_generated_samples():
     assert "| weights | 3 | 2 | 2 | 1 | 0 |" in summary(scores)
 
 
+def test_faults_below_tolerance_are_counted_by_what_shows_them_all_the_same():
+    nowhere = {"ratio": 0.3, "witness": "", "generated": "", "weights": ""}
+    scores = [score(), score(**nowhere), score(**nowhere | {"weights": "changed"})]
+    scores.append(score(**nowhere | {"fault": "ReLU6", "generated": "tolerance exceeded"}))
+    said = bars(scores, [CALM])[-1][1]
+    assert said == (
+        "3 faults stay below tolerance over the model's domain: values beyond it show 1 of them (ReLU6), the stored "
+        "weights 1; 1 are indistinguishable"
+    )
+
+
 def test_a_false_alarm_or_a_wide_tolerance_breaks_its_bar():
     assert [ok for ok, _ in bars([score()], [CALM | {"alarms": ("far",)}])] == [True, True, False, True, True]
     assert [ok for ok, _ in bars([score()], [CALM | {"to_noise": {"y": 9.0}}])] == [True, True, True, False, True]

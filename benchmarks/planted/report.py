@@ -72,8 +72,10 @@ def bars(scores: Sequence[Found], calm: Sequence[Found]) -> list[tuple[bool, str
     alarms = [f"{each['model']} {each['format']}: {alarm}" for each in calm for alarm in each["alarms"]]
     ratios = [ratio for each in calm for ratio in each["to_noise"].values()]
     noise = statistics.median(ratios) if ratios else float("inf")
-    below = len(scores) - len(shown)
-    by_weights = sum(bool(score["weights"]) for score in scores if score["ratio"] <= 1)
+    below = [score for score in scores if score["ratio"] <= 1]
+    farther = [score["fault"] for score in below if score["generated"]]
+    by_weights = [score["fault"] for score in below if not score["generated"] and score["weights"]]
+    unknown = len(below) - len(farther) - len(by_weights)
     rows, furthest = sum(each["rows"] for each in calm), max((each["furthest"] for each in calm), default=0.0)
     with_witness = f"with the witness, {len(shown) - len(missed)} of {len(shown)} beyond tolerance{_named(missed)}"
     alone = f"from the generated samples alone, {len(shown) - len(samples)} of {len(shown)}{_named(samples)}"
@@ -84,7 +86,10 @@ def bars(scores: Sequence[Found], calm: Sequence[Found]) -> list[tuple[bool, str
     loose = f"{max(ratios, default=0):,.0f} times at most (small probabilities may carry two epsilon of one)"
     refused = [f"{name} {sum(each['others'][name] for each in calm)}" for name in CRITERIA]
     theirs = f"of the good artifacts, these refuse over the same samples: {', '.join(refused)}"
-    weak = f"{below} faults stay below tolerance: indistinguishable by numbers; {by_weights} of them by the weights"
+    weak = (
+        f"{len(below)} faults stay below tolerance over the model's domain: values beyond it show {len(farther)} of them "
+        f"({'; '.join(farther) or 'none'}), the stored weights {len(by_weights)}; {unknown} are indistinguishable"
+    )
     return [
         (not missed, with_witness),
         (len(samples) <= (1 - LEAST_FROM_GENERATED) * len(shown), f"{alone}; {together}"),
