@@ -9,8 +9,8 @@ and the activation after that. Four of the results stop or diverge in the browse
 * a bias that is no bias but another product, as in every recurrent step (x W + h U). Wasm stops in the same way; the
   fusion is taken apart again.
 * an activation outside the list that every backend fuses, `Tanh` above all. Taken apart as well.
-* a GELU, in which the optimizer recognises the operators that it is written with, and makes one of them that only
-  TensorFlow has (`GeluExact`, `GeluApproximate`). Written out again.
+* a GELU or a hard swish, in which the optimizer recognises the operators that it is written with, and makes one of them
+  that only TensorFlow has (`GeluExact`, `GeluApproximate`, `_FusedHardSwish`). Written out again.
 
 Removable when the wasm backend broadcasts biases and fuses every activation the converter emits (tfjs#8304 is the open
 list of what the runtime lacks).
@@ -43,9 +43,15 @@ _WRITTEN_OUT = {
         ("sum", "AddV2", ("tanh", 1.0)),
         *_HALF_OF,
     ),
+    "_FusedHardSwish": (
+        ("moved", "AddV2", ("x", 3.0)),
+        ("cut", "Relu6", ("moved",)),
+        ("gated", "Mul", ("x", "cut")),
+        ("", "Mul", ("gated", 1 / 6)),
+    ),
 }
 """Operator -> its steps: name, operator, inputs; `x` is what it is applied to, a number is a constant, the last step
-has no name and is the result. The formulas are those of `tf.nn.gelu`."""
+has no name and is the result. The formulas are those of `tf.nn.gelu` and `keras.activations.hard_swish`."""
 _FUSED_ONLY = {"fused_ops", "epsilon", "leakyrelu_alpha", "num_args", "TArgs", "num_host_args", "host_inputs"}
 
 

@@ -185,10 +185,15 @@ def dilated_depthwise() -> Any:
 
 
 def mobilenet() -> Any:
-    """The first blocks of MobileNetV3: hard swish, squeeze and excite, rescaling."""
+    """The first blocks of MobileNetV3: hard swish, squeeze and excite, rescaling; with statistics as of a training."""
     import keras
+    import numpy as np
 
     whole = keras.applications.MobileNetV3Small((32, 32, 3), alpha=0.5, weights=None, include_top=False)
+    random = np.random.default_rng(4)
+    for layer in whole.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([random.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
     return keras.Model(whole.input, whole.get_layer("expanded_conv_3_project_bn").output)
 
 

@@ -12,7 +12,8 @@ def mend(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `nodes`: [name, operator, inputs] of all but constants; `bias`: its shape afterwards; `left`: attributes that
-        only fused nodes have, on nodes that are not; `furthest`: of a GELU, how far it lies from TensorFlow's own.
+        only fused nodes have, on nodes that are not; `furthest`: of an activation that is written out, how far it lies from its own
+        definition.
     """
     import numpy as np
     import tensorflow as tf
@@ -39,17 +40,23 @@ def mend(request: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "nodes": [[node.name, node.op, list(node.input)] for node in nodes],
         "bias": list(shapes[0]) if shapes else None,
-        "furthest": _from_gelu(graph, request["fused"][-1]),
+        "furthest": _from_its_definition(graph, request["fused"][-1]),
         "left": sorted({key for node in plain for key in node.attr if key in {"fused_ops", "epsilon", "num_args"}}),
     }
 
 
-def _from_gelu(graph: Any, operator: str) -> float | None:
-    """The largest distance of the mended graph from `tf.nn.gelu` of the product and its bias."""
+def _from_its_definition(graph: Any, operator: str) -> float | None:
+    """The largest distance of the mended graph from the activation of the product and its bias."""
+    import keras
     import numpy as np
     import tensorflow as tf
 
-    if not operator.startswith("Gelu"):
+    definitions = {
+        "GeluExact": lambda x: tf.nn.gelu(x, approximate=False),
+        "GeluApproximate": lambda x: tf.nn.gelu(x, approximate=True),
+        "_FusedHardSwish": keras.activations.hard_swish,
+    }
+    if operator not in definitions:
         return None
     rows, weights = np.linspace(-4, 4, 32, dtype="float32").reshape(8, 4), np.eye(4, 3, dtype="float32")
     with tf.Graph().as_default() as whole:
@@ -65,6 +72,6 @@ def _from_gelu(graph: Any, operator: str) -> float | None:
             elif node.op == "Const" and "dtype" not in node.attr:
                 node.attr["dtype"].type = tf.float32.as_datatype_enum
         (found,) = tf.graph_util.import_graph_def(again, return_elements=["after:0"])
-        wanted = tf.nn.gelu(feeds["a"] @ feeds["b"] + [0.0, 1.0, 2.0], approximate=operator == "GeluApproximate")
+        wanted = definitions[operator](feeds["a"] @ feeds["b"] + [0.0, 1.0, 2.0])
         with tf.compat.v1.Session() as session:
             return float(np.abs(np.subtract(*session.run([found, wanted]))).max())

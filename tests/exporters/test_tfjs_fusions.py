@@ -45,10 +45,11 @@ def test_an_activation_that_not_every_backend_fuses_becomes_a_node_of_its_own(me
     ]
 
 
-@pytest.mark.parametrize("gelu", ["GeluExact", "GeluApproximate"])
-def test_a_gelu_is_written_out_in_operators_that_tfjs_has_and_computes_the_same(mend, gelu):
-    mended = mend("_FusedMatMul", ["BiasAdd", gelu], [3])
-    assert {op for _, op, _ in mended["nodes"]} <= {"MatMul", "AddV2", "Mul", "Erf", "Tanh", "Identity"}
+@pytest.mark.parametrize("activation", ["GeluExact", "GeluApproximate", "_FusedHardSwish"])
+def test_an_activation_is_written_out_in_operators_that_tfjs_has_and_computes_the_same(mend, activation):
+    mended = mend("_FusedMatMul", ["BiasAdd", activation], [3])
+    assert len({node[0] for node in mended["nodes"]}) == len(mended["nodes"])
+    assert {op for _, op, _ in mended["nodes"]} <= {"MatMul", "AddV2", "Mul", "Erf", "Tanh", "Relu6", "Identity"}
     assert mended["nodes"][-2][0] == "fused"
     assert mended["furthest"] < 1e-6
 
