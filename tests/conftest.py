@@ -1,14 +1,16 @@
 """Quick tests first: a mistake shows in seconds, before TensorFlow, a browser or a server is started.
 
-`make test` runs two processes (pytest-xdist, `--dist loadgroup`, in this order). A group never leaves its process: one
-server serves all tests that need one, and a model is exported and run once for a whole folder. The server's tests, one
-long group that mostly waits, are the first slow ones.
+`make test` runs three processes (pytest-xdist, `--dist loadgroup`, in this order). A group never leaves its process:
+one server serves all tests that need one, and a model is exported and run once for a whole folder. The longest groups
+are the first slow ones: begun last, each would run on alone.
 """
 
 import signal
 
 import pytest
 from hypothesis import settings
+
+_LONGEST = ("server", "bench tests/contract", "bench tests/exporters")
 
 # A busy machine is no bug: what a test takes is never asserted.
 settings.register_profile("paritygate", deadline=None)
@@ -22,9 +24,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     groups = {item: _group(item) for item in items}
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, groups[item] != "server"))
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is not None, _turn(groups[item])))
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _turn(group):
+    return _LONGEST.index(group) if group in _LONGEST else len(_LONGEST)
 
 
 def _group(item):

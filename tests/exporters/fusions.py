@@ -12,8 +12,8 @@ def mend(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         `nodes`: [name, operator, inputs] of all but constants; `bias`: its shape afterwards; `left`: attributes that
-        only fused nodes have, on nodes that are not; `furthest`: of an activation that is written out, how far it lies from its own
-        definition.
+        only fused nodes have, on nodes that are not; `furthest`: of an activation that is written out, how
+        far it lies from its own definition.
     """
     import numpy as np
     import tensorflow as tf

@@ -57,9 +57,18 @@ def recurrent() -> Any:
 
     ids = tf_keras.Input((4,), name="ids")
     y = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(layers.Embedding(10, 3, mask_zero=True)(ids))
-    y = layers.GRU(4, return_sequences=True)(y)
-    y = layers.TimeDistributed(layers.GRU(2))(layers.Reshape((2, 2, 4))(y))
+    y = layers.TimeDistributed(layers.GRU(2))(layers.Reshape((2, 2, 8))(y))
     return tf_keras.Model(ids, layers.Dense(2, name="y")(layers.SimpleRNN(3)(y)))
+
+
+def gated() -> Any:
+    """A recurrence that Keras 2 writes into a SavedModel in a third of the time that an LSTM takes."""
+    import tf_keras
+    from tf_keras import layers
+
+    ids = tf_keras.Input((4,), name="ids")
+    y = layers.Bidirectional(layers.SimpleRNN(4, return_sequences=True))(layers.Embedding(10, 3, mask_zero=True)(ids))
+    return tf_keras.Model(ids, layers.Dense(2, name="y")(layers.GRU(3)(y)))
 
 
 def attention() -> Any:

@@ -11,10 +11,15 @@ from exporters.errors import BadInput
 pytestmark = pytest.mark.slow
 
 MODELS = (
-    *((2, name) for name in ("two_inputs", "image", "recurrent", "attention", "films", "dicts", "normalized")),
+    *((2, name) for name in ("two_inputs", "image", "recurrent", "gated", "attention", "films", "dicts")),
+    (2, "normalized"),
     (2, "spectral"),
     *((3, name) for name in ("shared", "operators", "built_for_a_shape", "recurrent", "normalized", "mixed")),
 )
+LEFT_OUT = {
+    (2, "words"): {"h5", "by_name"},  # tf_keras refuses to write these
+    (2, "recurrent"): {"saved_model"},  # takes it most of a minute; `gated` is for that
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +30,7 @@ def saved(bench, tmp_path_factory):
     def run(generation, name):
         if (generation, name) not in done:
             forms = [form for form in FORMS if (generation, form) != (3, "saved_model")]
-            if (generation, name) == (2, "words"):  # tf_keras refuses to write these
-                forms = [form for form in forms if form not in {"h5", "by_name"}]
+            forms = [form for form in forms if form not in LEFT_OUT.get((generation, name), ())]
             folder = str(tmp_path_factory.mktemp(name))
             request = {"keras": generation, "name": name, "folder": folder, "forms": forms}
             done[generation, name] = bench.call("tests.exporters.stored_forms:save", request)
@@ -65,7 +69,8 @@ def test_every_form_computes_what_keras_computes(bench, saved, generation, name)
     requests = {form: {"model": told[form][0], "architecture": told[form][1]} for form in forms}
     found = bench.call("tests.exporters.stored_forms:load_each", {"requests": requests})
     assert {form: values for form, values in found.items() if not same(values, told["values"])} == {}
-    assert set(told) >= {*FORMS, "values"} - ({"saved_model"} if generation == 3 else set())
+    left_out = LEFT_OUT.get((generation, name), set()) | ({"saved_model"} if generation == 3 else set())
+    assert set(told) >= {*FORMS, "values"} - left_out
 
 
 @pytest.mark.parametrize("generation", [2, 3])
@@ -188,7 +193,7 @@ def test_a_file_that_says_another_backend_loads_all_the_same(saved, load, backen
     assert same(load(path).unwrap()["values"], told["values"])
 
 
-@pytest.mark.parametrize("model", ["two_inputs-2-h5", "image-2-saved_model", "operators-3-h5"])
+@pytest.mark.parametrize("model", ["image-2-saved_model", "operators-3-h5"])
 def test_a_model_in_another_form_is_proven_in_all_formats(bench, model):
     proof = bench.proof(f"tests.exporters.stored_forms:{model}", {"policy": {"gpu": "off"}}, required_only=True)
     assert {key: artifact.reason for key, artifact in proof.artifacts.items() if artifact.reason} == {}
