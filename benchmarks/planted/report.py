@@ -87,8 +87,8 @@ def bars(scores: Sequence[Found], calm: Sequence[Found]) -> list[tuple[bool, str
     refused = [f"{name} {sum(each['others'][name] for each in calm)}" for name in CRITERIA]
     theirs = f"of the good artifacts, these refuse over the same samples: {', '.join(refused)}"
     weak = (
-        f"{len(below)} faults stay below tolerance over the model's domain: values beyond it show {len(farther)} of them "
-        f"({'; '.join(farther) or 'none'}), the stored weights {len(by_weights)}; {unknown} are indistinguishable"
+        f"{len(below)} faults stay below tolerance over the model's domain: values beyond it show {len(farther)} of "
+        f"them ({'; '.join(farther) or 'none'}), the stored weights {len(by_weights)}; {unknown} are indistinguishable"
     )
     return [
         (not missed, with_witness),
