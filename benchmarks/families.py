@@ -75,7 +75,7 @@ BACKBONES: Mapping[str, Mapping[str, Any]] = {
 }
 """Class of keras-hub -> the sizes of its smallest published model, or smaller."""
 FAMILIES = (*APPLICATIONS, *BACKBONES)
-_POLL = 0.25  # seconds between two looks at the memory
+_POLL = 1.0  # seconds between two looks at the memory; each looks at all pages of the tree
 _BUILDING = Limits(seconds=600, memory=12 * GIB)
 
 
@@ -175,10 +175,10 @@ def measure(name: str, folder: Path, workers: Workers) -> Family:
 
 def _watched(process: subprocess.Popen[bytes]) -> int:
     """Waits for a process; returns the most bytes that its tree held. A tree without a supervisor is not left alive."""
-    peak = 0
+    peak, gauge = 0, tree.Gauge()
     try:
         while process.poll() is None:
-            peak = max(peak, tree.Gauge().read([process.pid]))
+            peak = max(peak, gauge.read([process.pid]))
             time.sleep(_POLL)
     finally:
         if process.poll() is None:

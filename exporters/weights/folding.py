@@ -18,6 +18,7 @@ MOST_ULPS = 8
 _UNIT = 2.0**-23
 _TINY = 2.0**-126
 _NEAR, _MOST_VECTORS = 1e-4, 2048
+_ROWS, _SOME = 3, 8  # rows and elements of each for a first look
 _FEW = 0.05
 """Share of the elements that may leave the common factor for a constant still to be a multiple of a weight."""
 
@@ -69,11 +70,23 @@ def _channels(rank: int) -> Iterator[tuple[int, ...]]:
 
 def _quick(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """The factor of each row, and which elements are off it; None where that are more than a few."""
+    if _hopeless(own, got):
+        return None
     some = slice(None, None, max(1, own.shape[1] // 64))
     if _off(own[:, some], got[:, some])[1].mean() > 2 * _FEW + 1 / own[:, some].shape[1]:
         return None
     factors, off = _off(own, got)
     return (factors, off) if off.sum() <= max(1, int(_FEW * off.size)) else None
+
+
+def _hopeless(own: np.ndarray, got: np.ndarray) -> bool:
+    """Whether the first rows of numbers have nothing of a common factor: most pairs of constants end here."""
+    few = np.flatnonzero(own[:, :_SOME].all(axis=1))[:_ROWS]
+    if len(few) < _ROWS or own.shape[1] < _SOME:
+        return False
+    ratios = got[few, :_SOME] / own[few, :_SOME]
+    middle = np.median(ratios, axis=1, keepdims=True)
+    return bool((np.abs(ratios - middle) > _NEAR * np.abs(middle)).sum() > ratios.size // 2)
 
 
 def _off(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -155,44 +168,43 @@ def _proportional(factors: np.ndarray, other: np.ndarray) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shift:
-    """A vector that a converter may have computed: its value, and the size of the terms it is the sum of.
+class Shifts:
+    """Vectors of one length that a converter may have computed, and the size of the terms they are sums of.
 
     Attributes:
-        normalization: whose shift it is.
-        uses: names of what it was computed from: `inverse`, `shift`, and the bias where one is in it.
-        value, terms: float64.
+        normalizations: whose shift each is.
+        uses: names of what each was computed from: `inverse`, `shift`, and the bias where one is in it.
+        values, terms: float64 [candidates, length].
     """
 
-    normalization: Normalization
-    uses: tuple[str, ...]
-    value: np.ndarray
+    normalizations: tuple[Normalization, ...]
+    uses: tuple[tuple[str, ...], ...]
+    values: np.ndarray
     terms: np.ndarray
 
+    def ulps(self, stored: np.ndarray) -> np.ndarray:
+        """How far a stored vector lies from each, in units in the last place of its largest term."""
+        ulps: np.ndarray = np.abs(stored.astype("float64") - self.values) / (self.terms * _UNIT + _TINY)
+        return ulps
 
-def shifts(
-    length: int, normalizations: Sequence[Normalization], biases: Sequence[tuple[str, np.ndarray]]
-) -> list[Shift]:
+
+def shifts(length: int, normalizations: Sequence[Normalization], biases: Sequence[tuple[str, np.ndarray]]) -> Shifts:
     """Every vector of a length that normalizations give, alone and with a bias before them."""
-    found = []
+    found: list[tuple[Normalization, tuple[str, ...], np.ndarray, np.ndarray]] = []
     for each in normalizations:
         inverse, centre, beta = each.inverse, each.centre, each.beta
         if len(inverse) != length:
             continue
-        found += [
-            Shift(normalization=each, uses=("inverse",), value=inverse, terms=np.abs(inverse)),
-            Shift(
-                normalization=each, uses=("shift",), value=beta - centre, terms=np.maximum(np.abs(beta), np.abs(centre))
-            ),
-        ]
+        own = np.maximum(np.abs(beta), np.abs(centre))
+        found.append((each, ("inverse",), inverse, np.abs(inverse)))
+        found.append((each, ("shift",), beta - centre, own))
         for name, bias in biases:
             moved = bias.astype("float64") * inverse
-            terms = np.maximum(np.maximum(np.abs(beta), np.abs(centre)), np.abs(moved))
-            found.append(Shift(normalization=each, uses=("shift", name), value=moved + beta - centre, terms=terms))
-    return found
-
-
-def ulps_of_shift(stored: np.ndarray, shift: Shift) -> np.ndarray:
-    """How far a stored vector lies from a shift, in units in the last place of its largest term."""
-    ulps: np.ndarray = np.abs(stored.astype("float64") - shift.value) / (shift.terms * _UNIT + _TINY)
-    return ulps
+            found.append((each, ("shift", name), moved + beta - centre, np.maximum(own, np.abs(moved))))
+    empty = np.zeros((0, length))
+    return Shifts(
+        normalizations=tuple(each for each, *_ in found),
+        uses=tuple(uses for _, uses, _, _ in found),
+        values=np.stack([value for *_, value, _ in found]) if found else empty,
+        terms=np.stack([terms for *_, terms in found]) if found else empty,
+    )

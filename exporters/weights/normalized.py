@@ -1,18 +1,15 @@
 """Constants that were computed with a batch normalization: kernels times its factors, biases with its shift."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from exporters.weights.folding import (
     MOST_ULPS,
     Scaled,
-    Shift,
+    Shifts,
     explained,
     scaled,
     shifts,
     ulps_of_factors,
-    ulps_of_shift,
 )
 from exporters.weights.layouts import back, orders
 from exporters.weights.state import Constant, Matching, Piece, changed
@@ -28,7 +25,9 @@ def in_kernels(state: Matching) -> None:
     for piece in state.missing():
         if piece.array.ndim <= 1 or not piece.weight.varied or piece.array.dtype.kind != "f":
             continue
-        for constant in state.left(piece.array.size):
+        # Converters name most constants after their layer: the likely ones first, where there are hundreds of one size.
+        likely = sorted(state.left(piece.array.size), key=lambda each: piece.weight.layer not in each.tensor)
+        for constant in likely:
             if constant.array.dtype.kind == "f" and _multiplied(state, piece, constant):
                 break
 
@@ -99,39 +98,39 @@ def _mostly(ulps: np.ndarray, expected: np.ndarray) -> bool:
 
 def in_vectors(state: Matching) -> None:
     """Biases that took up a normalization's shift, and normalizations that stand alone."""
+    made: dict[int, Shifts] = {}
     for constant in state.left():
-        if (
-            constant.array.size < 1
-            or constant.array.dtype.kind != "f"
-            or max(constant.array.shape, default=0) != constant.array.size
-        ):
+        length = constant.array.size
+        if length < 1 or constant.array.dtype.kind != "f" or max(constant.array.shape, default=0) != length:
             continue
         stored = constant.array.reshape(-1)
-        biases = [(w.name, w.array) for w in state.source.weights if w.array.shape == stored.shape]
-        candidates = shifts(stored.size, state.source.normalizations, biases)
-        measured = [(ulps_of_shift(stored, each), each) for each in candidates]
-        if measured and not _taken(state, constant, measured):
-            _nearly_taken(state, constant, stored, measured)
+        if length not in made:
+            biases = [(w.name, w.array) for w in state.source.weights if w.array.shape == stored.shape]
+            made[length] = shifts(length, state.source.normalizations, biases)
+        ulps = made[length].ulps(stored)
+        if len(ulps) and not _taken(state, constant, made[length], ulps):
+            _nearly_taken(state, constant, made[length], ulps)
 
 
-def _taken(state: Matching, constant: Constant, measured: Sequence[tuple[np.ndarray, Shift]]) -> bool:
-    for ulps, shift in measured:
-        if ulps.max() <= MOST_ULPS:
-            constant.known = True
-            state.fold(shift.normalization, shift.uses, float(ulps.max()))
-            return True
-    return False
+def _taken(state: Matching, constant: Constant, candidates: Shifts, ulps: np.ndarray) -> bool:
+    furthest = ulps.max(axis=1)
+    if not (furthest <= MOST_ULPS).any():
+        return False
+    first = int(np.argmax(furthest <= MOST_ULPS))
+    constant.known = True
+    state.fold(candidates.normalizations[first], candidates.uses[first], float(furthest[first]))
+    return True
 
 
-def _nearly_taken(
-    state: Matching, constant: Constant, stored: np.ndarray, measured: Sequence[tuple[np.ndarray, Shift]]
-) -> None:
-    ulps, shift = max(measured, key=lambda pair: int((pair[0] <= MOST_ULPS).sum()))
-    if _mostly(ulps, shift.value):
+def _nearly_taken(state: Matching, constant: Constant, candidates: Shifts, ulps: np.ndarray) -> None:
+    most = int(np.argmax((ulps <= MOST_ULPS).sum(axis=1)))
+    value = candidates.values[most]
+    if _mostly(ulps[most], value):
         constant.known = True
-        off = ulps > MOST_ULPS
-        bias = next((w for w in state.source.weights if w.name in shift.uses), None)
-        error = np.abs(stored - shift.value)[off]
+        off = ulps[most] > MOST_ULPS
+        bias = next((w for w in state.source.weights if w.name in candidates.uses[most]), None)
+        error = np.abs(constant.array.reshape(-1) - value)[off]
         if bias is not None:
             state.folded.add(bias.name)
-        state.differ(shift.normalization, ("gamma", "beta", "moving_mean", "moving_variance"), constant.tensor, error)
+        what = ("gamma", "beta", "moving_mean", "moving_variance")
+        state.differ(candidates.normalizations[most], what, constant.tensor, error)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -18,13 +19,26 @@ class Piece:
     found: str = ""
 
 
-@dataclass(slots=True)
+@dataclass
 class Constant:
     """A constant or a part of one; `known` once something explains it."""
 
     tensor: str
     array: np.ndarray
     known: bool = False
+
+    @cached_property
+    def values(self) -> tuple[int, int]:
+        """What `values_of` says of its array."""
+        return values_of(self.array)
+
+
+def values_of(array: np.ndarray) -> tuple[int, int]:
+    """Size and sum of all bits: the same for equal values, in whatever order and type they are stored."""
+    if array.dtype.kind == "c":
+        return array.size, values_of(array.real)[1] ^ values_of(array.imag)[1]
+    bits = np.ascontiguousarray(array.astype("float64") + 0.0).view("uint64")  # minus zero equals zero
+    return array.size, int(bits.sum(dtype="uint64"))
 
 
 @dataclass(slots=True)
@@ -38,10 +52,21 @@ class Matching:
     folded: set[str] = field(default_factory=set)
     ulps: float = 0.0
     differences: list[WeightDifference] = field(default_factory=list)
+    _by_values: dict[tuple[int, int], list[Constant]] = field(default_factory=dict)
+    _indexed: int = 0
 
     def left(self, size: int | None = None) -> list[Constant]:
         """The constants that nothing explains yet."""
         return [c for c in self.constants if not c.known and size in {None, c.array.size}]
+
+    def alike(self, array: np.ndarray) -> list[Constant]:
+        """The constants that may hold the very values of an array."""
+        if self._indexed != len(self.constants):
+            self._by_values.clear()
+            for constant in self.constants:
+                self._by_values.setdefault(constant.values, []).append(constant)
+            self._indexed = len(self.constants)
+        return self._by_values.get(values_of(array), [])
 
     def missing(self) -> list[Piece]:
         """The pieces of weights that were not found yet."""

@@ -10,13 +10,10 @@ from exporters.weights.state import Constant, Matching, Piece
 
 def exactly(state: Matching, pieces: Sequence[Piece]) -> None:
     """Marks what is stored bit by bit, in some order of its axes."""
-    by_size: dict[int, list[Constant]] = {}
-    for constant in state.constants:
-        by_size.setdefault(constant.array.size, []).append(constant)
     for piece in pieces:
         if piece.found or not piece.array.size:
             continue
-        for constant in _same(state.format, piece.array, by_size.get(piece.array.size, [])):
+        for constant in _same(state.format, piece.array, state.alike(piece.array)):
             constant.known = True
             piece.found = piece.found or constant.tensor
 
