@@ -23,12 +23,12 @@ DAY = 86_400
 
 _INSTALLATIONS = {
     10: ("one machine, `make server`", "SQLite", "`process`", "a folder"),
-    1_000: ("a server, workers on machines of their own", "PostgreSQL", "`process` or container", "NFS or a bucket"),
+    1_000: ("a server, workers on machines of their own", "PostgreSQL", "`process` or container", "NFS"),
     100_000: (
-        "several API servers behind one address, services apart",
+        "an API server, its services apart; several servers need leases in Redis",
         "PostgreSQL on a machine of its own, with a connection pool",
         "Kubernetes: a pod for each run",
-        "a bucket; a release is written on the pod's disk and uploaded whole",
+        "NFS that knows `flock`; what is finished, archived to a bucket",
     ),
 }
 
@@ -87,7 +87,8 @@ def document(record: dict[str, Any]) -> str:
 _TEXT = """# How many machines, how much storage
 
 `python -m tools.scaling` writes this file from [`scaling.json`](scaling.json), which `python -m benchmarks.fleet
---record docs/scaling.json` measured: no figure here is made by hand. For models of your own size, measure one of them
+--record docs/scaling.json` measured: no figure is made by hand. *What that looks like* is advice and was not tried at
+that size. For models of your own size, measure one of them
 (`python -m benchmarks.fleet MODEL --record docs/scaling.json`) and compute again.
 
 ## Measured
@@ -125,12 +126,13 @@ Prefect's database; at most {memory} GiB of memory.
 * **Work pools with several workers are the unit.** `paritygate fleet SHELF -o RELEASES` hands a list of models to the
   pool, never more than `--at-once` of them; each worker asks for the next one when it is free. A worker more is one
   `prefect worker start --pool paritygate --work-queue cpu --limit 1` more, on a machine that sees the same paths.
-* **Process pools** start a run in a fraction of a second and share one environment: enough while machines are alike.
-  **Containers** pin the environment. **Kubernetes** adds and removes machines; its scheduler needs the memory above as
+* **Releases lie in a folder** that all workers see; a run holds its release by a lock in it. A bucket may hold models
+  and what `submit --storage` uploads, not releases.
+* **Process pools** start a run the fastest and share one environment: enough while machines are alike. **Containers** pin the environment. **Kubernetes** adds and removes machines; its scheduler needs the memory above as
   a request, and a run that is evicted is retried and goes on where it was, if its release directory is on a volume
   that the next pod sees.
-* **One folder of releases** holds directories by model and digest; beyond some ten thousand, one folder for each day or
-  family keeps listings short.
+* **One folder of releases** holds directories by model and digest; a folder for each day or family keeps listings
+  short.
 * **The server** is asked about once for every stage's state, in batches, and once a second by each fleet. SQLite takes
   one writer at a time: beyond a few runs side by side, PostgreSQL.
 """

@@ -89,8 +89,9 @@ def test_the_steps_make_a_light_worker_that_verifies_a_release_and_one_that_has_
     assert (code, out) == (2, ""), err
     asked = "from validators.web.session import package_version as v; print(v('@tensorflow/tfjs-core'))"
     assert called(image, "python", "-c", asked) == (0, "4.22.0\n", "")
-    for step in ("exporters/onnx.py", "requirements.lock", "tools/environment.sh"):
+    for step in ("exporters/onnx.py", "requirements.lock", "tools/environment.sh", "examples/digits/digits.keras"):
         assert image.inside(step).is_file()
+    assert image.inside("releases").stat().st_mode & 0o7777 == 0o1777  # the image's user is not the one who built it
 
 
 def test_a_step_that_would_touch_the_host_is_not_performed(tmp_path):
