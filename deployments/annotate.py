@@ -9,7 +9,7 @@ GITHUB_STEP_SUMMARY names, and workflow commands on stdout.
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from validators.manifest import Manifest, adapter
@@ -18,6 +18,8 @@ from validators.report.text import one_line
 
 _MOST = 1 << 20
 """Bytes of a step summary; GitHub drops a longer one whole (its documentation of job summaries)."""
+_SHOWN = 10
+"""Annotations of one kind that GitHub shows of a step; it drops the others without a word (actions/toolkit#734)."""
 _CUT = "\n\n*The rest of the report is in the release's report.md.*\n"
 
 
@@ -37,6 +39,18 @@ def annotations(manifest: Manifest) -> Iterator[str]:
     for reason in verdict.reasons:
         if reason.subject not in said:
             yield command(reason.subject, f"{reason.code}: {reason.message}")
+
+
+def shown(commands: Sequence[str]) -> list[str]:
+    """The commands that a step's log holds: where there are too many of a kind, the last one says how many more."""
+    found: list[str] = []
+    for kind in ("error", "warning"):
+        own = [each for each in commands if each.startswith(f"::{kind} ")]
+        if len(own) > _SHOWN:
+            more = f"{len(own) - _SHOWN + 1} more: the step summary has all of them"
+            own = [*own[: _SHOWN - 1], command("more", more, warning=kind == "warning")]
+        found += own
+    return found
 
 
 def command(title: str, message: str, *, warning: bool = False) -> str:
@@ -75,7 +89,7 @@ def main() -> int:
     if target := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(target).open("ab") as stream:
             stream.write(raw)
-    print("\n".join(commands))
+    print("\n".join(shown(commands)))
     return 0
 
 

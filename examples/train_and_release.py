@@ -18,8 +18,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 from digits.train import build_model, load_split
+from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.events.worker import EventsWorker
+from prefect.settings import PREFECT_API_URL
 
 
 class ReleaseAfterTraining(keras.callbacks.Callback):
@@ -36,8 +38,19 @@ class ReleaseAfterTraining(keras.callbacks.Callback):
         self._settings = settings
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Saves and tells; returns once the server has the event."""
+        """Saves and tells; returns once the server has the event.
+
+        Raises:
+            RuntimeError: no Prefect server answers. The model is saved all the same.
+        """
         self.model.save(self._file)
+        if not PREFECT_API_URL.value():
+            msg = f"{self._file} is saved, not released: PREFECT_API_URL names no Prefect server"
+            raise RuntimeError(msg)
+        with get_client(sync_client=True) as client:  # an event that nobody hears is dropped with a line in the log
+            if wrong := client.api_healthcheck():
+                msg = f"{self._file} is saved, not released: no Prefect server answers at {client.api_url}: {wrong!r}"
+                raise RuntimeError(msg)
         emit_event(
             "paritygate.model.trained",
             resource={"prefect.resource.id": f"paritygate.model.{self._file.stem}"},

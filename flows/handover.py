@@ -94,6 +94,10 @@ def prove_elsewhere(settings: Settings, digest: str) -> tuple[bool, str]:
     return all(run.state is not None and run.state.is_completed() for run in runs), "; ".join(told)
 
 
+_ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
+"""Of a run on the pool, as `deployments/prefect.yaml` has it for all others."""
+
+
 def _ensure_deployment(client: SyncPrefectClient, pool: str) -> None:
     """Deploys `validate` to the pool, unless this paritygate has done so: what a person set there by hand stays."""
     mine = versions(["paritygate"])["paritygate"]
@@ -102,7 +106,13 @@ def _ensure_deployment(client: SyncPrefectClient, pool: str) -> None:
             return
     # By its module's name, so that every machine with paritygate installed can load it and no code is stored.
     deployment = RunnerDeployment.from_flow(
-        validate, pool, work_pool_name=pool, version=mine, entrypoint_type=EntrypointType.MODULE_PATH
+        validate,
+        pool,
+        work_pool_name=pool,
+        version=mine,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        tags=["paritygate"],  # by which the automation of `deployments.bootstrap` knows runs that may fall silent
+        job_variables={"env": dict(_ENVIRONMENT)},
     )
     deployment.apply()
 

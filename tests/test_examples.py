@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,37 @@ def test_the_committed_model_reads_the_committed_digits():
     assert answer["accuracy"] > 0.97
     assert (answer["inputs"], answer["outputs"]) == (["image"], ["probabilities"])
     assert 20_000 < answer["parameters"] < 30_000
+
+
+WITHOUT_TRAINING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from train_and_release import ReleaseAfterTraining
+class Trained:
+    def save(self, path):
+        Path(path).write_text("saved")
+callback = ReleaseAfterTraining(Path(sys.argv[2]))
+callback.set_model(Trained())
+callback.on_train_end()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("", "PREFECT_API_URL names no Prefect server"), ("http://127.0.0.1:9/api", "no Prefect server answers at")],
+)
+def test_a_model_that_no_server_hears_of_is_saved_and_said_to_be_unreleased(tmp_path, url, said):
+    model = tmp_path / "m.keras"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TRAINING, DIGITS.parent, model],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**kept, "PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": url},
+    )
+    assert done.returncode == 1
+    assert f"{model} is saved, not released: {said}" in done.stderr
+    assert model.read_text() == "saved"

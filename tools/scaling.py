@@ -128,9 +128,10 @@ Prefect's database; at most {memory} GiB of memory.
   `prefect worker start --pool paritygate --work-queue cpu --limit 1` more, on a machine that sees the same paths.
 * **Releases lie in a folder** that all workers see; a run holds its release by a lock in it. A bucket may hold models
   and what `submit --storage` uploads, not releases.
-* **Process pools** start a run the fastest and share one environment: enough while machines are alike. **Containers** pin the environment. **Kubernetes** adds and removes machines; its scheduler needs the memory above as
-  a request, and a run that is evicted is retried and goes on where it was, if its release directory is on a volume
-  that the next pod sees.
+* **Process pools** start a run the fastest and share one environment: enough while machines are alike. **Containers**
+  pin the environment. **Kubernetes** adds and removes machines; its scheduler needs the memory above as a request, and
+  a run that is evicted is retried and goes on where it was, if its release directory is on a volume that the next pod
+  sees.
 * **One folder of releases** holds directories by model and digest; a folder for each day or family keeps listings
   short.
 * **The server** is asked about once for every stage's state, in batches, and once a second by each fleet. SQLite takes

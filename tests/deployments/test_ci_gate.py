@@ -10,7 +10,7 @@ import factory
 import pytest
 import yaml
 
-from deployments.annotate import annotations, command, main, summary
+from deployments.annotate import annotations, command, main, shown, summary
 from validators.contract import Reason, Verdict
 from validators.manifest import dump
 
@@ -45,6 +45,14 @@ def test_a_message_cannot_begin_a_command_of_its_own():
     said = command("a,b::c", "100%\n::set-output name=x::y\r")
     assert "\n" not in said
     assert said.startswith("::error title=paritygate%3A a%2Cb%3A%3Ac::100%25")
+
+
+def test_of_more_annotations_than_github_shows_the_last_one_counts_the_rest():
+    errors, warnings = ([command(str(n), "m", warning=mild) for n in range(12)] for mild in (False, True))
+    said = shown([*warnings[:10], *errors])
+    assert said[:9] == errors[:9]
+    assert said[9] == "::error title=paritygate%3A more::3 more: the step summary has all of them"
+    assert said[10:] == warnings[:10]
 
 
 def test_the_summary_is_the_report_and_of_an_error_its_message():

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import small_release
+import yaml
 from prefect_server import PREFECT, ask, environment
 
 from exporters.errors import BadInput
@@ -165,6 +166,9 @@ def test_a_release_waits_for_its_pool_and_goes_out_on_the_workers_word(site, car
     assert parent["state"]["name"] == "Released"
     assert f"{child['name']} (cpu): Proven" in parent["state"]["message"]
     deployment = ask(f"{site.api}/deployments/name/validate/{cards}")
+    assert deployment["tags"] == ["paritygate"]  # as the automation wants it that looks for runs that fell silent
+    others = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["definitions"]["environment"]
+    assert deployment["job_variables"] == others
     assert (deployment["entrypoint"], deployment["pull_steps"]) == ("flows.validate.validate", [])
 
 
