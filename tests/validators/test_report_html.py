@@ -17,6 +17,7 @@ import small_release
 from exporters.contract import Signature, TensorSpec, WeightDifference
 from validators import performance
 from validators.baseline import BaselineLimits, BaselineRecord, Comparison
+from validators.contract import Decisions, Flip
 from validators.evidence import write_evidence
 from validators.histogram import Histogram
 from validators.manifest import load
@@ -302,3 +303,16 @@ def test_weights_that_differ_and_figures_worse_than_the_baselines_are_marked_bey
     assert "✗ worse" in page
     assert "latency: another machine: <code>x</code>" in page
     assert "<script>alert" not in page
+
+
+def test_decisions_that_came_out_otherwise_stand_below_their_output_with_their_margins():
+    assert "came out otherwise" not in render(factory.manifest(), worst=())
+    flips = (Flip(index=(3,), reference=7, actual=1, margin=2e-6),)
+    decided = Decisions(compared=360, ties=2, top1=359, topk=342, k=5, flips=flips)
+    page = render(factory.with_cell(factory.cell(diffs=(factory.diff(decisions=decided),))), worst=())
+    assert "359 of 360 came out the same, 2 ties: [3] 7 became 1, margin 2.0e-06" in page
+    assert ">99.72% / 95.00%<" in page
+
+
+def test_how_the_original_treats_a_batch_is_one_of_the_facts():
+    assert "The original answers a row alone as it does among others" in render(factory.manifest(), worst=())

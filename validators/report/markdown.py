@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from exporters.contract import Artifact
 from validators.baseline import said
 from validators.contract import Cell, Noise, TensorDiff, Tolerance
-from validators.manifest import Batch, Manifest
-from validators.report.matrix import build, headline, mark, not_run, split_note, summary
+from validators.manifest import Manifest
+from validators.report.matrix import BATCHES, build, decided, headline, mark, not_run, split_note, summary
 from validators.report.text import counted, number, one_line, size
 from validators.weights import sentence
 from validators.weights import summary as summary_of
@@ -21,11 +21,6 @@ _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"
 _MARKS = re.compile(r"[`*~$]|\](?=[(\[:])|(?<![^\W_])_|_(?![^\W_])")
 _SPAN = re.compile(r"(`[^`]+`)")
 _SEVERITY = ("errored", "failed")
-_BATCHES: Mapping[Batch, str] = {
-    "independent": "The original answers a row alone as it does among others; so has every copy to.",
-    "mixes": "The original answers a row among others otherwise than alone; copies are held to each batch by itself.",
-    "fixed": "The original takes one batch alone.",
-}
 
 
 def render(manifest: Manifest) -> str:
@@ -313,14 +308,7 @@ def _flips(compared: Sequence[tuple[Cell, TensorDiff]]) -> Iterator[str]:
     for cell, diff in compared:
         if (found := diff.decisions) is None or not found.flips:
             continue
-        flips = "; ".join(
-            f"[{', '.join(map(str, flip.index))}] {flip.reference} became {flip.actual}, margin {number(flip.margin)}"
-            for flip in found.flips
-        )
-        lines.append(
-            f"- {code(cell.key)}, {code(diff.name)} over {code(diff.sample_set)}: {found.top1} of {found.compared} "
-            f"came out the same, {counted(found.ties, 'tie')}: {flips}"
-        )
+        lines.append(f"- {code(cell.key)}, {code(diff.name)} over {code(diff.sample_set)}: {decided(found)}")
     if lines:
         yield "\n".join(["Decisions that came out otherwise (entry of the last axis that is largest):", "", *lines])
 
@@ -373,7 +361,7 @@ def _samples(manifest: Manifest) -> Iterator[str]:
     if ranges:
         yield _table(("input", "from", "to", "values", "because"), ranges)
     lines = [f"- Without the set {code(name)}: {prose(why)}" for name, why in grounds.dropped.items()]
-    lines.append(f"- {_BATCHES[grounds.batch]}")
+    lines.append(f"- {BATCHES[grounds.batch]}")
     lines += [f"- **Weak evidence**: {prose(each.why)}" for each in grounds.coverage.values() if each.weak]
     yield "\n".join(lines)
 

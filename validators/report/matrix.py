@@ -5,13 +5,13 @@ Pure; the verdict is the gate's, this only arranges it.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from validators.contract import Cell, CellStatus, Device, Reason, Requirement, Verdict
+from validators.contract import Cell, CellStatus, Decisions, Device, Reason, Requirement, Verdict
 from validators.gate import APPROVAL, AWAITING
-from validators.manifest import Manifest, SampleSet
+from validators.manifest import Batch, Manifest, SampleSet
 from validators.registry import RUNTIMES
 from validators.report.text import counted, number
 
@@ -164,6 +164,23 @@ def summary(manifest: Manifest) -> str:
         + (f"; {counted(partial, 'cell')} saw only part of the samples" if partial else "")
         + (f"; weak evidence for {counted(weak, 'output')}: too little variation over the samples" if weak else "")
     )
+
+
+BATCHES: Mapping[Batch, str] = {
+    "independent": "The original answers a row alone as it does among others; so has every copy to.",
+    "mixes": "The original answers a row among others otherwise than alone; copies are held to each batch by itself.",
+    "fixed": "The original takes one batch alone.",
+}
+"""How the original treats the rows of a batch, in a sentence."""
+
+
+def decided(found: Decisions) -> str:
+    """How many decisions came out as in the reference, and the flips with the largest margins, one by one."""
+    flips = "; ".join(
+        f"[{', '.join(map(str, flip.index))}] {flip.reference} became {flip.actual}, margin {number(flip.margin)}"
+        for flip in found.flips
+    )
+    return f"{found.top1} of {found.compared} came out the same, {counted(found.ties, 'tie')}: {flips}"
 
 
 def split_note(manifest: Manifest) -> str:

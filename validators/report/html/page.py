@@ -17,7 +17,7 @@ from validators.contract import Coverage, TensorDiff
 from validators.manifest import Manifest
 from validators.report.html import view
 from validators.report.html.worst import WorstSample
-from validators.report.matrix import MARKS, headline, split_note, summary
+from validators.report.matrix import BATCHES, MARKS, decided, headline, split_note, summary
 from validators.report.pair import Pair
 from validators.report.text import counted, number, printable, size
 from validators.weights import sentence
@@ -141,6 +141,10 @@ def templates() -> "Environment":
         "fixed": lambda value, digits: "-" if value is None else f"{value:.{digits}f}",
         "agreement": _agreement,
         "flips": _flips,
+        "decided": decided,
+        "flipped": lambda rows: [
+            (row.cell.key, diff) for row in rows for diff in row.diffs if diff.decisions and diff.decisions.flips
+        ],
         "coverage": _coverage,
         "short": lambda text: text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…",
         "time": _time,
@@ -182,7 +186,8 @@ def _absolute(diff: TensorDiff | None) -> str:
 def _agreement(row: view.OutputRow) -> str:
     known = [diff.decisions for diff in row.diffs if diff.decisions]
     compared = sum(each.compared for each in known)
-    return f"{sum(each.top1 for each in known) / compared:.2%}" if compared else "-"
+    first, several = (sum(each) for each in zip(*((d.top1, d.topk) for d in known), strict=True)) if known else (0, 0)
+    return f"{first / compared:.2%} / {several / compared:.2%}" if compared else "-"
 
 
 def _flips(row: view.OutputRow) -> str:
@@ -215,6 +220,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Written by", f"Keras {model.keras_version}"),
         ("Samples", f"{sum(each.rows for each in manifest.samples):,} rows in {counted(len(manifest.samples), 'set')}"),
         ("GPUs that count", manifest.policy.gpu),
+        ("Rows of a batch", BATCHES[manifest.grounds.batch]),
     ]
     if task := manifest.grounds.task:
         facts.append((f"Original's {task.metric}", f"{task.original:.4f} of {counted(task.rows, 'row')}"))
