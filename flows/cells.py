@@ -6,7 +6,7 @@ by `paritygate verify` alike.
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from exporters.isolation import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outco
 from exporters.limits import known_limit
 from flows.progress import waiting
 from validators.availability import missing
-from validators.contract import Cell, Task
+from validators.contract import ByHand, Cell, Task
 from validators.devices import VISIBLE, card_lock, cards, installed_cards
 from validators.manifest import PolicyRecord
 from validators.registry import RuntimeRow
@@ -55,9 +55,8 @@ class Cells:
         self._release = release
         self._limits = Limits(seconds=policy.seconds, memory=int(policy.memory_gib * GIB))
         self._retries = policy.retries
+        self._by_hand = (*policy.tolerances, ByHand(atol=policy.atol, rtol=policy.rtol))
         self._request: dict[str, Any] = {
-            "atol": policy.atol,
-            "rtol": policy.rtol,
             "gpu": policy.gpu,
             "sample_seconds": policy.sample_seconds,
             "software_seconds": policy.software_seconds,
@@ -183,6 +182,7 @@ class Cells:
             "runtime": row.name,
             "device": row.device,
             "options": dict(options),
+            "by_hand": [asdict(own) for own in self._by_hand if own.fits(artifact.format, row.name, row.device)],
             **self._request,
         }
         long = row.device == "gpu"  # most of all where the adapter is a program

@@ -10,13 +10,15 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from exporters.errors import BadInput
 from validators.baseline import BaselineLimits
-from validators.contract import Gpu
+from validators.contract import ByHand, Gpu
 from validators.manifest import Kept, Weak
 from validators.registry import RUNTIMES
 from validators.waiver import Waiver, fault
 
 _LIMITS = BaselineLimits()
+_WORDS_OF_A_CELL = 3
 
 
 class Section(BaseModel):
@@ -46,6 +48,44 @@ class WaiverSection(Section):
     def record(self) -> Waiver:
         """The waiver, as the release's manifest keeps it."""
         return Waiver(cell=self.cell, until=self.until, by=self.by, why=self.why)
+
+
+class ToleranceSection(Section):
+    """Parts of the tolerance of some cells and outputs."""
+
+    cells: str = Field(
+        default="* * *",
+        description="`FORMAT RUNTIME DEVICE`, each a name or `*`.",
+        examples=["tfjs * gpu", "onnx onnxruntime cpu"],
+    )
+    output: str = Field(default="*", description="Name of an output, or `*`.", examples=["probabilities"])
+    atol: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Absolute tolerance, in the output's unit."
+    )
+    rtol: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Relative tolerance.")
+    multiple: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="How many times the original's own rounding; where that is not known it says nothing.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_some_cell(self) -> Self:
+        if self.atol is self.rtol is self.multiple is None:
+            raise ValueError("sets nothing; give `atol`, `rtol` or `multiple`")
+        if len(self.cells.split()) != _WORDS_OF_A_CELL:
+            raise ValueError(f"cells: got {self.cells!r}; expected `FORMAT RUNTIME DEVICE`, each a name or `*`")
+        if not any(self.record.fits(row.format, row.name, row.device) for row in RUNTIMES):
+            raise ValueError(
+                f"cells: no cell is {self.cells!r}; `paritygate doctor` lists formats, runtimes and devices"
+            )
+        return self
+
+    @property
+    def record(self) -> ByHand:
+        """The entry, as the release's manifest keeps it."""
+        return ByHand(**self.model_dump())
 
 
 class Baseline(Section):
@@ -86,6 +126,11 @@ class Policy(Section):
         default=None, ge=0, allow_inf_nan=False, description="Absolute tolerance, in the output's unit."
     )
     rtol: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Relative tolerance.")
+    tolerances: tuple[ToleranceSection, ...] = Field(
+        default=(),
+        description="Tolerances of some cells and outputs alone; of each part the first entry counts that has it, then "
+        "`atol` and `rtol` of all.",
+    )
     weak_evidence: Weak = Field(
         default="report",
         description="What an output that barely varies over the samples does: `report` names it, `refuse` stands "
@@ -141,6 +186,16 @@ class Policy(Section):
             if cell not in valid:
                 raise ValueError(unknown("cell", cell, valid))
         return cells
+
+    def refuse_unknown_outputs(self, outputs: Sequence[str]) -> None:
+        """Looks at the outputs that tolerances are set for, once those of the model are known.
+
+        Raises:
+            BadInput: the model has no output of that name, so that the entry would never hold.
+        """
+        for entry in self.tolerances:
+            if entry.output not in {"*", *outputs}:
+                raise BadInput(f"policy.tolerances: {unknown('output', entry.output, outputs)}")
 
 
 def unknown(what: str, got: str, valid: Sequence[str], *, prefix: str = "") -> str:

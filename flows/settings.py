@@ -204,6 +204,7 @@ class Terms(Section):
             formats=self.formats,
             atol=self.policy.atol,
             rtol=self.policy.rtol,
+            tolerances=tuple(each.record for each in self.policy.tolerances),
             weak_evidence=self.policy.weak_evidence,
             task_margin=self.policy.task_margin,
             sample_seconds=self.limits.sample_seconds,

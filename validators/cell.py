@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from exporters.contract import Signature
 from exporters.errors import Unavailable
 from validators.compare import NOTHING, SHAPE, compare, unmeasured
-from validators.contract import Cell, Noise, Placement, Skip, TensorDiff, Tensors
+from validators.contract import ByHand, Cell, Noise, Placement, Skip, TensorDiff, Tensors
 from validators.evidence import Evidence, read_evidence
 from validators.feeding import Fed, Patience, UnsteadyOutput, feed, first_rows
 from validators.lints import findings, operators
@@ -39,9 +39,9 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
             `signature` (of the artifact), `preprocessing` (the artifact's file of that name; empty for none),
             `runtime`, `device`, `options` (beside the row's own), `task_output` (the output that accuracy is read
-            from, empty for none), `metric` (the user's own function, empty for none), `atol` and `rtol` (None for the
-            rule's), `gpu` (`any` or `hardware`), `sample_seconds` and `software_seconds` (on a software adapter; see
-            `validators.feeding.Patience`).
+            from, empty for none), `metric` (the user's own function, empty for none), `by_hand` (`ByHand`s: what the
+            policy sets of the tolerances of this cell), `gpu` (`any` or `hardware`), `sample_seconds` and
+            `software_seconds` (on a software adapter; see `validators.feeding.Patience`).
 
     Returns:
         The cell as JSON.
@@ -64,6 +64,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
     signature = TypeAdapter(Signature).validate_python(request["signature"])
     evidence = read_evidence(Path(request["release"]))
     measured, task = evidence.noise(), _task(evidence, request)
+    by_hand = [ByHand(**entry) for entry in request["by_hand"]]
     values: dict[str, float | None] = {}
     options = {**row.options, **request["options"]}
     diffs: list[TensorDiff] = []
@@ -89,9 +90,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
             reference = evidence.reference(sample_set)
             dtypes = _computed_in(row, reference, evidence, measured.get(sample_set.name, {}))
             noise = measured.get(sample_set.name, {})
-            allowed = tolerances(
-                reference, noise=noise, device=row.device, atol=request["atol"], rtol=request["rtol"], dtypes=dtypes
-            )
+            allowed = tolerances(reference, noise=noise, device=row.device, by_hand=by_hand, dtypes=dtypes)
             try:
                 fed = feed(infer, evidence.samples(sample_set), sample_set.batch, patience)
             except UnsteadyOutput as error:

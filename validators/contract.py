@@ -68,6 +68,33 @@ class Tolerance:
     reason: str
 
 
+PARTS = ("atol", "rtol", "multiple")
+"""What of a tolerance a policy may set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByHand:
+    """Parts of a tolerance that a policy sets itself, for some cells and outputs.
+
+    Attributes:
+        cells: `FORMAT RUNTIME DEVICE`, each a name or `*`.
+        output: canonical name of an output, or `*`.
+        atol: absolute part, in the output's own unit; None keeps the rule's.
+        rtol: relative part; None keeps the rule's.
+        multiple: how many times the noise floor the absolute part is, where the rule's is too many or too few.
+    """
+
+    cells: str = "* * *"
+    output: str = "*"
+    atol: float | None = None
+    rtol: float | None = None
+    multiple: float | None = None
+
+    def fits(self, *cell: str) -> bool:
+        """Whether it holds for a cell: its format, runtime and device."""
+        return all(asked in {"*", own} for asked, own in zip(self.cells.split(), cell, strict=True))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worst:
     """The element furthest from the reference: its index and both values (as text: NaN and Inf survive)."""

@@ -17,7 +17,7 @@ from exporters.contract import Artifact, FileRecord, Signature, TrustedLambda, U
 from exporters.errors import BadInput, Broken
 from exporters.isolation.outcome import Attempt
 from validators.baseline import BaselineLimits, BaselineRecord
-from validators.contract import Cell, Coverage, Domain, Gpu, Noise, Requirement, Task, Verdict
+from validators.contract import ByHand, Cell, Coverage, Domain, Gpu, Noise, Requirement, Task, Verdict
 from validators.records import decoded, encoded
 from validators.waiver import Waiver
 
@@ -116,6 +116,7 @@ class PolicyRecord:
         required: the cells that had to be proven.
         formats: the formats that were exported.
         atol, rtol: the tolerance set by hand, None for the default.
+        tolerances: parts of tolerances set by hand for some cells and outputs, which come before these.
         weak_evidence: whether an output that barely varies over the samples is reported or refuses the release.
         task_margin: by how much the task metric of an artifact may lie below the original's; None where it decides
             nothing.
@@ -148,6 +149,7 @@ class PolicyRecord:
     tf32: bool
     elsewhere: tuple[Requirement, ...]
     approval: bool = False
+    tolerances: tuple[ByHand, ...] = ()
     waivers: tuple[Waiver, ...] = ()
     evidence: Kept = "full"
     baseline: BaselineLimits = field(default_factory=BaselineLimits)

@@ -19,12 +19,12 @@ original, a stated default takes its place, coarser since nothing was measured: 
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from exporters.errors import BadInput
-from validators.contract import Device, Noise, Tensors, Tolerance
+from validators.contract import PARTS, ByHand, Device, Noise, Tensors, Tolerance
 
 MULTIPLE = 6.0
 """Times the noise floor. Original and copy both round, which makes two; other kernels and polynomials round up to twice
@@ -105,6 +105,7 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
     device: Device = "cpu",
     atol: float | None = None,
     rtol: float | None = None,
+    multiple: float | None = None,
 ) -> Tolerance | None:
     """The tolerance of one output.
 
@@ -116,6 +117,7 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
         device: where the cell runs.
         atol: absolute part set by hand, in the output's unit; None keeps the rule's.
         rtol: relative part set by hand; None keeps the rule's.
+        multiple: how many times the noise floor, set by hand; None keeps the rule's.
 
     Returns:
         None for integers, booleans and text: they must be equal, whatever was set by hand (a class id that is off
@@ -127,6 +129,7 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
     """
     _check_by_hand("atol", atol)
     _check_by_hand("rtol", rtol)
+    _check_by_hand("multiple", multiple)
     if not (math.isfinite(scale) and scale >= 0):
         message = f"the scale of an output is a finite number >= 0, got {scale!r}"
         raise ValueError(message)
@@ -141,6 +144,7 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
             noise,
             of_one=_OF_A_SHARE if share else _OF_ONE,
             device=device,
+            multiple=multiple,
         )
     by_hand = [part for part, value in (("atol", atol), ("rtol", rtol)) if value is not None]
     reasons = [f"{' and '.join(by_hand)} set in release.toml"] if by_hand else []
@@ -153,13 +157,16 @@ def tolerance(  # noqa: PLR0913 - each part of the rule by its name
     )
 
 
-def _measured(dtype: str, scale: float, noise: Noise, *, of_one: float, device: Device) -> tuple[float, float, str]:
+def _measured(  # noqa: PLR0913 - each part of the rule by its name
+    dtype: str, scale: float, noise: Noise, *, of_one: float, device: Device, multiple: float | None
+) -> tuple[float, float, str]:
     """Absolute part, relative part and the reason, from a noise floor."""
     assert noise.floor is not None  # noqa: S101 - the caller asked
     epsilon = _EPSILON[dtype]
+    times, whose = (MULTIPLE, "") if multiple is None else (multiple, " (set in release.toml)")
+    own = f"{times:g}{whose} times the original's own rounding, {noise.floor:.3g} at most over {noise.rows} rows"
     candidates = {
-        f"{MULTIPLE:g} times the original's own rounding, {noise.floor:.3g} at most over {noise.rows} rows": MULTIPLE
-        * noise.floor,
+        own: times * noise.floor,
         f"{LAST_BITS:g} epsilon of {dtype} of the output's largest magnitude, {scale:.4g}": LAST_BITS * epsilon * scale,
         f"{of_one:g} epsilon of {dtype} of one, which sigmoid and softmax add up with": min(
             of_one * epsilon, _MOST_OF_SCALE * scale
@@ -186,13 +193,12 @@ def _default(dtype: str, scale: float, noise: Noise | None) -> tuple[float, floa
     return absolute, relative, told
 
 
-def tolerances(  # noqa: PLR0913 - each part of the rule by its name
+def tolerances(
     reference: Tensors,
     *,
     noise: Mapping[str, Noise] | None = None,
     device: Device = "cpu",
-    atol: float | None = None,
-    rtol: float | None = None,
+    by_hand: Sequence[ByHand] = (),
     dtypes: Mapping[str, str] | None = None,
 ) -> dict[str, Tolerance | None]:
     """The tolerance of every output of one sample set, by canonical name, as `compare` takes it.
@@ -201,8 +207,7 @@ def tolerances(  # noqa: PLR0913 - each part of the rule by its name
         reference: the reference outputs of the whole sample set.
         noise: of each output over such samples; without it the type's default holds.
         device: where the cell runs.
-        atol: see `tolerance`.
-        rtol: see `tolerance`.
+        by_hand: what a policy sets for this cell; of each part the first entry counts that fits an output and has it.
         dtypes: outputs that the target is known to compute in another type than the original (TF.js narrows float64 to
             float32): the tolerance is that type's default, since the original's rounding says nothing of it.
     """
@@ -212,8 +217,22 @@ def tolerances(  # noqa: PLR0913 - each part of the rule by its name
         own = None if name in (dtypes or {}) else (noise or {}).get(name)
         scale = scale_of(array) if dtype in _EPSILON else 0.0
         share = dtype in _EPSILON and _is_share(array)
-        found[name] = tolerance(dtype, scale, noise=own, share=share, device=device, atol=atol, rtol=rtol)
+        found[name] = tolerance(
+            dtype,
+            scale,
+            noise=own,
+            share=share,
+            device=device,
+            **_parts([e for e in by_hand if e.output in {"*", name}]),
+        )
     return found
+
+
+def _parts(entries: Sequence[ByHand]) -> dict[str, float | None]:
+    """Each part that is set by hand, by the first entry that has it."""
+    return {
+        part: next((value for entry in entries if (value := getattr(entry, part)) is not None), None) for part in PARTS
+    }
 
 
 def _is_share(array: np.ndarray) -> bool:

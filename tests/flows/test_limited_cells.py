@@ -1,5 +1,6 @@
 """What becomes of a cell whose job ran into a limit of its runtime, with jobs that end as the test says."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import small_release
 from exporters.isolation import Outcome
 from exporters.limits import LIMITS
 from flows.cells import Cells
+from validators.contract import ByHand
 from validators.manifest import load
 from validators.registry import runtime
 
@@ -22,7 +24,8 @@ class Workers:
     def __init__(self, **outcome):
         self._outcome = Outcome(**outcome, log=Path("log"))
 
-    def run(self, _job):
+    def run(self, job):
+        self.asked = job.request
         return self._outcome
 
 
@@ -65,3 +68,13 @@ def test_a_runtimes_own_words_for_a_limit_bring_its_way_out(run):
 def test_the_same_words_from_another_runtime_are_an_error(run):
     cell = run("onnxruntime", status="python error", message=NO_KERNEL)
     assert (cell.status, cell.reason, cell.findings) == ("errored", "python error", ())
+
+
+def test_a_cell_is_asked_under_the_tolerances_that_the_policy_sets_for_it(run, tmp_path):
+    release = tmp_path / "r"
+    manifest = load(release)
+    entries = tuple(ByHand(cells=cells, atol=atol) for cells, atol in {"tfjs * *": 1.0, "onnx * cpu": 2.0}.items())
+    workers = Workers(status="crashed")
+    cells = Cells(workers, Browser(), release, policy=replace(manifest.policy, tolerances=entries, rtol=0.5))
+    cells.run(manifest.artifacts[0], runtime("onnxruntime", "cpu"))
+    assert [(each["atol"], each["rtol"]) for each in workers.asked["by_hand"]] == [(2.0, None), (None, 0.5)]

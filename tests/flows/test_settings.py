@@ -34,6 +34,10 @@ def toml(folder, text):
         ("[policy]\natol = inf", "policy.atol"),
         ("[policy]\natol = nan", "policy.atol"),
         ("[policy]\nrtol = inf", "policy.rtol"),
+        ("[[policy.tolerances]]\ncells = 'onnx * cpu'", "sets nothing; give `atol`, `rtol` or `multiple`"),
+        ("[[policy.tolerances]]\ncells = 'onnx'\natol = 1", "expected `FORMAT RUNTIME DEVICE`, each a name or `*`"),
+        ("[[policy.tolerances]]\ncells = 'onnx tfjs-cpu *'\natol = 1", "no cell is 'onnx tfjs-cpu *'"),
+        ("[[policy.tolerances]]\nmultiple = -2", "policy.tolerances[0].multiple"),
         ("[limits]\nseconds = inf", "limits.seconds"),
         ("[limits]\nsample_seconds = inf", "limits.sample_seconds"),
         ("[limits]\nmemory_gib = inf", "limits.memory_gib"),
@@ -52,6 +56,13 @@ def test_a_mistake_in_release_toml_is_named_with_what_is_valid(tmp_path, text, s
         load_settings(path, MODEL)
     assert said in caught.value.message
     assert str(path) in caught.value.message
+
+
+def test_a_tolerance_for_an_output_that_the_model_does_not_have_is_named():
+    policy = load_settings(None, {**MODEL, "policy": {"tolerances": [{"output": "digit", "atol": 1e-3}]}}).policy
+    policy.refuse_unknown_outputs(["score", "digit"])
+    with pytest.raises(BadInput, match=r"unknown output 'digit' \(did you mean 'digits'\?\); valid are digits"):
+        policy.refuse_unknown_outputs(["digits"])
 
 
 def test_a_near_match_is_never_substituted(tmp_path):

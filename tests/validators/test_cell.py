@@ -53,7 +53,7 @@ def run(tmp_path, monkeypatch, fake):
         request |= {"variant": "default", "runtime": "fake", "device": device, "options": {"of": "caller"}}
         request |= {"preprocessing": "", "metric": "", "task_output": ""}
         request |= {"signature": TypeAdapter(Signature).dump_python(specs(dtype, batch), mode="json")}
-        request |= {"atol": atol, "rtol": None, **bounds, **{key: more[key] for key in bounds if key in more}}
+        request |= {"by_hand": [{"atol": atol}], **bounds, **{key: more[key] for key in bounds if key in more}}
         return TypeAdapter(Cell).validate_python(cell.run(request))
 
     return once

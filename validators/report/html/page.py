@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from validators.baseline import said
-from validators.contract import Coverage, TensorDiff
+from validators.contract import PARTS, ByHand, Coverage, TensorDiff
 from validators.manifest import Manifest
 from validators.report.html import view
 from validators.report.html.worst import WorstSample
@@ -256,8 +256,11 @@ def _grounds(manifest: Manifest) -> list[str]:
 
 def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
     model, policy = manifest.model, manifest.policy
-    tolerance = {"atol": policy.atol, "rtol": policy.rtol}
-    by_hand = ", ".join(f"{name} {value:g}" for name, value in tolerance.items() if value is not None)
+    by_hand = "; ".join(
+        f"`{own.cells}`, output `{own.output}`: {parts}"
+        for own in (*policy.tolerances, ByHand(atol=policy.atol, rtol=policy.rtol))
+        if (parts := ", ".join(f"{part} {value:g}" for part in PARTS if (value := getattr(own, part)) is not None))
+    )
     facts = [
         ("model", f"`{model.name}`, SHA-256 `{model.digest}`"),
         ("asked", f"SHA-256 `{manifest.asked}` over settings, model and samples" if manifest.asked else "not known"),
