@@ -62,13 +62,14 @@ def recurrent() -> Any:
 
 
 def gated() -> Any:
-    """A recurrence that Keras 2 writes into a SavedModel in a third of the time that an LSTM takes."""
+    """The weights of an LSTM and a GRU, with an activation of which Keras 2 has no form for cuDNN to write."""
     import tf_keras
     from tf_keras import layers
 
     ids = tf_keras.Input((4,), name="ids")
-    y = layers.Bidirectional(layers.SimpleRNN(4, return_sequences=True))(layers.Embedding(10, 3, mask_zero=True)(ids))
-    return tf_keras.Model(ids, layers.Dense(2, name="y")(layers.GRU(3)(y)))
+    lstm = layers.LSTM(4, return_sequences=True, activation="softsign")
+    y = layers.Bidirectional(lstm)(layers.Embedding(10, 3, mask_zero=True)(ids))
+    return tf_keras.Model(ids, layers.Dense(2, name="y")(layers.GRU(3, activation="softsign")(y)))
 
 
 def attention() -> Any:

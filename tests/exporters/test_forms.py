@@ -11,14 +11,12 @@ from exporters.errors import BadInput
 pytestmark = pytest.mark.slow
 
 MODELS = (
-    *((2, name) for name in ("two_inputs", "image", "recurrent", "gated", "attention", "films", "dicts")),
-    (2, "normalized"),
+    *((2, name) for name in ("two_inputs", "image", "gated", "attention", "films", "dicts", "normalized")),
     (2, "spectral"),
     *((3, name) for name in ("shared", "operators", "built_for_a_shape", "recurrent", "normalized", "mixed")),
 )
 LEFT_OUT = {
     (2, "words"): {"h5", "by_name"},  # tf_keras refuses to write these
-    (2, "recurrent"): {"saved_model"},  # takes it most of a minute; `gated` is for that
 }
 
 
