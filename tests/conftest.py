@@ -10,7 +10,9 @@ import signal
 import pytest
 from hypothesis import settings
 
-_LONGEST = ("server", "bench tests/contract", "bench tests/exporters")
+_PROVE_THE_SAME = {"tests/validators": "tests/contract"}
+"""Folder -> the one whose models it looks at, too: one process proves them for both."""
+_LONGEST = ("bench tests/contract", "server", "bench tests/exporters")
 
 # A busy machine is no bug: what a test takes is never asserted.
 settings.register_profile("paritygate", deadline=None)
@@ -40,7 +42,8 @@ def _group(item):
         if "server" in item.fixturenames:
             return "server"
         if "bench" in item.fixturenames:
-            return f"bench {'/'.join(path.split('/')[:2])}"
+            folder = "/".join(path.split("/")[:2])
+            return f"bench {_PROVE_THE_SAME.get(folder, folder)}"
         return f"slow {path}"
     return path
 

@@ -6,7 +6,8 @@ import pytest
 @pytest.fixture(scope="session")
 def proofs(request, bench):
     """Model -> `bench.Proof`; the models of all chosen tests are worked on side by side."""
-    params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    chosen = [item for item in request.session.items if "proofs" in item.fixturenames and hasattr(item, "callspec")]
+    params = [item.callspec.params for item in chosen]
     bench.prove(list(dict.fromkeys(found["model"] for found in params if "model" in found)))
     return bench.proof
 

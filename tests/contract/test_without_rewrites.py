@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import pytest
 from pydantic import TypeAdapter
-from unmended import OTHERS
 
 from exporters.contract import Signature
 from exporters.lowering.notes import REWRITES, acted, noting, rewritten
 from exporters.lowering.trace import _REWRITES
 from exporters.registry import EXPORTERS, FORMATS
+from tests.exporters.unmended import OTHERS
 from tests.zoo import CPU, OWN
 from validators.registry import RUNTIMES, default_requirements
 
