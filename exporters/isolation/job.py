@@ -13,6 +13,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from typing import Any
 
 from exporters.errors import BadInput, Limited
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _GIVES_WAY = 10  # of 19
 
@@ -63,8 +65,8 @@ def _answer(function: str, request: Path) -> dict[str, Any]:
 
 
 def _one_line(error: BaseException) -> str:
-    """The error's type and message, without blank lines and cut where nobody reads on."""
-    text = " ".join(str(error).split())
+    """The error's type and message, without colours (Keras' have some) and blank lines, cut where nobody reads on."""
+    text = " ".join(_COLOUR.sub("", str(error)).split())
     limit = 2000
     return f"{type(error).__name__}: {text[:limit]}{' ...' if len(text) > limit else ''}"
 

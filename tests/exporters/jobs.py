@@ -80,7 +80,7 @@ def limited(_request: dict) -> None:
 
 
 def broken(_request: dict) -> None:
-    raise RuntimeError("the real message")
+    raise RuntimeError("\x1b[1mthe real\x1b[0m message")
 
 
 def no_json(_request: dict) -> object:

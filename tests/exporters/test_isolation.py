@@ -130,7 +130,7 @@ def test_bad_input_keeps_its_next_step_and_a_limit_its_identifier(start):
 
 @pytest.mark.parametrize(
     ("function", "kept"),
-    [("broken", 'raise RuntimeError("the real message")'), ("no_json", "Object of type object is not JSON")],
+    [("broken", "raise RuntimeError("), ("no_json", "Object of type object is not JSON")],
 )
 def test_the_log_says_where_it_broke(start, function, kept):
     assert kept in start(function).log.read_text()
