@@ -17,6 +17,8 @@ REWRITES: Mapping[str, tuple[str, str]] = {
     "additions_as_written": ("an addition that Keras took for a bias is an addition", "keras `ops.add`"),
     "einsum_as_matrix_product": ("sums over two operands (Einsum) are matrix products", "tfjs#7439"),
     "gelu_with_erf": ("the exact GELU and Erfc are written with Erf", "tfjs#8304"),
+    "expm1_with_elu": ("exp(x) - 1 is written with Exp and Elu", "tensorflow-onnx support_status.md"),
+    "softsign_in_arithmetic": ("softsign is a division", "tfjs#8304"),
     "one_hot_of_integers": ("one-hot vectors are made of comparisons of integers", "tfjs#3409"),
     "response_normalization_as_arithmetic": (
         "local response normalization is a convolution over channels and arithmetic",

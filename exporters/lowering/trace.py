@@ -22,6 +22,7 @@ from exporters.lowering.backwards import masks_in_order_of_steps
 from exporters.lowering.bincount import bincount_as_comparison
 from exporters.lowering.cut import cut_graph
 from exporters.lowering.einsum import einsum_as_matrix_product
+from exporters.lowering.expm1 import expm1_with_elu
 from exporters.lowering.gelu import gelu_with_erf
 from exporters.lowering.loops import loops_over_tensors
 from exporters.lowering.notes import acted, noting
@@ -32,6 +33,7 @@ from exporters.lowering.resize import resizing_as_matrix_products
 from exporters.lowering.response import response_normalization_as_arithmetic
 from exporters.lowering.signbit import signbit_in_arithmetic
 from exporters.lowering.sizes import sizes_as_tensors
+from exporters.lowering.softsign import softsign_in_arithmetic
 from exporters.lowering.xla import xla_wrappers_inlined
 from exporters.preprocessing.description import Preprocessing
 from exporters.preprocessing.proof import prove
@@ -47,6 +49,8 @@ _REWRITES = (
     additions_as_written,
     einsum_as_matrix_product,
     gelu_with_erf,
+    expm1_with_elu,
+    softsign_in_arithmetic,
     one_hot_of_integers,
     bincount_as_comparison,
     response_normalization_as_arithmetic,

@@ -82,6 +82,16 @@ def exponential() -> Any:
     return keras.Model(x, layers.Dense(3, name="y")(layers.Dense(4, activation="elu")(x)))
 
 
+def bent() -> Any:
+    """A softsign and a CELU, the one of which TF.js has no operator for, the other tf2onnx none."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((5,), name="x")
+    y = layers.Dense(4, activation="celu")(layers.Dense(4, activation="softsign")(x))
+    return keras.Model(x, layers.Dense(3, name="y")(y))
+
+
 def one_tensor_twice() -> Any:
     """Two outputs that are one tensor."""
     import keras
@@ -92,7 +102,7 @@ def one_tensor_twice() -> Any:
     return keras.Model(x, {"first": y, "second": y})
 
 
-TABLE = (exponential, one_tensor_twice, static_batch, double, twins, residual, gelu, attention, long_recurrence)
+TABLE = (exponential, bent, one_tensor_twice, static_batch, double, twins, residual, gelu, attention, long_recurrence)
 MODELS = {function.__name__: function for function in TABLE}
 
 

@@ -35,6 +35,8 @@ NOT_MADE = [
     ("additions_as_written", f"{MORE}residual", "tflite/batch1", "BiasAdd"),
     ("gelu_with_erf", f"{MORE}gelu", "onnx/default", "Erfc"),
     ("gelu_with_erf", f"{MORE}gelu", "tfjs/default", "Erfc"),
+    ("expm1_with_elu", f"{MORE}bent", "onnx/default", "Expm1"),
+    ("softsign_in_arithmetic", f"{MORE}bent", "tfjs/default", "Softsign"),
     ("resizing_as_matrix_products", f"{OWN}bicubic", "tflite/dynamic", "ResizeBicubic"),
     ("resizing_as_matrix_products", f"{OWN}bicubic", "tfjs/default", "ResizeBicubic"),
     ("sizes_as_tensors", f"{OWN}fully_convolutional", "onnx/default", "symbolic"),
