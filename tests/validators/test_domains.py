@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from exporters.contract import TensorSpec
+from validators.samples import domains
 from validators.samples.domains import _told_by
 from validators.samples.ranges import OTHER_RANGES, between, guessing_otherwise
 
@@ -19,6 +21,16 @@ def test_a_table_wants_whole_numbers_below_its_rows():
 
 def test_a_layer_that_is_made_for_nothing_in_particular_tells_nothing():
     assert _told_by(layer("Dense")) is None
+
+
+def test_a_layer_that_cannot_be_traced_alone_tells_nothing_and_the_log_says_so(monkeypatch, caplog):
+    def fails(*_):
+        raise RuntimeError("not alone")
+
+    monkeypatch.setattr(domains, "rows_looked_up", fails)
+    use = domains._Use(layer=layer("Own"), graph=None, start=None, outputs=())
+    assert list(domains._told_by_use(use, TensorSpec(name="x", dtype="int32", shape=(None, 4)))) == []
+    assert "what layer first looks up is not known: RuntimeError: not alone" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ bytes, an `Embedding` of 1000 rows wants whole numbers below 1000, and so does a
 `Normalization` or a first `BatchNormalization` remembers the mean and variance of what it was shown.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ _PASSES = frozenset(
     )
 )
 """Layers and operations behind which values are what they were before."""
+_LOG = logging.getLogger("paritygate")
 _SEQUENCE_OF_VECTORS = 3  # axes; floats of so many are no indices
 _SIGMAS = 3
 """Standard deviations on both sides of a mean: beyond them lie 0.3 % of what a layer was shown."""
@@ -118,8 +120,17 @@ def _told_by_use(use: _Use, spec: TensorSpec) -> Iterator[Range]:
     if known is not None:
         yield known
     elif _may_look_up(use.layer) and (spec.dtype.startswith(("int", "uint")) or len(spec.shape) < _SEQUENCE_OF_VECTORS):
-        for rows in rows_looked_up(use.graph, use.start, use.outputs):
+        for rows in _rows_looked_up(use):
             yield _below(rows, f"layer {use.layer.name} looks it up in a table of {rows} rows")
+
+
+def _rows_looked_up(use: _Use) -> list[int]:
+    """The rows of the tables in a layer; none where it cannot be traced alone, which is no fault of the model."""
+    try:
+        return rows_looked_up(use.graph, use.start, use.outputs)
+    except Exception as error:  # noqa: BLE001 - code of the user's own may raise anything; the whole model is traced next
+        _LOG.warning("what layer %s looks up is not known: %s: %s", use.layer.name, type(error).__name__, error)
+        return []
 
 
 def _may_look_up(layer: Any) -> bool:

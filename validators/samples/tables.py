@@ -5,6 +5,7 @@ positions inside of the layer is none of them, since no value of the input is lo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 _SAME = frozenset(
@@ -24,11 +25,9 @@ def rows_looked_up(graph: Any, start: Any, outputs: Sequence[Any]) -> list[int]:
         start: one of its inputs.
         outputs: symbolic tensors of the graph, which are traced from its inputs.
     """
-    import keras
     import tensorflow as tf
-    import tf_keras
 
-    made_by = tf_keras if isinstance(graph, tf_keras.Model) else keras
+    made_by = import_module("tf_keras" if type(graph).__module__.startswith("tf_keras.") else "keras")
     inputs = list(graph.inputs)
     model = made_by.Model(inputs, list(outputs))
 
