@@ -175,10 +175,10 @@ def measure(name: str, folder: Path, workers: Workers) -> Family:
 
 def _watched(process: subprocess.Popen[bytes]) -> int:
     """Waits for a process; returns the most bytes that its tree held. A tree without a supervisor is not left alive."""
-    peak, gauge = 0, tree.Gauge()
+    peak = 0
     try:
         while process.poll() is None:
-            peak = max(peak, gauge.read([process.pid]))
+            peak = max(peak, tree.Gauge().read([process.pid]))
             time.sleep(_POLL)
     finally:
         if process.poll() is None:

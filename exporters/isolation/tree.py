@@ -17,6 +17,9 @@ def members(pid: int) -> list[psutil.Process]:
         return []
 
 
+_READS_OF_A_LIST = 4
+
+
 class Gauge:
     """Memory that the trees of some processes hold together, read again and again.
 
@@ -34,10 +37,19 @@ class Gauge:
         self._bound = bound
         self._exact = 0
         self._resident = 0.0  # when the shares were asked for
+        self._found: list[psutil.Process] = []
+        self._reads = 0
 
     def read(self, pids: Iterable[int]) -> int:
-        """Bytes that these trees hold now; beyond `typical`, as of when they had last grown by a tenth."""
-        found = [process for pid in pids for process in members(pid)]
+        """Bytes that these trees hold now; beyond `typical`, as of when they had last grown by a tenth.
+
+        Which processes they are is looked up at every fourth reading: the system has no list of a process's children,
+        so that takes a look at all processes that there are.
+        """
+        if self._reads % _READS_OF_A_LIST == 0:
+            self._found = [process for pid in pids for process in members(pid)]
+        self._reads += 1
+        found = self._found
         resident = sum(map(_resident, found))
         if resident <= self._typical:
             return resident
