@@ -7,9 +7,11 @@ Where other axes are free too, `static` is the graph of `dynamic` with a length 
 
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from exporters.contract import Finding, Signature, TensorSpec
@@ -40,10 +42,11 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
         graph = replace(graph, signature=replace(graph.signature, inputs=_with_shapes(graph.signature.inputs, shapes)))
     with tempfile.TemporaryDirectory(prefix="tflite-") as scratch:
         outputs = _save(graph, scratch)
-        converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=[SIGNATURE_KEY])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
-            content = converter.convert()
+            with _loading_once():
+                converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=[SIGNATURE_KEY])
+                converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+                content = converter.convert()
         except Exception as error:
             limit = known_limit("tflite", str(error))
             if limit is None:
@@ -55,6 +58,25 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
         inputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.inputs),
         outputs=tuple(replace(spec, native=spec.name) for spec in (outputs if shapes else graph.signature.outputs)),
     )
+
+
+@contextmanager
+def _loading_once() -> Iterator[None]:
+    """While active, the converter does not load the SavedModel into Python on its way to MLIR, which reads it itself.
+
+    TensorFlow 2.21 does so twice, to see that the signature is there and for the lines of source that its errors name.
+    Of a recurrent layer written out that is most of the time.
+    """
+    from unittest import mock
+
+    from tensorflow.core.framework import graph_debug_info_pb2
+    from tensorflow.lite.python import lite
+
+    loaded = SimpleNamespace(
+        signatures={SIGNATURE_KEY: None}, graph_debug_info=graph_debug_info_pb2.GraphDebugInfo()
+    )
+    with mock.patch.object(lite, "_load", lambda *_args, **_options: loaded):
+        yield
 
 
 def _with_shapes(inputs: tuple[TensorSpec, ...], shapes: Mapping[str, Sequence[int]]) -> tuple[TensorSpec, ...]:
