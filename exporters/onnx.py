@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from exporters.contract import Finding, Signature, TensorSpec
+from exporters.lowering.notes import acted
 from exporters.lowering.trace import Graph
 
 FILE = "model.onnx"
 _WEIGHTS = "weights.bin"
 IR_VERSION = 10  # ONNX Runtime 1.18 and later read it; the onnx package would write one that runtimes do not know yet
 _PROTO_LIMIT = 2_000_000_000  # bytes; protocol buffers end at 2 GiB
+_PAD_VALUE = 2  # position among the inputs of a Pad
+_SMALLEST_NORMAL = {1: 2.0**-126, 11: 2.0**-1022}
+"""Of float and double, by their numbers in TensorProto."""
 _LARGE = 32 << 20  # bytes of graph beyond which weights stay out of the optimizer's protos (24 s -> 8 s for ResNet50)
 
 
@@ -50,6 +54,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     )
     if storage is not None:
         _restore_weights(model.graph, storage.name_to_tensor_data)
+    keep_zeros_out_of_pools(model.graph)
     _name_axes(model.graph, named)
     model.ir_version = IR_VERSION
     destination.mkdir()
@@ -125,6 +130,39 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield attribute.t
             if attribute.HasField("g"):
                 yield from _tensors(attribute.g)
+
+
+def keep_zeros_out_of_pools(graph: Any) -> None:
+    """Pads what a MaxPool takes with the smallest normal number instead of with zero.
+
+    ONNX Runtime makes one operator of the two (pad_fusion.cc, onnxruntime#18136), whose padding is minus infinity: a
+    window of negative numbers at the border then has another maximum, as in every ResNet50V2. It does so for zeros
+    only.
+    """
+    from onnx import TensorProto, helper
+
+    pooled = {node.input[0] for node in graph.node if node.op_type == "MaxPool"}
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input)}
+    zeros = {tensor.name for tensor in graph.initializer if not _numbers(tensor).any()}
+    for node in [node for node in graph.node if node.op_type == "Pad" and pooled & set(node.output)]:
+        given = node.input[_PAD_VALUE] if len(node.input) > _PAD_VALUE else ""
+        kind = kinds.get(node.input[0], TensorProto.FLOAT)
+        if (given and given not in zeros) or kind not in _SMALLEST_NORMAL or _mode(node) != "constant":
+            continue
+        acted("keep_zeros_out_of_pools")
+        name = f"{node.name}/nearly_zero"
+        graph.initializer.append(helper.make_tensor(name, kind, (), [_SMALLEST_NORMAL[kind]]))
+        node.input[:] = [*node.input[:_PAD_VALUE], name, *node.input[_PAD_VALUE + 1 :]]
+
+
+def _numbers(tensor: Any) -> Any:
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(tensor)
+
+
+def _mode(pad: Any) -> str:
+    return next((attribute.s.decode() for attribute in pad.attribute if attribute.name == "mode"), "constant")
 
 
 def _name_axes(graph: Any, signature: Signature) -> None:

@@ -72,10 +72,8 @@ def _loading_once() -> Iterator[None]:
     from tensorflow.core.framework import graph_debug_info_pb2
     from tensorflow.lite.python import lite
 
-    loaded = SimpleNamespace(
-        signatures={SIGNATURE_KEY: None}, graph_debug_info=graph_debug_info_pb2.GraphDebugInfo()
-    )
-    with mock.patch.object(lite, "_load", lambda *_args, **_options: loaded):
+    loaded = SimpleNamespace(signatures={SIGNATURE_KEY: None}, graph_debug_info=graph_debug_info_pb2.GraphDebugInfo())
+    with mock.patch.object(lite, "_load", return_value=loaded):
         yield
 
 

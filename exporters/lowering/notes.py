@@ -34,6 +34,7 @@ REWRITES: Mapping[str, tuple[str, str]] = {
     "loops_over_tensors": ("recurrent loops keep their steps in a tensor instead of a list", "tensorflow#62849"),
     "grouped": ("a grouped convolution is one convolution for each group", "tfjs#8304"),
     "pad_in_numbers": ("a convolution whose stride is longer than its kernel is padded in numbers", "tfjs#8405"),
+    "keep_zeros_out_of_pools": ("what a MaxPool takes is padded with 1e-38, not with zero", "onnxruntime#18136"),
     "elu_in_arithmetic": ("ELU is written with Relu and Exp", "LiteRT register_ref.cc"),
     "outputs_apart": ("outputs that are one tensor are tensors of their own", "LiteRT signature_runner.ts"),
     "fusions": ("fused operators that not every backend runs are flattened or taken apart", "tfjs#8304"),

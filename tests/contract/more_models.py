@@ -92,6 +92,16 @@ def bent() -> Any:
     return keras.Model(x, layers.Dense(3, name="y")(y))
 
 
+def padded_pool() -> Any:
+    """Zeros around negative numbers, and the largest of each window, as ResNet50V2 begins."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((6, 6, 2), name="x")
+    y = layers.ZeroPadding2D(1)(layers.Conv2D(3, 1, bias_initializer="ones")(x) - 4.0)
+    return keras.Model(x, layers.MaxPooling2D(3, strides=2, name="y")(y))
+
+
 def one_tensor_twice() -> Any:
     """Two outputs that are one tensor."""
     import keras
@@ -102,7 +112,10 @@ def one_tensor_twice() -> Any:
     return keras.Model(x, {"first": y, "second": y})
 
 
-TABLE = (exponential, bent, one_tensor_twice, static_batch, double, twins, residual, gelu, attention, long_recurrence)
+TABLE = (
+    *(exponential, bent, padded_pool, one_tensor_twice, static_batch, double, twins, residual, gelu, attention),
+    long_recurrence,
+)
 MODELS = {function.__name__: function for function in TABLE}
 
 

@@ -58,10 +58,11 @@ NOT_RUN = [
         "litert-reference",
         "lack an operator of the model, which its optimised ones have: ELU",
     ),
+    ("keep_zeros_out_of_pools", f"{MORE}padded_pool", "onnxruntime", "beyond the tolerance"),
     ("masks_in_order_of_steps", f"{OWN}masked_both_ways", "tfjs-wasm", "beyond the tolerance"),
     ("free_axis_left_open", "single_input", "litert-webgpu", "a shape is computed from the batch"),
 ]
-VARIANTS = {"tfjs": "tfjs/default", "tflite": "tflite/dynamic"}
+VARIANTS = {"tfjs": "tfjs/default", "tflite": "tflite/dynamic", "onnx": "onnx/default"}
 """The artifact that a case of `NOT_RUN` looks at, by its runtime's format."""
 ELSEWHERE = {"unrolling", "one_hot_of_integers", "bincount_as_comparison", "outputs_apart"}
 ELSEWHERE |= {"response_normalization_as_arithmetic"}

@@ -14,6 +14,7 @@ OTHERS = {
     "mixed_in_float32": ("exporters.lowering.trace.mixed_in_float32", lambda _model: nullcontext()),
     "grouped": ("exporters.tfjs.split_grouped_convolutions", lambda graph: graph),
     "pad_in_numbers": ("exporters.tfjs.pad_in_numbers", lambda graph: graph),
+    "keep_zeros_out_of_pools": ("exporters.onnx.keep_zeros_out_of_pools", lambda _graph: None),
     "elu_in_arithmetic": ("exporters.tflite.elu_in_arithmetic", lambda graph: graph),
     "outputs_apart": ("exporters.tflite._apart", lambda outputs, _sources: dict(outputs)),
     "fusions": ("exporters.tfjs.mend_fusions", lambda _graph_def: None),
@@ -35,7 +36,7 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _left_out(name: str) -> Any:
-    from exporters import tfjs, tflite  # noqa: F401 - what is patched by name must be imported
+    from exporters import onnx, tfjs, tflite  # noqa: F401 - what is patched by name must be imported
     from exporters.lowering import trace
 
     if name in OTHERS:
