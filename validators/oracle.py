@@ -15,7 +15,7 @@ measured over further rows as well, which the reference has drawn and which are 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from validators.tolerance import dtype_name, most_noise, scale_of
 
 KINDS: Mapping[Origin, str] = {"user": "user", "seeded": "seeded", "edges": "seeded", "beyond": "beyond"}
 """Origin of a set -> the kind of its inputs."""
+_BEYOND = KINDS["beyond"]
 
 _BATCH = 64
 
@@ -111,7 +112,18 @@ def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
         for kind in kinds
     }
     _keep_ties(evidence, {kind: parts for kind, parts in fed.items() if _faithful(parts, noise[kind])}, exact)
+    if _BEYOND in noise:
+        noise[_BEYOND] = {name: _whatever(each, floors[_BEYOND][name]) for name, each in noise[_BEYOND].items()}
     return {each.name: noise[KINDS[each.origin]] for each in evidence.sets}
+
+
+def _whatever(noise: Noise, distance: float) -> Noise:
+    """The noise of an output beyond the domain, where rounding may cost it every digit.
+
+    Saturated by values that the model is not made for, a softmax flips from one answer to another with the last bit of
+    its scores. No copy lies nearer to the original than the original to itself.
+    """
+    return replace(noise, floor=distance, why="") if noise.floor is None and noise.scale > 0 else noise
 
 
 def _traced(model: SourceModel) -> Infer:

@@ -1,5 +1,6 @@
 """What the oracle makes of float64 answers, over an original that a function plays."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -37,3 +38,22 @@ def test_ties_are_kept_of_a_float64_model_that_is_the_original_and_of_no_other(m
     noise = oracle.measured(model, evidence, tmp_path / "more")
     assert (noise[SET.name]["y"].floor is not None) is kept
     assert set(evidence.exact(SET)) == ({"winner"} if kept else set())
+
+
+def test_beyond_the_domain_rounding_may_cost_an_output_every_digit_and_proves_no_tie(monkeypatch, tmp_path):
+    beyond = replace(SET, name="beyond", origin="beyond")
+    x = np.linspace(0, 1, 8, dtype="float32").reshape(4, 2)
+    samples = {each.name: {"x": x} for each in (SET, beyond)}
+    evidence = write_evidence(tmp_path, signature=SIGNATURE, sets=(SET, beyond), samples=samples)
+    for name in samples:
+        write_tensors(reference_folder(tmp_path, name), {"y": x, "winner": np.zeros(4, "int64")})
+    model = SimpleNamespace(signature=SIGNATURE, parameter_bytes=lambda: 4)
+    flipped = {"y": 1.0 - x.astype("float64"), "winner": np.ones(4, "int64")}
+    monkeypatch.setattr(oracle, "in_float64", lambda given: given)
+    monkeypatch.setattr(oracle, "_traced", lambda _: lambda _batch: flipped)
+    monkeypatch.setattr(oracle, "_jittered", lambda _: ())
+    noise = oracle.measured(model, evidence, tmp_path / "more")
+    assert noise[SET.name]["y"].floor is None
+    assert noise[SET.name]["y"].why
+    assert (noise["beyond"]["y"].floor, noise["beyond"]["y"].why) == (1.0, "")
+    assert not evidence.exact(beyond)
