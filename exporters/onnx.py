@@ -54,7 +54,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     )
     if storage is not None:
         _restore_weights(model.graph, storage.name_to_tensor_data)
-    keep_zeros_out_of_pools(model.graph)
+    keep_zeros_out_of_pools(model)
     _name_axes(model.graph, named)
     model.ir_version = IR_VERSION
     destination.mkdir()
@@ -132,33 +132,32 @@ def _tensors(graph: Any) -> Iterator[Any]:
                 yield from _tensors(attribute.g)
 
 
-def keep_zeros_out_of_pools(graph: Any) -> None:
+def keep_zeros_out_of_pools(model: Any) -> None:
     """Pads what a MaxPool takes with the smallest normal number instead of with zero.
 
     ONNX Runtime makes one operator of the two (pad_fusion.cc, onnxruntime#18136), whose padding is minus infinity: a
     window of negative numbers at the border then has another maximum, as in every ResNet50V2. It does so for zeros
     only.
     """
-    from onnx import TensorProto, helper
+    import onnx
 
+    graph = model.graph
     pooled = {node.input[0] for node in graph.node if node.op_type == "MaxPool"}
-    kinds = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.input)}
-    zeros = {tensor.name for tensor in graph.initializer if not _numbers(tensor).any()}
-    for node in [node for node in graph.node if node.op_type == "Pad" and pooled & set(node.output)]:
+    pads = [node for node in graph.node if node.op_type == "Pad" and pooled & set(node.output)]
+    if not pads or model.ByteSize() > _PROTO_LIMIT:  # what is larger, shape inference does not take
+        return
+    known = onnx.shape_inference.infer_shapes(model).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in (*known.value_info, *known.input)}
+    zeros = {"", *(tensor.name for tensor in graph.initializer if not onnx.numpy_helper.to_array(tensor).any())}
+    for node in pads:
         given = node.input[_PAD_VALUE] if len(node.input) > _PAD_VALUE else ""
-        kind = kinds.get(node.input[0], TensorProto.FLOAT)
-        if (given and given not in zeros) or kind not in _SMALLEST_NORMAL or _mode(node) != "constant":
+        kind = kinds.get(node.input[0])
+        if given not in zeros or kind not in _SMALLEST_NORMAL or _mode(node) != "constant":
             continue
         acted("keep_zeros_out_of_pools")
         name = f"{node.name}/nearly_zero"
-        graph.initializer.append(helper.make_tensor(name, kind, (), [_SMALLEST_NORMAL[kind]]))
+        graph.initializer.append(onnx.helper.make_tensor(name, kind, (), [_SMALLEST_NORMAL[kind]]))
         node.input[:] = [*node.input[:_PAD_VALUE], name, *node.input[_PAD_VALUE + 1 :]]
-
-
-def _numbers(tensor: Any) -> Any:
-    from onnx import numpy_helper
-
-    return numpy_helper.to_array(tensor)
 
 
 def _mode(pad: Any) -> str:

@@ -34,6 +34,11 @@ def imported(name: str) -> ModuleType:
         ) from error
 
 
+def is_of_keras(layer: Any) -> bool:
+    """Whether a layer is one of Keras' own, of either generation, and no class of the user's."""
+    return type(layer).__module__.partition(".")[0] in {"keras", "tf_keras"}
+
+
 def defined(module: ModuleType) -> dict[str, Any]:
     """Every class and function that a module defines, by plain name; a package also those of its own modules."""
     own = f"{module.__name__}."

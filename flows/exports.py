@@ -176,11 +176,7 @@ class Exports:
         return self._lowering.status == "ok"
 
     def refer(self) -> dict[str, Any]:
-        """Computes the reference; see `validators.reference.run` for what it returns.
-
-        Raises:
-            BadInput: the original is no reference, or the policy names an output that it does not have.
-        """
+        """Computes the reference; see `validators.reference.run` for what it returns."""
         found: dict[str, Any] | None = self.finished.find("reference")
         if found is not None:
             return found
@@ -194,7 +190,6 @@ class Exports:
         job = Job(name="reference", function="validators.reference:run", request=request, **self._around)
         outcome = self._workers.run(job)
         answer: dict[str, Any] = outcome.unwrap()
-        self._settings.policy.refuse_unknown_outputs([spec["name"] for spec in answer["signature"]["outputs"]])
         evidence = (self._workspace.release / EVIDENCE).iterdir()
         made = {part: "" for part in (*evidence, Path(request["more"])) if part != self._workspace.logs}
         self.finished.keep("reference", value=answer, made={**made, self._weights: "", outcome.log: ""})

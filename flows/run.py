@@ -288,6 +288,7 @@ class ReleaseRun:
     def _refer(self) -> tuple[bool, str]:
         with self._export.naming_what_was_given():
             self._reference = self._export.refer()
+        self.settings.policy.refuse_unknown_outputs([output.name for output in self._signature().outputs])
         self._grounds = TypeAdapter(Grounds).validate_python(self._reference["grounds"])
         self._validate.judge_by(self._grounds.task)
         rows = sum(sample_set["rows"] for sample_set in self._reference["sets"])

@@ -13,14 +13,14 @@ from hypothesis import settings
 _PROVE_THE_SAME = {"tests/validators": "tests/contract"}
 """Folder -> the one whose models it looks at, too: one process proves them for both."""
 _LONGEST = (
-    *(
-        "bench tests/contract",
-        "server",
-        "bench tests/exporters",
-        "bench tests/flows",
-        "bench tests/test_custom_code.py",
-    ),
-    *("slow tests/flows/test_postgres.py", "slow tests/flows/test_cli.py", "slow tests/deployments/test_containers.py"),
+    "bench tests/contract",
+    "server",
+    "bench tests/exporters",
+    "bench tests/flows",
+    "bench tests/test_custom_code.py",
+    "slow tests/flows/test_postgres.py",
+    "slow tests/flows/test_cli.py",
+    "slow tests/deployments/test_containers.py",
 )
 
 # A busy machine is no bug: what a test takes is never asserted.

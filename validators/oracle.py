@@ -113,11 +113,11 @@ def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
     }
     _keep_ties(evidence, {kind: parts for kind, parts in fed.items() if _faithful(parts, noise[kind])}, exact)
     if _BEYOND in noise:
-        noise[_BEYOND] = {name: _whatever(each, floors[_BEYOND][name]) for name, each in noise[_BEYOND].items()}
+        noise[_BEYOND] = {name: _however_far(each, floors[_BEYOND][name]) for name, each in noise[_BEYOND].items()}
     return {each.name: noise[KINDS[each.origin]] for each in evidence.sets}
 
 
-def _whatever(noise: Noise, distance: float) -> Noise:
+def _however_far(noise: Noise, distance: float) -> Noise:
     """The noise of an output beyond the domain, where rounding may cost it every digit.
 
     Saturated by values that the model is not made for, a softmax flips from one answer to another with the last bit of

@@ -49,12 +49,11 @@ class Gauge:
         if self._reads % _READS_OF_A_LIST == 0:
             self._found = [process for pid in pids for process in members(pid)]
         self._reads += 1
-        found = self._found
-        resident = sum(map(_resident, found))
+        resident = sum(map(_resident, self._found))
         if resident <= self._typical:
             return resident
         if resident > min(self._bound, 1.1 * self._resident):
-            self._exact, self._resident = sum(map(_share, found)), resident
+            self._exact, self._resident = sum(map(_share, self._found)), resident
         return self._exact
 
 

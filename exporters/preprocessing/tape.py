@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from exporters.user_code import is_of_keras
+
 TEXT_LAYERS = ("TextVectorization", "StringLookup", "IntegerLookup", "Hashing", "HashedCrossing")
 """Layers of Keras that need text or tables, by the class's own name."""
 _RECORDED = (*TEXT_LAYERS, "Discretization")
@@ -68,7 +70,7 @@ def _noting(original: Any, calls: list[Call]) -> Any:
     def called(self: Any, *arguments: Any, **options: Any) -> Any:
         nonlocal depth
         kind = type(self).__name__
-        known = kind in _RECORDED and type(self).__module__.partition(".")[0] in {"keras", "tf_keras"}
+        known = kind in _RECORDED and is_of_keras(self)
         graph = tf.compat.v1.get_default_graph()
         if not known or depth or tf.executing_eagerly():
             return original(self, *arguments, **options)

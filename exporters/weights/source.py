@@ -15,6 +15,7 @@ import numpy as np
 
 from exporters.keras_model import SourceModel
 from exporters.lowering.precision import layers_of
+from exporters.user_code import is_of_keras
 
 _INDEX, _BYTES = "weights.json", "weights.bin"
 _STATISTICS = ("gamma", "beta", "moving_mean", "moving_variance")
@@ -85,7 +86,7 @@ def note(model: SourceModel, folder: Path) -> None:
     with (folder / _BYTES).open("wb") as stream:
         for layer, own in _owned(model):
             for name, array in own:
-                rows.append((name, layer.name, _keras_own(layer), array.dtype.name, array.shape, offset))
+                rows.append((name, layer.name, is_of_keras(layer), array.dtype.name, array.shape, offset))
                 offset += stream.write(np.ascontiguousarray(array).tobytes())
             if statistics := _statistics(layer):
                 normalizations.append((layer.name, float(layer.epsilon), statistics))
@@ -133,10 +134,6 @@ def _owned(model: SourceModel) -> Iterator[tuple[Any, list[tuple[str, np.ndarray
         if getattr(layer, "lora_enabled", False):  # what it computes with is the sum of the stored ones
             own.append((f"{layer.name}/kernel with LoRA", np.asarray(layer.kernel)))
         yield layer, own
-
-
-def _keras_own(layer: Any) -> bool:
-    return type(layer).__module__.partition(".")[0] in {"keras", "tf_keras"}
 
 
 def _variables(layer: Any) -> Iterator[Any]:

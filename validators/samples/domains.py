@@ -15,6 +15,7 @@ import numpy as np
 
 from exporters.contract import TensorSpec
 from exporters.keras_model import SourceModel
+from exporters.user_code import is_of_keras
 from validators.samples.ranges import Range, between
 from validators.samples.tables import rows_looked_up
 
@@ -135,7 +136,7 @@ def _rows_looked_up(use: _Use) -> list[int]:
 
 def _may_look_up(layer: Any) -> bool:
     """Whether there may be a table in a layer: in one of the user's own, and around a layer that is one."""
-    if type(layer).__module__.partition(".")[0] not in {"keras", "tf_keras"}:
+    if not is_of_keras(layer):
         return True
     inner = layer._flatten_layers(include_self=False) if hasattr(layer, "_flatten_layers") else ()  # noqa: SLF001
     return any("Embedding" in type(each).__name__ for each in inner)

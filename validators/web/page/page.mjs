@@ -1,6 +1,6 @@
 // The side of `validators/web/session.py` that runs in the tab: takes input tensors, lets the runtime's module compute,
-// gives the outputs back: small ones in the message itself, others through the server. A runtime's module (`NAME.mjs`)
-// exports
+// gives the outputs back: small ones in the message itself, others through the server.
+// A runtime's module (`NAME.mjs`) exports
 //   load(options, base)      -> facts about itself
 //   infer(inputs, outputs)   -> {outputs: [{name, dtype, shape, data}], facts}
 // where an input is {name, dtype, shape, data}, and `base` is the address that `artifact/` and `node_modules/` are under.
