@@ -324,7 +324,7 @@ def test_the_flow_needs_no_tensorflow_and_names_its_state_after_what_came_of_it(
 @pytest.mark.slow
 def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
     process = site.script("""
-        import threading, time
+        import threading
         from prefect import flow
         from prefect.client.orchestration import get_client
         from prefect.exceptions import ObjectNotFound
@@ -334,15 +334,17 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
         from validators.devices import Card
 
         slots.LIMIT = "paritygate-gpu-fresh"
-        lock, here, most = threading.Lock(), 0, 0
+        both, here, most = threading.Condition(), 0, 0
+        waits = False
 
         def work():
             global here, most
-            with lock:
+            with both:
                 here += 1
                 most = max(most, here)
-            time.sleep(1)
-            with lock:
+                both.notify_all()
+                # Until the other one is here too or was told to wait: a machine may be slow to start it.
+                both.wait_for(lambda: most == 2 or waits, timeout=60)
                 here -= 1
             return True, ""
 
@@ -363,7 +365,11 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
             log = TaskLog()
 
             def listen(event):
+                global waits
                 log(event)
+                with both:
+                    waits |= event.state == "waiting" and bool(event.message)
+                    both.notify_all()
                 if event.ended:
                     ended[event.stage] = event
 
