@@ -21,6 +21,11 @@ from flows import prefect_home
 ROOT = Path(__file__).resolve().parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")
 
+QUICK = {"formats": ["saved_model"], "policy": {"gpu": "off", "required": ["saved_model tensorflow cpu"]}}
+"""Terms of a release that costs the least: one exporter, one cell, no browser."""
+QUICK_TOML = 'formats = ["saved_model"]\n[policy]\ngpu = "off"\nrequired = ["saved_model tensorflow cpu"]\n'
+"""The same as a file."""
+
 
 def environment(**more: object) -> dict[str, str]:
     """This process's, without what it may say about Prefect."""

@@ -149,7 +149,9 @@ def _beside_chromium(name: str) -> Path | None:
     if chromium is None:
         return None
     program = chromium.resolve()
-    folders = (program.parent, program.parent.parent / "lib" / program.name)
+    installed = program.parent.parent / "lib"
+    # Debian's `chromium-headless-shell` has its files in `chromium`, as the browser has.
+    folders = (program.parent, installed / program.name, installed / program.name.partition("-")[0])
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 

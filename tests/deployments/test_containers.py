@@ -84,7 +84,7 @@ def test_the_steps_make_a_light_worker_that_verifies_a_release_and_one_that_has_
     environment.parent.mkdir(parents=True)
     image.inside(".venv").rename(environment)
     image = built("cpu", tmp_path / "cpu", "locks/worker.lock")
-    assert "chromium" in image.packages
+    assert "chromium-headless-shell" in image.packages
     code, out, err = called(image, "python", "-m", "deployments.bootstrap")
     assert (code, out) == (2, ""), err
     asked = "from validators.web.session import package_version as v; print(v('@tensorflow/tfjs-core'))"

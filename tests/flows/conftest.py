@@ -1,13 +1,15 @@
 """One Prefect server, worker and bucket for all tests of the flows, and the command line in this process."""
 
+import contextlib
 import signal
 import subprocess
 import sys
 from contextlib import ExitStack
 
 import bucket as object_store
+import psutil
 import pytest
-from prefect_server import PREFECT, ROOT, ask, environment, run, served
+from prefect_server import PREFECT, QUICK_TOML, ROOT, ask, environment, run, served
 
 from flows import cli
 
@@ -42,7 +44,7 @@ def call(capfd):
 def quick(tmp_path):
     """A release.toml of one exporter and one cell."""
     config = tmp_path / "release.toml"
-    config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
+    config.write_text(QUICK_TOML)
     return config
 
 
@@ -77,15 +79,44 @@ def deployed(server, home):
     return {deployment["name"]: deployment for deployment in found}, again.stdout
 
 
+class Worker:
+    """A worker of the queue `cpu`, who owns the bucket."""
+
+    def __init__(self, home, settings):
+        self._home, self._settings = home, settings
+        self.start()
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def start(self):
+        command = [PREFECT, "worker", "start", "--pool", "paritygate", "--type", "process", "--work-queue", "cpu"]
+        with (self._home / "worker.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                list(map(str, command)), cwd=ROOT, env=self._settings, stdout=log, stderr=log
+            )
+
+    def die(self):
+        """As its machine does: SIGKILL for it and all that it has started."""
+        tree = [*psutil.Process(self.pid).children(recursive=True), psutil.Process(self.pid)]
+        for process in reversed(tree):  # the worker first: nobody is left to tell the server
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait(30)
+        psutil.wait_procs(tree, timeout=30)
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait(30)
+
+
 @pytest.fixture(scope="session")
 def worker(server, deployed, home, bucket):
-    """A worker of the queue `cpu`, who owns the bucket."""
+    """A worker of the deployments' queue `cpu`; see `Worker`."""
     settings = environment(
         PREFECT_API_URL=server, PREFECT_HOME=home, PREFECT_WORKER_QUERY_SECONDS=1, **bucket.environment()
     )
-    command = [PREFECT, "worker", "start", "--pool", "paritygate", "--type", "process", "--work-queue", "cpu"]
-    with (home / "worker.log").open("wb") as log:
-        process = subprocess.Popen(list(map(str, command)), cwd=ROOT, env=settings, stdout=log, stderr=log)
-    _SERVING.callback(process.wait, 30)
-    _SERVING.callback(process.terminate)
-    return process
+    found = Worker(home, settings)
+    _SERVING.callback(found.stop)
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 import fsspec
 import psutil
 import pytest
-from prefect_server import ask, restart, run, submit, until
+from prefect_server import QUICK, ask, restart, run, submit, until
 from processes import below
 
 from exporters.errors import BadInput
@@ -23,7 +23,6 @@ from validators.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
-QUICK = {"formats": ["onnx"], "policy": {"gpu": "off", "required": ["onnx onnxruntime cpu"]}}
 PARTS = ("preparation", "exports", "cells", "verdict")
 
 pytestmark = pytest.mark.slow
@@ -259,6 +258,20 @@ def test_a_killed_run_is_retried_where_it_was_and_a_restarted_server_loses_nothi
     assert all(a["data"] == 100 for a in shown if a["flow_run_id"] == again)
 
 
+def test_a_run_whose_machine_died_falls_silent_and_is_gone_on_with(server, worker, home, tmp_path, quick):
+    out = tmp_path / "lost.release"
+    given = (DIGITS, "-o", out, "--config", quick, "--json")
+    first = json.loads(submit(server, home, *given)[1])["run"]
+    until(lambda: list(tmp_path.glob(".lost.release.partial-*/stages/reference.json")))
+    worker.die()
+    worker.start()
+    until(lambda: ask(f"{server}/flow_runs/{first}")["state"]["type"] == "CRASHED", seconds=300)
+    code, said, err = submit(server, home, *given, "--wait")
+    assert code == 0, err
+    assert json.loads(said)["run"] != first
+    assert "reference" in load(out).resumed
+
+
 def test_a_fleet_releases_each_model_once_on_the_workers_and_shows_one_table(server, worker, home, tmp_path, quick):
     shelf, releases = tmp_path / "shelf", tmp_path / "releases"
     shelf.mkdir()
@@ -357,14 +370,13 @@ def test_a_night_releases_what_is_new_verifies_the_rest_and_stops_at_no_failure(
     tasks = ask(f"{server}/task_runs/filter", {"task_runs": {"name": {"any_": [f"verify {first.name}"]}}})
     assert [task["state"]["name"] for task in tasks] == ["Verified"]
 
+    others = {"samples": {"batches": [1, 3]}, "limits": {"seconds": 800}}
     # Under other terms the same model is released anew; a release that no longer holds is refuted, not made again.
-    assert (
-        night(server, home, shelf / "a.keras", releases, onnx={"opset": 17}, limits={"seconds": 800})[0] == "All proven"
-    )
+    assert night(server, home, shelf / "a.keras", releases, **others)[0] == "All proven"
     assert (first / "release.json").stat().st_mtime_ns != written
-    artifact = first / "artifacts" / "onnx" / "default" / "model.onnx"
+    artifact = first / "artifacts" / "saved_model" / "default" / "saved_model.pb"
     artifact.write_bytes(artifact.read_bytes() + b"\0")
-    name, message, *_ = night(server, home, shelf / "a.keras", releases, onnx={"opset": 17}, limits={"seconds": 800})
+    name, message, *_ = night(server, home, shelf / "a.keras", releases, **others)
     assert name == "Refused"
     assert message.startswith("a.keras: Refuted: digest mismatch: ")
 

@@ -85,14 +85,12 @@ def test_a_deployment_whose_pool_is_gone_takes_no_model(server, deployed):
 
 
 def test_a_model_that_goes_away_before_its_run_ends_as_bad_input_and_is_another_run_when_it_is_back(
-    server, worker, home, bucket, tmp_path
+    server, worker, home, bucket, quick
 ):
-    config = tmp_path / "release.toml"
-    config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
-    model, out = tmp_path / "gone.keras", tmp_path / "gone.release"
+    model, out = quick.with_name("gone.keras"), quick.with_name("gone.release")
     shutil.copy(DIGITS, model)
-    ours = (model, "--config", config, "-o", out, "--json")
-    sent = (model, "--config", config, "-o", tmp_path / "sent.release", "--storage", "s3://models/short", "--json")
+    ours = (model, "--config", quick, "-o", out, "--json")
+    sent = (model, "--config", quick, "-o", quick.with_name("sent.release"), "--storage", "s3://models/short", "--json")
     queue = next(q["id"] for q in ask(f"{server}/work_pools/paritygate/queues/filter", {}) if q["name"] == "cpu")
     ask(f"{server}/work_queues/{queue}", {"is_paused": True}, method="PATCH")
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from prefect_server import ROOT, ask, submit, until
+from prefect_server import QUICK_TOML, ROOT, ask, submit, until
 
 from deployments import local, postgres
 from exporters.errors import Broken
@@ -63,7 +63,7 @@ def ignores_interrupts(pid):
 def test_nothing_is_lost_and_nothing_released_twice_when_the_database_crashes_during_a_release(site, tmp_path):
     port, out = free_port(), site / "digits.release"
     config = site / "release.toml"
-    config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
+    config.write_text(QUICK_TOML)
     given = (DIGITS, "-o", out, "--config", config, "--json")
     try:
         with in_the_background():
@@ -87,7 +87,7 @@ def test_nothing_is_lost_and_nothing_released_twice_when_the_database_crashes_du
         assert code == 3
         assert "the Prefect server failed" in err
         postgres.start(site / "postgres")
-        until(lambda: out.exists() or list(site.glob(".digits.release.partial-*/release/artifacts/onnx")))
+        until(lambda: out.exists() or list(site.glob(".digits.release.partial-*/release/artifacts/saved_model")))
         crash(site, seconds=3)
 
         code, again, err = submit(api, tmp_path, *given, "--wait")

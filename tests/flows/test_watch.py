@@ -8,7 +8,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from prefect_server import ROOT, run, submit
+from prefect_server import QUICK, ROOT, run, submit
 
 from exporters.errors import BadInput, Broken
 from flows.bundle import pack
@@ -19,7 +19,6 @@ from flows.storage import fetched
 from validators.manifest import load
 
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
-QUICK = {"formats": ["onnx"], "policy": {"gpu": "off", "required": ["onnx onnxruntime cpu"]}}
 
 pytestmark = pytest.mark.slow
 
@@ -113,10 +112,9 @@ def test_a_shelf_in_a_bucket_is_listed_and_fetched(bucket, owner):
     assert found("s3://models/shelf/*.keras")[1] == paths[:1]
 
 
-def test_a_model_is_submitted_through_a_bucket_once_and_released_from_there(server, worker, home, bucket, tmp_path):
-    config, out = tmp_path / "release.toml", tmp_path / "far.release"
-    config.write_text('formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n')
-    given = (DIGITS, "-o", out, "--config", config, "--samples", DIGITS.with_name("samples.npz"))
+def test_a_model_is_submitted_through_a_bucket_once_and_released_from_there(server, worker, home, bucket, quick):
+    out = quick.with_name("far.release")
+    given = (DIGITS, "-o", out, "--config", quick, "--samples", DIGITS.with_name("samples.npz"))
     given += ("--storage", "s3://models/inbox", "--wait", "--json")
     code, said, err = submit(server, home, *given, **bucket.environment())
     assert code == 0, err

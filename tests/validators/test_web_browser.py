@@ -54,17 +54,32 @@ def bare(monkeypatch, tmp_path):
 
 
 def test_the_variable_goes_before_path_and_path_before_playwrights_builds(bare, monkeypatch):
+    monkeypatch.setattr(browser, "device_nodes", tuple)
     assert find_chromium() is None
-    shell = executable(bare / "builds" / "chromium_headless_shell-1200" / "chrome-linux" / "headless_shell")
-    assert find_chromium() == shell
     build = executable(bare / "builds" / "chromium-1200" / "chrome-linux64" / "chrome")
     assert find_chromium() == build
+    shell = executable(bare / "builds" / "chromium_headless_shell-1200" / "chrome-linux" / "headless_shell")
+    assert find_chromium() == shell
     chrome = executable(bare / "bin" / "google-chrome")
     assert find_chromium() == chrome
     chromium = executable(bare / "bin" / "chromium")
     assert find_chromium() == chromium
+    windowless = executable(bare / "bin" / "chromium-headless-shell")
+    assert find_chromium() == windowless
     monkeypatch.setenv(browser.CHROMIUM_VARIABLE, str(chrome))
     assert find_chromium() == chrome
+
+
+def test_beside_a_card_a_chromium_with_windows_goes_first(bare, monkeypatch):
+    monkeypatch.setattr(browser, "device_nodes", lambda: (Path("/dev/dri/renderD128"),))
+    shell = executable(bare / "builds" / "chromium_headless_shell-1200" / "chrome-linux" / "headless_shell")
+    assert find_chromium() == shell
+    build = executable(bare / "builds" / "chromium-1200" / "chrome-linux64" / "chrome")
+    assert find_chromium() == build
+    windowless = executable(bare / "bin" / "chromium-headless-shell")
+    assert find_chromium() == windowless
+    chromium = executable(bare / "bin" / "chromium")
+    assert find_chromium() == chromium
 
 
 def test_a_variable_that_names_nothing_is_an_error_and_never_replaced(bare, monkeypatch):
