@@ -1,15 +1,20 @@
-"""What a GitHub job shows of a release: the step summary and one annotation for every cell that failed.
+"""What a CI job shows of a release: its report, and an annotation for every cell that failed.
 
-In: what `paritygate release --json` printed, a manifest or an error. Out: the report appended to the file that
-GITHUB_STEP_SUMMARY names, and workflow commands on stdout.
+In: the manifest of a release, or what `paritygate release --json` printed instead. Out, on GitHub: the report appended
+to the file that GITHUB_STEP_SUMMARY names, and workflow commands on stdout. On GitLab: a Code Quality report, whose
+lines a merge request shows.
 
     python -m deployments.annotate paritygate.json
+    python -m deployments.annotate paritygate.release/release.json --code-quality quality.json --model models/net.keras
 """
 
+import argparse
+import hashlib
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from validators.manifest import Manifest, adapter
@@ -23,8 +28,23 @@ _SHOWN = 10
 _CUT = "\n\n*The rest of the report is in the release's report.md.*\n"
 
 
-def annotations(manifest: Manifest) -> Iterator[str]:
-    """A workflow command for every cell that failed or broke, and for every other reason of a refusal.
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A line that a person sees beside the job.
+
+    Attributes:
+        title: a cell, or what else a reason of the verdict is about.
+        message: what is wrong with it.
+        warning: whether the release goes out all the same.
+    """
+
+    title: str
+    message: str
+    warning: bool = False
+
+
+def annotations(manifest: Manifest) -> Iterator[Annotation]:
+    """One for every cell that failed or broke, and for every other reason of a refusal.
 
     What does not stand against the release is a warning: a cell that broke and is not required, or one that is waived.
     """
@@ -32,31 +52,51 @@ def annotations(manifest: Manifest) -> Iterator[str]:
     waived = {reason.subject for reason in verdict.waived}
     bad = [cell for cell in manifest.cells if cell.status in {"failed", "errored"}]
     for cell in bad:
-        yield command(
-            cell.key, f"{cell.status}: {cell.reason}: {cell.message}", warning=verdict.passed or cell.key in waived
-        )
+        told = f"{cell.status}: {cell.reason}: {cell.message}"
+        yield Annotation(cell.key, told, warning=verdict.passed or cell.key in waived)
     said = {name for cell in bad for name in (cell.key, f"{cell.format} {cell.runtime} {cell.device}")}
     for reason in verdict.reasons:
         if reason.subject not in said:
-            yield command(reason.subject, f"{reason.code}: {reason.message}")
+            yield Annotation(reason.subject, f"{reason.code}: {reason.message}")
 
 
-def shown(commands: Sequence[str]) -> list[str]:
-    """The commands that a step's log holds: where there are too many of a kind, the last one says how many more."""
-    found: list[str] = []
-    for kind in ("error", "warning"):
-        own = [each for each in commands if each.startswith(f"::{kind} ")]
+def commands(found: Sequence[Annotation]) -> list[str]:
+    """GitHub's workflow commands for annotations: where there are too many of a kind, the last says how many more."""
+    chosen: list[Annotation] = []
+    for warning in (False, True):
+        own = [each for each in found if each.warning == warning]
         if len(own) > _SHOWN:
             more = f"{len(own) - _SHOWN + 1} more: the step summary has all of them"
-            own = [*own[: _SHOWN - 1], command("more", more, warning=kind == "warning")]
-        found += own
-    return found
+            own = [*own[: _SHOWN - 1], Annotation("more", more, warning=warning)]
+        chosen += own
+    return [command(each) for each in chosen]
 
 
-def command(title: str, message: str, *, warning: bool = False) -> str:
-    """The workflow command that shows an error; texts of a model nobody trusts cannot end it or begin another."""
-    kind = "warning" if warning else "error"
-    return f"::{kind} title={_escaped(f'paritygate: {title}', ',:')}::{_escaped(message)}"
+def command(annotation: Annotation) -> str:
+    """The workflow command that shows it; texts of a model nobody trusts cannot end it or begin another."""
+    kind = "warning" if annotation.warning else "error"
+    return f"::{kind} title={_escaped(f'paritygate: {annotation.title}', ',:')}::{_escaped(annotation.message)}"
+
+
+def code_quality(found: Sequence[Annotation], model: str) -> str:
+    """GitLab's Code Quality report (its documentation, *Code Quality report format*), all lines about the model's file.
+
+    Args:
+        found: what to tell.
+        model: path of the model in the repository.
+    """
+    report = [
+        {
+            "description": one_line(f"{each.title}: {each.message}"),
+            "check_name": "paritygate",
+            # One that stays is the same line from one commit to the next, whatever its figures are.
+            "fingerprint": hashlib.sha256(f"{model}\n{each.title}\n{each.warning}".encode()).hexdigest(),
+            "severity": "minor" if each.warning else "blocker",
+            "location": {"path": model, "lines": {"begin": 1}},
+        }
+        for each in found
+    ]
+    return json.dumps(report, indent=1) + "\n"
 
 
 def _escaped(text: str, more: str = "") -> str:
@@ -65,31 +105,38 @@ def _escaped(text: str, more: str = "") -> str:
     return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{more}" else letter for letter in text)
 
 
-def summary(said: bytes) -> tuple[str, list[str]]:
-    """The step summary and the annotations of what `paritygate release --json` printed."""
+def summary(said: bytes) -> tuple[str, list[Annotation]]:
+    """The report and the annotations of a manifest, or of the error that was printed in its place."""
     answer = json.loads(said)
     if problem := answer.get("error"):
         message = f"{problem['message']} {problem['next_step']}".strip()
-        return f"## paritygate: {markdown.prose(problem['kind'])}\n\n{markdown.prose(message)}\n", [
-            command(problem["kind"], message)
-        ]
+        shown = f"## paritygate: {markdown.prose(problem['kind'])}\n\n{markdown.prose(message)}\n"
+        return shown, [Annotation(problem["kind"], message)]
     manifest = adapter().validate_json(said)
     return markdown.render(manifest), list(annotations(manifest))
 
 
 def main() -> int:
-    """Writes the summary and prints the annotations; the verdict is another step's."""
+    """Writes what was asked for; the verdict is another step's."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.annotate", description=__doc__)
+    parser.add_argument("said", type=Path, help="the manifest, or what was printed in its place")
+    parser.add_argument("--code-quality", type=Path, metavar="FILE", help="write GitLab's Code Quality report")
+    parser.add_argument("--model", default="model.keras", help="path of the model in the repository")
+    given = parser.parse_args()
     try:
-        text, commands = summary(Path(sys.argv[1]).read_bytes())
+        text, found = summary(given.said.read_bytes())
     except (OSError, ValueError):  # a step before failed, or the release was killed
-        text, commands = "", [command("broken", "the release ended without a word: its step's log says why")]
+        text, found = "", [Annotation("broken", "the release ended without a word: its step's log says why")]
+    if given.code_quality:
+        given.code_quality.write_text(code_quality(found, given.model), "utf-8")
+        return 0
     raw = text.encode()
     if len(raw) > _MOST:
         raw = raw[: _MOST - len(_CUT)].decode(errors="ignore").encode() + _CUT.encode()
     if target := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(target).open("ab") as stream:
             stream.write(raw)
-    print("\n".join(shown(commands)))
+    print("\n".join(commands(found)))
     return 0
 
 

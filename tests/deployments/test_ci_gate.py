@@ -1,5 +1,6 @@
 """The GitHub action, its annotations, and the GitLab template: their steps run for real, outside GitHub."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import factory
 import pytest
 import yaml
 
-from deployments.annotate import annotations, command, main, shown, summary
+from deployments.annotate import Annotation, annotations, code_quality, command, commands, main, summary
 from validators.contract import Reason, Verdict
 from validators.manifest import dump
 
@@ -27,41 +28,51 @@ def test_every_failed_cell_is_one_annotation():
         factory.manifest(), cells=(good, bad), verdict=Verdict(passed=False, reasons=(own, missing), required=())
     )
     assert list(annotations(refused)) == [
-        f"::error title=paritygate%3A {bad.key}::failed: r: m",
-        "::error title=paritygate%3A onnx onnxruntime cpu::missing cell: not run",
+        Annotation(bad.key, "failed: r: m"),
+        Annotation("onnx onnxruntime cpu", "missing cell: not run"),
     ]
     passed = replace(refused, verdict=Verdict(passed=True, reasons=(), required=()))
-    assert list(annotations(passed)) == [f"::warning title=paritygate%3A {bad.key}::failed: r: m"]
+    assert list(annotations(passed)) == [Annotation(bad.key, "failed: r: m", warning=True)]
 
 
 def test_a_refusal_without_a_failed_cell_says_its_reasons():
     reason = Reason(code="missing cell", subject="onnx onnxruntime cpu", message="not run")
     refused = Verdict(passed=False, reasons=(reason,), required=())
     manifest = replace(factory.manifest(), verdict=refused)
-    assert list(annotations(manifest)) == ["::error title=paritygate%3A onnx onnxruntime cpu::missing cell: not run"]
+    assert list(annotations(manifest)) == [Annotation("onnx onnxruntime cpu", "missing cell: not run")]
 
 
 def test_a_message_cannot_begin_a_command_of_its_own():
-    said = command("a,b::c", "100%\n::set-output name=x::y\r")
+    said = command(Annotation("a,b::c", "100%\n::set-output name=x::y\r"))
     assert "\n" not in said
     assert said.startswith("::error title=paritygate%3A a%2Cb%3A%3Ac::100%25")
 
 
 def test_of_more_annotations_than_github_shows_the_last_one_counts_the_rest():
-    errors, warnings = ([command(str(n), "m", warning=mild) for n in range(12)] for mild in (False, True))
-    said = shown([*warnings[:10], *errors])
-    assert said[:9] == errors[:9]
+    errors, warnings = ([Annotation(str(n), "m", warning=mild) for n in range(12)] for mild in (False, True))
+    said = commands([*warnings[:10], *errors])
+    assert said[:9] == [command(each) for each in errors[:9]]
     assert said[9] == "::error title=paritygate%3A more::3 more: the step summary has all of them"
-    assert said[10:] == warnings[:10]
+    assert said[10:] == [command(each) for each in warnings[:10]]
+
+
+def test_gitlab_knows_a_line_again_whatever_its_figures_are():
+    before, after = (code_quality([Annotation("cell", f"off by {n}\nat row 3")], "m.keras") for n in (1, 2))
+    (old,), (new,) = json.loads(before), json.loads(after)
+    assert (old["description"], new["description"]) == ("cell: off by 1 at row 3", "cell: off by 2 at row 3")
+    assert old["fingerprint"] == new["fingerprint"]
+    (mild,) = json.loads(code_quality([Annotation("cell", "m", warning=True)], "m.keras"))
+    assert (old["severity"], mild["severity"]) == ("blocker", "minor")
+    assert mild["fingerprint"] != old["fingerprint"]
 
 
 def test_the_summary_is_the_report_and_of_an_error_its_message():
     manifest = factory.manifest()
     text, _ = summary(dump(manifest))
     assert manifest.model.name in text
-    text, (command,) = summary(b'{"error": {"kind": "bad input", "message": "no such file", "next_step": "look"}}')
+    text, found = summary(b'{"error": {"kind": "bad input", "message": "no such file", "next_step": "look"}}')
     assert "no such file look" in text
-    assert command == "::error title=paritygate%3A bad input::no such file look"
+    assert found == [Annotation("bad input", "no such file look")]
 
 
 def test_a_release_that_ended_without_a_word_is_an_annotation_too(tmp_path, capsys, monkeypatch):
@@ -79,10 +90,10 @@ def test_a_waived_cell_that_failed_is_a_warning():
     waived = factory.reason(bad.reason, bad.key)
     verdict = Verdict(passed=True, reasons=(), required=(), waived=(waived,))
     (said,) = annotations(replace(factory.manifest(), cells=(bad,), verdict=verdict))
-    assert said.startswith("::warning ")
+    assert said.warning
     other = replace(verdict, passed=False, reasons=(factory.reason("failed", "x"),))
     said, _ = annotations(replace(factory.manifest(), cells=(bad,), verdict=other))
-    assert said.startswith("::warning ")
+    assert said.warning
 
 
 def test_both_ci_gates_take_the_same_inputs():
@@ -132,14 +143,44 @@ def test_the_action_ends_with_the_exit_code_and_an_annotation(action, tmp_path):
     assert "no such file" in out.partition("== step summary")[2]
 
 
-@pytest.mark.slow
-def test_the_gitlab_job_releases(tmp_path):
+@pytest.fixture
+def gitlab(tmp_path):
+    """Runs the template's job as a runner would; gives its exit code and the files that it keeps."""
     job = yaml.safe_load((ROOT / "deployments" / "gitlab" / "paritygate.yml").read_text())[".paritygate"]
-    (tmp_path / "release.toml").write_text(QUICK)
-    variables = {"PARITYGATE": str(ROOT), "MODEL": str(DIGITS), "CONFIG": "release.toml"}
-    settings = {**os.environ, **job["variables"], **variables}
-    for line in (*job["before_script"], *job["script"]):
-        subprocess.run(
-            ["/bin/bash", "-eo", "pipefail", "-c", line], cwd=tmp_path, env=settings, check=True, timeout=300
-        )
-    assert (tmp_path / job["artifacts"]["reports"]["junit"].replace("$OUTPUT", job["variables"]["OUTPUT"])).exists()
+
+    def run(terms):
+        (tmp_path / "release.toml").write_text(terms)
+        variables = {**job["variables"], "PARITYGATE": str(ROOT), "MODEL": str(DIGITS), "CONFIG": "release.toml"}
+
+        def steps(*lines):
+            script = ["/bin/bash", "-eo", "pipefail", "-c", "\n".join(lines)]
+            return subprocess.run(script, cwd=tmp_path, env={**os.environ, **variables}, check=False).returncode
+
+        code = steps(*job["before_script"], *job["script"])
+        assert steps(*job["after_script"]) == 0
+        kept = {
+            name: path.replace("$OUTPUT", variables["OUTPUT"]) for name, path in job["artifacts"]["reports"].items()
+        }
+        return code, {name: tmp_path / path for name, path in kept.items()}
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_gitlab_job_releases(gitlab):
+    code, kept = gitlab(QUICK)
+    assert code == 0
+    assert "<failure" not in kept["junit"].read_text()
+    assert json.loads(kept["codequality"].read_text()) == []
+
+
+@pytest.mark.slow
+def test_the_gitlab_job_ends_with_the_exit_code_and_an_annotation(gitlab):
+    code, kept = gitlab("formats = ['onx']\n")
+    assert code == 2
+    assert "broken: the release ended without a word" in kept["codequality"].read_text()
+    code, kept = gitlab(f"{QUICK}atol = 0.0\nrtol = 0.0\n")
+    assert code == 1
+    assert "<failure" in kept["junit"].read_text()
+    told = {each["description"].partition(": tolerance")[0] for each in json.loads(kept["codequality"].read_text())}
+    assert "onnx/default onnxruntime cpu: failed" in told
