@@ -149,9 +149,7 @@ def _beside_chromium(name: str) -> Path | None:
     if chromium is None:
         return None
     program = chromium.resolve()
-    installed = program.parent.parent / "lib"
-    # Debian's `chromium-headless-shell` has its files in `chromium`, as the browser has.
-    folders = (program.parent, installed / program.name, installed / program.name.partition("-")[0])
+    folders = (program.parent, program.parent.parent / "lib" / program.name)
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 

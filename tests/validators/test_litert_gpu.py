@@ -181,14 +181,14 @@ def test_native_lines_are_read_and_still_reach_stderr(capfd):
     assert capfd.readouterr().err == "from native code\n" + "more\n" * 9000 + "unread\nafterwards\n"
 
 
-@pytest.fixture(params=["chromium", "chromium-headless-shell"])
-def driver(request, tmp_path, monkeypatch):
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
     """Chromium with its own loader and SwiftShader, on a machine whose adapters the test decides."""
     for variable in vulkan.DRIVER_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     (tmp_path / "bin").mkdir()
     (tmp_path / "lib" / "chromium").mkdir(parents=True)
-    chromium = tmp_path / "bin" / request.param
+    chromium = tmp_path / "bin" / "chromium"
     chromium.touch()
     manifest = tmp_path / "lib" / "chromium" / vulkan.SOFTWARE_DRIVER
     manifest.touch()

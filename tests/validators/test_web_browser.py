@@ -49,6 +49,7 @@ def bare(monkeypatch, tmp_path):
     """A machine with no Chromium."""
     monkeypatch.delenv(browser.CHROMIUM_VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setattr(browser, "_SHELLS", ("chrome-headless-shell",))
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "builds"))
     return tmp_path
 
@@ -64,7 +65,7 @@ def test_the_variable_goes_before_path_and_path_before_playwrights_builds(bare, 
     assert find_chromium() == chrome
     chromium = executable(bare / "bin" / "chromium")
     assert find_chromium() == chromium
-    windowless = executable(bare / "bin" / "chromium-headless-shell")
+    windowless = executable(bare / "bin" / "chrome-headless-shell")
     assert find_chromium() == windowless
     monkeypatch.setenv(browser.CHROMIUM_VARIABLE, str(chrome))
     assert find_chromium() == chrome
@@ -76,7 +77,7 @@ def test_beside_a_card_a_chromium_with_windows_goes_first(bare, monkeypatch):
     assert find_chromium() == shell
     build = executable(bare / "builds" / "chromium-1200" / "chrome-linux64" / "chrome")
     assert find_chromium() == build
-    windowless = executable(bare / "bin" / "chromium-headless-shell")
+    windowless = executable(bare / "bin" / "chrome-headless-shell")
     assert find_chromium() == windowless
     chromium = executable(bare / "bin" / "chromium")
     assert find_chromium() == chromium

@@ -29,9 +29,9 @@ CHROMIUM_HINT = (
     "install Chromium (Debian: `apt-get install chromium-headless-shell`; or `playwright install chromium`), "
     f"or name an installed one in {CHROMIUM_VARIABLE}"
 )
-SHELLS = ("chromium-headless-shell", "chrome-headless-shell")
+_SHELLS = ("/usr/lib/chromium/chromium-headless-shell", "chrome-headless-shell")
 """Chromium without windows. A page costs 0.1 s of CPU beside what it computes, where one in a window that nobody sees
-costs 0.6 s."""
+costs 0.6 s. Debian's by its program: on PATH is a script that waits for it, and a signal would end the script alone."""
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _PLAYWRIGHT_SHELL = "chromium_headless_shell-*/chrome-*/*headless*shell"
 _PLAYWRIGHT_BROWSER = "chromium-*/chrome-linux*/chrome"
@@ -43,7 +43,7 @@ _CLOSE_SECONDS = 5.0
 def find_chromium() -> Path | None:
     """Finds a Chromium: the one PARITYGATE_CHROMIUM names, else one on PATH, else Playwright's download.
 
-    Of several, one without windows (`SHELLS`) where pages get a software GPU, one with windows where there is a card:
+    Of several, one without windows (`_SHELLS`) where pages get a software GPU, one with windows where there is a card:
     with that, cards have been tried.
 
     Returns:
@@ -62,7 +62,7 @@ def find_chromium() -> Path | None:
             )
         return Path(found)
     windows = bool(device_nodes())
-    names = (*_BROWSERS, *SHELLS) if windows else (*SHELLS, *_BROWSERS)
+    names = (*_BROWSERS, *_SHELLS) if windows else (*_SHELLS, *_BROWSERS)
     on_path = (Path(found) for name in names if (found := shutil.which(name)))
     return next(itertools.chain(on_path, _playwright_builds(windows=windows)), None)
 
