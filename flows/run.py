@@ -83,14 +83,14 @@ class Shared:
     Attributes:
         preloaded: the processes that jobs fork from.
         browser: the Chromium of all cells.
-        cores: how many jobs each release runs at once.
-        memory: bytes that the jobs of each release may hold together.
+        cores: how many jobs each release runs at once; None for as many as `Workers` sees fit.
+        memory: bytes that the jobs of each release may hold together; None for what `Workers` sees fit.
     """
 
     preloaded: Preloaded
     browser: BrowserHost
-    cores: int
-    memory: int
+    cores: int | None = None
+    memory: int | None = None
 
 
 class ReleaseRun:

@@ -1,14 +1,19 @@
 """`paritygate release`: one model to a release directory."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from exporters.errors import BadInput, Broken
+from exporters.isolation import Preloaded
 from flows.cli.app import app
 from flows.cli.options import Flags, Json
 from flows.cli.output import console, print_bytes, print_record
+from validators.hosts import TENSORFLOW, hosts
 
 if TYPE_CHECKING:
     from flows.run import ReleaseRun
@@ -35,13 +40,15 @@ def release(
     an embedded one. Flags win over release.toml. An older release in the same
     directory makes way, to a finished one only.
     """
-    settings = flags.settings(model, output)
-    try:
-        run = _released(settings, prefect=not no_prefect)
-    except OSError as error:
-        raise Broken(
-            f"{settings.release_dir}: cannot be written: {error}", next_step="Check free space and permissions there."
-        ) from error
+    with _importing() as preloaded:
+        settings = flags.settings(model, output)
+        try:
+            run = _released(settings, preloaded, prefect=not no_prefect)
+        except OSError as error:
+            raise Broken(
+                f"{settings.release_dir}: cannot be written: {error}",
+                next_step="Check free space and permissions there.",
+            ) from error
     manifest = run.manifest
     if manifest is None:
         raise Broken("the run ended without a verdict")
@@ -64,20 +71,36 @@ def release(
     return run.judged.verdict.exit_code
 
 
-def _released(settings: "Settings", *, prefect: bool) -> "ReleaseRun":
+@contextmanager
+def _importing() -> Iterator[Preloaded]:
+    """TensorFlow's import, on which everything waits, begun before our own imports, which take half a second."""
+    with (
+        tempfile.TemporaryDirectory(prefix="paritygate-hosts-") as logs,
+        closing(Preloaded(hosts(), Path(logs))) as preloaded,
+    ):
+        preloaded.host(TENSORFLOW)
+        yield preloaded
+
+
+def _released(settings: "Settings", preloaded: Preloaded, *, prefect: bool) -> "ReleaseRun":
     """Runs the release under Prefect or on threads; both engines get the same stages."""
     from importlib.util import find_spec
 
     from flows.display import shown
-    from flows.run import ReleaseRun
+    from flows.run import ReleaseRun, Shared
     from flows.stages import run_on_threads
+    from validators.web.browser import BrowserHost
 
     if prefect and find_spec("prefect") is None:
         raise Broken(
             "Prefect is not installed", next_step="pip install 'paritygate[flow]', or --no-prefect to do without it."
         )
     _refuse_pool_out_of_reach(settings, prefect=prefect)
-    with shown(console(stderr=True)) as listen, ReleaseRun(settings, listen) as run:
+    with (
+        shown(console(stderr=True)) as listen,
+        BrowserHost() as browser,
+        ReleaseRun(settings, listen, shared=Shared(preloaded=preloaded, browser=browser)) as run,
+    ):
         run.warm_up()
         if not prefect:
             run.carry_out(run_on_threads)
