@@ -5,6 +5,7 @@ In: functions. Out: `Stage`s, and `run_on_threads`, the engine without Prefect. 
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -72,6 +73,8 @@ def _wait(name: str, total: int, listen: Listener, message: str) -> None:
 def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:
     """Runs every stage on a thread of its own as soon as what it needs is done.
 
+    A thread has a copy of the caller's context variables: inside of a Prefect task a listener logs to that task.
+
     Args:
         stages: in an order in which needs come first.
         cancel: ends the work of running stages; called when a stage raised or the run is interrupted.
@@ -84,7 +87,7 @@ def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> No
         try:
             for stage in stages:
                 needed = [futures[name] for name in stage.needs]
-                futures[stage.name] = pool.submit(_after, needed, stage.run)
+                futures[stage.name] = pool.submit(copy_context().run, _after, needed, stage.run)
             wait(futures.values(), return_when=FIRST_EXCEPTION)
             if any(future.done() and future.exception() for future in futures.values()):
                 cancel()
