@@ -262,10 +262,15 @@ def test_a_device_that_is_lost_is_an_error_by_its_name_in_every_later_call(tmp_p
         runtime.infer(ids)
         bundle = "../node_modules/onnxruntime-web/dist/ort.jspi.bundle.min.mjs"
         device = f"import(new URL({bundle!r}, location.href)).then((ort) => ort.env.webgpu.device)"
-        runtime._session.page.evaluate(f"{device}.then((device) => device.destroy())")
+        page = runtime._session.page
+        page.evaluate(f"{device}.then((device) => {{ device.destroy(); return device.lost.then(() => 0); }})")
+        # What is called on it may wait for an answer in a loop, and then no page answers any more.
+        spy = "ort.InferenceSession.prototype.run = () => { globalThis.called = true; return new Promise(() => {}); }"
+        page.evaluate(f"import(new URL({bundle!r}, location.href)).then((ort) => {{ {spy} }})")
         for _ in range(2):
             with pytest.raises(Broken, match="WebGPU device was lost"):
                 runtime.infer(ids)
+        assert not page.evaluate("globalThis.called")
 
 
 def test_why_a_session_failed_is_kept_though_it_takes_its_device_along(tmp_path, webgpu):

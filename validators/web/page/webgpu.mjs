@@ -36,6 +36,7 @@ export async function requireAdapter() {
 
 // Runs async work; fails when `lost` (a promise that never resolves) rejects before the work ends, or right after it failed.
 export async function unlessLost(lost, work) {
+  await Promise.race([lost, Promise.resolve()]); // called on a device that is known to be gone, a runtime may spin for ever
   try {
     return await Promise.race([work(), lost]);
   } catch (error) {
