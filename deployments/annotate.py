@@ -5,7 +5,7 @@ to the file that GITHUB_STEP_SUMMARY names, and workflow commands on stdout. On 
 lines a merge request shows.
 
     python -m deployments.annotate paritygate.json
-    python -m deployments.annotate paritygate.release/release.json --code-quality quality.json --model models/net.keras
+    python -m deployments.annotate paritygate.release/release.json --code-quality quality.json models/net.keras
 """
 
 import argparse
@@ -120,15 +120,20 @@ def main() -> int:
     """Writes what was asked for; the verdict is another step's."""
     parser = argparse.ArgumentParser(prog="python -m deployments.annotate", description=__doc__)
     parser.add_argument("said", type=Path, help="the manifest, or what was printed in its place")
-    parser.add_argument("--code-quality", type=Path, metavar="FILE", help="write GitLab's Code Quality report")
-    parser.add_argument("--model", default="model.keras", help="path of the model in the repository")
+    parser.add_argument(
+        "--code-quality",
+        nargs=2,
+        metavar=("FILE", "MODEL"),
+        help="write GitLab's Code Quality report; MODEL is the model's path in the repository",
+    )
     given = parser.parse_args()
     try:
         text, found = summary(given.said.read_bytes())
     except (OSError, ValueError):  # a step before failed, or the release was killed
         text, found = "", [Annotation("broken", "the release ended without a word: its step's log says why")]
     if given.code_quality:
-        given.code_quality.write_text(code_quality(found, given.model), "utf-8")
+        file, model = given.code_quality
+        Path(file).write_text(code_quality(found, model), "utf-8")
         return 0
     raw = text.encode()
     if len(raw) > _MOST:

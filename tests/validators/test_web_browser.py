@@ -54,33 +54,34 @@ def bare(monkeypatch, tmp_path):
     return tmp_path
 
 
-def test_the_variable_goes_before_path_and_path_before_playwrights_builds(bare, monkeypatch):
-    monkeypatch.setattr(browser, "device_nodes", tuple)
+SHELL_BUILD = "builds/chromium_headless_shell-1200/chrome-linux/headless_shell"
+BUILD = "builds/chromium-1200/chrome-linux64/chrome"
+BROWSERS = ("bin/google-chrome", "bin/chromium")
+SHELL = "bin/chrome-headless-shell"
+
+
+@pytest.mark.parametrize(
+    ("cards", "worst_first"),
+    [
+        pytest.param((), (BUILD, SHELL_BUILD, *BROWSERS, SHELL), id="no card"),
+        pytest.param((Path("/dev/dri/renderD128"),), (SHELL_BUILD, BUILD, SHELL, *BROWSERS), id="a card"),
+    ],
+)
+def test_path_goes_before_playwrights_builds_and_one_with_windows_first_beside_a_card(
+    bare, monkeypatch, cards, worst_first
+):
+    monkeypatch.setattr(browser, "device_nodes", lambda: cards)
     assert find_chromium() is None
-    build = executable(bare / "builds" / "chromium-1200" / "chrome-linux64" / "chrome")
-    assert find_chromium() == build
-    shell = executable(bare / "builds" / "chromium_headless_shell-1200" / "chrome-linux" / "headless_shell")
-    assert find_chromium() == shell
-    chrome = executable(bare / "bin" / "google-chrome")
-    assert find_chromium() == chrome
-    chromium = executable(bare / "bin" / "chromium")
-    assert find_chromium() == chromium
-    windowless = executable(bare / "bin" / "chrome-headless-shell")
-    assert find_chromium() == windowless
-    monkeypatch.setenv(browser.CHROMIUM_VARIABLE, str(chrome))
-    assert find_chromium() == chrome
+    for better in worst_first:
+        found = executable(bare / better)
+        assert find_chromium() == found
 
 
-def test_beside_a_card_a_chromium_with_windows_goes_first(bare, monkeypatch):
-    monkeypatch.setattr(browser, "device_nodes", lambda: (Path("/dev/dri/renderD128"),))
-    shell = executable(bare / "builds" / "chromium_headless_shell-1200" / "chrome-linux" / "headless_shell")
-    assert find_chromium() == shell
-    build = executable(bare / "builds" / "chromium-1200" / "chrome-linux64" / "chrome")
-    assert find_chromium() == build
-    windowless = executable(bare / "bin" / "chrome-headless-shell")
-    assert find_chromium() == windowless
-    chromium = executable(bare / "bin" / "chromium")
-    assert find_chromium() == chromium
+def test_the_variable_goes_before_all_others(bare, monkeypatch):
+    named = executable(bare / "elsewhere" / "chrome")
+    executable(bare / "bin" / "chromium")
+    monkeypatch.setenv(browser.CHROMIUM_VARIABLE, str(named))
+    assert find_chromium() == named
 
 
 def test_a_variable_that_names_nothing_is_an_error_and_never_replaced(bare, monkeypatch):
