@@ -168,6 +168,8 @@ class ReleaseRun:
             kept = tempfile.mkdtemp(prefix="paritygate-logs-")
             with contextlib.suppress(OSError):  # a full disk must not hide what broke
                 shutil.copytree(logs, kept, dirs_exist_ok=True)
+                if self._shared:
+                    shutil.copytree(self._shared.preloaded.logs, kept, dirs_exist_ok=True)
             error.next_step = error.next_step.replace(logs, kept)
 
     def warm_up(self) -> None:

@@ -36,7 +36,7 @@ class Preloaded:
 
     def __init__(self, modules: Mapping[str, Sequence[str]], logs: Path) -> None:
         self._modules = modules
-        self._logs = logs
+        self.logs = logs
         self._lock = threading.Lock()
         self._closed = False
         self._hosts: dict[str, Host] = {}
@@ -49,7 +49,7 @@ class Preloaded:
                 return host
             if host is not None:
                 host.close()
-            self._hosts[name] = Host(self._modules[name], self._logs / f"host-{name}.log")
+            self._hosts[name] = Host(self._modules[name], self.logs / f"host-{name}.log")
             return self._hosts[name]
 
     def close(self) -> None:

@@ -261,6 +261,19 @@ def test_a_target_that_cannot_be_written_is_broken_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.slow
+def test_of_a_framework_that_dies_while_it_is_imported_the_last_words_are_kept(tmp_path):
+    fake = tmp_path / "fake"
+    (fake / "keras").mkdir(parents=True)
+    (fake / "keras" / "__init__.py").write_text("import os; os.write(2, b'illegal instruction'); os.abort()")
+    done = release("--no-prefect", output=tmp_path / "out", env={**os.environ, "PYTHONPATH": fake, "TMPDIR": tmp_path})
+    assert done.returncode == 3, done.stderr
+    (kept,) = tmp_path.glob("paritygate-logs-*")
+    assert str(kept) in done.stderr.replace("\n", "").replace("  ", "")
+    assert "illegal instruction" in (kept / "host-tensorflow.log").read_text()
+    assert not list(tmp_path.glob("paritygate-hosts-*"))
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_broken_and_leaves_nothing(tmp_path):
     def small_files():  # no file may grow beyond 20 kB: writing more fails as it does on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
