@@ -34,8 +34,12 @@ _PREFECT = str(Path(sys.executable).with_name("prefect"))
 Database = Literal["sqlite", "postgres"]
 _START_SECONDS = 120
 _STOP_SECONDS = 30
+_LAST_LINES = 15
 _ORDER = ("server", "worker")
 _CORES_OF_A_RUN = 4
+_PATIENCE = {"PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60", "PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
+"""Seconds. By default 5 and 10: a server whose machine is busy with a release gives up on the database beside it, and
+one that starts does not come up at all."""
 LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 """Of a server: slots of concurrency limits are given back after it was restarted. Kept in memory, they stay taken."""
 
@@ -104,6 +108,7 @@ def _environment(home: Path, port: int) -> dict[str, str]:
         "PREFECT_SERVER_API_PORT": str(port),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         **LEASES,
+        **_PATIENCE,
         "DO_NOT_TRACK": "1",
         "PARITYGATE_ROOT": str(ROOT),
     }
@@ -174,7 +179,9 @@ def _await_health(home: Path, api: str) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise Broken("the Prefect server did not start", next_step=f"less {home}/server.log")
+    log = home / "server.log"
+    said = log.read_text("utf-8", errors="replace").splitlines()[-_LAST_LINES:] if log.is_file() else []
+    raise Broken("\n".join(["the Prefect server did not start", *said]), next_step=f"less {log}")
 
 
 def main() -> int:

@@ -1,5 +1,7 @@
 """`paritygate submit`: a model handed to a Prefect installation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +15,7 @@ from flows.cli.output import console, print_record, safe
 
 @app.command
 def submit(  # noqa: PLR0913 - one parameter for every flag
-    model: Annotated[Path, Parameter(help="The trained model file.")],
+    model: Annotated[str, Parameter(help="The trained model file; with --storage also one in a bucket (s3://...).")],
     /,
     *,
     output: Annotated[
@@ -43,11 +45,12 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
             "PREFECT_API_URL names no Prefect server",
             next_step="`make server` starts one here; `paritygate release` needs none.",
         )
-    settings = flags.settings(model, output)
     with prefect_home.api():
-        with prefect_home.importing():
-            from flows import submit as submission
-        done = submission.submit(settings, storage=storage, deployment=deployment)
+        with _at_hand(model, storage) as file:
+            settings = flags.settings(file, output)
+            with prefect_home.importing():
+                from flows import submit as submission
+            done = submission.submit(settings, storage=storage, deployment=deployment)
         progress = console(stderr=True)
         progress.print(safe(f"{done.name}: {done.state}  {done.url}"), markup=False, soft_wrap=True)
         if wait:
@@ -58,3 +61,26 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
     else:
         console().print(safe(f"{done.state} {done.message}".strip()), markup=False, soft_wrap=True)
     return done.exit_code
+
+
+@contextmanager
+def _at_hand(model: str, storage: str | None) -> Iterator[Path]:
+    """The model as a file of this machine, which its digest and the upload are made of.
+
+    Raises:
+        BadInput: it is in a bucket and there is no storage to upload it to; or the bucket cannot be read.
+        Broken: the bucket does not answer.
+    """
+    if "://" not in model:
+        yield Path(model)
+        return
+    if storage is None:
+        raise BadInput(
+            f"{model}: a model in a bucket is handed over through storage, and none was given",
+            next_step=f"Add --storage, a folder of your own in a bucket that the workers reach: {model}, its samples "
+            "and its code are put there under their digest.",
+        )
+    from flows.storage import fetched, opened
+
+    with fetched(*opened(model)) as file:
+        yield file

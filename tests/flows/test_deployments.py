@@ -309,6 +309,7 @@ def test_bad_input_of_a_submitted_model_ends_with_its_exit_code(server, worker, 
     ("arguments", "message"),
     [
         (("missing.keras",), "missing.keras: no such file"),
+        (("s3://models/net.keras",), "s3://models/net.keras: a model in a bucket is handed over through storage"),
         (
             (DIGITS, "--deployment", "release/none"),
             "has no deployment 'release/none' of the flow `release`; it has release/after-training, release/fleet, ",

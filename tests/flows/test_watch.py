@@ -121,8 +121,10 @@ def test_a_model_is_submitted_through_a_bucket_once_and_released_from_there(serv
     assert load(out).samples[0].origin == "user"
     names = sorted(path.rpartition("/")[2] for path in bucket.files().find("models/inbox"))
     assert names == [".complete", "digits.keras", "samples.npz"]
-    code, again, _ = submit(server, home, *given, **bucket.environment())
-    assert (code, json.loads(again)["run"]) == (0, json.loads(said)["run"])
+    bucket.files().put_file(str(DIGITS), "models/trained/digits.keras")
+    for model in (DIGITS, "s3://models/trained/digits.keras"):
+        code, again, _ = submit(server, home, model, *given[1:], **bucket.environment())
+        assert (code, json.loads(again)["run"]) == (0, json.loads(said)["run"])
 
     code, _, err = submit(server, home, *given, **bucket.environment("guest"))
     assert code == 2
