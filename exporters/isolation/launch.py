@@ -29,6 +29,7 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",  # converters walk sets of names; the same model shall become the same bytes
 }
 _ROOT = Path(__file__).resolve().parents[2]
+_DIED = "the preloaded process died"
 
 
 # -P: the folder the user stands in may hold a `json.py`; our own code and the installed packages come first.
@@ -103,6 +104,7 @@ class Host:
         self._lock = threading.Lock()
         self._children: dict[str, Child] = {}
         self._next = 0
+        self._ended = False
         self._failure = ""
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
@@ -122,6 +124,9 @@ class Host:
         """Asks for a fork; returns at once, also while the imports are still under way."""
         child = Child()
         with self._lock:
+            if self._ended:  # its end of stdin may be the last one that the system closes
+                child.finish(None, self._failure or _DIED)
+                return child
             self._next += 1
             key = str(self._next)
             self._children[key] = child
@@ -131,7 +136,7 @@ class Host:
                 self._stdin.flush()
             except (BrokenPipeError, ValueError):
                 self._children.pop(key)
-                child.finish(None, self._failure or "the preloaded process ended")
+                child.finish(None, self._failure or _DIED)
         return child
 
     @property
@@ -151,10 +156,11 @@ class Host:
                 elif "exit" in message:
                     self._children.pop(message["id"]).finish(message["exit"])
         with self._lock:
+            self._ended = True
             orphans = list(self._children.values())
             self._children.clear()
         for child in orphans:
-            child.finish(None, self._failure or "the preloaded process died")
+            child.finish(None, self._failure or _DIED)
 
     def close(self) -> None:
         """Ends the host; children that still run die with it."""

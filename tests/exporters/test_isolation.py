@@ -278,6 +278,21 @@ def test_a_task_for_a_host_that_died_unseen_ends_at_once_and_the_host_still_clos
     host.close()
 
 
+def test_a_task_that_a_dead_host_can_still_be_written_ends_too(tmp_path, monkeypatch):
+    """A dying process may close its stdin after its stdout; here a child of its own keeps it open."""
+    dies = "import os\nif os.fork():\n    os.abort()\nos.closerange(1, 50)\nos.read(0, 1)\nos._exit(0)\n"
+    (tmp_path / "dies_slowly.py").write_text(dies)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    before = set(threading.enumerate())
+    host = Host(("dies_slowly",), tmp_path / "host.log")
+    for listener in set(threading.enumerate()) - before:
+        listener.join(30)
+    child = host.fork("tests.exporters.jobs:echo", tmp_path / "request", tmp_path / "result", tmp_path / "log")
+    assert child.ended.wait(10)
+    assert child.failure == "the preloaded process died"
+    host.close()
+
+
 def test_an_import_that_fails_in_the_preloaded_process_is_named(workers):
     outcome = workers.run(job("echo", "job", host="broken"))
     assert outcome.status == "crashed"
