@@ -213,7 +213,7 @@ class Workers:
         """Waits for the end; returns the answer of a job that had to be killed, and the peak memory."""
         peak = 0
         gauge = tree.Gauge(typical=_TYPICAL_MEMORY, bound=job.limits.memory)
-        while not child.ended.wait(_POLL):
+        while not child.ended.wait(min(_POLL, max(0.0, started + job.limits.seconds - time.monotonic()))):
             for line in tail.lines():
                 self._hear(line)
             if child.pid is not None:
