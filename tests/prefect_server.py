@@ -71,6 +71,18 @@ def submit(api: str, home: Path, *arguments: object, **more: object) -> tuple[in
     return done.returncode, done.stdout, done.stderr
 
 
+def carried_out(api: str, deployment: dict[str, Any], **parameters: Any) -> tuple[str, str]:
+    """Has a worker run a deployment with these parameters; gives name and message of the state that it ended in."""
+    run = ask(f"{api}/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})["id"]
+
+    def ended() -> Any:
+        state = ask(f"{api}/flow_runs/{run}")["state"]
+        return state if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+
+    state = until(ended, seconds=300)
+    return state["name"], state["message"] or ""
+
+
 _RUNNING: dict[str, tuple[Path, "subprocess.Popen[bytes]"]] = {}
 
 

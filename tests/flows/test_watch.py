@@ -1,14 +1,12 @@
 """The flow `watch` on a real Prefect server, over checkpoints in a real S3 server; nightly and submit over the same."""
 
+import io
 import json
-import sys
-import textwrap
 import zipfile
-from pathlib import Path
 
 import fsspec
 import pytest
-from prefect_server import QUICK, ROOT, run, submit
+from prefect_server import QUICK, ROOT, carried_out, submit
 
 from exporters.errors import BadInput, Broken
 from flows.bundle import pack
@@ -36,40 +34,23 @@ def owner(bucket, monkeypatch):
 
 def another(number):
     """The digits model in other bytes: its archive says another second."""
-    scratch = Path(f"{number}.keras")
+    scratch = io.BytesIO()
     with zipfile.ZipFile(DIGITS) as digits, zipfile.ZipFile(scratch, "w") as copy:
         for info in digits.infolist():
             copy.writestr(zipfile.ZipInfo(info.filename, (1980, 1, 1, 0, 0, number)), digits.read(info))
-    return scratch.read_bytes()
-
-
-LOOK = """
-    import json, sys
-    from pathlib import Path
-    from flows.nightly import nightly
-    from flows.settings import Terms
-    from flows.watch import watch
-    checkpoints, releases, terms = sys.argv[1:]
-    terms = Terms.model_validate(json.loads(terms))
-    if checkpoints == "again":
-        state = nightly("s3://models/net/0[23]-*.keras", Path(releases), terms, return_state=True)
-    else:
-        state = watch(checkpoints, Path(releases), terms=terms, settle_seconds=0.5, return_state=True)
-    print(state.name, state.message, sep="\\n")
-"""
+    return scratch.getvalue()
 
 
 @pytest.mark.timeout(600)
-def test_each_new_best_checkpoint_in_a_bucket_is_released_once(server, home, bucket, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_each_new_best_checkpoint_in_a_bucket_is_released_once(server, deployed, worker, bucket, tmp_path):
     files, releases = bucket.files(), tmp_path / "releases"
     checkpoints = "s3://models/net/{epoch:02d}-{val_loss:.4f}.keras"
 
-    def look(checkpoints=checkpoints):
-        code, given = textwrap.dedent(LOOK), (checkpoints, releases, json.dumps(QUICK))
-        done = run(server, home, sys.executable, "-W", "ignore", "-c", code, *given, **bucket.environment())
-        assert done.returncode == 0, done.stderr
-        return done.stdout.rstrip("\n").split("\n", 1)
+    terms = {"releases": str(releases), "terms": QUICK}
+
+    def look():
+        given = {"checkpoints": checkpoints, "settle_seconds": 0.5, **terms}
+        return carried_out(server, deployed[0]["watch"], **given)
 
     def made():
         return {path.name: (path / "release.json").stat().st_mtime_ns for path in releases.glob("*.release")}
@@ -84,7 +65,7 @@ def test_each_new_best_checkpoint_in_a_bucket_is_released_once(server, home, buc
     assert load(releases / first).model.name == "02-0.5000.keras"
 
     files.pipe("models/net/05-0.6000.keras", another(10))  # later, and no better
-    assert look() == ["Nothing new"]
+    assert look() == ("Nothing new", "")
     before = made()
     (record,) = releases.glob("watch-*.json")
     kept = json.loads(record.read_text())
@@ -99,7 +80,9 @@ def test_each_new_best_checkpoint_in_a_bucket_is_released_once(server, home, buc
     assert state == "Released", message
     assert {name[:9] for name in made()} == {"02-0.5000", "03-0.1000"}
     before = made()
-    assert look("again") == ["All proven", "2 models of s3://models/net/0[23]-*.keras"]  # the night verifies them
+    both = "s3://models/net/0[23]-*.keras"
+    night = carried_out(server, deployed[0]["nightly"], models=both, **terms)
+    assert night == ("All proven", f"2 models of {both}")  # which it verifies
     assert made() == before
 
 
@@ -137,7 +120,11 @@ def test_a_model_is_submitted_through_a_bucket_once_and_released_from_there(serv
         ({"AWS_ACCESS_KEY_ID": "test:guest", "AWS_SECRET_ACCESS_KEY": "guest-secret"}, BadInput, "Access Denied"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, BadInput, "PermissionError"),
         ({"AWS_ACCESS_KEY_ID": ""}, BadInput, "credentials"),
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, Broken, "does not answer: EndpointConnectionError"),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"},
+            Broken,
+            "does not answer: EndpointConnectionError",
+        ),
     ],
 )
 def test_a_bucket_that_may_not_be_read_or_does_not_answer_is_told(owner, monkeypatch, said, kind, message):
