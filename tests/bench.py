@@ -5,7 +5,7 @@ run once, however many tests look at what came of it.
 import itertools
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +34,23 @@ ON_GPUS = {
 }
 """Models that run on software GPUs too, unless a test asks for something else: their cells take half of the time. Each
 has operators, types or shapes that no other one has."""
+
+Rows = Callable[[RuntimeRow], bool]
+"""Which of the runtimes that a release would run a proof runs."""
+
+
+def every(_: RuntimeRow) -> bool:
+    return True
+
+
+def required(row: RuntimeRow) -> bool:
+    """What the default policy demands: a test of how a model is read asks no more."""
+    return row.required
+
+
+def of_kernels_of_its_own(row: RuntimeRow) -> bool:
+    """All but what runs a native runtime's own kernels again, compiled for browsers: a third of a browser's cells."""
+    return row.name not in {"ort-web-wasm", "litertjs-wasm"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,25 +139,23 @@ class Bench:
         request = {"name": name, "folder": str(folder), "seed": seed}
         return Path(self.call(f"{table or 'tests.models'}:build", request))
 
-    def prove(
-        self, models: Sequence[str], settings: Mapping[str, Any] | None = None, *, required_only: bool = False
-    ) -> None:
+    def prove(self, models: Sequence[str], settings: Mapping[str, Any] | None = None, *, rows: Rows = every) -> None:
         """Begins the work on several models, which then runs side by side.
 
         Args:
             models: as `build` takes them.
             settings: of the release, where they are not the default ones; without GPUs for most models (`ON_GPUS`).
-            required_only: run only what the default policy requires: a test of how a model is read asks no more.
+            rows: the runtimes.
         """
         with self._lock:
             for model in models:
                 if model not in self._proofs:
                     own = settings or ({} if model in ON_GPUS else {"policy": {"gpu": "off"}})
-                    self._proofs[model] = self._pool.submit(self._prove, model, own, required_only)
+                    self._proofs[model] = self._pool.submit(self._prove, model, own, rows)
 
-    def proof(self, model: str, settings: Mapping[str, Any] | None = None, *, required_only: bool = False) -> Proof:
+    def proof(self, model: str, settings: Mapping[str, Any] | None = None, *, rows: Rows = every) -> Proof:
         """What came of a model; the work is done once, as it was asked for first."""
-        self.prove([model], settings, required_only=required_only)
+        self.prove([model], settings, rows=rows)
         return self._proofs[model].result()
 
     def cell(self, release: Path, artifact: Artifact, row: RuntimeRow, *, lane: str = "") -> Cell:
@@ -151,7 +166,7 @@ class Bench:
         cells = Cells(jobs, self.browser, release, policy=settings.record)
         return cells.run(artifact, row)
 
-    def _prove(self, name: str, given: Mapping[str, Any], required_only: bool) -> Proof:
+    def _prove(self, name: str, given: Mapping[str, Any], rows: Rows) -> Proof:
         model = self.build(name)
         lane = re.sub(r"\W+", "-", name)
         own = {"model": str(model), "output": str(self.folder / f"{lane}.release")}
@@ -174,7 +189,7 @@ class Bench:
             self.cell(workspace.release, artifact, row, lane=lane)
             for artifact in artifacts.values()
             for row in planned((artifact.format,), gpu=settings.policy.gpu)
-            if row.required or not required_only
+            if rows(row)
         ]
         return Proof(
             model=model,

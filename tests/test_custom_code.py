@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bench import required
 from custom_models import CODE
 
 from exporters.admission import admit, examine
@@ -82,7 +83,7 @@ def proofs(bench):
     """Begins the work on all models, side by side; gives what came of one."""
     settings = {name: {"custom_objects": files(code), **OFF} for name, code in NEEDS.items()}
     for name, each in settings.items():
-        bench.prove([f"tests.custom_models:{name}"], each, required_only=True)
+        bench.prove([f"tests.custom_models:{name}"], each, rows=required)
     return lambda name: bench.proof(f"tests.custom_models:{name}", settings[name])
 
 

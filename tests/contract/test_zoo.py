@@ -1,6 +1,7 @@
 """The hard zoo, walked: every model comes out of every format as its row in `tests/zoo.py` says."""
 
 import pytest
+from bench import every, of_kernels_of_its_own
 from zoo import OWN, ZOO
 
 from exporters.errors import BadInput
@@ -15,6 +16,11 @@ CHOSEN = [case for case in ZOO if not case.refused]
 
 def name(case):
     return case.name
+
+
+def rows(case):
+    """The zoo's own models run on every set of kernels once; what other tables have too runs in every runtime."""
+    return of_kernels_of_its_own if case.model.startswith(OWN) else every
 
 
 def came_of(proof, key):
@@ -46,8 +52,8 @@ def zoo(request, bench):
     """Case -> proof; the models of all chosen tests are worked on side by side."""
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     for case in [found["case"] for found in params if found.get("case") in CHOSEN]:
-        bench.prove([case.model], case.settings)
-    return lambda case: bench.proof(case.model, case.settings)
+        bench.prove([case.model], case.settings, rows=rows(case))
+    return lambda case: bench.proof(case.model, case.settings, rows=rows(case))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import stored_forms
+from bench import required
 from stored_forms import FORMS, WITHOUT_ARCHITECTURE
 
 from exporters.errors import BadInput
@@ -193,7 +194,7 @@ def test_a_file_that_says_another_backend_loads_all_the_same(saved, load, backen
 
 @pytest.mark.parametrize("model", ["image-2-saved_model", "operators-3-h5"])
 def test_a_model_in_another_form_is_proven_in_all_formats(bench, model):
-    proof = bench.proof(f"tests.exporters.stored_forms:{model}", {"policy": {"gpu": "off"}}, required_only=True)
+    proof = bench.proof(f"tests.exporters.stored_forms:{model}", {"policy": {"gpu": "off"}}, rows=required)
     assert {key: artifact.reason for key, artifact in proof.artifacts.items() if artifact.reason} == {}
     assert proof.verdict().reasons == ()
 
@@ -201,6 +202,6 @@ def test_a_model_in_another_form_is_proven_in_all_formats(bench, model):
 def test_weights_are_proven_with_their_architecture_in_all_formats(bench):
     model = "tests.exporters.stored_forms:shared-3-checkpoint"
     architecture = str(bench.build(model).parent / "model.json")
-    proof = bench.proof(model, {"architecture": architecture, "policy": {"gpu": "off"}}, required_only=True)
+    proof = bench.proof(model, {"architecture": architecture, "policy": {"gpu": "off"}}, rows=required)
     assert {key: artifact.reason for key, artifact in proof.artifacts.items() if artifact.reason} == {}
     assert proof.verdict().reasons == ()
