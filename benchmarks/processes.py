@@ -1,7 +1,6 @@
 """The processes that `stock.py` times: run one, see who else is alive, keep a Prefect server beside it."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from deployments.ports import free_port
 from validators.web.host import FOLDER_PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,13 +63,6 @@ def clean_environment() -> dict[str, str]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": str(int(SERVER_SECONDS)),
     }
-
-
-def free_port() -> int:
-    """Returns a port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

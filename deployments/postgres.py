@@ -9,11 +9,11 @@ import os
 import pwd
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
+from deployments.ports import free_port
 from exporters.errors import Broken
 
 USER = DATABASE = "prefect"
@@ -110,9 +110,7 @@ def _install() -> None:
 def _make(home: Path, data: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(data, ignore_errors=True)  # of an initdb that was killed
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (home / "password").touch(0o600)
     (home / "password").write_text(secrets.token_urlsafe(24))
     if os.geteuid() == 0:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deployments.local import LEASES
+from deployments.ports import free_port
 from flows import prefect_home
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,10 +120,7 @@ def served(home: Path) -> Iterator[str]:
             contextlib.closing(sqlite3.connect(home / "prefect.db")) as theirs,
         ):
             ours.backup(theirs)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    api = f"http://127.0.0.1:{port}/api"
+    api = f"http://127.0.0.1:{free_port()}/api"
     try:
         _start(home, api)
         yield api

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import tempfile
 import time
@@ -17,6 +16,7 @@ import pytest
 from prefect_server import QUICK_TOML, ROOT, ask, submit, until
 
 from deployments import local, postgres
+from deployments.ports import free_port
 from exporters.errors import Broken
 from validators.manifest import load
 
@@ -29,12 +29,6 @@ def site():
     with tempfile.TemporaryDirectory(prefix="paritygate-site-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def crash(site, *, seconds):
