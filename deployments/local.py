@@ -38,8 +38,8 @@ _LAST_LINES = 15
 _ORDER = ("server", "worker")
 _CORES_OF_A_RUN = 4
 _PATIENCE = {"PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60", "PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
-"""Seconds. By default 5 and 10: a server whose machine is busy with a release gives up on the database beside it, and
-one that starts does not come up at all."""
+"""Seconds. By default 5 and 10, which a database beside releases that take every core can miss; a server that misses it
+while it starts does not come up."""
 LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 """Of a server: slots of concurrency limits are given back after it was restarted. Kept in memory, they stay taken."""
 
