@@ -144,11 +144,11 @@ class Exports:
         copy.parent.mkdir(parents=True)
         return copy
 
-    def lower(self) -> bool:
+    def lower(self) -> str:
         """Traces the model into every form that a wanted exporter starts from; a failure becomes theirs.
 
         Returns:
-            Whether it worked.
+            Why it did not work, in a line; empty when it did.
 
         Raises:
             BadInput: Keras cannot load the model.
@@ -156,11 +156,11 @@ class Exports:
         """
         forms = sorted({row.source for row in rows_of(self._settings.formats)} - {"model"})
         if not forms:
-            return True
+            return ""
         lowered = self._workspace.scratch / "lowered"
         if (found := self.finished.find("lowering")) is not None:
             self._forms = {name: str(lowered / form) if isinstance(form, str) else form for name, form in found.items()}
-            return True
+            return ""
         request = {
             "model": str(self._model),
             "destination": str(lowered),
@@ -173,7 +173,8 @@ class Exports:
             self._forms = self._lowering.unwrap()["forms"]
             names = {name: Path(form).name if isinstance(form, str) else form for name, form in self._forms.items()}
             self.finished.keep("lowering", value=names, made={lowered: "", self._lowering.log: ""})
-        return self._lowering.status == "ok"
+            return ""
+        return f"{self._lowering.status}: {self._lowering.message}".partition("\n")[0]
 
     def refer(self) -> dict[str, Any]:
         """Computes the reference; see `validators.reference.run` for what it returns."""

@@ -284,8 +284,8 @@ class ReleaseRun:
 
     def _lower(self) -> tuple[bool, str]:
         with self._export.naming_what_was_given():
-            good = self._export.lower()
-        return good, "weights as constants, calls inlined" if good else "the graph could not be traced"
+            why_not = self._export.lower()
+        return not why_not, why_not or "weights as constants, calls inlined"
 
     def _refer(self) -> tuple[bool, str]:
         with self._export.naming_what_was_given():
