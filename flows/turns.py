@@ -35,6 +35,9 @@ _BEAT_SECONDS = 15.0
 _SILENT_SECONDS = 90.0  # six signs of life
 _POLL_SECONDS = 1.0
 _GONE = 404
+_BURST_SECONDS = 0.3
+"""What a run has said at its end is being written meanwhile. A server on SQLite refuses a removal that meets it (503), and
+Prefect's client asks again only after two seconds."""
 
 
 @contextlib.contextmanager
@@ -115,6 +118,7 @@ class _Turn:
         """Lets others at the model; where the server is away, the end of the run does."""
         with contextlib.suppress(HTTPError):
             if self._id:
+                time.sleep(_BURST_SECONDS)
                 _remove(self._id)
 
 
