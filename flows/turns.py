@@ -36,8 +36,8 @@ _SILENT_SECONDS = 90.0  # six signs of life
 _POLL_SECONDS = 1.0
 _GONE = 404
 _BURST_SECONDS = 0.3
-"""What a run has said at its end is being written meanwhile. A server on SQLite refuses a removal that meets it (503), and
-Prefect's client asks again only after two seconds."""
+"""What a run has said at its end is being written meanwhile. A server on SQLite refuses a removal that meets it (503),
+and Prefect's client asks again only after two seconds."""
 
 
 @contextlib.contextmanager
