@@ -49,7 +49,7 @@ def required(row: RuntimeRow) -> bool:
 
 
 def of_kernels_of_its_own(row: RuntimeRow) -> bool:
-    """All but what runs a native runtime's own kernels again, compiled for browsers: a third of a browser's cells."""
+    """All but what runs a native runtime's own kernels again, compiled for browsers: half of what runs there."""
     return row.name not in {"ort-web-wasm", "litertjs-wasm"}
 
 
