@@ -97,7 +97,7 @@ $(BROWSER_PACKAGES): $(PAGE)/package-lock.json $(PAGE)/package.json $(PAGE)/prun
 # An order-only dependency would keep a database of an older Prefect: a new environment migrates it anew.
 $(PREFECT): $(ENVIRONMENT)
 	@echo "setup: Prefect's database (about 20 seconds)" >&2
-	@$(PY) -m flows.prefect_home
+	@$(PY) -m flows.prefect.server
 	@mkdir -p $(@D) && touch $@
 
 # The object server of the tests, in an environment of its own: it is no part of paritygate.

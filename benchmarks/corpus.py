@@ -6,7 +6,7 @@ and in all four.
 * stock: `keras` loads in safe mode, then the libraries' own export calls (`benchmarks.stock`), each in a process of its
   own; every artifact is executed in paritygate's runtimes over the seeded samples of batch 2 and agrees within 1e-3 of
   the output's largest value.
-* paritygate: `paritygate sweep`, by the definition in `flows.sweep.states`: every sample set, the default tolerances.
+* paritygate: `paritygate sweep`, by the definition in `flows.batch.outcomes`: every sample set, the default tolerances.
 
 The files come from anywhere, and `safe_mode` is no boundary: stock tools see only files that got a release, so that
 admission has passed them. The table says which they were not given. Files of custom code or Lambdas, which stock cannot
@@ -41,15 +41,15 @@ from benchmarks.families import table as table_of_families
 from benchmarks.stock import stock_commands
 from exporters.contract import Signature
 from exporters.errors import BadInput
-from exporters.isolation import GIB, Job, Limits, Outcome, Workers
-from exporters.registry import FORMATS
-from flows.sweep import Record, Sweep, shown, sweep
-from flows.sweep.shelf import find
-from validators.availability import missing
-from validators.evidence import read_evidence
-from validators.hosts import TENSORFLOW, hosts
-from validators.manifest import load
-from validators.registry import RuntimeRow, runtime
+from exporters.formats.registry import FORMATS
+from exporters.jobs import GIB, Job, Limits, Outcome, Workers
+from flows.batch import Record, Sweep, shown, sweep
+from flows.config.model_folder import find
+from validators.preloads import TENSORFLOW, hosts
+from validators.release.evidence import read_evidence
+from validators.release.manifest import load
+from validators.runtimes.availability import missing
+from validators.runtimes.registry import RuntimeRow, runtime
 from validators.web.browser import BrowserHost
 
 PATTERN = "*.keras"  # what the stock calls load

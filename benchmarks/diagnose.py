@@ -24,13 +24,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from exporters.isolation import Job, Preloaded, Workers
-from exporters.registry import EXPORTERS, FORMATS
+from exporters.formats.registry import EXPORTERS, FORMATS
+from exporters.jobs import Job, Preloaded, Workers
+from flows.config.settings import load_settings
 from flows.diagnose import Diagnosis, diagnose
-from flows.run import ReleaseRun, Shared
-from flows.settings import load_settings
-from flows.stages import run_on_threads
-from validators.hosts import TENSORFLOW, hosts
+from flows.pipeline.run import ReleaseRun, Shared
+from flows.pipeline.stages import run_on_threads
+from validators.preloads import TENSORFLOW, hosts
 from validators.web.browser import BrowserHost
 
 ONNX = "onnx/default onnxruntime cpu"
@@ -173,7 +173,7 @@ class Faults:
         source = copy
         if row.source != "model":
             request = {"model": copy, "destination": str(work / "lowered"), "forms": [row.source], **how}
-            source = self._call("exporters.jobs:lower", request)["forms"][row.source]
+            source = self._call("exporters.lowering.tracing.job:lower", request)["forms"][row.source]
         shutil.rmtree(artifact)
         request = {
             "artifact": row.key,
@@ -181,7 +181,7 @@ class Faults:
             "destination": str(artifact),
             "options": {**row.options, **how},
         }
-        self._call("exporters.jobs:export", request)
+        self._call("exporters.formats.job:export", request)
 
     def _call(self, function: str, request: Mapping[str, Any]) -> Any:
         with Workers(self._folder, self._folder, hosts=self._shared.preloaded) as workers:

@@ -1,7 +1,7 @@
 """Well-known architectures with random weights, each built, released and told in one line.
 
 In: names of `FAMILIES`. Out: a line on stderr for each model as it ends, and a Markdown table: what came of it in every
-format (`flows.sweep.states`), the seconds of the release and the most memory that its process tree held at once.
+format (`flows.batch.outcomes`), the seconds of the release and the most memory that its process tree held at once.
 
 The models are large: one at a time, on the processor alone. keras-hub is not a dependency of paritygate; `HOW_TO_GET`
 says how to have it beside the environment without changing that.
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import BIN, ROOT, clean_environment
-from exporters.isolation import GIB, Job, Limits, Workers, tree
-from exporters.registry import FORMATS
-from flows.sweep.states import FormatState, states_of
-from validators.manifest import load
+from exporters.formats.registry import FORMATS
+from exporters.jobs import GIB, Job, Limits, Workers
+from exporters.jobs import process_tree as tree
+from flows.batch.outcomes import FormatState, states_of
+from validators.release.manifest import load
 
 HUB = "keras_hub"
 HOW_TO_GET = (

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from deployments.ports import free_port
-from validators.web.host import FOLDER_PREFIX
+from validators.web.browser_process import FOLDER_PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]
 # Not resolved: the interpreter of a virtual environment is a link, and following it leaves the environment.

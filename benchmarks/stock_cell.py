@@ -1,6 +1,6 @@
 """The jobs of `corpus.py` that touch a model: run a stock converter, execute what it wrote.
 
-In: a JSON request. Out: a JSON answer. Each runs in a process of its own, bounded by `exporters.isolation`.
+In: a JSON request. Out: a JSON answer. Each runs in a process of its own, bounded by `exporters.jobs`.
 """
 
 import subprocess
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from exporters.contract import Signature, TensorSpec
-from validators.compare import compare
+from validators.compare.outputs import compare
 from validators.contract import Tolerance
-from validators.evidence import read_evidence
-from validators.feeding import feed
-from validators.registry import runtime
+from validators.release.evidence import read_evidence
+from validators.runtimes.registry import runtime
+from validators.samples.feeding import feed
 
 RELATIVE = 1e-3
 BATCH = 2

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from validators.manifest import Manifest, adapter
+from validators.release.manifest import Manifest, adapter
 from validators.report import markdown
-from validators.report.text import one_line
+from validators.text import one_line
 
 _MOST = 1 << 20
 """Bytes of a step summary; GitHub drops a longer one whole (its documentation of job summaries)."""

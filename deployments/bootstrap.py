@@ -25,9 +25,9 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
 from exporters.errors import Broken, ParitygateError
-from flows.prefect_home import connected
-from flows.slots import LIMIT
-from validators.devices import cards
+from flows.prefect.gpu_concurrency import LIMIT
+from flows.prefect.server import connected
+from validators.hardware.graphics_cards import cards
 
 ROOT = Path(__file__).resolve().parents[1]
 POOL = "paritygate"

@@ -26,7 +26,7 @@ import psutil
 from deployments import postgres
 from deployments.bootstrap import POOL, ROOT
 from exporters.errors import Broken, ParitygateError
-from flows import prefect_home
+from flows.prefect import server as prefect_home
 
 HOME = ROOT / ".paritygate" / "server"
 PORT = 4200

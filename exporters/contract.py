@@ -19,7 +19,7 @@ class TensorSpec:
     """One input or output of a model.
 
     Attributes:
-        name: canonical name, unique among the inputs or among the outputs (see `exporters.names`).
+        name: canonical name, unique among the inputs or among the outputs (see `exporters.tensor_names`).
         dtype: NumPy's name of the element type, `string` for text, `bfloat16` where Keras says so.
         shape: axis lengths; None is a dynamic axis. The first axis is the batch.
         native: the artifact's own name for this tensor; empty in the source model's signature.
@@ -49,7 +49,7 @@ class Finding:
         code: short stable identifier, e.g. `flex-op`.
         blocking: True when the artifact cannot run in its runtime because of this.
         message: what was found, with the names of the ops.
-        limit: the row of `exporters.limits` that explains it; empty where the exporter itself is at fault.
+        limit: the row of `exporters.target_limits` that explains it; empty where the exporter itself is at fault.
         way_out: what the user can do about it; empty where the limit's row says it.
     """
 
@@ -164,7 +164,7 @@ class Artifact:
         variant: `default`, `dynamic`, `batch1`, `static`.
         status: `exported`; `limited` (the target cannot express the model); `errored` (the exporter broke).
         reason: one sentence for `limited` and `errored`, naming the limit or the error; else empty.
-        limit: the row of `exporters.limits` for `limited`, what a waiver names; else empty.
+        limit: the row of `exporters.target_limits` for `limited`, what a waiver names; else empty.
         path: the file or folder, relative to the release directory; empty unless `exported`.
         digest: SHA-256 over the artifact (of the file, or of the sorted list of the folder's file digests).
         size: bytes of all files together.
@@ -206,7 +206,7 @@ Export = Callable[[Path, Path, Mapping[str, Any]], Signature]
 """An exporter: (source path, destination, options) -> the artifact's signature.
 
 It only writes bytes to the destination it is given. Hashing, atomic placement and provenance are done once,
-outside (`exporters.store`). The source is the `.keras` file or a lowered graph, as the registry row says.
+outside (`exporters.files.hashing`). The source is the `.keras` file or a lowered graph, as the registry row says.
 
 Raises:
     Limited: the target cannot express this model.

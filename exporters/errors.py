@@ -53,7 +53,7 @@ class Limited(ParitygateError):
 
     Args:
         message: what the target lacks, in a sentence.
-        limit: identifier of the row in `exporters.limits` that says so.
+        limit: identifier of the row in `exporters.target_limits` that says so.
     """
 
     def __init__(self, message: str, *, limit: str, next_step: str = "") -> None:

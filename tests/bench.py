@@ -14,17 +14,16 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.contract import Artifact, Signature
-from exporters.isolation import Job, Outcome, Workers
-from exporters.registry import FORMATS, rows_of
-from flows.cells import Cells
-from flows.exports import Exports
-from flows.settings import Limits, Settings, load_settings
-from flows.workspace import Workspace
-from validators.contract import Cell, Verdict
-from validators.gate import judge
-from validators.hosts import TENSORFLOW, hosts
-from validators.manifest import SampleSet
-from validators.registry import RuntimeRow, default_requirements, planned
+from exporters.formats.registry import FORMATS, rows_of
+from exporters.jobs import Job, Outcome, Workers
+from flows.config.settings import Limits, Settings, load_settings
+from flows.pipeline.cells import Cells
+from flows.pipeline.exports import Exports
+from flows.pipeline.workspace import Workspace
+from validators.contract import Cell, SampleSet, Verdict
+from validators.gate.verdict import judge
+from validators.preloads import TENSORFLOW, hosts
+from validators.runtimes.registry import RuntimeRow, default_requirements, planned
 from validators.samples import static_shapes
 from validators.web.browser import BrowserHost
 

@@ -12,7 +12,7 @@ CODE = Path(__file__).with_name("custom_code")
 
 def code(*names: str) -> Any:
     """What the files of these names define."""
-    from exporters.user_code import defined, import_user_module
+    from exporters.source.keras.user_code import defined, import_user_module
 
     found: dict[str, Any] = {}
     for name in names:
@@ -96,7 +96,7 @@ def pruned() -> Any:
     import tf_keras
     from tf_keras import layers
 
-    from exporters.keras2 import keras_is_tf_keras
+    from exporters.source.keras.keras2 import keras_is_tf_keras
 
     with keras_is_tf_keras():
         own = code("pruning", "one_hot")
@@ -110,7 +110,7 @@ def variational() -> Any:
     import tf_keras
     from tf_keras import layers
 
-    from exporters.keras2 import keras_is_tf_keras
+    from exporters.source.keras.keras2 import keras_is_tf_keras
 
     with keras_is_tf_keras():
         own = code("sampling")
@@ -159,6 +159,6 @@ def build(request: Mapping[str, Any]) -> str:
 
 def used(request: Mapping[str, Any]) -> list[str]:
     """Job: loads a model as every stage does; names the user's code that it was built with."""
-    from exporters.keras_model import load
+    from exporters.source.keras.loading import load
 
     return [each.name for each in load(Path(request["model"]), custom_objects=request["custom_objects"]).code]

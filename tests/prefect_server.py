@@ -17,7 +17,7 @@ from typing import Any
 
 from deployments.local import LEASES
 from deployments.ports import free_port
-from flows import prefect_home
+from flows.prefect import server as prefect_home
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")

@@ -12,14 +12,14 @@ import factory
 import numpy as np
 
 from exporters.contract import Artifact, Signature, TensorSpec
-from exporters.store import digest_tree
-from validators.approval import decided
-from validators.contract import Cell, Noise, Placement, Reason, Requirement
-from validators.evidence import reference_folder, withhold, write_evidence, write_noise
-from validators.gate import judge
-from validators.integrity import record_files
-from validators.manifest import MANIFEST, Grounds, PolicyRecord, SampleSet, dump
-from validators.tensorfiles import write_tensors
+from exporters.files.hashing import digest_tree
+from validators.contract import Cell, Grounds, Noise, Placement, PolicyRecord, Reason, Requirement, SampleSet
+from validators.gate.approvals import decided
+from validators.gate.verdict import judge
+from validators.release.evidence import reference_folder, withhold, write_evidence, write_noise
+from validators.release.integrity import record_files
+from validators.release.manifest import MANIFEST, dump
+from validators.samples.tensor_files import write_tensors
 
 CPU = Requirement(format="onnx", runtime="onnxruntime", device="cpu")
 GPU = Requirement(format="onnx", runtime="onnxruntime", device="gpu")

@@ -16,13 +16,13 @@ import pytest
 from bench import required
 from custom_models import CODE
 
-from exporters.admission import admit, examine
 from exporters.errors import BadInput
-from exporters.registry import EXPORTERS, FORMATS
-from flows.sweep.states import states_of
-from validators.integrity import manifest_digest
-from validators.manifest import load
-from validators.registry import RUNTIMES
+from exporters.formats.registry import EXPORTERS, FORMATS
+from exporters.source.admission import admit, examine
+from flows.batch.outcomes import states_of
+from validators.release.integrity import manifest_digest
+from validators.release.manifest import load
+from validators.runtimes.registry import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[1]
 OFF = {"policy": {"gpu": "off"}}

@@ -9,7 +9,7 @@ from benchmarks.planted import others, search
 from benchmarks.planted.kinds import FAULTS
 from benchmarks.planted.models import MODELS, Span
 from benchmarks.planted.report import bars, page, summary, table
-from exporters.registry import FORMATS
+from exporters.formats.registry import FORMATS
 
 DOMAIN = {"x": Span(low=-1.0, shape=(4,))}
 CALM = {"model": "a", "format": "onnx", "alarms": (), "rows": 500, "furthest": 0.4, "to_noise": {"y": 6.0}}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.preprocessing.description import FILE, read
-from exporters.registry import EXPORTERS, FORMATS
-from flows.sweep.states import states_of
-from validators.manifest import load
+from flows.batch.outcomes import states_of
+from validators.release.manifest import load
 
 pytestmark = [
     pytest.mark.slow,

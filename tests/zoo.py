@@ -1,8 +1,8 @@
 """The hard zoo: models that break converters, each with what has to come of it in every format.
 
 A row that says nothing of an artifact expects it proven: exported, and passed in every runtime that the default policy
-demands. What a target cannot express is `limited` under the id of its row in `exporters.limits`, which names the thread
-upstream. Models that another table needs as well are built there and proven once.
+demands. What a target cannot express is `limited` under the id of its row in `exporters.target_limits`, which names the
+thread upstream. Models that another table needs as well are built there and proven once.
 
 Not here: text and lookups (`tests/exporters/test_preprocessing*.py` and their models), and weights beyond 2 GB, which
 `tests/contract/test_zoo.py` replaces by a smaller limit. A model trained under JAX is the same file: the backend is not
@@ -12,7 +12,7 @@ in it, and workers load under TensorFlow whatever the user's default is (`tests/
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from exporters.registry import EXPORTERS
+from exporters.formats.registry import EXPORTERS
 
 OWN = "tests.zoo_models:"
 MORE = "tests.contract.more_models:"

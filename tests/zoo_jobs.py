@@ -6,9 +6,8 @@ from unittest import mock
 
 
 def lower_under_a_small_limit(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Lowers as `exporters.jobs.lower` does, where one protocol buffer holds `limit` bytes."""
-    from exporters import jobs
-    from exporters.lowering import trace
+    """Lowers as `exporters.lowering.tracing.job.lower` does, where one protocol buffer holds `limit` bytes."""
+    from exporters.lowering.tracing import job, trace
 
     with mock.patch.object(trace, "_PROTO_LIMIT", request["limit"]):
-        return jobs.lower(request)
+        return job.lower(request)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 from exporters.errors import BadInput
-from validators.web.browser import CHROMIUM_HINT, find_chromium
+from validators.hardware.chromium import CHROMIUM_HINT, find_chromium
 
 APT = ("apt-get", "-q", "-y", "--no-install-recommends")
 PACKAGES = ("chromium-headless-shell", "chromium")

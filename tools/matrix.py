@@ -1,14 +1,14 @@
 """The README's matrix of formats, runtimes and devices, made from the registries.
 
-In: `exporters.registry` and `validators.registry`. Out: a Markdown table; `python -m tools.matrix` writes it between
-the README's markers, and a test fails when the two differ.
+In: `exporters.formats.registry` and `validators.runtimes.registry`. Out: a Markdown table; `python -m tools.matrix`
+writes it between the README's markers, and a test fails when the two differ.
 """
 
 from pathlib import Path
 
-from exporters.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS
+from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS
 from validators.contract import Device
-from validators.registry import ORIGINAL, RUNTIMES
+from validators.runtimes.registry import ORIGINAL, RUNTIMES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- matrix: make matrix -->", "<!-- /matrix -->"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from validators.integrity import manifest_digest
-from validators.manifest import load
+from validators.release.integrity import manifest_digest
+from validators.release.manifest import load
 from validators.report import terminal
 
 _WIDTH = 100

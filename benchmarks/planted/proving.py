@@ -20,14 +20,14 @@ from benchmarks.planted.answers import Answer, untouched
 from benchmarks.planted.kinds import FAULTS, Fault
 from benchmarks.planted.stored import overwrite
 from exporters.contract import Signature
-from exporters.registry import EXPORTERS
-from validators.compare import compare
+from exporters.formats.registry import EXPORTERS
+from validators.compare.outputs import compare
+from validators.compare.tolerance import tolerances
 from validators.contract import Cell, Placement, Tensors
-from validators.evidence import Evidence, read_evidence
-from validators.feeding import UnsteadyOutput, feed
-from validators.preprocessed import preprocessed
-from validators.registry import runtime
-from validators.tolerance import tolerances
+from validators.release.evidence import Evidence, read_evidence
+from validators.runtimes.registry import runtime
+from validators.runtimes.with_preprocessing import preprocessed
+from validators.samples.feeding import UnsteadyOutput, feed
 
 _TRUST: Mapping[str, Any] = {"custom_objects": [], "trust_lambda": False}
 _VARIANTS = {
@@ -230,7 +230,8 @@ class Proving:
         return self._made[format_]
 
     def _export(self, model: Path, format_: str, folder: Path) -> Made:
-        from exporters.jobs import export, lower
+        from exporters.formats.job import export
+        from exporters.lowering.tracing.job import lower
 
         row = next(row for row in EXPORTERS if row.key == _VARIANTS[format_])
         source = str(model)
@@ -246,7 +247,8 @@ class Proving:
         """A folder with evidence of the good model."""
         import keras
 
-        from validators import oracle, reference
+        from validators.reference import job as reference
+        from validators.reference import noise_floor as oracle
 
         release = self._folder / name
         request = {"model": str(self._path), "release": str(release), "samples": str(samples) if samples else None}
@@ -260,7 +262,8 @@ class Proving:
         """The original, traced once for any shape: a SavedModel's runtime keeps Keras away while it is active."""
         import tensorflow as tf
 
-        from exporters.keras_model import load, tensor_specs
+        from exporters.source.keras.loading import load
+        from exporters.source.keras.model import tensor_specs
 
         model = load(self._path)
         inference = tf.function(lambda **inputs: model.call(inputs), autograph=False)
@@ -270,7 +273,7 @@ class Proving:
         }
 
     def _cell(self, made: Made, release: Path, answer: Answer, device: str) -> Cell:
-        from validators.cell import run
+        from validators.cells.job import run
 
         row = runtime(_RUNTIMES[made.format], device)
         request = {
@@ -318,7 +321,7 @@ def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndar
     """The artifact with one constant changed, and what the weights check says then."""
     from exporters.contract import WeightsRecord
     from exporters.weights.match import match
-    from exporters.weights.source import read
+    from exporters.weights.source_weights import read
 
     source = read(weights)
     own = next(weight.array for weight in source.weights if like in weight.name)

@@ -12,7 +12,6 @@ import numpy as np
 
 from exporters.errors import BadInput
 from exporters.preprocessing.description import Preprocessing
-from exporters.preprocessing.hashes import fingerprint64, fingerprint_cat64, siphash24
 from exporters.preprocessing.steps import (
     Bucketize,
     Cast,
@@ -34,6 +33,7 @@ from exporters.preprocessing.steps import (
     Strip,
     Text,
 )
+from exporters.preprocessing.string_hashing import fingerprint64, fingerprint_cat64, siphash24
 
 Array = np.ndarray[Any, Any]
 Ragged = list[Array]

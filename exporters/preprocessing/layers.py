@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporters.limits import limited
+from exporters.preprocessing.call_recorder import Call
+from exporters.preprocessing.step_builder import Made, Writer
 from exporters.preprocessing.steps import (
     PUNCTUATION,
     Bucketize,
@@ -27,8 +28,7 @@ from exporters.preprocessing.steps import (
     Text,
     Unknown,
 )
-from exporters.preprocessing.tape import Call
-from exporters.preprocessing.writer import Made, Writer
+from exporters.target_limits import limited
 
 _CROSS_SEED = 0xDECAFCAFFE  # tensorflow/python/ops/sparse_ops.py, _DEFAULT_HASH_KEY
 _DROPPED = 2**63 - 1  # the number of masked entries where numbers are encoded: no vector is that long

@@ -205,7 +205,8 @@ class Cross(Step):
     """One number for the values of several tensors at the same place.
 
     Starting from h = `seed`, for each input in turn h = FingerprintCat64(h, v), where v is an integer itself or a
-    text's FarmHash Fingerprint64; the number is h modulo `bins`. `exporters.preprocessing.hashes` writes both out.
+    text's FarmHash Fingerprint64; the number is h modulo `bins`. `exporters.preprocessing.string_hashing` writes both
+    out.
 
     Attributes:
         bins: how many numbers there are.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporters.weights.source import Normalization, Source
+from exporters.weights.source_weights import Normalization, Source
 
 MOST_ULPS = 8
 """1 / sqrt, two products, and the rounding of each input: five roundings, and room for an approximate 1 / sqrt."""

@@ -15,14 +15,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from exporters.contract import WeightDifference, WeightsRecord
-from exporters.weights.closeness import ENOUGH, difference
+from exporters.weights.batch_norm_constants import in_kernels, in_vectors
+from exporters.weights.exact_matches import constants_in_parts, exactly, in_parts
 from exporters.weights.layouts import back, orders
-from exporters.weights.names import swapped
-from exporters.weights.normalized import in_kernels, in_vectors
-from exporters.weights.source import Source
-from exporters.weights.state import Constant, Matching, Piece, changed
-from exporters.weights.sums import in_sums
-from exporters.weights.whole import constants_in_parts, exactly, in_parts
+from exporters.weights.match_state import Constant, Matching, Piece, changed
+from exporters.weights.similarity import ENOUGH, difference
+from exporters.weights.source_weights import Source
+from exporters.weights.swapped_weights import swapped
+from exporters.weights.weight_sums import in_sums
 
 
 def match(format_: str, source: Source, stored: Mapping[str, np.ndarray]) -> WeightsRecord:

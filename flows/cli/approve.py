@@ -10,7 +10,7 @@ from flows.cli.options import By, Digest, Json, Release, Why
 from flows.cli.output import print_decision
 
 if TYPE_CHECKING:
-    from validators.attestation import Act
+    from validators.release.attestations import Act
 
 
 @app.command
@@ -34,7 +34,7 @@ def approve(  # noqa: PLR0913 - one parameter for every flag
     against it now and nothing that comes up later, and never a file that was
     changed. Exit code: the gate's.
     """
-    from flows import decide
+    from flows.review import decisions as decide
 
     if reject and force:
         raise BadInput("--reject and --force contradict each other", next_step="Give one of them, or none.")

@@ -27,8 +27,8 @@ def compare(
     their ratio, and what differs of model and toolchain. With -o as a page of
     its own, in the form of report.html.
     """
-    from validators.manifest import load
-    from validators.report import pair
+    from validators.release.manifest import load
+    from validators.report import comparison as pair
 
     manifests = load(first), load(second)
     two = pair.pair((str(first), str(second)), *manifests)

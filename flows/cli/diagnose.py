@@ -42,8 +42,8 @@ def diagnose(  # noqa: PLR0913 - one parameter for every flag
     at fault or the cell passes, 1 when it cannot tell.
     """
     from flows import diagnose as diagnosis
-    from flows.display import shown
-    from flows.settings import named_shapes
+    from flows.config.settings import named_shapes
+    from flows.progress.display import shown
 
     loading = {
         "architecture": architecture,

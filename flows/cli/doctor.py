@@ -11,7 +11,7 @@ def doctor(*, as_json: Json = False) -> int:
 
     Exit code 0 when any runtime can run here, else 3.
     """
-    from flows import doctor as diagnosis
+    from flows.machine import doctor as diagnosis
 
     found = diagnosis.examine()
     if as_json:

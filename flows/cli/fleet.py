@@ -34,8 +34,8 @@ def fleet(  # noqa: PLR0913 - one parameter for every flag
     was stopped. Exit code 0: all are released; 1: some are refused; 2: some
     cannot be read; 3: something broke.
     """
-    from flows import prefect_home
-    from flows.settings import Terms, load_settings
+    from flows.config.settings import Terms, load_settings
+    from flows.prefect import server as prefect_home
 
     if not os.environ.get("PREFECT_API_URL"):
         raise BadInput(
@@ -48,7 +48,7 @@ def fleet(  # noqa: PLR0913 - one parameter for every flag
     terms = Terms.model_validate(settings.model_dump(include=set(Terms.model_fields)))
     with prefect_home.api():
         with prefect_home.importing():
-            from flows.fleet import HandOver, fleet_in_prefect
+            from flows.batch.fleet import HandOver, fleet_in_prefect
         how = HandOver(releases=output, terms=terms, at_once=at_once, storage=storage, deployment=deployment)
         done = fleet_in_prefect(models, how)
     if as_json:

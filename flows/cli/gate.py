@@ -25,7 +25,7 @@ def gate(
     it. A cell that failed on any machine refuses the release. Attestations are
     not signed yet: whoever can write into the folder can write or remove one.
     """
-    from flows import gate as judgement
+    from flows.review import gate as judgement
 
     report = judgement.gate(release_dir, digest=digest)
     if as_json:

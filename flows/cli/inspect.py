@@ -22,7 +22,7 @@ def inspect(
 
     Signature, layers by kind, parameters, sizes, Keras version, custom objects and Lambdas.
     """
-    from flows import inspect as inspection
+    from flows.machine import inspection
 
     facts = inspection.inspect(model, architecture)
     if as_json:

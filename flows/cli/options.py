@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from exporters.registry import FORMATS
+from exporters.formats.registry import FORMATS
 
 if TYPE_CHECKING:
-    from flows.settings import Settings
+    from flows.config.settings import Settings
 
 Architecture = Annotated[
     str | None,
@@ -81,7 +81,7 @@ class Flags:
         Raises:
             BadInput: release.toml or a flag is not valid.
         """
-        from flows.settings import load_settings, named_shapes
+        from flows.config.settings import load_settings, named_shapes
 
         return load_settings(
             self.config,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from flows.decide import Decision
+    from flows.review.decisions import Decision
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -28,7 +28,7 @@ def print_record(record: Any) -> None:
 
 def print_decision(decision: "Decision", *, as_json: bool) -> int:
     """Prints what the gate says after a person's decision, and on stderr where that is kept; returns the exit code."""
-    from flows import gate as judgement
+    from flows.review import gate as judgement
 
     if as_json:
         print_record(decision)
@@ -48,6 +48,6 @@ def print_bytes(raw: bytes) -> None:
 
 def safe(text: str) -> str:
     """Text of others' making, without what could steer a terminal."""
-    from validators.report.text import printable
+    from validators.text import printable
 
     return printable(text)

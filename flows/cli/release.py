@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from exporters.errors import BadInput, Broken
-from exporters.isolation import Preloaded
+from exporters.jobs import Preloaded
 from flows.cli.app import app
 from flows.cli.options import Flags, Json
 from flows.cli.output import console, print_bytes, print_record
-from validators.hosts import TENSORFLOW, hosts
+from validators.preloads import TENSORFLOW, hosts
 
 if TYPE_CHECKING:
-    from flows.run import ReleaseRun
-    from flows.settings import Settings
+    from flows.config.settings import Settings
+    from flows.pipeline.run import ReleaseRun
 
 
 @app.command
@@ -63,7 +63,7 @@ def release(
     if run.judged is None:
         return manifest.verdict.exit_code
     if not as_json:
-        from flows import gate as gating
+        from flows.review import gate as gating
 
         out = console()
         out.print()
@@ -86,9 +86,9 @@ def _released(settings: "Settings", preloaded: Preloaded, *, prefect: bool) -> "
     """Runs the release under Prefect or on threads; both engines get the same stages."""
     from importlib.util import find_spec
 
-    from flows.display import shown
-    from flows.run import ReleaseRun, Shared
-    from flows.stages import run_on_threads
+    from flows.pipeline.run import ReleaseRun, Shared
+    from flows.pipeline.stages import run_on_threads
+    from flows.progress.display import shown
     from validators.web.browser import BrowserHost
 
     if prefect and find_spec("prefect") is None:
@@ -105,11 +105,11 @@ def _released(settings: "Settings", preloaded: Preloaded, *, prefect: bool) -> "
         if not prefect:
             run.carry_out(run_on_threads)
             return run
-        from flows import prefect_home
+        from flows.prefect import server as prefect_home
 
         with prefect_home.api():
             with prefect_home.importing():
-                from flows.release import release_in_prefect
+                from flows.prefect.release import release_in_prefect
             release_in_prefect(run)
     return run
 

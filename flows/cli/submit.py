@@ -38,7 +38,7 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
     """
     import os
 
-    from flows import prefect_home
+    from flows.prefect import server as prefect_home
 
     if not os.environ.get("PREFECT_API_URL"):
         raise BadInput(
@@ -49,7 +49,7 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
         with _at_hand(model, storage) as file:
             settings = flags.settings(file, output)
             with prefect_home.importing():
-                from flows import submit as submission
+                from flows.prefect import submit as submission
             done = submission.submit(settings, storage=storage, deployment=deployment)
         progress = console(stderr=True)
         progress.print(safe(f"{done.name}: {done.state}  {done.url}"), markup=False, soft_wrap=True)
@@ -80,7 +80,7 @@ def _at_hand(model: str, storage: str | None) -> Iterator[Path]:
             next_step=f"Add --storage, a folder of your own in a bucket that the workers reach: {model}, its samples "
             "and its code are put there under their digest.",
         )
-    from flows.storage import fetched, opened
+    from flows.prefect.storage import fetched, opened
 
     with fetched(*opened(model)) as file:
         yield file

@@ -37,7 +37,7 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
     Exit code 0: every model is proven in every format; 1: not every one; 3:
     something errored. Never runs under Prefect.
     """
-    from flows import sweep as sweeping
+    from flows import batch as sweeping
 
     with sweeping.shown(console(stderr=True)) as progress:
         directory, swept = sweeping.sweep(

@@ -46,8 +46,8 @@ def verify(  # noqa: PLR0913 - one parameter for every flag
     that the policy demands from elsewhere are due. Writes nothing into the
     release unless --attest is given; `paritygate gate` then judges it again.
     """
-    from flows import verify as verification
-    from flows.display import shown
+    from flows.pipeline import verify as verification
+    from flows.progress.display import shown
 
     with shown(console(stderr=True)) as listen:
         report = verification.verify(

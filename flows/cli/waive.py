@@ -28,8 +28,8 @@ def waive(  # noqa: PLR0913 - one parameter for every flag
     Writes attestations/waiver-*.json and judges the release again. The same
     in release.toml is [[policy.waivers]]. Exit code: the gate's.
     """
-    from flows import decide
-    from validators.waiver import Waiver
+    from flows.review import decisions as decide
+    from validators.contract import Waiver
 
     try:
         day = date.fromisoformat(until)

@@ -6,6 +6,6 @@ decides what to run next; `record` is what came of it and `display` how a person
 
 from flows.diagnose.display import render
 from flows.diagnose.investigation import diagnose
-from flows.diagnose.record import Diagnosis
+from flows.diagnose.result import Diagnosis
 
 __all__ = ["Diagnosis", "diagnose", "render"]

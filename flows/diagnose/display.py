@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from flows.diagnose.record import Diagnosis
+from flows.diagnose.result import Diagnosis
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,7 +20,7 @@ def render(found: Diagnosis, console: "Console") -> None:
     """Prints the verdict, what shows it, what is only concluded, and what the runtime's settings change."""
     from rich.text import Text
 
-    from validators.report import lines
+    from validators.report import cell_table as lines
 
     def say(text: str, label: str = "") -> None:
         console.print(Text(f"{label}{lines.written(text, console)}"), soft_wrap=True)

@@ -22,17 +22,17 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from exporters.errors import BadInput
-from exporters.store import versions
-from flows.diagnose.alone import WRONG, Shown, cut_out, exhibit_of, shown_anew, try_anew
-from flows.diagnose.beginnings import first_failing
-from flows.diagnose.evidence import Sampled, failing_call
-from flows.diagnose.laboratory import Laboratory, Part
-from flows.diagnose.record import Diagnosis, Suspect, Switch
-from flows.diagnose.subject import Subject, find_subject
-from flows.diagnose.switches import switches_of
-from flows.progress import Listener, perform
-from flows.run import Shared
-from flows.settings import load_settings
+from exporters.toolchain import versions
+from flows.config.settings import load_settings
+from flows.diagnose.experiments import Laboratory, Part
+from flows.diagnose.failing_call import Sampled, failing_call
+from flows.diagnose.isolated_layer import WRONG, Shown, cut_out, exhibit_of, shown_anew, try_anew
+from flows.diagnose.prefix_bisection import first_failing
+from flows.diagnose.result import Diagnosis, Suspect, Switch
+from flows.diagnose.runtime_settings import switches_of
+from flows.diagnose.target import Subject, find_subject
+from flows.pipeline.run import Shared
+from flows.progress.events import Listener, perform
 from validators.diagnosis.contract import Suspicion
 from validators.diagnosis.reproduction import Exhibit, write
 

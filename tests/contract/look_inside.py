@@ -106,7 +106,7 @@ def export_watched(request: Mapping[str, Any]) -> list[str]:
 
     TensorFlow's own compiled functions do not count: it removes them when its process ends by itself.
     """
-    from exporters.jobs import export
+    from exporters.formats.job import export
 
     here, temporary = Path(request["watched"]) / "here", Path(request["watched"]) / "temporary"
     for folder in (here, temporary):

@@ -4,9 +4,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from exporters.registry import EXPORTERS, FORMATS
-from validators.hosts import hosts
-from validators.registry import ORIGINAL, RUNTIMES, default_requirements, planned, runtime
+from exporters.formats.registry import EXPORTERS, FORMATS
+from validators.preloads import hosts
+from validators.runtimes.registry import ORIGINAL, RUNTIMES, default_requirements, planned, runtime
 
 
 def test_every_format_has_a_runtime_and_every_runtime_a_format():

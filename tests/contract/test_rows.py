@@ -9,10 +9,11 @@ import pytest
 from bench import ON_GPUS
 from models import MODELS
 
-from exporters.registry import EXPORTERS, FORMATS, FORMS
-from exporters.store import digest_tree, files_below
+from exporters.files.hashing import digest_tree, files_below
+from exporters.formats.registry import EXPORTERS, FORMATS
+from exporters.lowering.tracing.forms import FORMS
 from tests.contract.defects import expected
-from validators.registry import planned, runtime
+from validators.runtimes.registry import planned, runtime
 
 pytestmark = pytest.mark.slow
 
@@ -234,11 +235,13 @@ def test_the_artifact_has_the_file_that_its_row_promises(proof, key, model):
 @pytest.mark.parametrize("model", ["recurrent"])
 def test_an_export_of_the_same_model_has_the_same_bytes_again(bench, proof, model, tmp_path):
     request = {"model": str(proof.model), "destination": str(tmp_path / "forms"), "forms": list(FORMS)}
-    lowered = bench.call("exporters.jobs:lower", request | {"custom_objects": [], "trust_lambda": False})["forms"]
+    lowered = bench.call(
+        "exporters.lowering.tracing.job:lower", request | {"custom_objects": [], "trust_lambda": False}
+    )["forms"]
     for row in EXPORTERS:
         if row.source != "model":  # TensorFlow puts a random identifier into every SavedModel
             request = {"artifact": row.key, "source": lowered[row.source], "destination": str(tmp_path / row.format)}
-            bench.call("exporters.jobs:export", request | {"options": dict(row.options)})
+            bench.call("exporters.formats.job:export", request | {"options": dict(row.options)})
             assert digest_tree(tmp_path / row.format)[0] == proof.artifacts[row.key].digest, row.key
             (tmp_path / row.format).rename(tmp_path / f"{row.format}-{row.variant}")
 

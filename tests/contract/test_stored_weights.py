@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from exporters.registry import EXPORTERS
+from exporters.formats.registry import EXPORTERS
 
 pytestmark = pytest.mark.slow
 

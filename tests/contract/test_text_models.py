@@ -10,11 +10,11 @@ from pydantic import TypeAdapter
 from text_models import IMPOSSIBLE, MODELS, WORDS
 
 from exporters.contract import Signature
+from exporters.files.hashing import digest_tree
+from exporters.formats.registry import EXPORTERS
 from exporters.preprocessing.description import FILE
 from exporters.preprocessing.steps import PUNCTUATION
-from exporters.registry import EXPORTERS
-from exporters.store import digest_tree
-from validators.registry import planned, runtime
+from validators.runtimes.registry import planned, runtime
 
 pytestmark = pytest.mark.slow
 
@@ -152,7 +152,7 @@ def test_a_description_that_the_manifest_does_not_name_is_not_run(bench, words, 
 def test_a_rule_of_the_users_own_is_told_in_steps_where_it_can_be(bench, tmp_path):
     request = {"model": str(bench.build(f"{TABLE}own_rule_in_steps")), "destination": str(tmp_path)}
     request |= {"forms": ["unrolled"], "custom_objects": ["tests/text_models.py"], "trust_lambda": False}
-    form = bench.call("exporters.jobs:lower", request)["forms"]["unrolled"]
+    form = bench.call("exporters.lowering.tracing.job:lower", request)["forms"]["unrolled"]
     steps = json.loads((Path(form) / FILE).read_text("utf-8"))["steps"]
     said = ["lower", "replace", "replace", "squeeze", "split", "lookup", "encode", "cast"]
     assert [step["operation"] for step in steps] == said
@@ -177,7 +177,9 @@ def test_every_impossible_model_has_its_reason_here():
 def test_a_model_that_cannot_be_split_is_limited_and_the_reason_names_the_operator(bench, tmp_path, name):
     request = {"model": str(bench.build(f"{TABLE}{name}")), "destination": str(tmp_path), "forms": ["unrolled"]}
     request |= {"custom_objects": ["tests/text_models.py"], "trust_lambda": True}
-    message, limit, way_out = bench.call("exporters.jobs:lower", request)["forms"]["unrolled"]["limited"]
+    message, limit, way_out = bench.call("exporters.lowering.tracing.job:lower", request)["forms"]["unrolled"][
+        "limited"
+    ]
     assert (limit, WHY[name][1] in message) == (WHY[name][0], True), message
     assert "SavedModel" in way_out
 

@@ -13,12 +13,12 @@ import pytest
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature
-from exporters.lowering.notes import REWRITES, acted, noting, rewritten
-from exporters.lowering.trace import _REWRITES
-from exporters.registry import EXPORTERS, FORMATS
+from exporters.formats.registry import EXPORTERS, FORMATS
+from exporters.lowering.rewrite_log import REWRITES, acted, noting, rewritten
+from exporters.lowering.tracing.trace import _REWRITES
 from tests.exporters.unmended import OTHERS
 from tests.zoo import CPU, OWN
-from validators.registry import RUNTIMES, default_requirements
+from validators.runtimes.registry import RUNTIMES, default_requirements
 
 pytestmark = pytest.mark.slow
 
@@ -248,7 +248,9 @@ def test_outputs_that_are_one_tensor_without_an_order_are_left_alone(bench):
 def test_forms_that_come_out_the_same_are_traced_once(bench, tmp_path):
     def lower(model, folder):
         request = {"model": str(bench.build(model)), "destination": str(tmp_path / folder), **TRUST}
-        return bench.call("exporters.jobs:lower", request | {"forms": ["known", "unrolled", "batch1"]})["forms"]
+        return bench.call("exporters.lowering.tracing.job:lower", request | {"forms": ["known", "unrolled", "batch1"]})[
+            "forms"
+        ]
 
     plain = lower("two_inputs", "plain")
     assert plain["known"] == plain["unrolled"] != plain["batch1"]

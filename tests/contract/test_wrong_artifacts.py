@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exporters.registry import EXPORTERS, FORMS
-from validators.evidence import read_evidence
-from validators.registry import RUNTIMES
+from exporters.formats.registry import EXPORTERS
+from exporters.lowering.tracing.forms import FORMS
+from validators.release.evidence import read_evidence
+from validators.runtimes.registry import RUNTIMES
 
 pytestmark = pytest.mark.slow
 
@@ -150,13 +151,13 @@ def stale(bench, artifact):
         model = bench.build(TWINS, seed=8)
         trust = {"custom_objects": [], "trust_lambda": False}
         request = {"model": str(model), "destination": str(folder), "forms": list(FORMS), **trust}
-        sources = bench.call("exporters.jobs:lower", request)["forms"] | {"model": str(model)}
+        sources = bench.call("exporters.lowering.tracing.job:lower", request)["forms"] | {"model": str(model)}
         for row in EXPORTERS:
             if row.key == f"tflite/{row.variant}" or row.variant == VARIANTS[row.format]:
                 destination = folder / row.key
                 destination.parent.mkdir(exist_ok=True)
                 request = {"artifact": row.key, "source": sources[row.source], "destination": str(destination)}
-                bench.call("exporters.jobs:export", request | {"options": {**row.options, **trust}})
+                bench.call("exporters.formats.job:export", request | {"options": {**row.options, **trust}})
     return folder / artifact
 
 

@@ -5,10 +5,10 @@ from bench import every, of_kernels_of_its_own
 from zoo import OWN, ZOO
 
 from exporters.errors import BadInput
-from exporters.limits import LIMITS
-from exporters.registry import EXPORTERS, FORMATS
+from exporters.formats.registry import EXPORTERS, FORMATS
+from exporters.target_limits import LIMITS
 from tests.zoo_models import MODELS
-from validators.registry import default_requirements
+from validators.runtimes.registry import default_requirements
 
 TRUST = {"custom_objects": [], "trust_lambda": False}
 CHOSEN = [case for case in ZOO if not case.refused]

@@ -13,7 +13,7 @@ import yaml
 
 from deployments.annotate import Annotation, annotations, code_quality, command, commands, main, summary
 from validators.contract import Reason, Verdict
-from validators.manifest import dump
+from validators.release.manifest import dump
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"

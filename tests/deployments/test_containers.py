@@ -77,7 +77,7 @@ def test_the_steps_make_a_light_worker_that_verifies_a_release_and_one_that_has_
     assert "--pool" in out
     code, out, err = called(image, "paritygate", "verify", small_release.make(tmp_path / "small.release"))
     assert code == 0, out + err
-    assert called(image, "python", "-c", "import flows.validate, flows.release")[0] == 0
+    assert called(image, "python", "-c", "import flows.prefect.validate, flows.prefect.release")[0] == 0
     assert "No module named 'tensorflow'" in called(image, "python", "-c", "import tensorflow")[2]
 
     environment = tmp_path / "cpu/final/opt/paritygate/.venv"  # the same packages: no need to lay them out again
@@ -87,9 +87,14 @@ def test_the_steps_make_a_light_worker_that_verifies_a_release_and_one_that_has_
     assert "chromium-headless-shell" in image.packages
     code, out, err = called(image, "python", "-m", "deployments.bootstrap")
     assert (code, out) == (2, ""), err
-    asked = "from validators.web.session import package_version as v; print(v('@tensorflow/tfjs-core'))"
+    asked = "from validators.web.page_session import package_version as v; print(v('@tensorflow/tfjs-core'))"
     assert called(image, "python", "-c", asked) == (0, "4.22.0\n", "")
-    for step in ("exporters/onnx.py", "requirements.lock", "tools/environment.sh", "examples/digits/digits.keras"):
+    for step in (
+        "exporters/formats/onnx.py",
+        "requirements.lock",
+        "tools/environment.sh",
+        "examples/digits/digits.keras",
+    ):
         assert image.inside(step).is_file()
     assert image.inside("releases").stat().st_mode & 0o7777 == 0o1777  # the image's user is not the one who built it
 

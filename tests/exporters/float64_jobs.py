@@ -10,8 +10,9 @@ def grouped(request: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
-    from exporters.float64 import in_float64
-    from exporters.keras_model import load, tensor_specs
+    from exporters.source.keras.float64 import in_float64
+    from exporters.source.keras.loading import load
+    from exporters.source.keras.model import tensor_specs
 
     model = load(Path(request["model"]), custom_objects=(), trust_lambda=False)
     (given,) = model.signature.inputs

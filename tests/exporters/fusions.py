@@ -1,4 +1,4 @@
-"""A job function that mends hand-written fused nodes: `exporters.tfjs_fusions` on its own."""
+"""A job function that mends hand-written fused nodes: `exporters.formats.tfjs_fusions` on its own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ def mend(request: Mapping[str, Any]) -> dict[str, Any]:
     import tensorflow as tf
     from tensorflow.core.framework import graph_pb2
 
-    from exporters.tfjs_fusions import mend_fusions
+    from exporters.formats.tfjs_fusions import mend_fusions
 
     graph = graph_pb2.GraphDef()
     if request["bias"] is not None:

@@ -60,8 +60,8 @@ def rounding_of_a_subclass(_request: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rounds_to(generation: str, graph: Any) -> dict[str, str]:
-    from exporters import keras2, keras3
-    from exporters.lowering.precision import rounds_to
+    from exporters.lowering.rewrites.mixed_precision import rounds_to
+    from exporters.source.keras import keras2, keras3
 
     reader, kind = (keras2, keras2.Keras2Model) if generation == "tf_keras" else (keras3, keras3.Keras3Model)
     model = kind(graph=graph, structure=graph.input, signature=reader._signature(graph))
@@ -73,8 +73,8 @@ def quantized(_request: Mapping[str, Any]) -> list[Any]:
     import keras
     import numpy as np
 
-    from exporters.keras3 import Keras3Model, _signature
-    from exporters.lowering.precision import mixed_in_float32
+    from exporters.lowering.rewrites.mixed_precision import mixed_in_float32
+    from exporters.source.keras.keras3 import Keras3Model, _signature
 
     inputs = keras.Input((4,))
     graph = keras.Model(inputs, keras.layers.Dense(3, dtype="mixed_bfloat16")(inputs))
@@ -93,7 +93,7 @@ def counts(_request: Mapping[str, Any]) -> dict[str, Any]:
     """Job: counts of categories, of an empty row, of one that holds a category twice, and called by position."""
     import tensorflow as tf
 
-    from exporters.lowering.bincount import bincount_as_comparison
+    from exporters.lowering.rewrites.bincount import bincount_as_comparison
 
     options = {"minlength": 3, "maxlength": 3, "axis": -1, "binary_output": True}
     with bincount_as_comparison():
@@ -112,7 +112,7 @@ def filled_array(request: Mapping[str, Any]) -> list[Any]:
     """
     import tensorflow as tf
 
-    from exporters.lowering.loops import _arrays_as_tensors
+    from exporters.lowering.rewrites.recurrent_loops import _arrays_as_tensors
 
     def written() -> Any:
         options = {"size": 3, "element_shape": (1,), "tensor_array_name": request["name"] or None, **request["options"]}
@@ -129,7 +129,7 @@ def kinds_of_arrays(_request: Mapping[str, Any]) -> dict[str, Any]:
     """Job: name of an array -> its class, and whether it is a `tf.TensorArray`."""
     import tensorflow as tf
 
-    from exporters.lowering.loops import _arrays_as_tensors
+    from exporters.lowering.rewrites.recurrent_loops import _arrays_as_tensors
 
     with _arrays_as_tensors():
         made = {
@@ -147,7 +147,7 @@ def resized(request: Mapping[str, Any]) -> list[Any]:
     import numpy as np
     import tensorflow as tf
 
-    from exporters.lowering.resize import resizing_as_matrix_products
+    from exporters.lowering.rewrites.resize import resizing_as_matrix_products
 
     image = np.random.default_rng(0).random((1, 8, 16, 1), dtype=np.float32)
     expected = tf.image.resize(image, [4, 4], **request).numpy()
@@ -160,8 +160,8 @@ def unordered_outputs(_request: Mapping[str, Any]) -> dict[str, Any]:
     """Job: two outputs that are one complex tensor, kept apart."""
     import tensorflow as tf
 
-    from exporters.lowering.notes import noting
-    from exporters.tflite import _apart
+    from exporters.formats.tflite import _apart
+    from exporters.lowering.rewrite_log import noting
 
     with noting() as acted:
         found = _apart(

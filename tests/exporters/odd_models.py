@@ -94,7 +94,7 @@ def nested_dicts(_folder: Path) -> Any:
 def custom(folder: Path) -> Any:
     import keras
 
-    from exporters.user_code import import_user_module
+    from exporters.source.keras.user_code import import_user_module
 
     (folder / "layers_of_mine.py").write_text(CUSTOM, "utf-8")
     x = keras.Input((3,), name="x")
@@ -133,7 +133,7 @@ def describe(request: Mapping[str, Any]) -> dict[str, Any]:
     import numpy as np
     import tensorflow as tf
 
-    from exporters.keras_model import load
+    from exporters.source.keras.loading import load
 
     model = load(
         Path(request["model"]),

@@ -60,7 +60,7 @@ def differences(request: Mapping[str, Any]) -> list[str]:
 
 def _texts() -> list[bytes]:
     """Hard texts, and random bytes: of every length around the hashes' blocks, and sequences that are nearly UTF-8."""
-    from exporters.preprocessing.probes import HARD
+    from exporters.preprocessing.trial_inputs import HARD
 
     draw = random.Random(7)  # noqa: S311 - texts, no secrets
     texts = [text.encode() for text in HARD]
@@ -77,10 +77,10 @@ def lowered_with_a_fault(request: Mapping[str, Any]) -> str:
     Args:
         request: `model` (path), `fault` (a step; empty for none).
     """
-    from exporters.keras_model import load
-    from exporters.lowering.trace import trace
+    from exporters.lowering.tracing.trace import trace
     from exporters.preprocessing import interpreter
     from exporters.preprocessing.steps import Lower, Pad, Split, Strip
+    from exporters.source.keras.loading import load
 
     right = dict(interpreter._OPERATIONS)
     each = interpreter._each
@@ -113,8 +113,8 @@ def lowered_without_unknown_words(_request: Mapping[str, Any]) -> str:
     import keras
     from keras import layers
 
-    from exporters.keras_model import load
-    from exporters.lowering.trace import trace
+    from exporters.lowering.tracing.trace import trace
+    from exporters.source.keras.loading import load
 
     text = keras.Input((1,), dtype="string", name="text")
     known = layers.StringLookup(vocabulary=["a", "b"], num_oov_indices=0, output_mode="one_hot", name="known")(text)
@@ -131,8 +131,8 @@ def known(_request: Mapping[str, Any]) -> dict[str, list[Any]]:
     import tensorflow as tf
     from keras import layers
 
-    from exporters.keras3 import Keras3Model, _signature
-    from exporters.preprocessing.words import entries_of
+    from exporters.preprocessing.vocabularies import entries_of
+    from exporters.source.keras.keras3 import Keras3Model, _signature
 
     class AsText(layers.Layer):  # type: ignore[misc]  # Keras is untyped
         def call(self, numbers: Any) -> Any:

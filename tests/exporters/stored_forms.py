@@ -223,11 +223,11 @@ def load(request: Mapping[str, Any]) -> dict[str, Any]:
     """Job: loads a model as paritygate does and calls it over the same inputs.
 
     Args:
-        request: `model` (path) and what else `exporters.keras_model.load` takes.
+        request: `model` (path) and what else `exporters.source.keras.model.load` takes.
     """
     import numpy as np
 
-    from exporters.keras_model import load as load_source
+    from exporters.source.keras.loading import load as load_source
 
     model = load_source(
         Path(request["model"]),

@@ -13,9 +13,9 @@ import pytest
 from hostile import functional, input_layer, keras_file, lambda_layer, layer, sequential
 from pydantic import TypeAdapter
 
-from exporters.admission import ModelFacts, admit, examine, job
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
+from exporters.source.admission import ModelFacts, admit, examine, job
 
 FRAMEWORKS = {"keras", "tensorflow", "tf_keras", "torch"}
 
@@ -312,7 +312,7 @@ def test_the_job_answers_with_facts_that_come_back_from_json(tmp_path):
 def test_nothing_heavier_than_h5py_is_imported_by_the_job(tmp_path):
     path = keras_file(tmp_path / "m.keras")
     code = (
-        "import sys; from exporters.admission.job import run; "
+        "import sys; from exporters.source.admission.job import run; "
         f"run({{'model': {str(path)!r}, 'custom_objects': False, 'trust_lambda': False}}); "
         "print(sorted({name.split('.')[0] for name in sys.modules} & "
         "{'keras', 'tensorflow', 'tf_keras', 'prefect', 'onnxruntime', 'rich'}))"

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from exporters.admission.allow_list import LISTS, REFUSED, is_operation, origin
+from exporters.source.admission.allow_list import LISTS, REFUSED, is_operation, origin
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,6 @@ def test_classes_that_bring_foreign_code_are_not_in_the_list(generation):
 @pytest.mark.slow
 @pytest.mark.parametrize(("generation", "script"), [(2, "list_keras2_classes"), (3, "list_keras_classes")])
 def test_the_committed_list_is_what_the_installed_keras_gives(generation, script):
-    command = [sys.executable, "-m", f"exporters.admission.{script}"]
+    command = [sys.executable, "-m", f"exporters.source.admission.{script}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == LISTS[generation].read_text("utf-8")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from hostile_forms import checkpoint, h5_model, keras_metadata, older, older_graph, older_model, saved_model
 
-from exporters.admission import admit, check_weights, examine
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
+from exporters.source.admission import admit, check_weights, examine
 
 IMAGE = (TensorSpec(name="image", dtype="float32", shape=(None, 4)),)
 
@@ -258,7 +258,7 @@ def test_refusing_takes_little_memory(tmp_path):
     path = hostile_forms.h5_model(tmp_path / "m.h5", config=text)
     code = (
         "import contextlib, pathlib\n"
-        "from exporters.admission import examine\n"
+        "from exporters.source.admission import examine\n"
         "from exporters.errors import BadInput\n"
         f"with contextlib.suppress(BadInput): examine(pathlib.Path({str(path)!r})); print('passed')\n"
         "print(pathlib.Path('/proc/self/status').read_text('utf-8').split('VmHWM:')[1].split()[0])\n"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hostile import h5, keras_file
 
-from exporters.admission import check_weights, examine
-from exporters.admission.hdf5_weights import role
-from exporters.admission.source import Stored
-from exporters.admission.weights import _slabs
 from exporters.errors import BadInput
+from exporters.source.admission import check_weights, examine
+from exporters.source.admission.weight_check import _slabs
+from exporters.source.readers.hdf5_weights import role
+from exporters.source.readers.stored_model import Stored
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from exporters.isolation import Job, Limits, Workers
-from exporters.isolation.tail import MOST_LINES, Tail
+from exporters.jobs import Job, Limits, Workers
+from exporters.jobs.log_tail import MOST_LINES, Tail
 
 LIGHT = {"light": ("json",)}
 

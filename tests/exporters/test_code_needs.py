@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from exporters.admission.source import Source
-from exporters.code_needs import provide
 from exporters.errors import BadInput
-from exporters.user_code import imported
+from exporters.source.keras.custom_objects import provide
+from exporters.source.keras.user_code import imported
+from exporters.source.readers.stored_model import Source
 
 OWN = """
 class Scale: ...

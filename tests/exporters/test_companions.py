@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from exporters.isolation import GIB, Job, Limits, Workers
+from exporters.jobs import GIB, Job, Limits, Workers
 
 EATER = "import time; held = bytearray(300 << 20); print('full', flush=True); time.sleep(600)"
 

@@ -21,8 +21,9 @@ import psutil
 import pytest
 
 from exporters.errors import BadInput, Broken, Cancelled, Limited
-from exporters.isolation import GIB, Job, Limits, Workers, tree
-from exporters.isolation.launch import Host
+from exporters.jobs import GIB, Job, Limits, Workers
+from exporters.jobs import process_tree as tree
+from exporters.jobs.processes import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
@@ -238,7 +239,7 @@ def test_forks_have_one_parent_and_fresh_interpreters_have_us(workers):
 
 
 def test_where_forking_is_not_safe_a_preloaded_job_gets_an_interpreter_of_its_own(workers, monkeypatch):
-    monkeypatch.setattr("exporters.isolation.workers.FORK_IS_SAFE", False)
+    monkeypatch.setattr("exporters.jobs.supervisor.FORK_IS_SAFE", False)
     assert workers.run(job("family", "job", host="light")).value[1] == os.getpid()
 
 
@@ -353,7 +354,7 @@ def test_jobs_run_side_by_side_as_far_as_cores_and_memory_go_and_one_always_runs
 
 
 def test_a_job_that_has_grown_keeps_the_next_one_waiting(tmp_path, monkeypatch):
-    monkeypatch.setattr("exporters.isolation.workers._TYPICAL_MEMORY", 50 * MIB)
+    monkeypatch.setattr("exporters.jobs.supervisor._TYPICAL_MEMORY", 50 * MIB)
     with Workers(tmp_path, tmp_path, cores=4, memory=250 * MIB) as workers, ThreadPoolExecutor() as pool:
         large = pool.submit(workers.run, job("allocate", "large", bytes=300 * MIB, seconds=4.0))
         assert eventually(lambda: workers._held.get("large", 0) > 250 * MIB)
@@ -417,7 +418,7 @@ def test_closing_while_the_preloaded_process_still_imports_cancels_at_once(worke
 SUPERVISOR = """
 import sys, threading, time
 from pathlib import Path
-from exporters.isolation import Job, Workers
+from exporters.jobs import Job, Workers
 
 folder = Path(sys.argv[1])
 running = Workers(folder, folder, hosts={"light": ("json",)}, cores=3)
@@ -443,7 +444,7 @@ def test_a_supervisor_killed_with_sigkill_leaves_no_process(tmp_path):
 
 def test_a_job_whose_supervisor_died_while_its_interpreter_started_ends_itself(tmp_path):
     stranger = str(os.getpid() + 1)
-    command = [sys.executable, "-m", "exporters.isolation.job", "platform:system", "request", "result", stranger]
+    command = [sys.executable, "-m", "exporters.jobs.child", "platform:system", "request", "result", stranger]
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
 
 

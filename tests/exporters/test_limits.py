@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from exporters import jobs
 from exporters.contract import Finding, Signature
 from exporters.errors import Limited
-from exporters.limits import LIMITS, known_limit, limited
-from exporters.registry import FORMATS
-from validators.registry import RUNTIMES
+from exporters.formats import job
+from exporters.formats.registry import FORMATS
+from exporters.target_limits import LIMITS, known_limit, limited
+from validators.runtimes.registry import RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 IDS = {limit.id for limit in LIMITS}
@@ -137,9 +137,9 @@ def exported(monkeypatch, tmp_path):
             export=lambda source, destination, options: Signature(inputs=(), outputs=()),
             check=lambda artifact, signature: findings,
         )
-        monkeypatch.setattr(jobs, "import_module", lambda name: module)
+        monkeypatch.setattr(job, "import_module", lambda name: module)
         request = {"artifact": "onnx/default", "source": "", "destination": str(tmp_path), "options": {}}
-        return jobs.export(request)
+        return job.export(request)
 
     return export
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.names import canonical, display_path
+from exporters.tensor_names import canonical, display_path
 
 
 def test_a_tensor_without_a_dict_key_in_its_path_keeps_its_own_name():

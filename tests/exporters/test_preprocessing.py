@@ -8,10 +8,8 @@ import pytest
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
 from exporters.preprocessing.description import FILE, Description, Fed, Preprocessing, names_of, read
-from exporters.preprocessing.hashes import fingerprint64, fingerprint_cat64, siphash24
 from exporters.preprocessing.interpreter import Interpreter
-from exporters.preprocessing.patterns import texts_matched
-from exporters.preprocessing.probes import probes
+from exporters.preprocessing.literal_patterns import texts_matched
 from exporters.preprocessing.steps import (
     PUNCTUATION,
     Bucketize,
@@ -35,7 +33,9 @@ from exporters.preprocessing.steps import (
     Text,
     Unknown,
 )
-from exporters.preprocessing.words import fitting
+from exporters.preprocessing.string_hashing import fingerprint64, fingerprint_cat64, siphash24
+from exporters.preprocessing.trial_inputs import probes
+from exporters.preprocessing.vocabularies import fitting
 
 VOCABULARY = "vocabulary.words.json"
 TEXTS = ["The CAT, sat!", "", " \t\n", "École\u00a0straße İ", "mat?mat mat"]

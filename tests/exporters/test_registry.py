@@ -5,8 +5,9 @@ from importlib.util import find_spec
 import pytest
 
 from exporters.contract import TensorSpec
-from exporters.registry import EXPORTERS, FORMATS, FORMS, RECURRENCES, STATIC_EXPORTERS, rows_of
-from flows.settings import Settings
+from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS, rows_of
+from exporters.lowering.tracing.forms import FORMS, RECURRENCES
+from flows.config.settings import Settings
 
 
 def test_every_row_has_a_key_of_its_own():

@@ -4,7 +4,9 @@ import hashlib
 
 import pytest
 
-from exporters.store import digest_tree, files_below, place, sha256_file, versions
+from exporters.files.atomic import place
+from exporters.files.hashing import digest_tree, files_below, sha256_file
+from exporters.toolchain import versions
 
 
 @pytest.fixture

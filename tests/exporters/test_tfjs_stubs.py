@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 def after_the_import(_request):
     """Job: what of the stand-ins is left when tensorflowjs is imported."""
-    from exporters.tfjs_stubs import conversion_module
+    from exporters.formats.tfjs_stubs import conversion_module
 
     before = set(sys.modules)
     module = conversion_module()

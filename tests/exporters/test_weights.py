@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exporters.weights.match import match
-from exporters.weights.source import Normalization, Source, SourceWeight
+from exporters.weights.source_weights import Normalization, Source, SourceWeight
 
 RANDOM = np.random.default_rng(3)
 EPSILON = 1e-3

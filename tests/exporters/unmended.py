@@ -1,6 +1,7 @@
-"""Job functions that lower and export as `exporters.jobs` does, with one of our rewrites left out.
+"""Job functions that lower and export as `exporters.formats.jobs` does, with one of our rewrites left out.
 
-The request says which: `without`, a rewrite of `exporters.lowering.trace` by its function's name, or a key of `OTHERS`.
+The request says which: `without`, a rewrite of `exporters.lowering.tracing.trace` by its function's name, or a key of
+`OTHERS`.
 """
 
 from collections.abc import Mapping
@@ -9,35 +10,39 @@ from typing import Any
 from unittest import mock
 
 OTHERS = {
-    "unrolling": ("exporters.jobs._LONGEST_UNROLL", 0),
-    "loops_over_tensors": ("exporters.lowering.trace.loops_over_tensors", lambda _loops: nullcontext()),
-    "mixed_in_float32": ("exporters.lowering.trace.mixed_in_float32", lambda _model: nullcontext()),
-    "grouped": ("exporters.tfjs.split_grouped_convolutions", lambda graph: graph),
-    "pad_in_numbers": ("exporters.tfjs.pad_in_numbers", lambda graph: graph),
-    "keep_zeros_out_of_pools": ("exporters.onnx.keep_zeros_out_of_pools", lambda _graph: None),
-    "elu_in_arithmetic": ("exporters.tflite.elu_in_arithmetic", lambda graph: graph),
-    "outputs_apart": ("exporters.tflite._apart", lambda outputs, _sources: dict(outputs)),
-    "fusions": ("exporters.tfjs.mend_fusions", lambda _graph_def: None),
+    "unrolling": ("exporters.lowering.tracing.job._LONGEST_UNROLL", 0),
+    "loops_over_tensors": ("exporters.lowering.tracing.trace.loops_over_tensors", lambda _loops: nullcontext()),
+    "mixed_in_float32": ("exporters.lowering.tracing.trace.mixed_in_float32", lambda _model: nullcontext()),
+    "grouped": ("exporters.formats.tfjs.split_grouped_convolutions", lambda graph: graph),
+    "pad_in_numbers": ("exporters.formats.tfjs.pad_in_numbers", lambda graph: graph),
+    "keep_zeros_out_of_pools": ("exporters.formats.onnx.keep_zeros_out_of_pools", lambda _graph: None),
+    "elu_in_arithmetic": ("exporters.formats.tflite.elu_in_arithmetic", lambda graph: graph),
+    "outputs_apart": ("exporters.formats.tflite._apart", lambda outputs, _sources: dict(outputs)),
+    "fusions": ("exporters.formats.tfjs.mend_fusions", lambda _graph_def: None),
 }
 
 
 def lower(request: Mapping[str, Any]) -> dict[str, Any]:
-    from exporters import jobs
+    from exporters.lowering.tracing import job
 
     with _left_out(request["without"]):
-        return jobs.lower(request)
+        return job.lower(request)
 
 
 def export(request: Mapping[str, Any]) -> dict[str, Any]:
-    from exporters import jobs
+    from exporters.formats import job
 
     with _left_out(request["without"]):
-        return jobs.export(request)
+        return job.export(request)
 
 
 def _left_out(name: str) -> Any:
-    from exporters import onnx, tfjs, tflite  # noqa: F401 - what is patched by name must be imported
-    from exporters.lowering import trace
+    from exporters.formats import (
+        onnx,  # noqa: F401 - what is patched by name must be imported
+        tfjs,  # noqa: F401 - what is patched by name must be imported
+        tflite,  # noqa: F401 - what is patched by name must be imported
+    )
+    from exporters.lowering.tracing import trace
 
     if name in OTHERS:
         return mock.patch(*OTHERS[name])

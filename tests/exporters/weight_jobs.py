@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from benchmarks.planted.stored import by_ulps, overwrite, through
 from exporters.contract import WeightsRecord
 from exporters.weights.match import match
-from exporters.weights.source import read
+from exporters.weights.source_weights import read
 
 
 def tampered(request: Mapping[str, Any]) -> Any:
@@ -40,7 +40,7 @@ def vectors(request: Mapping[str, Any]) -> list[list[float]]:
     """
     import tensorflow as tf
 
-    from exporters.weights.source import Source, with_constants
+    from exporters.weights.source_weights import Source, with_constants
 
     with tf.Graph().as_default() as graph:
         for name, values in request["constants"].items():

@@ -6,8 +6,8 @@ import pytest
 import small_release
 from small_release import failed_cell
 
-from validators.integrity import manifest_digest
-from validators.manifest import load
+from validators.release.integrity import manifest_digest
+from validators.release.manifest import load
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.keras"
 QUICK = 'formats = ["onnx"]\n[policy]\ngpu = "off"\nrequired = ["onnx onnxruntime cpu"]\n'

@@ -5,13 +5,13 @@ import threading
 import pytest
 
 from exporters.errors import Broken, Cancelled
-from flows.progress import Event
-from flows.stages import Stage
+from flows.pipeline.stages import Stage
+from flows.progress.events import Event
 
 
 @pytest.fixture
 def beside(monkeypatch):
-    from flows import beside
+    from flows.prefect import run_monitor as beside
 
     monkeypatch.setattr(beside, "is_embedded", lambda: False)
     monkeypatch.setattr(beside, "_LOOK_SECONDS", 0.01)

@@ -13,19 +13,19 @@ from tfjs_graphs import dense
 
 from exporters.contract import Artifact, TensorSpec
 from exporters.errors import Broken
-from exporters.isolation import Outcome, Workers
-from flows.cells import Cells
-from flows.settings import Limits, Settings
-from validators.cell import NO_DEVICE
-from validators.devices import Card
-from validators.evidence import reference_folder, write_evidence
-from validators.hosts import hosts
-from validators.registry import runtime
+from exporters.jobs import Outcome, Workers
+from flows.config.settings import Limits, Settings
+from flows.pipeline.cells import Cells
+from validators.cells.job import NO_DEVICE
+from validators.hardware.graphics_cards import Card
+from validators.preloads import hosts
+from validators.release.evidence import reference_folder, write_evidence
+from validators.runtimes.registry import runtime
 from validators.samples import check_samples, generate, plan
-from validators.tensorfiles import write_tensors
-from validators.web.adapters import NO_GPU
+from validators.samples.tensor_files import write_tensors
 from validators.web.browser import BrowserHost
-from validators.web.cdp import open_page
+from validators.web.devtools import open_page
+from validators.web.gpu_adapters import NO_GPU
 
 COMPUTED = "Object.keys(tf.backend().binaryCache ?? tf.backend().pipelineCache ?? {}).length > 0"
 
@@ -231,9 +231,9 @@ def test_cuda_locks_the_card_it_is_given_and_all_others_lock_every_card_in_one_o
         seen.append(card)
         yield
 
-    monkeypatch.setattr("flows.cells.card_lock", lock)
-    monkeypatch.setattr("flows.cells.cards", lambda: (TWO,))
-    monkeypatch.setattr("flows.cells.installed_cards", lambda: (TWO, ONE))
+    monkeypatch.setattr("flows.pipeline.cells.card_lock", lock)
+    monkeypatch.setattr("flows.pipeline.cells.cards", lambda: (TWO,))
+    monkeypatch.setattr("flows.pipeline.cells.installed_cards", lambda: (TWO, ONE))
     folder, _ = release
     with cells(folder, Scripted(), FakeBrowser())._card(runtime(name, "gpu")) as environment:
         assert (seen, environment) == (locked, told)

@@ -5,10 +5,10 @@ from uuid import UUID
 import pytest
 
 from exporters.errors import BadInput
-from flows.bundle import pack, unpack
-from flows.given import asked
-from flows.settings import Samples, Settings
-from flows.submit import Submitted
+from flows.config.input_files import asked
+from flows.config.settings import Samples, Settings
+from flows.prefect.bundle import pack, unpack
+from flows.prefect.submit import Submitted
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import os
 import pytest
 
 from exporters.errors import BadInput
-from flows import checkpoints
-from flows.checkpoints import Checkpoint, look, place, settled
-from flows.judged import Ledger
+from flows.batch import checkpoints
+from flows.batch.checkpoints import Checkpoint, look, place, settled
+from flows.batch.watch_record import Ledger
 
 NAMED = "{epoch:02d}-{val_loss:.4f}.keras"
 

@@ -19,12 +19,12 @@ import small_release
 
 from exporters.errors import Limited
 from flows import cli
-from flows.conclude import toolchain
-from flows.gate import gate
-from flows.run import ReleaseRun
+from flows.pipeline.run import ReleaseRun
+from flows.pipeline.verdict import toolchain
+from flows.review.gate import gate
 from validators.contract import Verdict
-from validators.integrity import manifest_digest
-from validators.manifest import load
+from validators.release.integrity import manifest_digest
+from validators.release.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
@@ -129,12 +129,12 @@ def test_with_a_pool_json_is_the_gates_report_and_agrees_with_the_exit_code(call
 
 
 def test_the_toolchain_names_the_browser_packages_of_every_format(monkeypatch):
-    monkeypatch.setattr("flows.conclude.package_version", lambda name: f"{name} 1")
+    monkeypatch.setattr("flows.pipeline.verdict.package_version", lambda name: f"{name} 1")
     assert toolchain(("onnx",))["onnxruntime-web"] == "onnxruntime-web 1"
     assert toolchain(("tflite",))["@litertjs/core"] == "@litertjs/core 1"
     assert not [name for name in toolchain(("onnx", "tflite")) if "tfjs-" in name]
     assert "@tensorflow/tfjs-core" in toolchain(("tfjs",))
-    monkeypatch.setattr("flows.conclude.package_version", lambda name: None)
+    monkeypatch.setattr("flows.pipeline.verdict.package_version", lambda name: None)
     assert "onnxruntime-web" not in toolchain(("onnx",))
 
 
@@ -147,7 +147,8 @@ def test_a_mistake_in_release_toml_gets_the_near_match(call, tmp_path):
 
 def test_a_cell_this_machine_cannot_run_is_refused_before_any_export(call, monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "flows.run.missing", lambda row, **_: "there is no ONNX Runtime: pip install it" if row.format == "onnx" else ""
+        "flows.pipeline.run.missing",
+        lambda row, **_: "there is no ONNX Runtime: pip install it" if row.format == "onnx" else "",
     )
     code, _, err = call("release", DIGITS)
     assert code == 2

@@ -9,14 +9,13 @@ import pytest
 import small_release
 from small_release import CPU, GPU, KEY, cell, failed_cell
 
-from flows import gate as gating
-from flows.release import unchanged
-from flows.settings import Settings
-from validators.attested import write_approval
-from validators.contract import Verdict
-from validators.integrity import ATTESTATIONS, manifest_digest
-from validators.manifest import load
-from validators.waiver import Waiver
+from flows.config.settings import Settings
+from flows.prefect.release import unchanged
+from flows.review import gate as gating
+from validators.contract import Verdict, Waiver
+from validators.release.attestation_files import write_approval
+from validators.release.integrity import ATTESTATIONS, manifest_digest
+from validators.release.manifest import load
 
 ANN = ("--by", "Ann", "--why", "read the report")
 DAY = date(2026, 11, 27)
@@ -34,8 +33,8 @@ def call(call, monkeypatch):
 
 def on(monkeypatch, day):
     """Lets the gate and verify believe that it is another day."""
-    monkeypatch.setattr("flows.gate.today", lambda: day)
-    monkeypatch.setattr("flows.verify.today", lambda: day)
+    monkeypatch.setattr("flows.review.gate.today", lambda: day)
+    monkeypatch.setattr("flows.pipeline.verify.today", lambda: day)
 
 
 @pytest.fixture
@@ -273,7 +272,7 @@ def test_verify_refuses_a_folder_of_attestations_that_it_cannot_read(call, tmp_p
 
 
 def test_a_night_neither_makes_an_awaiting_release_again_nor_calls_it_verified(call, good, monkeypatch):
-    from flows import nightly
+    from flows.batch import nightly
 
     found = SimpleNamespace(
         verdict=Verdict(passed=True, reasons=(), required=()),
@@ -287,7 +286,7 @@ def test_a_night_neither_makes_an_awaiting_release_again_nor_calls_it_verified(c
     assert (state.type, state.name) == ("FAILED", "Awaiting")
     call("approve", good, *ANN)
     assert nightly.again.fn(good).name == "Verified"
-    monkeypatch.setattr("flows.release.asked", lambda *_, **__: load(good).asked)
+    monkeypatch.setattr("flows.prefect.release.asked", lambda *_, **__: load(good).asked)
     settings = Settings(model=good / "release.json", output=good)
     assert unchanged(settings)
     shutil.rmtree(good / ATTESTATIONS)

@@ -13,12 +13,12 @@ from prefect_server import QUICK, ask, carried_out, restart, run, submit, until
 from processes import below
 
 from exporters.errors import BadInput
-from exporters.store import sha256_file
-from flows.given import asked
-from flows.nightly import found
-from flows.settings import Settings
-from flows.storage import fetched
-from validators.manifest import load
+from exporters.files.hashing import sha256_file
+from flows.batch.nightly import found
+from flows.config.input_files import asked
+from flows.config.settings import Settings
+from flows.prefect.storage import fetched
+from validators.release.manifest import load
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
@@ -174,7 +174,7 @@ def test_cancelling_a_run_ends_all_its_processes_and_leaves_nothing(server, work
     code, said, err = submit(server, home, DIGITS, "-o", out, "--json")
     assert code == 0, err
     until(lambda: list(tmp_path.glob(".cancelled.release.partial-*/scratch/lowered")))
-    assert below(worker.pid, "exporters.isolation.host")
+    assert below(worker.pid, "exporters.jobs.fork_server")
     started = psutil.Process(worker.pid).children(recursive=True)
     run = json.loads(said)["run"]
     ask(f"{server}/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}, "force": False})

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.diagnose import ONNX, XNNPACK, Faults
-from flows.run import Shared
+from flows.pipeline.run import Shared
 
 pytestmark = pytest.mark.slow
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from exporters.errors import BadInput
 from flows.cli import main
 from flows.diagnose import Diagnosis, render
-from flows.diagnose.evidence import failing_call
+from flows.diagnose.failing_call import failing_call
 from flows.diagnose.investigation import Investigation
-from flows.diagnose.record import Suspect, Switch
-from flows.diagnose.subject import find_subject
+from flows.diagnose.result import Suspect, Switch
+from flows.diagnose.target import find_subject
 from validators.diagnosis.reproduction import Exhibit
-from validators.evidence import read_evidence
+from validators.release.evidence import read_evidence
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def release(tmp_path):
 
 def with_model(release, content=b"a model", digest=None):
     """Puts a model beside the release and lets the manifest name it."""
-    from exporters.store import sha256_file
+    from exporters.files.hashing import sha256_file
 
     path = release.parent / "small.keras"
     path.write_bytes(content)

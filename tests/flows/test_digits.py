@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from validators.devices import cards
+from validators.hardware.graphics_cards import cards
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits"

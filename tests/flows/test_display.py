@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from flows.display import Board, Lines, shown
-from flows.progress import Event
+from flows.progress.display import Board, Lines, shown
+from flows.progress.events import Event
 
 
 def event(stage="export onnx/default", state="passed", message="0.11 MB", **more):

@@ -7,10 +7,11 @@ import sys
 import pytest
 from rich.console import Console
 
-from exporters.isolation import Workers
-from flows import cli, doctor
-from validators.devices import Card, device_nodes
-from validators.registry import RUNTIMES
+from exporters.jobs import Workers
+from flows import cli
+from flows.machine import doctor
+from validators.hardware.graphics_cards import Card, device_nodes
+from validators.runtimes.registry import RUNTIMES
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,7 @@ def test_an_interface_that_breaks_is_told_of_and_its_runtimes_are_not_ready(monk
 
 
 def test_a_driver_that_crashes_takes_nothing_else_along(tmp_path, monkeypatch):
-    monkeypatch.setattr("flows.doctor._PROBE_MODULE", "tests.flows.doctor_jobs")
+    monkeypatch.setattr("flows.machine.doctor._PROBE_MODULE", "tests.flows.doctor_jobs")
     with Workers(tmp_path, tmp_path) as workers:
         (adapter,) = doctor._asked(workers, "crash", {}, ("Vulkan",))
     assert (adapter.interface, adapter.name) == ("Vulkan", "")
@@ -67,7 +68,7 @@ def test_a_driver_that_crashes_takes_nothing_else_along(tmp_path, monkeypatch):
 
 
 def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch):
-    monkeypatch.setattr("validators.availability.find_spec", lambda name: None)
+    monkeypatch.setattr("validators.runtimes.availability.find_spec", lambda name: None)
     found = doctor.examine()
     assert not any(runtime.ready for runtime in found.runtimes)
     rows = {(row.name, row.device): row for row in RUNTIMES}
@@ -82,7 +83,7 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch)
 
 
 def test_a_missing_converter_is_brought_by_make_setup_alone(monkeypatch):
-    monkeypatch.setattr("flows.doctor.installed", lambda distribution: "")
+    monkeypatch.setattr("flows.machine.doctor.installed", lambda distribution: "")
     remedies = {tool.name: tool.remedy for tool in doctor.examine().tools}
     assert remedies["tensorflowjs"] == remedies["tensorflow"] == "make setup"
     assert remedies["prefect"].startswith("pip install 'paritygate[flow]'")
@@ -90,7 +91,7 @@ def test_a_missing_converter_is_brought_by_make_setup_alone(monkeypatch):
 
 def test_a_runtime_in_the_browser_has_the_version_of_its_first_package(monkeypatch):
     packages = {"@tensorflow/tfjs-core": "4.22.0", "onnxruntime-web": "1.2.3"}
-    monkeypatch.setattr("flows.doctor.package_version", packages.get)
+    monkeypatch.setattr("flows.machine.doctor.package_version", packages.get)
     found = {runtime.name: runtime.version for runtime in doctor.examine().runtimes}
     assert found["tfjs-wasm"] == found["tfjs-cpu"] == "4.22.0"
     assert found["ort-web-wasm"] == "1.2.3"
@@ -123,14 +124,14 @@ def test_a_chromium_that_cannot_be_run_is_not_ready(monkeypatch, tmp_path):
 
 def test_a_card_is_named_as_the_driver_names_it(monkeypatch):
     card = Card(uuid="GPU-1", name="NVIDIA H100", driver="560.1")
-    monkeypatch.setattr("flows.doctor.cards", lambda: (card,))
+    monkeypatch.setattr("flows.machine.doctor.cards", lambda: (card,))
     assert doctor.examine().adapters[0] == doctor.Adapter(interface="CUDA", name="NVIDIA H100, driver 560.1")
 
 
 def test_a_hidden_card_is_told_of_in_the_same_words_as_by_the_rows_that_want_it(monkeypatch):
     card = Card(uuid="GPU-1", name="NVIDIA H100", driver="560.1")
-    monkeypatch.setattr("validators.devices.installed_cards", lambda: (card,))
-    monkeypatch.setattr("validators.availability.installed_cards", lambda: (card,))
+    monkeypatch.setattr("validators.hardware.graphics_cards.installed_cards", lambda: (card,))
+    monkeypatch.setattr("validators.runtimes.availability.installed_cards", lambda: (card,))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     found = doctor.examine()
     assert found.adapters[0].problem.startswith("CUDA_VISIBLE_DEVICES=-1 hides the 1 NVIDIA card of this machine: ")
@@ -146,10 +147,10 @@ def test_nothing_heavy_is_imported():
 @pytest.mark.parametrize(("missing", "code"), [(False, 0), (True, 3)])
 def test_json_is_the_whole_diagnosis_and_the_code_says_whether_anything_runs(capfdbinary, monkeypatch, missing, code):
     if missing:
-        monkeypatch.setattr("validators.availability.find_spec", lambda name: None)
+        monkeypatch.setattr("validators.runtimes.availability.find_spec", lambda name: None)
     else:
-        monkeypatch.setattr("flows.doctor.missing", lambda row: "")
-        monkeypatch.setattr("flows.doctor._adapters", lambda browser: ())
+        monkeypatch.setattr("flows.machine.doctor.missing", lambda row: "")
+        monkeypatch.setattr("flows.machine.doctor._adapters", lambda browser: ())
     assert cli.main(["doctor", "--json"]) == code
     told = json.loads(capfdbinary.readouterr().out)
     assert {"system", "adapters", "runtimes", "tools"} == set(told)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from exporters.isolation import Outcome
-from flows.exports import Exports
-from flows.settings import Settings
-from flows.workspace import Workspace
+from exporters.jobs import Outcome
+from flows.config.settings import Settings
+from flows.pipeline.exports import Exports
+from flows.pipeline.workspace import Workspace
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.keras"
 

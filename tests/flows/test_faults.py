@@ -41,7 +41,7 @@ def answering(body):
 def client_of(api):
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 - the address is a setting
 
-    from flows.prefect_home import connected
+    from flows.prefect.server import connected
 
     with temporary_settings({PREFECT_API_URL: api}), connected() as client:
         yield client
@@ -72,7 +72,7 @@ def test_a_server_that_is_not_there_is_told():
 
 
 def test_a_deployment_whose_pool_is_gone_takes_no_model(server, deployed):
-    from flows.submit import require_deployment
+    from flows.prefect.submit import require_deployment
 
     flow = deployed[0]["manual"]["flow_id"]
     ask(f"{server}/work_pools/", {"name": "short-lived", "type": "process"})
@@ -99,7 +99,7 @@ def test_a_model_that_goes_away_before_its_run_ends_as_bad_input_and_is_another_
         bucket.files().rm("models/short", recursive=True)
     finally:
         ask(f"{server}/work_queues/{queue}", {"is_paused": False}, method="PATCH")
-    from flows.submit import follow, look
+    from flows.prefect.submit import follow, look
 
     with client_of(server) as client:
         ended = [follow(look(client, run), lambda _: None) for run in runs]

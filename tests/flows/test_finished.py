@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from exporters.contract import Artifact, Signature
-from exporters.isolation import Outcome
-from exporters.registry import rows_of
-from exporters.store import sha256_file
-from flows.bundle import pack, unpack
-from flows.conclude import _trusted
-from flows.exports import Exports
-from flows.finished import Finished, mark_of
-from flows.given import asked
-from flows.run import ReleaseRun
-from flows.settings import Settings
-from flows.workspace import Workspace
-from validators.contract import Cell
-from validators.evidence import write_evidence, write_noise
-from validators.manifest import SampleSet, load
-from validators.registry import runtime
+from exporters.files.hashing import sha256_file
+from exporters.formats.registry import rows_of
+from exporters.jobs import Outcome
+from flows.config.input_files import asked
+from flows.config.settings import Settings
+from flows.pipeline.exports import Exports
+from flows.pipeline.resume import Finished, mark_of
+from flows.pipeline.run import ReleaseRun
+from flows.pipeline.verdict import _trusted
+from flows.pipeline.workspace import Workspace
+from flows.prefect.bundle import pack, unpack
+from validators.contract import Cell, SampleSet
+from validators.release.evidence import write_evidence, write_noise
+from validators.release.manifest import load
+from validators.runtimes.registry import runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
@@ -164,9 +164,9 @@ def test_a_mark_changes_with_the_model_the_samples_and_the_terms_and_there_is_no
 def test_a_mark_changes_with_a_version_and_with_the_processor(monkeypatch):
     settings = Settings(model=DIGITS, formats=("onnx",))
     mark = mark_of(settings, model="m", samples=None)
-    monkeypatch.setattr("flows.finished.toolchain", lambda _: {"onnxruntime": "0.0"})
+    monkeypatch.setattr("flows.pipeline.resume.toolchain", lambda _: {"onnxruntime": "0.0"})
     other = mark_of(settings, model="m", samples=None)
-    monkeypatch.setattr("flows.finished.processor", lambda: "another")
+    monkeypatch.setattr("flows.pipeline.resume.processor", lambda: "another")
     assert len({mark, other, mark_of(settings, model="m", samples=None)}) == 3
 
 

@@ -9,10 +9,10 @@ import fsspec
 import pytest
 import small_release
 
-from flows.decide import approve
-from flows.release import release_dir
-from flows.settings import Settings, Terms
-from validators.manifest import load
+from flows.config.settings import Settings, Terms
+from flows.prefect.release import release_dir
+from flows.review.decisions import approve
+from validators.release.manifest import load
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Handed:
 @pytest.fixture
 def through(monkeypatch):
     """Runs a shelf of names through a server that ends one run at every look; gives outcomes and the most at once."""
-    from flows import fleet
+    from flows.batch import fleet
 
     runs, most = {}, []
 
@@ -63,7 +63,7 @@ def test_two_files_that_are_one_run_both_get_its_outcome_and_a_bad_model_stops_n
 
 
 def test_a_run_that_was_deleted_on_the_server_has_ended_broken():
-    from flows import fleet
+    from flows.batch import fleet
 
     done, busy, gone = (uuid.uuid4() for _ in range(3))
 
@@ -86,7 +86,7 @@ def test_a_fleet_without_a_server_says_what_to_do(call, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("demanded", [True, False])
 def test_a_release_that_is_there_is_told_of_as_the_gate_judges_it_today(tmp_path, monkeypatch, demanded):
-    from flows import fleet, watch
+    from flows.batch import fleet, watch
 
     model, releases = tmp_path / "net.keras", tmp_path / "releases"
     model.write_bytes(b"model")
@@ -94,7 +94,7 @@ def test_a_release_that_is_there_is_told_of_as_the_gate_judges_it_today(tmp_path
     settings = settings.model_copy(update={"output": release_dir(settings, releases)})
     releases.mkdir()
     there = small_release.make(settings.release_dir, approval=demanded)
-    monkeypatch.setattr("flows.release.asked", lambda *_, **__: load(there).asked)
+    monkeypatch.setattr("flows.prefect.release.asked", lambda *_, **__: load(there).asked)
     monkeypatch.setattr(watch, "inspect", lambda *_: None)
     how = fleet.HandOver(releases=releases, terms=Terms())
 

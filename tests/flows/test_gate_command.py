@@ -12,11 +12,11 @@ import small_release
 from small_release import GPU, cell, failed_cell
 
 from flows import cli
-from validators.attestation import Machine
-from validators.attested import write_cells
 from validators.contract import Placement, Requirement, Skip
-from validators.integrity import ATTESTATIONS, manifest_digest
-from validators.manifest import MANIFEST
+from validators.release.attestation_files import write_cells
+from validators.release.attestations import Machine
+from validators.release.integrity import ATTESTATIONS, manifest_digest
+from validators.release.manifest import MANIFEST
 
 GPU_KEY = "onnx/default onnxruntime gpu"
 

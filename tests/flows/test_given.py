@@ -8,11 +8,11 @@ import pytest
 from hostile_forms import checkpoint, h5_model, saved_model
 
 from exporters.errors import BadInput
-from exporters.isolation import Workers
-from flows.exports import Exports
-from flows.given import model_digest
-from flows.settings import load_settings
-from flows.workspace import Workspace
+from exporters.jobs import Workers
+from flows.config.input_files import model_digest
+from flows.config.settings import load_settings
+from flows.pipeline.exports import Exports
+from flows.pipeline.workspace import Workspace
 
 
 @pytest.fixture

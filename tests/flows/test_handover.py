@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from flows import handover
-from flows.settings import Limits, Settings
+from flows.config.settings import Limits, Settings
+from flows.prefect import remote_cells as handover
 
 ONE = handover._Handed(id="1", device="gpu")
 

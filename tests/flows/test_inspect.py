@@ -13,7 +13,7 @@ from hostile import keras_file
 from rich.console import Console
 
 from exporters.errors import BadInput
-from flows.inspect import inspect, render
+from flows.machine.inspection import inspect, render
 
 
 def page(path, architecture=None) -> str:
@@ -111,7 +111,7 @@ def test_a_weight_that_is_not_finite_is_an_error(tmp_path):
 
 def test_no_framework_is_imported(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from rich.console import Console; from flows.inspect import *; "
+        "import sys; from pathlib import Path; from rich.console import Console; from flows.machine.inspection import *; "
         f"render(inspect(Path({str(keras_file(tmp_path / 'm.keras'))!r})), Console(file=sys.stderr)); "
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'keras', 'tensorflow', 'prefect'}))"
     )

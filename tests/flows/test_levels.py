@@ -4,7 +4,7 @@ from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING
 
 import pytest
 
-from flows.levels import PLAIN, level_of
+from flows.progress.log_levels import PLAIN, level_of
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import small_release
 
-from exporters.isolation import Outcome
-from exporters.limits import LIMITS
-from flows.cells import Cells
+from exporters.jobs import Outcome
+from exporters.target_limits import LIMITS
+from flows.pipeline.cells import Cells
 from validators.contract import ByHand
-from validators.manifest import load
-from validators.registry import runtime
+from validators.release.manifest import load
+from validators.runtimes.registry import runtime
 
 NO_KERNEL = "Fail: Could not find an implementation for Cast(13) node with name ''"
 
@@ -39,7 +39,7 @@ class Browser:
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Runs the small release's artifact in a runtime, with a job that ends as given."""
-    monkeypatch.setattr("flows.cells.missing", lambda _row, **_: "")
+    monkeypatch.setattr("flows.pipeline.cells.missing", lambda _row, **_: "")
     release = small_release.make(tmp_path / "r")
     manifest = load(release)
 

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows import nightly
-from flows.release import release_dir
-from flows.settings import Settings, Terms
-from validators.integrity import ATTESTATIONS
+from flows.batch import nightly
+from flows.config.settings import Settings, Terms
+from flows.prefect.release import release_dir
+from validators.release.integrity import ATTESTATIONS
 
 
 @pytest.mark.parametrize(

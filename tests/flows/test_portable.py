@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from validators.gate import AWAITING, judge
-from validators.manifest import MANIFEST, dump, load
-from validators.registry import RUNTIMES as ROWS
+from validators.gate.verdict import AWAITING, judge
+from validators.release.manifest import MANIFEST, dump, load
+from validators.runtimes.registry import RUNTIMES as ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"

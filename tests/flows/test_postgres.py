@@ -18,7 +18,7 @@ from prefect_server import QUICK_TOML, ROOT, ask, submit, until
 from deployments import local, postgres
 from deployments.ports import free_port
 from exporters.errors import Broken
-from validators.manifest import load
+from validators.release.manifest import load
 
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
 

@@ -13,9 +13,9 @@ import pytest
 from prefect_server import PREFECT, ask, environment, until
 from processes import below
 
-from flows import prefect_home
-from flows.workspace import Workspace
-from validators.integrity import manifest_digest
+from flows.pipeline.workspace import Workspace
+from flows.prefect import server as prefect_home
+from validators.release.integrity import manifest_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
@@ -127,7 +127,7 @@ def test_a_server_that_does_not_answer_is_broken_with_the_way_around_it(tmp_path
 def test_the_embedded_server_records_every_stage_before_it_goes_and_leaves_the_users_home_alone(tmp_path, config):
     settings = environment(PREFECT_HOME=tmp_path / "prefect", HOME=tmp_path / "home")
     (tmp_path / "home").mkdir()
-    prepared = [sys.executable, "-m", "flows.prefect_home"]
+    prepared = [sys.executable, "-m", "flows.prefect.server"]
     subprocess.run(prepared, cwd=ROOT, env=settings, check=True)
     command = [*COMMAND, "-o", str(tmp_path / "out"), "--config", str(config)]
     done = subprocess.run(command, cwd=ROOT, env=settings, capture_output=True, text=True, check=False)
@@ -151,7 +151,7 @@ def test_a_prepared_database_is_not_prepared_again(tmp_path):
 
 def test_the_flow_runs_by_itself_as_a_deployment_calls_it(server, tmp_path):
     script = (
-        "from flows.release import release; from flows.settings import Policy, Settings; from pathlib import Path; "
+        "from flows.prefect.release import release; from flows.config.settings import Policy, Settings; from pathlib import Path; "
         f"s = release(Settings(model=Path({str(DIGITS)!r}), output=Path({str(tmp_path / 'out')!r}), "
         "formats=('onnx',), policy=Policy(gpu='off')), return_state=True); print(s.name)"
     )
@@ -171,7 +171,7 @@ def test_a_run_of_the_cli_that_is_cancelled_on_the_server_ends_with_all_its_proc
     with subprocess.Popen(command, cwd=ROOT, env=settings, stderr=subprocess.PIPE, text=True) as process:
         until(lambda: list(tmp_path.glob(".cancelled.release.partial-*/scratch/lowered")))
         started = psutil.Process(process.pid).children(recursive=True)
-        assert below(process.pid, "exporters.isolation.host")
+        assert below(process.pid, "exporters.jobs.fork_server")
         run, _ = latest_run(server)
         subprocess.run([PREFECT, "flow-run", "cancel", run["id"]], env=settings, check=True, capture_output=True)
         _, alive = psutil.wait_procs(started, timeout=10)
@@ -185,7 +185,7 @@ def test_a_run_of_the_cli_that_is_cancelled_on_the_server_ends_with_all_its_proc
 def test_a_second_run_of_one_release_waits_and_takes_what_the_first_one_made(server, tmp_path):
     out = tmp_path / "out"
     script = (
-        "from flows.release import release; from flows.settings import Policy, Settings; from pathlib import Path; "
+        "from flows.prefect.release import release; from flows.config.settings import Policy, Settings; from pathlib import Path; "
         f"s = release(Settings(model=Path({str(DIGITS)!r}), output=Path({str(out)!r}), "
         "formats=('onnx',), policy=Policy(gpu='off')), return_state=True); print(s.name, s.message)"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from exporters.errors import BadInput
-from flows.settings import Settings, load_settings, named_shapes
+from flows.config.settings import Settings, load_settings, named_shapes
 
 MODEL = {"model": Path("m.keras")}
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from exporters.errors import BadInput, Broken, Cancelled
-from flows.stages import Stage, raise_first, run_on_threads
+from flows.pipeline.stages import Stage, raise_first, run_on_threads
 
 
 def stage(name, *needs, run=lambda: None):
@@ -86,7 +86,7 @@ def test_an_interruption_of_the_waiting_thread_cancels_the_run(monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("flows.stages.wait", interrupted)
+    monkeypatch.setattr("flows.pipeline.stages.wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_on_threads([stage("a", run=lambda: cancelled.wait(5))], cancel=cancelled.set)
     assert cancelled.is_set()

@@ -17,20 +17,20 @@ import pytest
 from hostile_forms import checkpoint, h5_model, saved_model
 from rich.console import Console
 
-from exporters.admission import examine
 from exporters.errors import BadInput, Broken, Limited
-from exporters.isolation import Job, Preloaded, Workers
-from flows import cli, sweep
-from flows.progress import Event
-from flows.settings import load_settings
-from flows.sweep import engine, ledger
-from flows.sweep.report import grouped
-from flows.sweep.shelf import find
-from flows.sweep.states import states_of_error
-from validators.baseline import BaselineLimits, BaselineRecord, Comparison
-from validators.contract import Coverage, Placement, Requirement
-from validators.manifest import Grounds
-from validators.registry import default_requirements
+from exporters.jobs import Job, Preloaded, Workers
+from exporters.source.admission import examine
+from flows import batch as sweep
+from flows import cli
+from flows.batch import sweep_record as ledger
+from flows.batch import sweep_run as engine
+from flows.batch.outcomes import states_of_error
+from flows.batch.sweep_report import grouped
+from flows.config.model_folder import find
+from flows.config.settings import load_settings
+from flows.progress.events import Event
+from validators.contract import BaselineLimits, BaselineRecord, Comparison, Coverage, Grounds, Placement, Requirement
+from validators.runtimes.registry import default_requirements
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "flows.cli", "sweep"]

@@ -15,8 +15,8 @@ import pytest
 from prefect_server import ROOT, ask, environment, until
 
 from exporters.errors import Broken, Cancelled
-from flows import turns
-from flows.progress import perform
+from flows.prefect import model_concurrency as turns
+from flows.progress.events import perform
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from prefect_server import PREFECT, ask, environment
 from exporters.errors import BadInput
 from flows import cli
 from flows.cli.options import Flags
-from validators.integrity import manifest_digest
+from validators.release.integrity import manifest_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
@@ -169,7 +169,7 @@ def test_a_release_waits_for_its_pool_and_goes_out_on_the_workers_word(site, car
     assert deployment["tags"] == ["paritygate"]  # as the automation wants it that looks for runs that fell silent
     others = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["definitions"]["environment"]
     assert deployment["job_variables"] == others
-    assert (deployment["entrypoint"], deployment["pull_steps"]) == ("flows.validate.validate", [])
+    assert (deployment["entrypoint"], deployment["pull_steps"]) == ("flows.prefect.validate.validate", [])
 
 
 def finished(site, release, pool, *, seconds=300):
@@ -178,10 +178,10 @@ def finished(site, release, pool, *, seconds=300):
         from pathlib import Path
         from types import SimpleNamespace
         from prefect import flow
-        from flows.release import _conclusion
-        from flows.settings import Limits, Policy, Settings
-        from validators.integrity import manifest_digest
-        from validators.manifest import load
+        from flows.prefect.release import _conclusion
+        from flows.config.settings import Limits, Policy, Settings
+        from validators.release.integrity import manifest_digest
+        from validators.release.manifest import load
 
         out = Path({str(release)!r})
         policy = Policy(required=["onnx onnxruntime gpu"], elsewhere=["onnx onnxruntime cpu"], gpu_pool={pool!r})
@@ -258,8 +258,8 @@ def test_a_release_that_is_cancelled_cancels_what_it_waits_for(site, tmp_path):
         from pathlib import Path
         from prefect import flow
         from exporters.errors import Cancelled
-        from flows.handover import prove_elsewhere
-        from flows.settings import Policy, Settings
+        from flows.prefect.remote_cells import prove_elsewhere
+        from flows.config.settings import Policy, Settings
 
         asked = Policy(elsewhere=("onnx onnxruntime gpu",), gpu_pool={pool!r})
         settings = Settings(model=Path("small.keras"), output=Path({str(release)!r}), formats=("onnx",), policy=asked)
@@ -296,7 +296,7 @@ def test_the_flow_needs_no_tensorflow_and_names_its_state_after_what_came_of_it(
         absent = ("tensorflow", "keras", "tensorflowjs", "tf2onnx", "ai_edge_litert", "h5py", "onnx")
         sys.modules.update(dict.fromkeys(absent))
         from pathlib import Path
-        from flows.validate import validate
+        from flows.prefect.validate import validate
 
         def run(folder, digest, **asked):
             state = validate(Path(folder), digest, device="cpu", return_state=True, **asked)
@@ -329,9 +329,9 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
         from prefect.client.orchestration import get_client
         from prefect.exceptions import ObjectNotFound
         from flows import slots
-        from flows.stages import stages_of
-        from flows.tasks import THREADS, TaskLog, run_as_tasks
-        from validators.devices import Card
+        from flows.pipeline.stages import stages_of
+        from flows.prefect.tasks import THREADS, TaskLog, run_as_tasks
+        from validators.hardware.graphics_cards import Card
 
         slots.LIMIT = "paritygate-gpu-fresh"
         both, here, most = threading.Condition(), 0, 0

@@ -7,16 +7,16 @@ import pytest
 import small_release
 from small_release import CPU, GPU
 
-from exporters.isolation import Outcome
-from flows.machine import describe
-from flows.selection import select
-from flows.verify import _judge
-from validators import attested
+from exporters.jobs import Outcome
+from flows.machine.identity import describe
+from flows.pipeline.selection import select
+from flows.pipeline.verify import _judge
 from validators.contract import Placement, Reason, Task
-from validators.devices import Card
-from validators.integrity import ATTESTATIONS, manifest_digest
-from validators.manifest import load
-from validators.registry import ORIGINAL, RUNTIMES
+from validators.hardware.graphics_cards import Card
+from validators.release import attestation_files as attested
+from validators.release.integrity import ATTESTATIONS, manifest_digest
+from validators.release.manifest import load
+from validators.runtimes.registry import ORIGINAL, RUNTIMES
 
 ONE = ("--runtimes", "onnxruntime", "--device", "cpu")
 
@@ -35,14 +35,14 @@ def nothing_runs(monkeypatch):
     def started(*_, **__):
         pytest.fail("cells were run")
 
-    monkeypatch.setattr("flows.verify.Cells", started)
+    monkeypatch.setattr("flows.pipeline.verify.Cells", started)
 
 
 @pytest.fixture
 def bare_machine(monkeypatch):
     """A machine without any runtime."""
     says = "is not installed: pip install it"
-    for module in ("flows.cells", "flows.verify"):
+    for module in ("flows.pipeline.cells", "flows.pipeline.verify"):
         monkeypatch.setattr(f"{module}.missing", lambda row, **_: f"{row.distribution} {says}")
 
 
@@ -138,7 +138,9 @@ def test_an_awaited_cell_is_proven_attested_and_then_released_by_the_gate(call, 
 
 
 def test_the_cards_and_adapters_of_the_machine_stand_in_its_record(monkeypatch):
-    monkeypatch.setattr("flows.machine.cards", lambda: (Card(uuid="GPU-1", name="NVIDIA H200", driver="580.1"),))
+    monkeypatch.setattr(
+        "flows.machine.identity.cards", lambda: (Card(uuid="GPU-1", name="NVIDIA H200", driver="580.1"),)
+    )
     soft = Placement(device="gpu", runtime="tfjs 4.22.0", adapter="WebGL (SwiftShader)", software=True)
     never_ran = small_release.cell(status="unavailable", placement=None, diffs=())
     machine = describe([small_release.cell("gpu"), small_release.cell("gpu", placement=soft), never_ran])
@@ -217,7 +219,7 @@ def test_a_cell_has_the_memory_that_the_release_gave_it(call, monkeypatch, tmp_p
         asked.append(job.limits.memory)
         return Outcome(status="crashed", log=tmp_path / "log")
 
-    monkeypatch.setattr("exporters.isolation.Workers.run", run)
+    monkeypatch.setattr("exporters.jobs.Workers.run", run)
     call("verify", small_release.make(tmp_path / "r", memory_gib=1.5), *ONE)
     assert asked == [3 * 2**29]
 
@@ -243,8 +245,8 @@ def test_of_cells_that_nobody_requires_those_count_that_ran(call, monkeypatch, t
         status, message = outcomes.get(row.name, ("passed", ""))
         return good if status == "passed" else replace(good, status=status, message=message, placement=None, diffs=())
 
-    monkeypatch.setattr("flows.cells.Cells.run", outcome)
-    monkeypatch.setattr("flows.verify.missing", lambda row, **_: "nothing is started")
+    monkeypatch.setattr("flows.pipeline.cells.Cells.run", outcome)
+    monkeypatch.setattr("flows.pipeline.verify.missing", lambda row, **_: "nothing is started")
     code, out, _ = call("verify", small_release.make(tmp_path / "r"), "--device", "gpu", "--json")
     assert (code, [reason["code"] for reason in json.loads(out)["verdict"]["reasons"]]) == said
 
@@ -281,7 +283,7 @@ def test_a_file_that_changes_while_the_cells_run_refuses_and_nothing_is_attested
         model.write_bytes(model.read_bytes() + b"\0")
         return small_release.cell()
 
-    monkeypatch.setattr("flows.cells.Cells.run", swapped)
+    monkeypatch.setattr("flows.pipeline.cells.Cells.run", swapped)
     code, out, _ = call("verify", release, *ONE, "--attest")
     assert code == 1
     assert "digest mismatch: release: artifacts/onnx/default/model.onnx: was changed" in out

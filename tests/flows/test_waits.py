@@ -7,12 +7,13 @@ from types import SimpleNamespace
 import pytest
 
 from exporters.errors import Cancelled
-from flows import cells, slots
-from flows.progress import perform, waiting
-from flows.settings import Settings
-from flows.stages import Stage, stages_of
-from validators.devices import Card, card_lock
-from validators.registry import runtime
+from flows.config.settings import Settings
+from flows.pipeline import cells
+from flows.pipeline.stages import Stage, stages_of
+from flows.prefect import gpu_concurrency as slots
+from flows.progress.events import perform, waiting
+from validators.hardware.graphics_cards import Card, card_lock
+from validators.runtimes.registry import runtime
 
 
 def told(events):

@@ -9,12 +9,12 @@ import pytest
 from prefect_server import QUICK, ROOT, carried_out, submit
 
 from exporters.errors import BadInput, Broken
-from flows.bundle import pack
-from flows.checkpoints import look, place
-from flows.nightly import found
-from flows.settings import Settings
-from flows.storage import fetched
-from validators.manifest import load
+from flows.batch.checkpoints import look, place
+from flows.batch.nightly import found
+from flows.config.settings import Settings
+from flows.prefect.bundle import pack
+from flows.prefect.storage import fetched
+from validators.release.manifest import load
 
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"
 

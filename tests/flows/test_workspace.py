@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.workspace import AtWork, Workspace
+from flows.pipeline.workspace import AtWork, Workspace
 
 
 def test_one_run_at_a_time_works_on_a_target(tmp_path):
@@ -27,7 +27,7 @@ def test_a_killed_run_holds_no_lock_and_its_staging_folder_goes_at_the_end_of_th
     code = """
         import sys
         from pathlib import Path
-        from flows.workspace import Workspace
+        from flows.pipeline.workspace import Workspace
         Workspace(Path(sys.argv[1]))
         print("held", flush=True)
         sys.stdin.read()
@@ -80,7 +80,7 @@ def test_a_lock_file_that_is_gone_when_it_is_locked_is_made_anew(tmp_path, monke
         tries.append(held)
         return held
 
-    monkeypatch.setattr("flows.workspace.os.open", late)
+    monkeypatch.setattr("flows.pipeline.workspace.os.open", late)
     second = Workspace(tmp_path / "m.release")
     assert len(tries) == 2
     monkeypatch.undo()

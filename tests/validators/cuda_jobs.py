@@ -10,7 +10,7 @@ from typing import Any
 
 def cell(request: dict[str, Any]) -> dict[str, Any]:
     """Job: runs a cell, whatever this machine has."""
-    from validators import cell
+    from validators.cells import job as cell
 
     return cell.run(request)
 

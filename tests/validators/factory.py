@@ -3,16 +3,19 @@
 from dataclasses import replace
 
 from exporters.contract import Artifact, Finding, Signature, TensorSpec, WeightDifference, WeightsRecord
-from exporters.isolation import Attempt
+from exporters.jobs import Attempt
 from validators.contract import (
     Cell,
     Coverage,
     Decisions,
     Domain,
+    Grounds,
     Noise,
     Placement,
+    PolicyRecord,
     Reason,
     Requirement,
+    SampleSet,
     Skip,
     Task,
     TensorDiff,
@@ -20,7 +23,7 @@ from validators.contract import (
     Verdict,
     Worst,
 )
-from validators.manifest import SCHEMA_VERSION, Grounds, Manifest, ModelRecord, PolicyRecord, SampleSet
+from validators.release.manifest import SCHEMA_VERSION, Manifest, ModelRecord
 
 DIGEST = "5f" * 32
 TOLERANCE = Tolerance(atol=1e-5, rtol=1e-4, reason="default for float32: kernels add up in different orders")

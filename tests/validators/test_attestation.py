@@ -11,11 +11,12 @@ import pytest
 import small_release
 
 from exporters.errors import BadInput, Broken
-from validators import attested, schema
-from validators.attestation import BROKEN, FOREIGN, Machine, dump
-from validators.attested import read, refuse_unwritable, write_cells
-from validators.integrity import ATTESTATIONS, check_files, manifest_digest
-from validators.manifest import MANIFEST, load
+from validators.release import attestation_files as attested
+from validators.release import json_schema as schema
+from validators.release.attestation_files import read, refuse_unwritable, write_cells
+from validators.release.attestations import BROKEN, FOREIGN, Machine, dump
+from validators.release.integrity import ATTESTATIONS, check_files, manifest_digest
+from validators.release.manifest import MANIFEST, load
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "attestation.schema.json"
 MACHINE = Machine(
@@ -273,7 +274,7 @@ def test_a_release_that_cannot_be_written_is_bad_input_with_the_way_around_it(re
 
 def test_the_published_schema_is_the_one_the_records_give():
     assert PUBLISHED.read_text("utf-8") == schema.text("attestation"), (
-        "the records changed: run `python -m validators.schema attestation > docs/attestation.schema.json`"
+        "the records changed: run `python -m validators.release.json_schema attestation > docs/attestation.schema.json`"
     )
 
 

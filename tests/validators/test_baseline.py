@@ -8,9 +8,8 @@ import factory
 import pytest
 
 from exporters.contract import FileRecord
-from validators.baseline import BaselineLimits, BaselineRecord, Comparison, compare_releases, regressions
-from validators.contract import Task
-from validators.performance import Performance, Timing
+from validators.contract import BaselineLimits, BaselineRecord, Comparison, Performance, Task, Timing
+from validators.gate.regressions import compare_releases, regressions
 from validators.report import junit, markdown
 
 LIMITS = BaselineLimits()

@@ -9,12 +9,13 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import Broken, Unavailable
-from validators import cell, performance
+from validators.cells import job as cell
+from validators.cells import stopwatch as performance
 from validators.contract import Cell, Skip
-from validators.evidence import reference_folder, write_evidence
-from validators.registry import RuntimeRow
+from validators.release.evidence import reference_folder, write_evidence
+from validators.runtimes.registry import RuntimeRow
 from validators.samples import check_samples, generate, plan
-from validators.tensorfiles import write_tensors
+from validators.samples.tensor_files import write_tensors
 
 SETS = ["seeded_batch1", "edges", "beyond", "seeded_batch2", "seeded_batch7"]
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from validators.compare import PROBLEMS, compare
+from validators.compare.outputs import PROBLEMS, compare
+from validators.compare.tolerance import tolerances
 from validators.contract import Tolerance
-from validators.tolerance import tolerances
 
 SOFTMAX = np.array([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.2, 0.5, 0.3], [0.9, 0.05, 0.05]], np.float32)
 
@@ -340,14 +340,14 @@ def test_a_tensor_is_measured_alike_in_one_block_and_in_many(monkeypatch, block,
     actual = reference.copy()
     actual[1, 1], actual[4, 2], actual[5, 3] = -70, 99, 12
     whole = one(reference, actual)
-    monkeypatch.setattr("validators.measure._BLOCK", block)
+    monkeypatch.setattr("validators.compare.distances._BLOCK", block)
     assert one(reference, actual) == whole
     assert whole.failing == 3
 
 
 @pytest.mark.parametrize("block", [1, 2, 100])
 def test_a_nan_in_a_late_block_is_worse_than_any_number_in_an_early_one(monkeypatch, block):
-    monkeypatch.setattr("validators.measure._BLOCK", block)
+    monkeypatch.setattr("validators.compare.distances._BLOCK", block)
     actual = SOFTMAX.copy()
     actual[0, 0], actual[3, 1] = 1e30, np.nan
     assert one(SOFTMAX, actual).worst.index == (3, 1)

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from exporters.errors import BadInput
-from validators.contract import Coverage, Skip, Task
-from validators.coverage import coverage
-from validators.gate import judge
-from validators.manifest import Grounds, SampleSet
-from validators.reference import _task
-from validators.sound import Answers
-from validators.task import accuracy, fitting, function_named, scored
+from validators.compare.task_metric import accuracy, fitting, function_named, scored
+from validators.contract import Coverage, Grounds, SampleSet, Skip, Task
+from validators.gate.verdict import judge
+from validators.reference.job import _task
+from validators.reference.output_variation import coverage
+from validators.reference.usable_sets import Answers
 
 SEEDED = SampleSet(name="seeded", rows=3, batch=3, origin="seeded", seed=1)
 BEYOND = SampleSet(name="beyond", rows=3, batch=1, origin="beyond", seed=1)

@@ -12,19 +12,19 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Signature
 from exporters.errors import Broken
-from exporters.isolation import Job, Workers
-from exporters.registry import EXPORTERS
-from flows.exports import Exports
-from flows.settings import load_settings
-from flows.workspace import Workspace
-from validators import availability, devices
-from validators.availability import missing
+from exporters.formats.registry import EXPORTERS
+from exporters.jobs import Job, Workers
+from flows.config.settings import load_settings
+from flows.pipeline.exports import Exports
+from flows.pipeline.workspace import Workspace
+from validators.cells.findings import findings
 from validators.contract import Cell
-from validators.devices import Card
-from validators.evidence import read_evidence
-from validators.lints import findings
-from validators.registry import ORIGINAL, RUNTIMES, runtime
-from validators.runtimes import ort, tensorflow_device
+from validators.hardware import graphics_cards as devices
+from validators.hardware.graphics_cards import Card
+from validators.release.evidence import read_evidence
+from validators.runtimes import availability, ort, tensorflow_device
+from validators.runtimes.availability import missing
+from validators.runtimes.registry import ORIGINAL, RUNTIMES, runtime
 
 CUDA = [row for row in RUNTIMES if row.accelerator == "cuda"]
 H200 = Card(uuid="GPU-6a1c", name="NVIDIA H200", driver="580.65.06")
@@ -155,9 +155,9 @@ def test_under_a_policy_for_real_cards_a_software_adapter_is_no_device(machine):
 
 def test_browser_packages_are_looked_up_one_by_one(monkeypatch):
     row = runtime("tfjs-webgpu", "gpu")
-    monkeypatch.setattr("validators.web.browser.find_chromium", lambda: Path("/usr/bin/chromium"))
+    monkeypatch.setattr("validators.hardware.chromium.find_chromium", lambda: Path("/usr/bin/chromium"))
     lacks = {"@tensorflow/tfjs-backend-webgpu"}
-    monkeypatch.setattr("validators.web.session.package_version", lambda name: None if name in lacks else "4.22.0")
+    monkeypatch.setattr("validators.web.page_session.package_version", lambda name: None if name in lacks else "4.22.0")
     assert missing(row).startswith("the browser packages @tensorflow/tfjs-backend-webgpu are not installed: ")
     lacks.clear()
     assert missing(row) == ""
@@ -416,7 +416,9 @@ def test_on_this_machine_the_cuda_cells_are_unavailable_and_say_how_to_get_them(
 def test_importing_the_runtimes_brings_no_framework(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     modules = ["ort", "saved_model", "keras_original", "tensorflow_device"]
-    request = {"modules": [f"validators.runtimes.{module}" for module in modules] + ["validators.availability"]}
+    request = {
+        "modules": [f"validators.runtimes.{module}" for module in modules] + ["validators.runtimes.availability"]
+    }
     with Workers(tmp_path, tmp_path) as workers:
         job = Job(name="job", function="cuda_jobs:imports", request=request)
         assert workers.run(job).unwrap() == []

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from exporters.errors import Broken, Cancelled
-from validators import devices
-from validators.devices import (
+from validators.hardware import graphics_cards as devices
+from validators.hardware.graphics_cards import (
     Card,
     allow_tf32,
     card_lock,
@@ -178,7 +178,7 @@ def test_tf32_is_forbidden_to_nvidias_libraries_or_left_to_the_runtime(monkeypat
 HOLDER = """
 import sys, time
 from pathlib import Path
-from validators.devices import Card, card_lock
+from validators.hardware.graphics_cards import Card, card_lock
 
 with card_lock(Card(uuid="GPU-6a1c", name="NVIDIA H200", driver=""), say=print, folder=Path(sys.argv[1])):
     print("locked", flush=True)

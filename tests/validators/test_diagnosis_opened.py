@@ -7,8 +7,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
-from validators.diagnosis import opened, taps
-from validators.tensorfiles import write_tensors
+from validators.diagnosis import tensor_capture as taps
+from validators.diagnosis.inner_tensors import job as opened
+from validators.samples.tensor_files import write_tensors
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", dtype="float32", shape=(None, 4), native="x"),),

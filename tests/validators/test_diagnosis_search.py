@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from validators.diagnosis.contract import Call, Result
-from validators.diagnosis.match import Tensors
 from validators.diagnosis.search import search
+from validators.diagnosis.tensor_match import Tensors
 
 RANDOM = np.random.default_rng(5)
 ROWS, WIDTH = 40, 8

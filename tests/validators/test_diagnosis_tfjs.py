@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tfjs_graphs import dense
 
-from validators.diagnosis.open_tfjs import write
-from validators.diagnosis.opened import CannotCut
+from validators.diagnosis.inner_tensors.job import CannotCut
+from validators.diagnosis.inner_tensors.tfjs import write
 
 ROWS = np.ones((2, 4), dtype="float32")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from exporters.contract import TensorSpec
-from validators.samples import domains
-from validators.samples.domains import _told_by
-from validators.samples.ranges import OTHER_RANGES, between, guessing_otherwise
+from validators.samples import input_domains as domains
+from validators.samples.input_domains import _told_by
+from validators.samples.value_ranges import OTHER_RANGES, between, guessing_otherwise
 
 
 def layer(kind, **attributes):

@@ -6,10 +6,9 @@ import pytest
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import BadInput
-from validators.contract import Noise
-from validators.evidence import read_evidence, reference_folder, samples_folder, without_floor, write_evidence
-from validators.manifest import SampleSet
-from validators.tensorfiles import numpy_dtype, read_npy, read_tensors, write_tensors
+from validators.contract import Noise, SampleSet
+from validators.release.evidence import read_evidence, reference_folder, samples_folder, without_floor, write_evidence
+from validators.samples.tensor_files import numpy_dtype, read_npy, read_tensors, write_tensors
 
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="image", dtype="float32", shape=(None, 2)),),

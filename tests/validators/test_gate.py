@@ -6,10 +6,8 @@ import factory
 import pytest
 
 from exporters.contract import Artifact, Signature, TensorSpec
-from validators.contract import Cell, Placement, Reason, Requirement, Skip, TensorDiff
-from validators.gate import judge
-from validators.manifest import SampleSet
-from validators.waiver import Waiver
+from validators.contract import Cell, Placement, Reason, Requirement, SampleSet, Skip, TensorDiff, Waiver
+from validators.gate.verdict import judge
 
 
 def sample_set(name, rows=6, batch=2):

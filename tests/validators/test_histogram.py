@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
-from validators.histogram import histogram
+from validators.compare.error_histogram import histogram
 
 
 def test_each_error_is_counted_in_its_half_decade():

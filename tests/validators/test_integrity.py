@@ -5,10 +5,10 @@ import factory
 import pytest
 
 from exporters.errors import BadInput
-from exporters.store import digest_tree, sha256_file
-from validators import integrity
-from validators.integrity import check_files, manifest_digest, record_files
-from validators.manifest import MANIFEST, dump
+from exporters.files.hashing import digest_tree, sha256_file
+from validators.release import integrity
+from validators.release.integrity import check_files, manifest_digest, record_files
+from validators.release.manifest import MANIFEST, dump
 
 FILES = {
     "artifacts/saved_model/default/saved_model.pb": b"graph",

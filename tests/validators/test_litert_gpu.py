@@ -11,11 +11,11 @@ from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import Broken, Unavailable
-from validators import vulkan
-from validators.hosts import LIGHT
-from validators.registry import runtime as row_of
+from validators.hardware import vulkan
+from validators.preloads import LIGHT
 from validators.runtimes import litert, litert_gpu
 from validators.runtimes.litert_gpu import UNNAMED, told_by
+from validators.runtimes.registry import runtime as row_of
 
 TWINS = "tests.contract.more_models:twins"
 

@@ -9,11 +9,12 @@ from test_litert_gpu import TWINS, agree, batch_of, reference
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import Broken, Limited, Unavailable
-from validators.registry import runtime as row_of
+from validators.hardware.chromium import find_chromium
 from validators.runtimes import litertjs
 from validators.runtimes.litert_gpu import UNNAMED
-from validators.web.browser import BrowserHost, find_chromium
-from validators.web.session import PACKAGES
+from validators.runtimes.registry import runtime as row_of
+from validators.web.browser import BrowserHost
+from validators.web.page_session import PACKAGES
 
 ACCELERATORS = ("wasm", "webgpu")
 ROWS = {name: row_of(f"litertjs-{name}", "gpu" if name == "webgpu" else "cpu") for name in ACCELERATORS}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exporters.errors import BadInput, Broken
-from validators.manifest import MANIFEST, dump, load
+from validators.release.manifest import MANIFEST, dump, load
 
 
 def full_manifest():

@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from validators.compare import compare
+from validators.compare.distances import measure
+from validators.compare.outputs import compare
+from validators.compare.tolerance import LAST_BITS, MULTIPLE, tolerance
+from validators.compare.top_k import decisions
 from validators.contract import Noise, Tolerance
-from validators.decisions import decisions
-from validators.measure import measure
-from validators.tolerance import LAST_BITS, MULTIPLE, tolerance
 
 FLOATS = ("float16", "float32", "float64")
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=1, max_side=4)

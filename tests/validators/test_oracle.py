@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from exporters.contract import Signature, TensorSpec
-from validators import oracle
-from validators.evidence import reference_folder, write_evidence
-from validators.manifest import SampleSet
-from validators.tensorfiles import write_tensors
+from validators.contract import SampleSet
+from validators.reference import noise_floor as oracle
+from validators.release.evidence import reference_folder, write_evidence
+from validators.samples.tensor_files import write_tensors
 
 SET = SampleSet(name="seeded", rows=4, batch=4, origin="seeded", seed=1)
 SIGNATURE = Signature(

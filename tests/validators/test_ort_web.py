@@ -8,9 +8,10 @@ import pytest
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import Broken, Unavailable
+from validators.hardware.chromium import find_chromium
 from validators.runtimes import ort_web
-from validators.web.browser import BrowserHost, find_chromium
-from validators.web.session import PACKAGES
+from validators.web.browser import BrowserHost
+from validators.web.page_session import PACKAGES
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from validators import performance
-from validators.performance import MOST, Stopwatch
+from validators.cells import stopwatch as performance
+from validators.cells.stopwatch import MOST, Stopwatch
 
 
 class Runtime:

@@ -15,10 +15,10 @@ from benchmarks.planted import answers
 from benchmarks.planted.kinds import FAULTS
 from benchmarks.planted.stored import by_ulps, through
 from exporters.weights.match import match
-from exporters.weights.source import Source, SourceWeight
-from validators.compare import compare
+from exporters.weights.source_weights import Source, SourceWeight
+from validators.compare.outputs import compare
+from validators.compare.tolerance import tolerances
 from validators.contract import Noise
-from validators.tolerance import tolerances
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exporters.errors import BadInput
-from validators.evidence import read_evidence
+from validators.release.evidence import read_evidence
 
 pytestmark = pytest.mark.slow
 
@@ -16,9 +16,9 @@ def refer(bench, tmp_path):
         request = {"model": str(bench.build(model)), "release": str(folder), "samples": samples, "batches": [1, 2, 7]}
         request |= {"custom_objects": [], "trust_lambda": False, "metric": "", "more": str(folder / "more")}
         request["weights"] = str(tmp_path / "weights")
-        bench.call("validators.reference:run", request)
+        bench.call("validators.reference.job:run", request)
         if oracle:
-            bench.call("validators.oracle:run", request)
+            bench.call("validators.reference.noise_floor:run", request)
         return read_evidence(folder)
 
     return run

@@ -5,10 +5,10 @@ import pytest
 
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
+from validators.reference.usable_sets import Unsound, Wanted, batch_of
+from validators.reference.usable_sets import sound as answers_of
 from validators.samples import check_samples
-from validators.samples.ranges import between
-from validators.sound import Unsound, Wanted, batch_of
-from validators.sound import sound as answers_of
+from validators.samples.value_ranges import between
 
 ROW = TensorSpec(name="x", dtype="float32", shape=(None, 3))
 SEQUENCE = TensorSpec(name="x", dtype="float32", shape=(None, None, 3))

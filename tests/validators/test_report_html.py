@@ -15,14 +15,12 @@ import pytest
 import small_release
 
 from exporters.contract import Signature, TensorSpec, WeightDifference
-from validators import performance
-from validators.baseline import BaselineLimits, BaselineRecord, Comparison
-from validators.contract import Decisions, Flip
-from validators.evidence import write_evidence
-from validators.histogram import Histogram
-from validators.manifest import load
-from validators.report.html import distances, render, view, worst_samples
-from validators.report.html.picture import is_image, png_address
+from validators.contract import BaselineLimits, BaselineRecord, Comparison, Decisions, Flip, Histogram, performance
+from validators.release.evidence import write_evidence
+from validators.release.manifest import load
+from validators.report.html import distance_chart as distances
+from validators.report.html import render, view, worst_samples
+from validators.report.html.sample_image import is_image, png_address
 
 TIMING = performance.Timing(
     batch=1, shapes={"image": (1, 8, 8, 1)}, warm_up=1, calls=12, fastest=2e-5, median=3.1e-5, p95=4.2e-3

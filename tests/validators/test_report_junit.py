@@ -5,7 +5,7 @@ from dataclasses import replace
 import factory
 import pytest
 
-from validators.gate import judge
+from validators.gate.verdict import judge
 from validators.report.junit import render
 
 # The shape that Jenkins' junit-10.xsd, GitLab and the GitHub reporters agree on: allowed children in their order, and

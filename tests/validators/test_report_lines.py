@@ -4,7 +4,7 @@ import factory
 from rich.console import Console
 
 from validators.contract import Placement
-from validators.report.lines import table
+from validators.report.cell_table import table
 from validators.report.matrix import line
 
 ENDING = "the very last words"

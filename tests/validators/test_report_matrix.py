@@ -5,7 +5,7 @@ import pytest
 
 from validators.contract import Coverage, Placement
 from validators.report import matrix
-from validators.report.text import counted, number, one_line, printable, size
+from validators.text import counted, number, one_line, printable, size
 
 
 def shown(manifest):

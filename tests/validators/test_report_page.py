@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from test_report_html import FAST, HOSTILE, everything, named
 
-from validators.evidence import write_evidence
-from validators.histogram import Histogram
+from validators.contract import Histogram
+from validators.release.evidence import write_evidence
+from validators.report.comparison import pair
 from validators.report.html import render, render_pair, worst_samples
-from validators.report.pair import pair
 from validators.web.browser import BrowserHost
-from validators.web.cdp import open_page
+from validators.web.devtools import open_page
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,10 @@ from io import StringIO
 import factory
 from rich.console import Console
 
-from validators import performance
-from validators.report import pair as side_by_side
+from validators import contract as performance
+from validators.report import comparison as side_by_side
+from validators.report.comparison import pair
 from validators.report.html import render_pair
-from validators.report.pair import pair
 
 
 def timed(*medians):

@@ -9,10 +9,10 @@ import pytest
 
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
-from exporters.preprocessing.words import with_unknown
-from validators.compare import compare
-from validators.feeding import Patience, batches, feed, first_rows, joined
-from validators.manifest import SampleSet
+from exporters.preprocessing.vocabularies import with_unknown
+from validators.compare.outputs import compare
+from validators.compare.tolerance import tolerances
+from validators.contract import SampleSet
 from validators.samples import (
     WORDS,
     check_samples,
@@ -24,8 +24,8 @@ from validators.samples import (
     sequences,
     static_shapes,
 )
-from validators.samples.ranges import between
-from validators.tolerance import tolerances
+from validators.samples.feeding import Patience, batches, feed, first_rows, joined
+from validators.samples.value_ranges import between
 
 IMAGE = TensorSpec(name="image", dtype="float32", shape=(None, 8, 8, 1))
 TOKENS = TensorSpec(name="tokens", dtype="int32", shape=(None, None))

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 
 from exporters.errors import BadInput
-from validators.manifest import MANIFEST, dump, load
-from validators.schema import schema, text
+from validators.release.json_schema import schema, text
+from validators.release.manifest import MANIFEST, dump, load
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "release.schema.json"
 
@@ -56,14 +56,14 @@ def refused_by_load(tmp_path, tree):
 
 def test_the_published_schema_is_the_one_the_records_give():
     assert PUBLISHED.read_text(encoding="utf-8") == text(), (
-        "the records changed: run `python -m validators.schema > docs/release.schema.json`"
+        "the records changed: run `python -m validators.release.json_schema > docs/release.schema.json`"
     )
 
 
 def test_the_published_schema_of_a_preprocessing_is_the_one_its_records_give():
     published = PUBLISHED.with_name("preprocessing.schema.json").read_text(encoding="utf-8")
     assert published == text("preprocessing"), (
-        "the records changed: run `python -m validators.schema preprocessing > docs/preprocessing.schema.json`"
+        "the records changed: run `python -m validators.release.json_schema preprocessing > docs/preprocessing.schema.json`"
     )
 
 

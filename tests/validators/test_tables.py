@@ -54,8 +54,8 @@ def ranges(request):
     import sys
     from pathlib import Path
 
-    from exporters.keras_model import load
-    from validators.samples.domains import ranges_of
+    from exporters.source.keras.loading import load
+    from validators.samples.input_domains import ranges_of
 
     module, path = Path(request["module"]), Path(request["module"]).with_name("model.keras")
     sys.path.insert(0, str(module.parent))

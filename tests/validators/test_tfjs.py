@@ -8,9 +8,10 @@ import pytest
 from tfjs_graphs import Graph, dense, signature, spec
 
 from exporters.errors import Broken, Limited
+from validators.hardware.chromium import find_chromium
 from validators.runtimes import tfjs
-from validators.web.browser import BrowserHost, find_chromium
-from validators.web.session import PACKAGES, open_session
+from validators.web.browser import BrowserHost
+from validators.web.page_session import PACKAGES, open_session
 
 
 @pytest.fixture(scope="module")

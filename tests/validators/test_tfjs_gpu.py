@@ -11,13 +11,14 @@ from processes import below
 from tfjs_graphs import Graph, dense, signature, spec
 
 from exporters.errors import Broken, Unavailable
-from exporters.limits import known_limit
-from validators.devices import device_nodes
+from exporters.target_limits import known_limit
+from validators.hardware.chromium import find_chromium
+from validators.hardware.graphics_cards import device_nodes
 from validators.runtimes import tfjs
-from validators.web.adapters import gpu_flags
-from validators.web.browser import BrowserHost, find_chromium
-from validators.web.cdp import BrowserGone
-from validators.web.session import PACKAGES, open_session
+from validators.web.browser import BrowserHost
+from validators.web.devtools import BrowserGone
+from validators.web.gpu_adapters import gpu_flags
+from validators.web.page_session import PACKAGES, open_session
 
 pytestmark = pytest.mark.slow
 NAMES = {"webgl": "WebGL", "webgpu": "WebGPU"}

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.errors import BadInput
+from validators.compare.tolerance import dtype_name, scale_of, tolerance, tolerances
 from validators.contract import ByHand, Noise
-from validators.tolerance import dtype_name, scale_of, tolerance, tolerances
 
 FLOATS = ["float16", "bfloat16", "float32", "float64", "complex64"]
 

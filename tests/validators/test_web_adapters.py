@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from exporters.errors import Broken, Unavailable
-from validators.web import host
-from validators.web.adapters import (
+from validators.web import browser_process as host
+from validators.web.gpu_adapters import (
     adapter_details,
     adapter_name,
     gpu_flags,

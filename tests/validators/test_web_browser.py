@@ -16,11 +16,12 @@ import pytest
 from processes import below
 
 from exporters.errors import BadInput, Broken, Cancelled
-from validators.web import browser
-from validators.web.browser import BrowserHost, find_chromium
-from validators.web.cdp import open_page
-from validators.web.host import FOLDER_PREFIX, _scratch, launch_flags
-from validators.web.server import PageServer
+from validators.hardware import chromium
+from validators.hardware.chromium import find_chromium
+from validators.web.browser import BrowserHost
+from validators.web.browser_process import FOLDER_PREFIX, _scratch, launch_flags
+from validators.web.devtools import open_page
+from validators.web.page_server import PageServer
 
 
 def executable(path: Path, script: str = "") -> Path:
@@ -47,9 +48,9 @@ def gone(process):
 @pytest.fixture
 def bare(monkeypatch, tmp_path):
     """A machine with no Chromium."""
-    monkeypatch.delenv(browser.CHROMIUM_VARIABLE, raising=False)
+    monkeypatch.delenv(chromium.CHROMIUM_VARIABLE, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(browser, "_SHELLS", ("chrome-headless-shell",))
+    monkeypatch.setattr(chromium, "_SHELLS", ("chrome-headless-shell",))
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "builds"))
     return tmp_path
 
@@ -70,7 +71,7 @@ SHELL = "bin/chrome-headless-shell"
 def test_path_goes_before_playwrights_builds_and_one_with_windows_first_beside_a_card(
     bare, monkeypatch, cards, worst_first
 ):
-    monkeypatch.setattr(browser, "device_nodes", lambda: cards)
+    monkeypatch.setattr(chromium, "device_nodes", lambda: cards)
     assert find_chromium() is None
     for better in worst_first:
         found = executable(bare / better)
@@ -80,13 +81,13 @@ def test_path_goes_before_playwrights_builds_and_one_with_windows_first_beside_a
 def test_the_variable_goes_before_all_others(bare, monkeypatch):
     named = executable(bare / "elsewhere" / "chrome")
     executable(bare / "bin" / "chromium")
-    monkeypatch.setenv(browser.CHROMIUM_VARIABLE, str(named))
+    monkeypatch.setenv(chromium.CHROMIUM_VARIABLE, str(named))
     assert find_chromium() == named
 
 
 def test_a_variable_that_names_nothing_is_an_error_and_never_replaced(bare, monkeypatch):
     executable(bare / "bin" / "chromium")
-    monkeypatch.setenv(browser.CHROMIUM_VARIABLE, str(bare / "missing"))
+    monkeypatch.setenv(chromium.CHROMIUM_VARIABLE, str(bare / "missing"))
     with pytest.raises(BadInput, match=r"PARITYGATE_CHROMIUM names .*missing"):
         find_chromium()
 
@@ -309,7 +310,7 @@ def test_a_hung_page_ends_with_its_killed_cell_and_the_browser_serves_the_next_o
     endpoint = host.endpoint()
     script = """
 import sys
-from validators.web.cdp import open_page
+from validators.web.devtools import open_page
 with open_page(sys.argv[1]) as page:
     print("running", flush=True)
     page.evaluate("while (true) {}")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from exporters.errors import Broken
-from validators.registry import RUNTIMES
-from validators.web import session
+from validators.runtimes.registry import RUNTIMES
+from validators.web import page_session as session
 from validators.web.browser import BrowserHost
-from validators.web.session import PACKAGES, PAGE, open_session, package_version, package_versions
+from validators.web.page_session import PACKAGES, PAGE, open_session, package_version, package_versions
 
 ROOT = PAGE.parents[2]
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from validators.web.server import PageServer
+from validators.web.page_server import PageServer
 
 GUESS = "0" * 22
 

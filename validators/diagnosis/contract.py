@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from validators.diagnosis.match import Match
+from validators.diagnosis.tensor_match import Match
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from validators.diagnosis.contract import Arrays, Call, Result, Run, Suspicion
-from validators.diagnosis.match import Match, Tensors, distance
-from validators.diagnosis.shares import most_likely
+from validators.diagnosis.fused_layers import most_likely
+from validators.diagnosis.tensor_match import Match, Tensors, distance
 
 LIMITS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Distances at which a layer counts as wrong, tried from the coarsest: the first one at which any does finds the layer

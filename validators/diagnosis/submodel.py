@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from validators.diagnosis.contract import Arrays, Call
-from validators.diagnosis.match import distance
-from validators.diagnosis.tape import Tape, to_array
+from validators.diagnosis.layer_recorder import Tape, to_array
+from validators.diagnosis.tensor_match import distance
 
 _SAME = 1e-5
 """How far a layer alone may lie from itself in the model, as a share of its scale: threads sum in other orders."""

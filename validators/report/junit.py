@@ -11,9 +11,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from validators.contract import Cell, Reason, Requirement
-from validators.manifest import Manifest
+from validators.release.manifest import Manifest
 from validators.report.matrix import against_cell, against_requirement, headline, summary
-from validators.report.text import number, printable
+from validators.text import number, printable
 
 _COUNTED = {"failures": "failure", "errors": "error", "skipped": "skipped"}
 

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from exporters.contract import Artifact
-from validators.baseline import said
 from validators.contract import Cell, Noise, TensorDiff, Tolerance
-from validators.manifest import Manifest
+from validators.gate.regressions import said
+from validators.gate.weight_reasons import sentence
+from validators.gate.weight_reasons import summary as summary_of
+from validators.release.manifest import Manifest
 from validators.report.matrix import BATCHES, build, decided, headline, mark, not_run, split_note, summary
-from validators.report.text import counted, number, one_line, size
-from validators.weights import sentence
-from validators.weights import summary as summary_of
+from validators.text import counted, number, one_line, size
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;"})
 # An underscore inside a word emphasises nothing, and a bracket alone makes no link: both stay readable as plain text.

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from validators.contract import Cell, CellStatus, Decisions, Device, Reason, Requirement, Verdict
-from validators.gate import APPROVAL, AWAITING
-from validators.manifest import Batch, Manifest, SampleSet
-from validators.registry import RUNTIMES
-from validators.report.text import counted, number
+from validators.contract import Batch, Cell, CellStatus, Decisions, Device, Reason, Requirement, SampleSet, Verdict
+from validators.gate.verdict import APPROVAL, AWAITING
+from validators.release.manifest import Manifest
+from validators.runtimes.registry import RUNTIMES
+from validators.text import counted, number
 
 Shown = CellStatus | Literal["not run"]
 Headline = Literal["RELEASED", "AWAITING", "REFUSED", "BROKEN"]

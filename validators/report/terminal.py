@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from validators.contract import Reason
-from validators.manifest import Manifest
-from validators.report import people
-from validators.report.lines import COLOURS, not_run_lines, table, written
+from validators.release.manifest import Manifest
+from validators.report import approval_lines as people
+from validators.report.cell_table import COLOURS, not_run_lines, table, written
 from validators.report.matrix import Headline, build, headline, mark, split_note, summary
-from validators.report.text import counted
+from validators.text import counted
 
 _BANNERS: dict[Headline, str] = {
     "RELEASED": "bold white on green",

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from exporters.contract import Signature
-from exporters.keras_model import SourceModel, tensor_specs
-from exporters.keras_model import load as load_original
+from exporters.source.keras.loading import load as load_original
+from exporters.source.keras.model import SourceModel, tensor_specs
 from validators.contract import Device, Placement, Tensors
 from validators.runtimes.tensorflow_device import Watch, watching
 
@@ -56,7 +56,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         signature: not needed, the file's own one is the reference's.
         device: `gpu` wants a process of its own, in which TensorFlow has not run anything.
         options: `custom_objects`, a JSON list, and `trust_lambda`, `true` or `false`, as for
-            `exporters.keras_model.load`; `tf32`: `on` to let products round to TF32.
+            `exporters.source.keras.model.load`; `tf32`: `on` to let products round to TF32.
 
     Raises:
         BadInput: Keras cannot load the model.

@@ -24,10 +24,10 @@ import numpy as np
 
 from exporters.contract import Signature
 from exporters.errors import Broken, Limited, Unavailable
-from exporters.limits import limited
-from validators import vulkan
+from exporters.target_limits import limited
 from validators.contract import Device, Placement, Tensors
-from validators.devices import imitated
+from validators.hardware import vulkan
+from validators.hardware.graphics_cards import imitated
 from validators.runtimes.litert import FILE, SIGNATURE_KEY
 
 UNNAMED = "not named by LiteRT"

@@ -14,12 +14,12 @@ import numpy as np
 
 from exporters.contract import Signature
 from exporters.errors import Broken, Limited
-from exporters.limits import limited
+from exporters.target_limits import limited
 from validators.contract import Device, Placement, Tensors
-from validators.report.text import counted
 from validators.runtimes.litert_gpu import dynamic_shape, told_by
-from validators.web.adapters import adapter_details, adapter_name, is_software, raise_if_absent
-from validators.web.session import Session, open_session, package_version
+from validators.text import counted
+from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
+from validators.web.page_session import Session, open_session, package_version
 
 PACKAGE = "@litertjs/core"
 TYPES = ("float32", "int32", "uint8")

@@ -14,7 +14,7 @@ import numpy as np
 
 from exporters.contract import Signature
 from validators.contract import Device, Placement, Tensors
-from validators.devices import allow_tf32, cards
+from validators.hardware.graphics_cards import allow_tf32, cards
 
 FILE = "model.onnx"
 _CPU = "CPUExecutionProvider"

@@ -17,9 +17,9 @@ import numpy as np
 from exporters.contract import Signature
 from exporters.errors import Broken
 from validators.contract import Device, Placement, Tensors
-from validators.report.text import counted
-from validators.web.adapters import adapter_details, adapter_name, is_software, raise_if_absent
-from validators.web.session import Session, open_session
+from validators.text import counted
+from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
+from validators.web.page_session import Session, open_session
 
 FILE = "model.onnx"
 _WIDE = ("int64", "uint64")

@@ -15,7 +15,7 @@ from typing import Any
 
 from exporters.errors import Broken
 from validators.contract import Device, Placement
-from validators.devices import allow_tf32, cards
+from validators.hardware.graphics_cards import allow_tf32, cards
 
 # What carries values, names them or steers control flow, and computes nothing.
 _NO_WORK = re.compile(

@@ -20,12 +20,11 @@ import numpy as np
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import Broken
-from exporters.limits import limited
-from validators.contract import Device, Placement, Tensors
-from validators.lints import TEXTURE_PRECISION, operators
-from validators.report.text import counted
-from validators.web.adapters import adapter_details, adapter_name, is_software, raise_if_absent
-from validators.web.session import Session, open_session
+from exporters.target_limits import limited
+from validators.contract import TEXTURE_PRECISION, Device, Placement, Tensors
+from validators.text import counted, operators
+from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
+from validators.web.page_session import Session, open_session
 
 _INT32 = np.iinfo(np.int32)
 _GPU_BACKENDS = {"webgl": "WebGL", "webgpu": "WebGPU"}

@@ -6,9 +6,9 @@
 * `drawn`: the arrays of a set.
 """
 
-from validators.samples.drawn import WORDS, generate
-from validators.samples.given import UserSamples, check_samples, fixed_batch, read_samples
-from validators.samples.sets import SEEDED_BATCHES, misfit, plan, sequences, static_shapes
+from validators.samples.generated import WORDS, generate
+from validators.samples.sample_sets import SEEDED_BATCHES, misfit, plan, sequences, static_shapes
+from validators.samples.user_samples import UserSamples, check_samples, fixed_batch, read_samples
 
 __all__ = [
     "SEEDED_BATCHES",

@@ -2,76 +2,27 @@
 
 In: nothing but a Chromium on this machine. Out: the DevTools address (`ws://127.0.0.1:...`) that cells connect to.
 
-The supervisor holds a `BrowserHost`. It starts a process of its own for Chromium, `validators.web.host`, which ends
-with the supervisor or before it and leaves nothing behind.
+The supervisor holds a `BrowserHost`. It starts a process of its own for Chromium, `validators.web.browser_process`,
+which ends with the supervisor or before it and leaves nothing behind.
 """
 
 import http.client
-import itertools
 import json
-import os
 import select
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from exporters.errors import BadInput, Broken, Cancelled
-from exporters.isolation.launch import finding_us
-from validators.devices import device_nodes
-
-CHROMIUM_VARIABLE = "PARITYGATE_CHROMIUM"
-CHROMIUM_HINT = (
-    "install Chromium (Debian: `apt-get install chromium-headless-shell`; or `playwright install chromium`), "
-    f"or name an installed one in {CHROMIUM_VARIABLE}"
-)
-_SHELLS = ("/usr/lib/chromium/chromium-headless-shell", "chrome-headless-shell")
-"""Chromium without windows. A page costs 0.1 s of CPU beside what it computes, where one in a window that nobody sees
-costs 0.6 s. Debian's by its program: on PATH is a script that waits for it, and a signal would end the script alone."""
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-_PLAYWRIGHT_SHELL = "chromium_headless_shell-*/chrome-*/*headless*shell"
-_PLAYWRIGHT_BROWSER = "chromium-*/chrome-linux*/chrome"
+from exporters.errors import Broken, Cancelled
+from exporters.jobs.processes import finding_us
+from validators.hardware.chromium import CHROMIUM_HINT, find_chromium
 
 _START_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
-
-
-def find_chromium() -> Path | None:
-    """Finds a Chromium: the one PARITYGATE_CHROMIUM names, else one on PATH, else Playwright's download.
-
-    Of several, one without windows (`_SHELLS`) where pages get a software GPU, one with windows where there is a card:
-    with that, cards have been tried.
-
-    Returns:
-        The executable, or None when there is none; `CHROMIUM_HINT` says how to get one.
-
-    Raises:
-        BadInput: PARITYGATE_CHROMIUM names something that cannot be executed.
-    """
-    named = os.environ.get(CHROMIUM_VARIABLE)
-    if named:
-        found = shutil.which(named)
-        if found is None:
-            raise BadInput(
-                f"{CHROMIUM_VARIABLE} names {named!r}, which is no executable file",
-                next_step=f"unset {CHROMIUM_VARIABLE}, or give it the path of a Chromium or Chrome",
-            )
-        return Path(found)
-    windows = bool(device_nodes())
-    names = (*_BROWSERS, *_SHELLS) if windows else (*_SHELLS, *_BROWSERS)
-    on_path = (Path(found) for name in names if (found := shutil.which(name)))
-    return next(itertools.chain(on_path, _playwright_builds(windows=windows)), None)
-
-
-def _playwright_builds(*, windows: bool) -> Iterator[Path]:
-    root = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache" / "ms-playwright")
-    either = (_PLAYWRIGHT_BROWSER, _PLAYWRIGHT_SHELL)
-    for pattern in either if windows else reversed(either):
-        yield from sorted(root.glob(pattern), reverse=True)
 
 
 class BrowserHost:
@@ -154,7 +105,7 @@ class BrowserHost:
         chromium = self._chromium or find_chromium()
         if chromium is None:
             raise Broken("there is no Chromium on this machine", next_step=CHROMIUM_HINT)
-        command = [sys.executable, "-P", "-m", "validators.web.host", str(chromium)]
+        command = [sys.executable, "-P", "-m", "validators.web.browser_process", str(chromium)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=finding_us())
 
     def _announcement(self, seconds: float) -> dict[str, str]:

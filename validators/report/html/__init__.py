@@ -10,6 +10,6 @@
 """
 
 from validators.report.html.page import render, render_pair
-from validators.report.html.worst import worst_samples
+from validators.report.html.worst_samples import worst_samples
 
 __all__ = ["render", "render_pair", "worst_samples"]

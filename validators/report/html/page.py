@@ -12,16 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from validators.baseline import said
 from validators.contract import PARTS, ByHand, Coverage, TensorDiff
-from validators.manifest import Manifest
+from validators.gate.regressions import said
+from validators.gate.weight_reasons import sentence
+from validators.gate.weight_reasons import summary as stored
+from validators.release.manifest import Manifest
+from validators.report.comparison import Pair
 from validators.report.html import view
-from validators.report.html.worst import WorstSample
+from validators.report.html.worst_samples import WorstSample
 from validators.report.matrix import BATCHES, MARKS, decided, headline, split_note, summary
-from validators.report.pair import Pair
-from validators.report.text import counted, number, printable, size
-from validators.weights import sentence
-from validators.weights import summary as stored
+from validators.text import counted, number, printable, size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -85,7 +85,7 @@ def render_pair(pair: Pair, first: Manifest, second: Manifest) -> str:
     """Two releases side by side.
 
     Args:
-        pair: of `validators.report.pair.pair`.
+        pair: of `validators.report.comparison.pair`.
         first: the release A that it was made of.
         second: the release B.
     """

@@ -8,11 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporters.contract import Artifact, Finding
-from exporters.lowering.notes import REWRITES
-from validators.contract import Cell, TensorDiff
-from validators.histogram import PER_DECADE
-from validators.manifest import Manifest
-from validators.performance import Timing
+from exporters.lowering.rewrite_log import REWRITES
+from validators.compare.error_histogram import PER_DECADE
+from validators.contract import Cell, TensorDiff, Timing
+from validators.release.manifest import Manifest
 from validators.report.matrix import Line, build
 
 _SHOWN = 9

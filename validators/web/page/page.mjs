@@ -1,4 +1,4 @@
-// The side of `validators/web/session.py` that runs in the tab: takes input tensors, lets the runtime's module compute,
+// The side of `validators/web/page_session.py` that runs in the tab: takes input tensors, lets the runtime's module compute,
 // gives the outputs back: small ones in the message itself, others through the server.
 // A runtime's module (`NAME.mjs`) exports
 //   load(options, base)      -> facts about itself

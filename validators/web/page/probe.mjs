@@ -1,4 +1,4 @@
-// Which GPUs a page is given here, for `paritygate doctor`; the other end is `validators/probe.py`.
+// Which GPUs a page is given here, for `paritygate doctor`; the other end is `validators/runtimes/gpu_probe.py`.
 
 import { anyAdapter, described } from './webgpu.mjs';
 

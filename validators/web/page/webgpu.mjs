@@ -6,12 +6,12 @@ const ASK_AGAIN = 4;
 const ASK_AGAIN_MS = 500;
 const TELL_MS = 250; // a call that fails because its device is gone may fail before the loss itself is told
 
-// The error that `validators/web/cdp.py` knows by its name: the ground under the cell is gone, and whoever shared it lost it.
+// The error that `validators/web/devtools.py` knows by its name: the ground under the cell is gone, and whoever shared it lost it.
 export class DeviceLost extends Error {
   name = 'DeviceLost';
 }
 
-// Facts of a GPUAdapterInfo, as `validators/web/adapters.py` takes them.
+// Facts of a GPUAdapterInfo, as `validators/web/gpu_adapters.py` takes them.
 export function described({ vendor = '', architecture = '', device = '', description = '', isFallbackAdapter = false }) {
   return { vendor, architecture, device, description, fallback: isFallbackAdapter };
 }
@@ -27,7 +27,7 @@ export async function anyAdapter() {
   return null;
 }
 
-// Throws unless the page can have an adapter; `validators/web/adapters.py` knows the words.
+// Throws unless the page can have an adapter; `validators/web/gpu_adapters.py` knows the words.
 export async function requireAdapter() {
   const adapter = await anyAdapter();
   if (!adapter) throw new Error(`no WebGPU adapter: ${navigator.gpu ? 'requestAdapter gave null' : 'navigator.gpu is undefined'}`);

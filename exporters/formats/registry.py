@@ -1,0 +1,113 @@
+"""The table of exporters: one row for every variant of every format.
+
+A new format is one module with `export` and `check`, and its rows here. Modules are named by dotted path and imported
+on first use, in a worker process.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from exporters.contract import STATIC, TensorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterRow:
+    """One variant of one format.
+
+    Attributes:
+        format: the format's name everywhere.
+        variant: the variant's name within the format.
+        module: module with `export` (an `exporters.contract.Export`) and `check`.
+        source: `model` for the model itself, or the name of a lowered form, a key of `FORMS`.
+        file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
+        options: what the exporter is asked unless the user says otherwise.
+        section: section of `release.toml` where the user says otherwise; empty where there is nothing to say.
+        toolchain: distribution packages whose versions are recorded with the artifact.
+    """
+
+    format: str
+    variant: str
+    module: str
+    source: str
+    file: str = ""
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    section: str = ""
+    toolchain: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """`format/variant`."""
+        return f"{self.format}/{self.variant}"
+
+
+EXPORTERS = (
+    ExporterRow(
+        format="saved_model",
+        variant="default",
+        module="exporters.formats.saved_model",
+        source="model",
+        toolchain=("tensorflow", "keras"),
+    ),
+    ExporterRow(
+        format="tflite",
+        variant="dynamic",
+        module="exporters.formats.tflite",
+        source="unrolled",
+        file="model.tflite",
+        toolchain=("tensorflow", "keras"),
+    ),
+    ExporterRow(
+        format="tflite",
+        variant="batch1",
+        module="exporters.formats.tflite",
+        source="batch1",
+        file="model.tflite",
+        toolchain=("tensorflow", "keras"),
+    ),
+    ExporterRow(
+        format="tfjs",
+        variant="default",
+        module="exporters.formats.tfjs",
+        source="unrolled",
+        file="model.json",
+        toolchain=("tensorflow", "keras", "tensorflowjs"),
+    ),
+    ExporterRow(
+        format="onnx",
+        variant="default",
+        module="exporters.formats.onnx",
+        source="known",
+        file="model.onnx",
+        options={"opset": 18},
+        section="onnx",
+        toolchain=("tensorflow", "keras", "tf2onnx", "onnx"),
+    ),
+)
+
+STATIC_EXPORTERS = (
+    ExporterRow(
+        format="tflite",
+        variant=STATIC,
+        module="exporters.formats.tflite",
+        source="unrolled",
+        file="model.tflite",
+        toolchain=("tensorflow", "keras"),
+    ),
+)
+"""Rows for models that leave more than the batch open: every axis gets the length that it has in the samples.
+
+LiteRT.js and LiteRT's GPU accelerator take no dynamic shape at all.
+"""
+
+FORMATS: tuple[str, ...] = tuple(dict.fromkeys(row.format for row in EXPORTERS))
+
+
+def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tuple[ExporterRow, ...]:
+    """The rows of the named formats, in the table's order.
+
+    Args:
+        formats: their names.
+        inputs: of the model; where one of them leaves an axis besides the batch open, static rows are among the rows.
+    """
+    open_axes = any(None in spec.shape[1:] for spec in inputs)
+    return tuple(row for row in (*EXPORTERS, *STATIC_EXPORTERS * open_axes) if row.format in formats)

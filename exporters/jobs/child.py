@@ -1,0 +1,107 @@
+"""The child's side of a job: call one function, write one answer.
+
+In: the name of a function and a file with its request. Out: a file with `{"status": ..., "value" | "message": ...}`,
+written in one step, so that a supervisor finds either the whole answer or none. This is the process boundary: the
+only place where any exception is caught.
+
+Run as `python -m exporters.jobs.child FUNCTION REQUEST RESULT PARENT` in a fresh interpreter, or called by the
+preloaded host in a fork.
+"""
+
+import ctypes
+import importlib
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+from exporters.errors import BadInput, Limited
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_GIVES_WAY = 10  # of 19
+
+
+def die_with_parent(parent: int) -> None:
+    """Asks Linux to kill this process when the thread that started it ends; elsewhere the supervisor's kill serves.
+
+    Args:
+        parent: pid of the process that started this one, told by itself: an interpreter takes long enough to start
+            for its parent to be gone before it can ask.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before the request was in force
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def resolve(function: str) -> Any:
+    """The object that `package.module:name` names."""
+    module, _, name = function.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _answer(function: str, request: Path) -> dict[str, Any]:
+    try:
+        value = resolve(function)(json.loads(request.read_text("utf-8")))
+    except BadInput as error:
+        return {"status": "bad input", "message": error.message, "next_step": error.next_step}
+    except Limited as error:
+        traceback.print_exc()
+        return {"status": "limited", "message": error.message, "next_step": error.next_step, "limit": error.limit}
+    except MemoryError as error:
+        traceback.print_exc()
+        return {"status": "out of memory", "message": f"MemoryError: {error}"}
+    except Exception as error:  # noqa: BLE001 - the process boundary: whatever a converter raises becomes a record
+        traceback.print_exc()
+        return {"status": "python error", "message": _one_line(error)}
+    return {"status": "ok", "value": value}
+
+
+def _one_line(error: BaseException) -> str:
+    """The error's type and message, without colours (Keras' have some) and blank lines, cut where nobody reads on."""
+    text = " ".join(_COLOUR.sub("", str(error)).split())
+    limit = 2000
+    return f"{type(error).__name__}: {text[:limit]}{' ...' if len(text) > limit else ''}"
+
+
+def perform(function: str, request: Path, result: Path) -> int:
+    """Calls the function with the request and writes the answer.
+
+    Temporary files go beside the request: a job that is killed cannot remove its own, whoever owns that folder can.
+
+    Returns:
+        0 when the answer is on disk, 1 when even that failed (a full disk, say).
+    """
+    # Jobs give way to those that many of them wait for: the supervisor, and the browser with its one GPU process.
+    os.nice(_GIVES_WAY)
+    logging.basicConfig(level=logging.INFO)  # each line with its level and logger, for whoever reads the log
+    os.environ["TMPDIR"] = tempfile.tempdir = str(request.parent.absolute())
+    answer = _answer(function, request)
+    try:
+        text = json.dumps(answer, allow_nan=False)
+        partial = result.with_suffix(".partial")
+        partial.write_text(text, "utf-8")
+        partial.replace(result)
+    except (OSError, TypeError, ValueError):
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def main() -> int:
+    """Entry of a job in a fresh interpreter."""
+    function, request, result, parent = sys.argv[1:]
+    die_with_parent(int(parent))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor ends us
+    return perform(function, Path(request), Path(result))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

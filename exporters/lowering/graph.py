@@ -1,0 +1,70 @@
+"""Holds a lowered graph: one flat GraphDef with its weights as constants, and the names of its inputs and outputs.
+
+In: what `exporters.lowering.tracing` traced, or the folder that an earlier job saved. Out: the same, for converters.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from exporters.contract import Signature
+from exporters.lowering.rewrite_log import acted
+from exporters.preprocessing.description import Preprocessing
+
+_GRAPH = "graph.pb"
+
+
+_SIGNATURE = "signature.json"
+
+
+_ACTED = "rewrites.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """A frozen TensorFlow graph.
+
+    Attributes:
+        graph_def: the `GraphDef`; weights are `Const` nodes.
+        signature: canonical names; `native` is the tensor in the graph, `node:0`.
+        rewrites: names of the rewrites that acted while it was traced (`exporters.lowering.rewrite_log`).
+        preprocessing: what makes the inputs from those of the model, where the graph is the core of a split one.
+    """
+
+    graph_def: Any
+    signature: Signature
+    rewrites: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+
+    def save(self, folder: Path) -> None:
+        """Writes the graph and its signature into a new folder."""
+        folder.mkdir(parents=True)
+        (folder / _GRAPH).write_bytes(self.graph_def.SerializeToString(deterministic=True))
+        (folder / _SIGNATURE).write_bytes(TypeAdapter(Signature).dump_json(self.signature, indent=1))
+        (folder / _ACTED).write_text(json.dumps(self.rewrites), "utf-8")
+        if self.preprocessing:
+            self.preprocessing.write(folder)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Graph":
+        """Reads what `save` wrote; its rewrites count as acted again."""
+        from tensorflow.core.framework import graph_pb2
+
+        graph_def = graph_pb2.GraphDef.FromString((folder / _GRAPH).read_bytes())
+        signature = TypeAdapter(Signature).validate_json((folder / _SIGNATURE).read_bytes())
+        rewrites = tuple(json.loads((folder / _ACTED).read_text("utf-8")))
+        for name in rewrites:
+            acted(name)
+        return cls(graph_def=graph_def, signature=signature, rewrites=rewrites)
+
+    def imported(self) -> Any:
+        """The graph as a `tf.Graph`; making a function of it takes ten times as long."""
+        import tensorflow as tf
+
+        imported = tf.Graph()
+        with imported.as_default():
+            tf.graph_util.import_graph_def(self.graph_def, name="")
+        return imported

@@ -1,0 +1,27 @@
+"""Softsign in arithmetic: x / (1 + |x|), as it is defined.
+
+TF.js has no operator of that name, and its converter refuses the model.
+
+Removable when TF.js has `Softsign` (tfjs#8304).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from exporters.lowering.patching import replaced
+from exporters.lowering.rewrite_log import acted
+
+
+@contextmanager
+def softsign_in_arithmetic() -> Iterator[None]:
+    """While active, `tf.nn.softsign` and `tf.math.softsign` are written with a division."""
+    import tensorflow as tf
+
+    def softsign(features: Any, name: str | None = None) -> Any:
+        acted("softsign_in_arithmetic")
+        x = tf.convert_to_tensor(features)
+        return tf.divide(x, tf.abs(x) + tf.ones((), x.dtype), name=name)
+
+    with replaced("nn.softsign", softsign), replaced("math.softsign", softsign):
+        yield

@@ -1,0 +1,88 @@
+"""The tape: which preprocessing layers were called while a model was traced, on what, and what they made.
+
+In: a trace that runs while `recording` is active. Out: one `Call` for each. Layers are followed into nested models and
+into layers of the user's own; the ones that a preprocessing layer calls itself belong to it.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from exporters.source.keras.user_code import is_of_keras
+
+TEXT_LAYERS = ("TextVectorization", "StringLookup", "IntegerLookup", "Hashing", "HashedCrossing")
+"""Layers of Keras that need text or tables, by the class's own name."""
+_RECORDED = (*TEXT_LAYERS, "Discretization")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a preprocessing layer.
+
+    Attributes:
+        layer: the layer.
+        kind: name of its class in Keras.
+        inputs: the tensors it was called on.
+        output: what it returned.
+        begin, end: its operators are those that the graph had after `begin` and up to `end` operators.
+    """
+
+    layer: Any
+    kind: str
+    inputs: tuple[Any, ...]
+    output: Any
+    begin: int
+    end: int
+
+    @property
+    def title(self) -> str:
+        """The layer for a person: `words (TextVectorization)`."""
+        return f"{self.layer.name} ({self.kind})"
+
+    @property
+    def needs_text(self) -> bool:
+        return self.kind in TEXT_LAYERS
+
+
+@contextmanager
+def recording() -> Iterator[list[Call]]:
+    """While active, calls of preprocessing layers in a graph are added to the list that it gives."""
+    import keras
+
+    calls: list[Call] = []
+    with ExitStack() as patches:
+        for package in (keras, sys.modules.get("tf_keras")):
+            if package is not None:
+                layer = package.layers.Layer
+                patches.enter_context(mock.patch.object(layer, "__call__", _noting(layer.__call__, calls)))
+        yield calls
+
+
+def _noting(original: Any, calls: list[Call]) -> Any:
+    import keras
+    import tensorflow as tf
+
+    depth = 0
+
+    def called(self: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal depth
+        kind = type(self).__name__
+        known = kind in _RECORDED and is_of_keras(self)
+        graph = tf.compat.v1.get_default_graph()
+        if not known or depth or tf.executing_eagerly():
+            return original(self, *arguments, **options)
+        begin = len(graph.get_operations())
+        depth += 1
+        try:
+            output = original(self, *arguments, **options)
+        finally:
+            depth -= 1
+        inputs = tuple(keras.tree.flatten((arguments, options)))
+        call = Call(layer=self, kind=kind, inputs=inputs, output=output, begin=begin, end=len(graph.get_operations()))
+        calls.append(call)
+        return output
+
+    return called

@@ -1,0 +1,194 @@
+"""The split of a traced model at its last operator that needs text or tables.
+
+In: a traced function whose graph has such operators, and the tape of its preprocessing layers. Out: a `Split`: the
+tensors that the numeric core starts from, and the description of how they come about from the model's inputs. What
+every operator that needs text depends on belongs to the preprocessing, everything else to the core.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from exporters.contract import Signature, TensorSpec
+from exporters.preprocessing.call_recorder import Call
+from exporters.preprocessing.description import VERSION, Description, Fed, Preprocessing
+from exporters.preprocessing.graph_ancestors import upstream
+from exporters.preprocessing.layers import Inside, write_layer
+from exporters.preprocessing.operators import Inexpressible, write_operator
+from exporters.preprocessing.step_builder import Made, Writer
+from exporters.preprocessing.steps import Cast
+from exporters.target_limits import limited
+from exporters.tensor_names import canonical
+
+_INT32 = 2**31
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A tensor at which the graph is cut.
+
+    Attributes:
+        tensor: in the traced graph.
+        spec: the core's input in its place, `native` still empty. It may be narrower than the tensor: int32 for numbers
+            that fit, since several targets have no int64; the core widens it.
+    """
+
+    tensor: Any
+    spec: TensorSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Where a model is split.
+
+    Attributes:
+        cuts: the inputs of the core; inputs of the model that it takes as they are among them.
+        preprocessing: what makes them.
+    """
+
+    cuts: tuple[Cut, ...]
+    preprocessing: Preprocessing
+
+
+def find_split(graph: Any, outputs: Iterable[Any], calls: Sequence[Call], signature: Signature) -> Split | None:
+    """Splits a traced graph; None when nothing in it needs text or tables.
+
+    Args:
+        graph: the traced graph.
+        outputs: its output tensors.
+        calls: the tape.
+        signature: of the source model.
+
+    Raises:
+        Limited: the model cannot be split: an output is text, or a step has no exact description.
+    """
+    plan = _Plan(graph, list(outputs), calls, signature)
+    return plan.split() if plan.needs_text else None
+
+
+class _Plan:
+    """The search for the cut, over operators by name."""
+
+    def __init__(self, graph: Any, outputs: list[Any], calls: Sequence[Call], signature: Signature) -> None:
+        self._inputs = {f"{spec.name}:0": spec for spec in signature.inputs}
+        self._outputs = outputs
+        self._operators = operators = graph.get_operations()
+        self._call_of: dict[str, Call] = {}
+        for call in calls:
+            self._call_of.update((operator.name, call) for operator in operators[call.begin : call.end])
+        needed = [op for op in upstream(outputs) if op.type != "Placeholder" and self._needs_text(op)]
+        self.needs_text = bool(needed)
+        self._before = {op.name for op in upstream(tensor for op in needed for tensor in op.inputs)}
+        self._before |= {op.name for op in needed}
+        self._writer = Writer([spec.name for spec in signature.inputs])
+        self._made: dict[str, Made] = {}
+        self._signature = signature
+        self._needed_by = ""
+
+    def split(self) -> Split:
+        tensors = list(self._starts())
+        for tensor in tensors:
+            if tensor.dtype.name == "string":
+                source = self._source(tensor)
+                raise limited("text-output", source)
+        passed = [tensor for tensor in tensors if tensor.name in self._inputs]
+        others = [tensor for tensor in tensors if tensor.name not in self._inputs]
+        passed.sort(key=lambda tensor: list(self._inputs).index(tensor.name))
+        made = [self._narrowed(tensor) for tensor in others]
+        plain = [((), self._inputs[tensor.name].name) for tensor in passed]
+        plain += [((), self._name(tensor)) for tensor in others]
+        names = canonical(plain)
+        feeds = [self._made_of(tensor) for tensor in passed] + made
+        cuts = [
+            Cut(tensor=tensor, spec=TensorSpec(name=name, dtype=fed.dtype, shape=fed.shape))
+            for name, tensor, fed in zip(names, [*passed, *others], feeds, strict=True)
+        ]
+        description = Description(
+            version=VERSION,
+            inputs=self._signature.inputs,
+            steps=tuple(self._writer.steps),
+            feeds=tuple(Fed(name=name, tensor=fed.name) for name, fed in zip(names, feeds, strict=True)),
+        )
+        return Split(cuts=tuple(cuts), preprocessing=Preprocessing(description=description, files=self._writer.files))
+
+    def _needs_text(self, operator: Any) -> bool:
+        call = self._call_of.get(operator.name)
+        if call is not None and call.needs_text:
+            return True
+        tensors = (*operator.inputs, *operator.outputs)
+        return operator.type.startswith("LookupTable") or any(t.dtype.name == "string" for t in tensors)
+
+    def _starts(self) -> Iterator[Any]:
+        """The tensors that the core takes from before the cut, or from the model's inputs."""
+        seen: set[str] = set()
+        pending = list(reversed(self._outputs))
+        while pending:
+            tensor = pending.pop()
+            if tensor.name in seen:
+                continue
+            seen.add(tensor.name)
+            if tensor.op.name in self._before or tensor.name in self._inputs:
+                yield tensor
+            else:
+                pending += reversed(tensor.op.inputs)
+
+    def _made_of(self, tensor: Any) -> Made:
+        """The description's tensor for one of the graph's, with all the steps that make it."""
+        if tensor.name in self._inputs:
+            spec = self._inputs[tensor.name]
+            return Made(name=spec.name, dtype=spec.dtype, shape=tuple(tensor.shape))
+        if tensor.name not in self._made:
+            self._made[tensor.name] = self._write(tensor)
+        return self._made[tensor.name]
+
+    def _write(self, tensor: Any) -> Made:
+        call = self._call_of.get(tensor.op.name)
+        if call is None:
+            return self._write_operator(tensor.op, self._made_of)
+        if getattr(call.output, "name", None) != tensor.name:  # ragged, or not what the layer gave out
+            raise limited("string-op", f"{call.title} gives {type(call.output).__name__}")
+        given = [value for value in call.inputs if hasattr(value, "dtype")]
+        if unusual := [value for value in given if not hasattr(value, "op")]:
+            raise limited("string-op", f"{call.title} takes {type(unusual[0]).__name__}")
+        outer, self._needed_by = self._needed_by, f", before {call.title}"
+        inside = Inside(
+            operators=self._operators[call.begin : call.end],
+            made_of=partial(self._made_inside, [t.name for t in given]),
+        )
+        made = write_layer(call, [self._made_of(value) for value in given], self._writer, inside)
+        self._needed_by = outer
+        return made
+
+    def _made_inside(self, given: Sequence[str], tensor: Any) -> Made:
+        """The description's tensor for one inside a layer, by operators alone, up to what the layer was given."""
+        if tensor.name in given:
+            return self._made_of(tensor)
+        return self._write_operator(tensor.op, partial(self._made_inside, given))
+
+    def _write_operator(self, operator: Any, made_of: Callable[[Any], Made]) -> Made:
+        try:
+            return write_operator(operator, made_of, self._writer)
+        except Inexpressible as error:
+            table = operator.type.startswith("LookupTable")
+            what = f"operator {operator.type} ({operator.name}){self._needed_by}"
+            raise limited("lookup-table" if table else "string-op", what) from error
+
+    def _narrowed(self, tensor: Any) -> Made:
+        """What the core is fed in the place of a tensor: int32 where a layer's numbers fit."""
+        made = self._made_of(tensor)
+        call = self._call_of.get(tensor.op.name)
+        if call is None or made.dtype != "int64" or (getattr(call.layer, "num_bins", 0) or 0) >= _INT32:
+            return made
+        return self._writer.add(Cast, call.title, made, dtype="int32")
+
+    def _name(self, tensor: Any) -> str:
+        call = self._call_of.get(tensor.op.name)
+        return str(call.layer.name if call else tensor.op.name.replace("/", "_"))
+
+    def _source(self, tensor: Any) -> str:
+        """Who made a tensor, past operators that only hand it on."""
+        while tensor.op.type == "Identity" and tensor.op.name not in self._call_of:
+            (tensor,) = tensor.op.inputs
+        call = self._call_of.get(tensor.op.name)
+        return call.title if call else f"operator {tensor.op.type} ({tensor.op.name})"

@@ -1,0 +1,136 @@
+"""Operators between preprocessing layers, written down as steps.
+
+In: an operator of the traced graph that lies before the last one that needs text. Out: one step for each of the few
+that move numbers and text about without computing; no step says what any other does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from exporters.preprocessing.literal_patterns import texts_matched
+from exporters.preprocessing.step_builder import Made, Writer
+from exporters.preprocessing.steps import Cast, Concatenate, ExpandDims, Lower, Replace, Reshape, Slice, Squeeze
+
+
+class Inexpressible(Exception):
+    """No step says what an operator does."""
+
+
+def write_operator(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    """Adds the step of one operator.
+
+    Args:
+        operator: a `tf.Operation` with one output.
+        made_of: gives the description's tensor for one of the operator's inputs.
+        writer: receives the step.
+
+    Raises:
+        Inexpressible: no step says what the operator does.
+    """
+    if operator.type in {"Identity", "StopGradient", "PreventGradient"}:
+        return made_of(operator.inputs[0])
+    write = _OPERATORS.get(operator.type)
+    if write is None:
+        raise Inexpressible
+    return write(operator, made_of, writer)
+
+
+def _title(operator: Any) -> str:
+    return f"{operator.name} ({operator.type})"
+
+
+def _about(operator: Any) -> dict[str, Any]:
+    tensor = operator.outputs[0]
+    if tensor.shape.rank is None:
+        raise Inexpressible
+    return {"dtype": tensor.dtype.name, "shape": tuple(tensor.shape)}
+
+
+def _constant(tensor: Any) -> Any:
+    """The value of an operand that says how, not what; without one there is no step."""
+    import tensorflow as tf
+
+    value = tf.get_static_value(tensor)
+    if value is None:
+        raise Inexpressible
+    return value
+
+
+def _cast(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    if operator.outputs[0].dtype.name not in {"int32", "int64", "float32", "float64"}:
+        raise Inexpressible
+    return writer.add(Cast, _title(operator), made_of(operator.inputs[0]), **_about(operator))
+
+
+def _lower(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    if operator.get_attr("encoding"):  # of all Unicode, by the tables of whichever ICU is there
+        raise Inexpressible
+    return writer.add(Lower, _title(operator), made_of(operator.inputs[0]))
+
+
+def _replace(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    pattern, put = (operator.get_attr(name).decode() for name in ("pattern", "rewrite"))
+    find = texts_matched(pattern)
+    if find is None or "\\" in put or not operator.get_attr("replace_global"):
+        raise Inexpressible
+    return writer.add(Replace, _title(operator), made_of(operator.inputs[0]), find=find, put=put)
+
+
+def _reshape(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    target = tuple(int(length) for length in _constant(operator.inputs[1]))
+    made = made_of(operator.inputs[0])
+    return writer.add(Reshape, _title(operator), made, target=target, **_about(operator))
+
+
+def _squeeze(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    axes = tuple(operator.get_attr("squeeze_dims"))
+    if not axes:  # all that happen to be of length one
+        raise Inexpressible
+    return writer.add(Squeeze, _title(operator), made_of(operator.inputs[0]), axes=axes, **_about(operator))
+
+
+def _expand_dims(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    axis = int(_constant(operator.inputs[1]))
+    return writer.add(ExpandDims, _title(operator), made_of(operator.inputs[0]), axis=axis, **_about(operator))
+
+
+def _concatenate(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    *parts, last = operator.inputs
+    axis = int(_constant(last))
+    parts_made: Sequence[Made] = [made_of(part) for part in parts]
+    return writer.add(Concatenate, _title(operator), *parts_made, axis=axis, **_about(operator))
+
+
+def _strided_slice(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+    if operator.get_attr("ellipsis_mask") or operator.get_attr("new_axis_mask"):
+        raise Inexpressible
+    begins, ends, strides = (_constant(tensor).tolist() for tensor in list(operator.inputs)[1:])
+    free_begin, free_end = operator.get_attr("begin_mask"), operator.get_attr("end_mask")
+    dropped = tuple(axis for axis in range(len(begins)) if operator.get_attr("shrink_axis_mask") >> axis & 1)
+    ranges = [
+        (
+            None if free_begin >> axis & 1 and axis not in dropped else begin,
+            _after(begin) if axis in dropped else None if free_end >> axis & 1 else end,
+            1 if axis in dropped else stride,
+        )
+        for axis, (begin, end, stride) in enumerate(zip(begins, ends, strides, strict=True))
+    ]
+    made = made_of(operator.inputs[0])
+    return writer.add(Slice, _title(operator), made, ranges=tuple(ranges), dropped=dropped, **_about(operator))
+
+
+def _after(index: int) -> int | None:
+    """Where the slice of one element ends; the last one has nothing behind it."""
+    return None if index == -1 else index + 1
+
+
+_OPERATORS: Mapping[str, Callable[[Any, Callable[[Any], Made], Writer], Made]] = {
+    "Cast": _cast,
+    "StringLower": _lower,
+    "StaticRegexReplace": _replace,
+    "Reshape": _reshape,
+    "Squeeze": _squeeze,
+    "ExpandDims": _expand_dims,
+    "ConcatV2": _concatenate,
+    "StridedSlice": _strided_slice,
+}

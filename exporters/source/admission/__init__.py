@@ -1,0 +1,22 @@
+"""Admission: what a stored model is and asks for, before any framework is imported.
+
+The files come from anywhere, so nothing in it is believed. It is read with the standard library and h5py only, in a
+bounded child process (`exporters.source.admission.job`), and what passes may go to Keras:
+
+1. `examine(path)` proves that the files are well formed and returns what they declare, a `ModelFacts`. `forms` says
+   how the model is stored and opens it as a `Source`: `keras_archive` (on `archive`, which checks the zip), `h5_model`
+   (on `hdf5`), `saved_model` (on `wire` and `checkpoint`), `assembled` for weights with their architecture beside them.
+   `strict_json` checks the texts, `config` what the configuration asks for, `signature` the inputs and outputs,
+   `weights` the sizes of what is stored.
+2. `admit(facts, custom_objects=..., trust_lambda=...)` decides whether this user allows that much.
+   `allow_list` knows what is Keras' own.
+3. `check_weights(path)` reads every weight: all finite, nothing damaged.
+
+All three raise `exporters.errors.BadInput`, which names the member or the layer.
+"""
+
+from exporters.source.admission.decision import admit
+from exporters.source.admission.examination import check_weights, examine
+from exporters.source.facts import CodeNeed, LambdaNeed, ModelFacts, Refusal
+
+__all__ = ["CodeNeed", "LambdaNeed", "ModelFacts", "Refusal", "admit", "check_weights", "examine"]

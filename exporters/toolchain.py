@@ -1,0 +1,15 @@
+"""Reads the installed versions of the packages that make an artifact."""
+
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+
+
+def versions(packages: Iterable[str]) -> Mapping[str, str]:
+    """Installed versions of distribution packages; a package that is absent is left out."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

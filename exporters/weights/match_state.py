@@ -1,0 +1,112 @@
+"""What one comparison of an artifact's constants with the source's weights knows so far."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from exporters.contract import WeightDifference
+from exporters.weights.source_weights import Normalization, Source, SourceWeight
+
+
+@dataclass(slots=True)
+class Piece:
+    """A weight or a part of one, and the constant that is it."""
+
+    weight: SourceWeight
+    array: np.ndarray
+    found: str = ""
+
+
+@dataclass
+class Constant:
+    """A constant or a part of one; `known` once something explains it."""
+
+    tensor: str
+    array: np.ndarray
+    known: bool = False
+
+    @cached_property
+    def values(self) -> tuple[int, int]:
+        """What `values_of` says of its array."""
+        return values_of(self.array)
+
+
+def values_of(array: np.ndarray) -> tuple[int, int]:
+    """Size and sum of all bits: the same for equal values, in whatever order and type they are stored."""
+    if array.dtype.kind == "c":
+        return array.size, values_of(array.real)[1] ^ values_of(array.imag)[1]
+    bits = np.ascontiguousarray(array.astype("float64") + 0.0).view("uint64")  # minus zero equals zero
+    return array.size, int(bits.sum(dtype="uint64"))
+
+
+@dataclass(slots=True)
+class Matching:
+    """The state of one comparison: what is explained already and what is not."""
+
+    format: str
+    source: Source
+    pieces: list[Piece]
+    constants: list[Constant]
+    folded: set[str] = field(default_factory=set)
+    ulps: float = 0.0
+    differences: list[WeightDifference] = field(default_factory=list)
+    _by_values: dict[tuple[int, int], list[Constant]] = field(default_factory=dict)
+    _indexed: int = 0
+
+    def left(self, size: int | None = None) -> list[Constant]:
+        """The constants that nothing explains yet."""
+        return [c for c in self.constants if not c.known and size in {None, c.array.size}]
+
+    def alike(self, array: np.ndarray) -> list[Constant]:
+        """The constants that may hold the very values of an array."""
+        if self._indexed != len(self.constants):
+            self._by_values.clear()
+            for constant in self.constants:
+                self._by_values.setdefault(constant.values, []).append(constant)
+            self._indexed = len(self.constants)
+        return self._by_values.get(values_of(array), [])
+
+    def missing(self) -> list[Piece]:
+        """The pieces of weights that were not found yet."""
+        return [piece for piece in self.pieces if not piece.found and piece.weight.name not in self.folded]
+
+    def fold(self, normalization: Normalization, uses: Sequence[str], ulps: float) -> None:
+        """Notes that the weights which a constant was computed from are in it.
+
+        Args:
+            normalization: of which something is in the constant.
+            uses: `inverse`, `shift`, or the name of a bias.
+            ulps: units in the last place between the constant and what was computed from these weights.
+        """
+        of = {"inverse": ("gamma", "moving_variance"), "shift": ("beta", "moving_mean", "gamma", "moving_variance")}
+        names = {name for use in uses for name in of.get(use, ())}
+        self.folded |= {weight.name for weight in self._of(normalization, names)}
+        self.folded |= {use for use in uses if use not in of}
+        self.ulps = max(self.ulps, ulps)
+
+    def differ(self, normalization: Normalization, what: Sequence[str], tensor: str, error: np.ndarray) -> None:
+        """Notes that the constant `tensor` is computed from other values than these weights of a normalization."""
+        if own := self._of(normalization, what):
+            self.folded |= {weight.name for weight in own}
+            which = "|".join(weight.name.rpartition("/")[2] for weight in own)
+            self.differences.append(changed(own[0], tensor, error, which))
+
+    def _of(self, normalization: Normalization, names: Collection[str]) -> list[SourceWeight]:
+        own = [weight for weight in self.source.weights if weight.layer == normalization.layer]
+        return [weight for weight in own if weight.name.rpartition("/")[2] in names]
+
+
+def changed(weight: SourceWeight, tensor: str, error: np.ndarray, which: str = "") -> WeightDifference:
+    """A weight that is stored with other values, `error` apart; `which` are several of one layer."""
+    name = f"{weight.name.rpartition('/')[0]}/{which}" if which else weight.name
+    return WeightDifference(
+        kind="changed",
+        weight=name,
+        layer=weight.layer,
+        tensor=tensor,
+        elements=int(error.size),
+        ulps=None,
+        max_abs=float(error.max()),
+    )

@@ -1,0 +1,165 @@
+"""What came of one model in one format, in one word: the definition behind the sweep's table.
+
+In: a release's manifest, or the error that a release ended with. Out: a `FormatState` for every format. Pure.
+
+The gate decides, as it does over a release; here it is asked about one format alone, with that format's artifacts,
+cells and requirements. A format is
+
+* `proven` when the gate has nothing against it. TF.js is also proven when `wasm` or `webgl` alone meets the gate in the
+  place of the default requirements: a page picks its backend, and one that does not run a model is no wrong answer.
+  What the gate never tolerates stands all the same: a cell that failed, in any backend, is a divergence;
+* `failed` when something ran and contradicts equality or placement, or nothing vouches for an artifact, or what the
+  policy asks of samples, task and baseline speaks against it;
+* `errored` when an exporter, a runtime or the machine broke, so that nothing is known;
+* `unavailable` when a required cell was not run: it needs what this machine lacks, or awaits another's attestation;
+* `limited` when the target cannot express the model, by an entry of `exporters.target_limits`;
+* `refused` when the file got no release at all, by the words of admission or of the reference.
+
+Where several apply, the first of this list does, and its first reason is told.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from exporters.contract import Artifact
+from exporters.errors import BadInput, Limited, ParitygateError
+from exporters.source.readers.weights_with_architecture import NO_ARCHITECTURE
+from exporters.target_limits import LIMITS
+from validators.contract import Cell, Reason, Requirement
+from validators.gate.regressions import regressions
+from validators.gate.verdict import AWAITING, MISSING, UNPROVEN, judge
+from validators.release.manifest import Manifest
+from validators.runtimes.registry import ORIGINAL, default_requirements
+
+State = Literal["failed", "errored", "unavailable", "limited", "refused", "proven"]
+STATES: tuple[State, ...] = get_args(State)
+"""From the one that weighs most to `proven`."""
+
+ALTERNATIVES: Mapping[str, tuple[Requirement, ...]] = {
+    "tfjs": (
+        Requirement(format="tfjs", runtime="tfjs-wasm", device="cpu"),
+        Requirement(format="tfjs", runtime="tfjs-webgl", device="gpu"),
+    )
+}
+"""Format -> cells of which one is enough, where the policy demands no others than by default."""
+
+_WAYS_OUT = {limit.id: limit.way_out for limit in LIMITS}
+_BY_STATE: Mapping[State, str] = {
+    "failed": "report.md in the release names the output, the element and both values.",
+    "errored": "evidence/logs in the release has the full log of the job.",
+    "unavailable": "`paritygate doctor` shows what runs here and how to get the rest.",
+}
+_EXPORT = re.compile(r"^export (?:limited|errored): ")
+_KIND = re.compile(r"^(python error: \w+|[a-z][a-z ]+)(?=:)")
+NEEDS_ARCHITECTURE = "needs architecture"
+"""Code of the reason against weights alone, which a sweep has nothing to put beside."""
+_BUG = "Please report it: this is a defect of paritygate."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormatState:
+    """What came of a model in one format.
+
+    Attributes:
+        format: the format.
+        state: see the module.
+        code: short stable name of the reason, the id of a limit for `limited`; empty when proven.
+        reason: one sentence; empty when proven.
+        way_out: what the user can do; empty when proven, or where there is nothing to do.
+    """
+
+    format: str
+    state: State
+    code: str = ""
+    reason: str = ""
+    way_out: str = ""
+
+
+def states_of(manifest: Manifest) -> tuple[FormatState, ...]:
+    """One state for every format of a release, in the policy's order."""
+    return tuple(_state(manifest, name) for name in manifest.policy.formats)
+
+
+def states_of_error(error: Exception, formats: Sequence[str]) -> tuple[FormatState, ...]:
+    """The same state for every format of a model whose release ended with an error instead of a verdict."""
+    state: State = "errored"
+    code, reason, way_out = "no verdict", str(error), ""
+    if isinstance(error, ParitygateError):
+        reason, way_out = error.message, error.next_step
+    if isinstance(error, BadInput):
+        state, code = "refused", NEEDS_ARCHITECTURE if NO_ARCHITECTURE in reason else "bad input"
+    elif isinstance(error, Limited):
+        state, code = "limited", error.limit
+    elif not isinstance(error, ParitygateError | OSError):
+        code, reason, way_out = "bug", f"{type(error).__name__}: {error}", _BUG
+    return tuple(FormatState(format=name, state=state, code=code, reason=reason, way_out=way_out) for name in formats)
+
+
+def _state(manifest: Manifest, name: str) -> FormatState:
+    default = default_requirements((name,))
+    demanded = tuple(r for r in manifest.policy.required if r.format == name) or default
+    reasons = _against(manifest, name, demanded)
+    enough = ALTERNATIVES.get(name, ()) if demanded == default else ()
+    if not reasons or any(not _against(manifest, name, (one,)) for one in enough):
+        return FormatState(format=name, state="proven")
+    cells = [cell for cell in manifest.cells if cell.format == name]
+    artifacts = [artifact for artifact in manifest.artifacts if artifact.format == name]
+    told = [_told(name, reason, cells, artifacts) for reason in reasons]
+    return min(told, key=lambda each: STATES.index(each.state))
+
+
+def _against(manifest: Manifest, name: str, required: Sequence[Requirement]) -> tuple[Reason, ...]:
+    """What the gate has against one format alone."""
+    return judge(
+        cells=[cell for cell in manifest.cells if cell.format == name],
+        artifacts=[artifact for artifact in manifest.artifacts if artifact.format == name],
+        required=required,
+        gpu=manifest.policy.gpu,
+        elsewhere=[requirement for requirement in manifest.policy.elsewhere if requirement.format == name],
+        sample_sets=manifest.samples,
+        outputs=[output.name for output in manifest.model.signature.outputs],
+        regressed=[
+            each for each in regressions(manifest.baseline) if each.subject.partition("/")[0] in {name, ORIGINAL}
+        ],
+        grounds=manifest.grounds,
+        weak_evidence=manifest.policy.weak_evidence,
+        task_margin=manifest.policy.task_margin,
+    ).reasons
+
+
+def _told(name: str, reason: Reason, cells: Sequence[Cell], artifacts: Sequence[Artifact]) -> FormatState:
+    message = _EXPORT.sub("", reason.message)
+    state = _weighed(reason, cells)
+    way_out = _BY_STATE.get(state, "")
+    code = reason.code
+    if state == "limited":
+        code = _limit(reason.subject, cells, artifacts)
+        way_out = _WAYS_OUT.get(code, "")
+        message = message.removeprefix(f"{code}: ").removesuffix(f". {way_out}")
+    elif state == "errored" and (kind := _KIND.match(message)):
+        code = kind[1]
+    return FormatState(format=name, state=state, code=code, reason=f"{reason.subject}: {message}", way_out=way_out)
+
+
+def _weighed(reason: Reason, cells: Sequence[Cell]) -> State:
+    if reason.broken:
+        return "errored"
+    if reason.code == "limited":
+        return "limited"
+    if reason.code in {"unavailable", MISSING, AWAITING}:
+        return "unavailable"
+    if reason.code == UNPROVEN:  # no cell of the artifact passed or failed; what kept them from it is the reason
+        mine = {cell.status for cell in cells if f"{cell.format}/{cell.variant}" == reason.subject}
+        for state in ("unavailable", "limited"):
+            if state in mine:
+                return state
+    return "failed"
+
+
+def _limit(subject: str, cells: Sequence[Cell], artifacts: Sequence[Artifact]) -> str:
+    """The row of the limits table that a reason about this cell or artifact goes back to."""
+    found = [artifact.limit for artifact in artifacts if subject.partition(" ")[0] == artifact.key]
+    found += [cell.reason for cell in cells if subject in {cell.key, f"{cell.format}/{cell.variant}"}]
+    return next((limit for limit in found if limit in _WAYS_OUT), "limited")

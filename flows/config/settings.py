@@ -1,0 +1,282 @@
+"""What a release is asked to do: one pydantic model behind `release.toml`, the flow's parameters and the CLI's flags.
+
+In: a TOML file and overrides. Out: `Settings`, or `BadInput` that names the key, what was got, what is valid, and the
+near match if there is one. Nothing is ever substituted.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from exporters.errors import BadInput
+from exporters.formats.registry import FORMATS
+from flows.config.policy import Policy, Section, unknown
+from flows.config.release_toml import faults, merge, read, spelled_shape
+from validators.contract import PolicyRecord, Requirement
+from validators.runtimes.registry import ORIGINAL, RUNTIMES, RuntimeRow, default_requirements, planned
+
+_FORMAT_CHOICES: dict[str, Any] = {"items": {"type": "string", "enum": list(FORMATS)}}  # so that a form offers them
+
+
+class Samples(Section):
+    """What every artifact is fed."""
+
+    path: Path | None = Field(default=None, description="`.npz` or folder of `.npy`, one array per input.")
+    batches: tuple[int, ...] = Field(
+        default=(1, 2, 7), min_length=1, description="Batch sizes of the seeded sets derived from the signature."
+    )
+    metric: str | None = Field(
+        default=None,
+        pattern=r".+:[A-Za-z_]\w*",
+        description="What the array `labels` measures: a function of your own that takes the labels and a dict of "
+        "outputs and returns a number, larger for the better model, as `PACKAGE.MODULE:FUNCTION` or "
+        "`FILE.py:FUNCTION`; it runs in the worker. Left out, accuracy where labels and an output fit each other.",
+    )
+
+    @field_validator("batches")
+    @classmethod
+    def _positive(cls, batches: tuple[int, ...]) -> tuple[int, ...]:
+        if min(batches) < 1 or len(set(batches)) != len(batches):
+            msg = f"got {list(batches)}, valid are different batch sizes of at least 1"
+            raise ValueError(msg)
+        return batches
+
+
+class Onnx(Section):
+    """Options of the ONNX exporter."""
+
+    opset: Literal[17, 18] = Field(default=18, description="Operator set version.")
+
+
+class Limits(Section):
+    """Bounds of every job."""
+
+    seconds: float = Field(default=900, gt=0, allow_inf_nan=False, description="Wall time of one export or cell.")
+    sample_seconds: float = Field(
+        default=60,
+        gt=0,
+        allow_inf_nan=False,
+        description="A cell makes no further call that would take its inference beyond this time.",
+    )
+    software_seconds: float = Field(
+        default=30, gt=0, allow_inf_nan=False, description="The same for cells on a software GPU."
+    )
+    memory_gib: float = Field(
+        default=12,
+        gt=0,
+        allow_inf_nan=False,
+        description="Memory of one job's processes, GiB; shared pages count once.",
+    )
+    retries: int = Field(
+        default=1,
+        ge=0,
+        le=5,
+        description="How often a job is done again that ran out of time or memory, or whose process or browser died; "
+        "a verdict is never repeated.",
+    )
+    pool_seconds: float = Field(
+        default=3600,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long a release waits for the workers of `policy.gpu_pool`, queue and cells together.",
+    )
+    approval_seconds: float = Field(
+        default=86400,
+        gt=0,
+        allow_inf_nan=False,
+        description="How long a paused run waits for a person; afterwards `paritygate approve` can still approve.",
+    )
+
+
+class _Subject(Section):
+    model: Path = Field(
+        description="The trained model: a `.keras` or `.h5` file, a SavedModel folder that Keras made; or, with "
+        "`architecture`, weights: a `.weights.h5` or `.h5` file, or the prefix or folder of a TensorFlow checkpoint."
+    )
+    architecture: str | None = Field(
+        default=None,
+        description="For weights alone: the `model.json` that `model.to_json()` wrote, or a function of your own that "
+        "returns the model, as `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`; it runs in the worker.",
+    )
+    output: Path | None = Field(
+        default=None,
+        description="Release directory; default: in the folder `releases` of a deployment, else `NAME.release` here.",
+    )
+    baseline: Path | None = Field(
+        default=None,
+        description="Directory of the last release that went out: what is worse by more than `policy.baseline` allows "
+        "refuses this one.",
+    )
+
+
+class Terms(Section):
+    """What is demanded of a release, whatever the model: one set of terms serves a whole shelf."""
+
+    formats: tuple[str, ...] = Field(
+        default=FORMATS, min_length=1, description="What to export.", json_schema_extra=_FORMAT_CHOICES
+    )
+    samples: Samples = Samples()
+    policy: Policy = Policy()
+    onnx: Onnx = Onnx()
+    limits: Limits = Limits()
+    custom_objects: tuple[str, ...] = Field(
+        default=(),
+        description="Modules or `.py` files with the model's own layers and functions; they run in the worker.",
+    )
+    trust_lambda: bool = Field(default=False, description="Let Lambda layers run the bytecode stored in the file.")
+    input_shapes: Mapping[str, tuple[int | None, ...]] = Field(
+        default={},
+        description="Shape of each input, batch axis first, for a model whose file does not say it: a list of lengths, "
+        "or text as for --input-shape, in which `?` is a free axis.",
+        examples=[{"image": "?,32,32,3"}],
+    )
+
+    @field_validator("formats")
+    @classmethod
+    def _known_formats(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        for name in formats:
+            if name not in FORMATS:
+                raise ValueError(unknown("format", name, FORMATS))
+        return formats
+
+    @field_validator("input_shapes", mode="before")
+    @classmethod
+    def _spelled_shapes(cls, shapes: Any) -> Any:
+        return {name: spelled_shape(shape) for name, shape in shapes.items()} if isinstance(shapes, Mapping) else shapes
+
+    @field_validator("input_shapes")
+    @classmethod
+    def _shapes_of_tensors(cls, shapes: Mapping[str, tuple[int | None, ...]]) -> Mapping[str, tuple[int | None, ...]]:
+        for name, shape in shapes.items():
+            if not shape or any(axis is not None and axis < 1 for axis in shape):
+                msg = f"the shape of {name!r} is {list(shape)}, valid is a batch axis and lengths of at least 1"
+                raise ValueError(msg)
+        return shapes
+
+    @model_validator(mode="after")
+    def _required_cells_can_be(self) -> Self:
+        for key, requirements in (("required", self.required), ("elsewhere", self.elsewhere)):
+            for requirement in requirements:
+                if requirement.format not in (*self.formats, ORIGINAL):
+                    msg = f"policy.{key} demands `{requirement}`, but formats leaves out {requirement.format}"
+                    raise ValueError(msg)
+                if requirement not in [row.requirement for row in self._planned]:
+                    msg = f"policy.{key} demands `{requirement}`, but policy.gpu and policy.tf32 leave it out"
+                    raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _cells_from_elsewhere_can_come(self) -> Self:
+        if any(requirement.format == ORIGINAL for requirement in self.elsewhere):
+            msg = "policy.elsewhere demands the original, which is not in a release: valid are cells of artifacts"
+            raise ValueError(msg)
+        if twice := set(self.required) & set(self.elsewhere):
+            msg = f"`{min(map(str, twice))}` stands in policy.required and in policy.elsewhere: valid is one of them"
+            raise ValueError(msg)
+        if self.elsewhere and self.policy.evidence == "digests":
+            msg = "policy.elsewhere needs the samples there, but policy.evidence keeps only their digests"
+            raise ValueError(msg)
+        if self.policy.gpu_pool and not self.elsewhere:
+            msg = "policy.gpu_pool names a pool, but policy.elsewhere names no cell for it"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def required(self) -> tuple[Requirement, ...]:
+        """The cells that the policy demands."""
+        if self.policy.required is None:
+            return default_requirements(self.formats)
+        return _requirements(self.policy.required)
+
+    @property
+    def elsewhere(self) -> tuple[Requirement, ...]:
+        """The cells that the policy demands of other machines."""
+        return _requirements(self.policy.elsewhere)
+
+    @property
+    def record(self) -> PolicyRecord:
+        """What of this decides, as the release's manifest keeps it."""
+        return PolicyRecord(
+            required=self.required,
+            formats=self.formats,
+            atol=self.policy.atol,
+            rtol=self.policy.rtol,
+            tolerances=tuple(each.record for each in self.policy.tolerances),
+            weak_evidence=self.policy.weak_evidence,
+            task_margin=self.policy.task_margin,
+            sample_seconds=self.limits.sample_seconds,
+            software_seconds=self.limits.software_seconds,
+            seconds=self.limits.seconds,
+            memory_gib=self.limits.memory_gib,
+            retries=self.limits.retries,
+            gpu=self.policy.gpu,
+            tf32=self.policy.tf32,
+            elsewhere=self.elsewhere,
+            approval=self.policy.approval,
+            waivers=tuple(waiver.record for waiver in self.policy.waivers),
+            evidence=self.policy.evidence,
+            baseline=self.policy.baseline.record,
+        )
+
+    @property
+    def runtimes(self) -> tuple[RuntimeRow, ...]:
+        """The rows whose cells are run here; those of `policy.elsewhere` come from another machine."""
+        return tuple(row for row in self._planned if row.requirement not in self.elsewhere)
+
+    @property
+    def _planned(self) -> tuple[RuntimeRow, ...]:
+        return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32)
+
+
+class Settings(Terms, _Subject):
+    """A release: the model, where the result goes, and what is demanded of it."""
+
+    @property
+    def release_dir(self) -> Path:
+        """Where the release goes."""
+        return self.output or Path(f"{self.model.absolute().stem}.release")
+
+
+def _requirements(cells: Sequence[str]) -> tuple[Requirement, ...]:
+    rows = {str(row.requirement): row.requirement for row in RUNTIMES}
+    return tuple(rows[cell] for cell in cells)
+
+
+def load_settings(config: Path | None, overrides: Mapping[str, Any]) -> Settings:
+    """Settings from `release.toml`, then overrides (the CLI's flags) on top.
+
+    Args:
+        config: the TOML file; paths in it are relative to it. None for defaults.
+        overrides: nested like the model; None values are left out.
+
+    Raises:
+        BadInput: the file cannot be read, or a key or value is not valid.
+    """
+    values = read(config) if config else {}
+    merge(values, overrides)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        where = str(config) if config else "settings"
+        raise BadInput(
+            f"{where}: {'; '.join(faults(error, Settings))}",
+            next_step="`paritygate release --help` lists what is valid.",
+        ) from error
+
+
+def named_shapes(flags: Sequence[str] | None) -> dict[str, str] | None:
+    """What `--input-shape NAME=AXIS,AXIS,...` says, as `Settings.input_shapes` takes it; None when it says nothing.
+
+    Raises:
+        BadInput: a flag has no name or no shape, or one name stands twice.
+    """
+    shapes: dict[str, str] = {}
+    for flag in flags or ():
+        name, equals, shape = flag.partition("=")
+        if not (name and equals and shape) or name in shapes:
+            what = "is given twice" if name in shapes else "is not NAME=AXIS,AXIS,..."
+            raise BadInput(f"--input-shape {flag}: {what}", next_step="For example: --input-shape image=?,32,32,3")
+        shapes[name] = shape
+    return shapes or None

@@ -1,0 +1,305 @@
+"""`paritygate doctor`: what this machine can run, and the command that brings what is missing.
+
+In: the registries and this machine. Out: a `Diagnosis` and its page. Packages are looked up, never imported.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporters.errors import BadInput, Broken
+from exporters.formats.registry import EXPORTERS
+from exporters.jobs import Job, Limits, Workers
+from flows.machine.identity import processor, system
+from validators.contract import Device
+from validators.hardware.chromium import CHROMIUM_HINT, find_chromium
+from validators.hardware.graphics_cards import cards
+from validators.runtimes.availability import installed, missing, no_card, remedy
+from validators.runtimes.registry import RUNTIMES, RuntimeRow
+from validators.text import one_line
+from validators.web.browser import BrowserHost
+from validators.web.page_session import PACKAGES_HINT, package_names, package_version, package_versions
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_ASK_SECONDS = 10.0
+_PROBE_MODULE = "validators.runtimes.gpu_probe"
+_PROBE_SECONDS = 60.0
+_IN_PAGES = ("WebGL", "WebGPU")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A package or program that an exporter, a runtime or the flow needs.
+
+    Attributes:
+        name: what it is called.
+        version: as installed; empty when missing.
+        serves: what it is for.
+        where: path of a program; empty for packages.
+        remedy: the command that brings it; empty when it is there.
+    """
+
+    name: str
+    version: str
+    serves: str
+    where: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeState:
+    """A runtime on a device.
+
+    Attributes:
+        name, format, device: as in the registry.
+        required: whether the default policy demands it.
+        ready: whether it can run here.
+        version: of the package that brings it, in a browser the page's own; empty when missing.
+        adapter: what it would run on.
+        problem: what is missing and the command that brings it; empty when ready.
+    """
+
+    name: str
+    format: str
+    device: Device
+    required: bool
+    ready: bool
+    version: str
+    adapter: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A GPU as one interface shows it.
+
+    Attributes:
+        interface: `CUDA`, `Vulkan`, `WebGL`, `WebGPU`.
+        name: in the driver's words; empty when there is none.
+        software: whether it is a program that imitates a card.
+        problem: why there is none; empty when there is.
+    """
+
+    interface: str
+    name: str = ""
+    software: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """This machine.
+
+    Attributes:
+        system: operating system, Python, processor, cores.
+        adapters: its GPUs, by every interface that a runtime reaches one through.
+        runtimes: every runtime of the registry on every device.
+        tools: what exporters, browser cells and the flow need.
+    """
+
+    system: str
+    adapters: tuple[Adapter, ...]
+    runtimes: tuple[RuntimeState, ...]
+    tools: tuple[Tool, ...]
+
+
+def examine() -> Diagnosis:
+    """Looks at this machine. Takes a few seconds: it starts Chromium once, to see which GPUs its pages are given."""
+    name = processor()
+    browser = _chromium()
+    adapters = _adapters(browser)
+    return Diagnosis(
+        system=f"{system()}, {name}, {os.cpu_count()} cores",
+        adapters=adapters,
+        # Rows that allow TF32 are the same runtimes a second time.
+        runtimes=tuple(_runtime(row, name, browser, adapters) for row in RUNTIMES if not row.tf32),
+        tools=(*_exporter_packages(), *_flow_packages(), browser, *_page_packages(), _node()),
+    )
+
+
+def render(found: Diagnosis, console: "Console") -> None:
+    """Prints the machine, the runtimes, the tools, and then a line for each thing that is missing."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(Text(found.system))
+    for adapter in found.adapters:
+        kind = "software " if adapter.software else ""
+        words = f"{kind}{adapter.name}" if adapter.name else f"none: {adapter.problem}"
+        console.print(Text.assemble((f"{adapter.interface:<7}", "bold"), one_line(words)))
+    runtimes = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("", "runtime", "runs", "on", "version", "adapter"):
+        runtimes.add_column(heading, overflow="fold", no_wrap=heading != "adapter")
+    for runtime in found.runtimes:
+        runtimes.add_row(
+            _mark(ready=runtime.ready), runtime.name, runtime.format, runtime.device, runtime.version, runtime.adapter
+        )
+    tools = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("", "tool", "version", "for"):
+        tools.add_column(heading, overflow="fold", no_wrap=heading == "tool")
+    for tool in found.tools:
+        tools.add_row(_mark(ready=not tool.remedy), tool.name, tool.version, tool.serves)
+    console.print()
+    console.print(runtimes)
+    console.print(tools)
+    for problem, names in _problems(found).items():
+        console.print(Text.assemble(("missing  ", "yellow"), f"{', '.join(names)}: {problem}"), soft_wrap=True)
+    if not _problems(found):
+        console.print(Text("Everything is here.", style="green"))
+
+
+def _problems(found: Diagnosis) -> dict[str, list[str]]:
+    """What is missing, each with the names of all that lack it."""
+    lacking = [(runtime.problem, f"{runtime.name} on {runtime.device}") for runtime in found.runtimes]
+    lacking += [(tool.remedy, tool.name) for tool in found.tools]
+    problems: dict[str, list[str]] = {}
+    for problem, name in lacking:
+        if problem:
+            problems.setdefault(problem, []).append(name)
+    return problems
+
+
+def _mark(*, ready: bool) -> str:
+    return "[green]yes[/]" if ready else "[yellow]no[/]"
+
+
+def _runtime(row: RuntimeRow, name: str, browser: Tool, adapters: Sequence[Adapter]) -> RuntimeState:
+    gpu = next((adapter for adapter in adapters if adapter.interface == _interface(row)), None)
+    try:
+        problem = missing(row) or (browser.remedy if row.browser else "") or (gpu.problem if gpu else "")
+    except BadInput as error:  # PARITYGATE_CHROMIUM names nothing that runs
+        problem = str(error)
+    if gpu:  # by name it stands above
+        adapter = f"software {gpu.interface}" if gpu.software else gpu.interface
+    else:
+        adapter = f"{browser.name} {browser.version}" if row.browser else name
+    return RuntimeState(
+        name=row.name,
+        format=row.format,
+        device=row.device,
+        required=row.required,
+        ready=not problem,
+        version=(package_version(row.npm[0]) or "") if row.browser else installed(row.distribution),
+        adapter="" if problem else adapter,
+        problem=problem,
+    )
+
+
+def _interface(row: RuntimeRow) -> str:
+    """Through which interface a row reaches its GPU; empty for a row on the CPU."""
+    return {"processor": "", "vulkan": "Vulkan", "cuda": "CUDA", "browser": row.adapter}[row.accelerator]
+
+
+def _exporter_packages() -> list[Tool]:
+    """The converters' packages, each with the formats that need it."""
+    serves: dict[str, list[str]] = {}
+    for row in EXPORTERS:
+        for package in row.toolchain:
+            formats = serves.setdefault(package, [])
+            if row.format not in formats:
+                formats.append(row.format)
+    return [_package(name, f"export to {', '.join(formats)}", extra="export") for name, formats in serves.items()]
+
+
+def _flow_packages() -> list[Tool]:
+    return [_package("prefect", "flows; --no-prefect does without", extra="flow")]
+
+
+def _page_packages() -> list[Tool]:
+    """The npm packages of the pages."""
+    found = package_versions()
+    return [
+        Tool(
+            name=name,
+            version=found.get(name, ""),
+            serves="browser cells",
+            remedy="" if name in found else PACKAGES_HINT,
+        )
+        for name in package_names()
+    ]
+
+
+def _package(name: str, serves: str, *, extra: str) -> Tool:
+    found = installed(name)
+    return Tool(name=name, version=found, serves=serves, remedy="" if found else remedy(extra))
+
+
+def _chromium() -> Tool:
+    try:
+        path = find_chromium()
+    except BadInput as error:
+        return Tool(name="Chromium", version="", serves="browser cells", remedy=str(error))
+    if path is None:
+        return Tool(name="Chromium", version="", serves="browser cells", remedy=CHROMIUM_HINT)
+    said = _ask([str(path), "--version"])
+    return Tool(
+        name="Chromium",
+        version=said.split(" built")[0].removeprefix("Chromium "),
+        serves="browser cells",
+        where=str(path),
+        remedy="" if said else f"{path} cannot be run; {CHROMIUM_HINT}",
+    )
+
+
+def _node() -> Tool:
+    path = shutil.which("node")
+    remedy = "" if path else "apt-get install nodejs npm (Node 20; only set-up needs it)"
+    said = _ask([path, "--version"]) if path else ""
+    return Tool(name="Node", version=said.removeprefix("v"), serves="browser packages", where=path or "", remedy=remedy)
+
+
+def _adapters(browser: Tool) -> tuple[Adapter, ...]:
+    """The GPUs, by every interface that a runtime reaches one through. Drivers crash, so each is asked in a child."""
+    found = [Adapter(interface="CUDA", name=f"{card.name}, driver {card.driver}") for card in cards()]
+    found = found or [Adapter(interface="CUDA", problem=no_card())]
+    with (
+        tempfile.TemporaryDirectory(prefix="paritygate-doctor-") as scratch,
+        Workers(Path(scratch), Path(scratch)) as workers,
+        BrowserHost() as host,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        vulkan = pool.submit(_native, workers)
+        if browser.remedy:
+            found += [Adapter(interface=name, problem=browser.remedy) for name in _IN_PAGES]
+        else:
+            found += _in_pages(workers, host)
+        return (found[0], *vulkan.result(), *found[1:])
+
+
+def _native(workers: Workers) -> list[Adapter]:
+    return _asked(workers, "native", {}, ("Vulkan",))
+
+
+def _in_pages(workers: Workers, host: BrowserHost) -> list[Adapter]:
+    try:
+        endpoint = host.endpoint()
+    except Broken as error:
+        return [Adapter(interface=name, problem=error.message) for name in _IN_PAGES]
+    return _asked(workers, "browser", {"endpoint": endpoint}, _IN_PAGES)
+
+
+def _asked(workers: Workers, function: str, request: Mapping[str, str], interfaces: Sequence[str]) -> list[Adapter]:
+    limits = Limits(seconds=_PROBE_SECONDS)
+    job = Job(name=f"probe-{function}", function=f"{_PROBE_MODULE}:{function}", request=request, limits=limits)
+    outcome = workers.run(job)
+    if outcome.status != "ok":
+        return [Adapter(interface=name, problem=f"{outcome.status}: {outcome.message}") for name in interfaces]
+    return [Adapter(**told) for told in outcome.value]
+
+
+def _ask(command: list[str]) -> str:
+    """The program's answer on one line; empty when it fails or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return one_line(done.stdout) if done.returncode == 0 else ""

@@ -1,0 +1,84 @@
+"""Which cells of a release are run again: those of the named formats, on the named device, in the named runtimes.
+
+In: a manifest and names that a person typed. Out: the rows of the registry, and what the policy requires of them; or
+`BadInput` with the near match and what is valid. Nothing is ever substituted.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from exporters.contract import Artifact
+from exporters.errors import BadInput
+from validators.contract import Device, Requirement
+from validators.release.manifest import Manifest
+from validators.runtimes.registry import RuntimeRow, planned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What to run again.
+
+    Attributes:
+        rows: of the registry, in its order.
+        artifacts: of the formats that were named, exported or not.
+        required: what the policy demands of these rows.
+        narrowed: whether a device or runtimes were named, so that other cells are somebody else's.
+    """
+
+    rows: tuple[RuntimeRow, ...]
+    artifacts: tuple[Artifact, ...]
+    required: tuple[Requirement, ...]
+    narrowed: bool
+
+
+def select(
+    manifest: Manifest,
+    *,
+    formats: Sequence[str] | None = None,
+    device: str | None = None,
+    runtimes: Sequence[str] | None = None,
+) -> Selection:
+    """Chooses the rows.
+
+    Args:
+        manifest: of the release, whose policy says what there is to run.
+        formats: only these; None for all that the release has.
+        device: only `cpu` or `gpu`; None for both.
+        runtimes: only those with these names; None for all.
+
+    Raises:
+        BadInput: the release has nothing of that name, or its policy leaves out every such cell.
+    """
+    policy = manifest.policy
+    _refuse_unknown("format", formats, policy.formats)
+    _refuse_unknown("device", None if device is None else [device], get_args(Device))
+    if device == "gpu" and policy.gpu == "off":
+        raise BadInput(
+            'the policy of this release says gpu = "off": it has no GPU cell that could be run again',
+            next_step='Release the model again with policy.gpu = "any" or "hardware", or verify without --device.',
+        )
+    rows = planned(tuple(formats or policy.formats), gpu=policy.gpu, tf32=policy.tf32)
+    rows = tuple(row for row in rows if device in {None, row.device})
+    _refuse_unknown("runtime", runtimes, list(dict.fromkeys(row.name for row in rows)), on=device)
+    rows = tuple(row for row in rows if runtimes is None or row.name in runtimes)
+    narrowed = device is not None or runtimes is not None
+    # What other machines have to prove is due where one of them is asked for it, and nowhere else.
+    due = (*policy.required, *policy.elsewhere) if narrowed else policy.required
+    chosen = {row.requirement for row in rows}
+    return Selection(
+        rows=rows,
+        artifacts=tuple(a for a in manifest.artifacts if a.format in (formats or policy.formats)),
+        required=tuple(dict.fromkeys(requirement for requirement in due if requirement in chosen)),
+        narrowed=narrowed,
+    )
+
+
+def _refuse_unknown(what: str, names: Sequence[str] | None, valid: Sequence[str], *, on: str | None = None) -> None:
+    for name in names or ():
+        if name not in valid:
+            near = difflib.get_close_matches(name, valid, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            where = f" on {on}" if on else ""
+            raise BadInput(f"the release has no {what} {name!r}{where}{hint}; valid are {', '.join(valid) or 'none'}")

@@ -1,0 +1,119 @@
+"""The stages of a release and what each waits for: written once, run by Prefect or on plain threads.
+
+In: functions. Out: `Stage`s, and `run_on_threads`, the engine without Prefect. `flows.prefect.release` is the other
+engine.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from exporters.errors import BadInput, Broken, Cancelled
+from flows.progress.events import Event, Listener, Work, perform
+from validators.contract import Device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One step of a release.
+
+    Attributes:
+        name: what a person reads: `admission`, `export onnx/default`, `cell onnx/default onnxruntime cpu`.
+        needs: names of the stages that must have succeeded before.
+        run: does the work; its result is kept by whoever made the stage.
+        device: where a cell is asked to run; None for every other stage.
+        waits: told for what the stage waits before its work starts.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    run: Callable[[], None]
+    device: Device | None = None
+    waits: Callable[[str], None] = lambda _: None
+
+
+Row = tuple[str, tuple[str, ...], Work, Device | None]
+"""A stage that is to be made: its name, needs, work and device."""
+
+
+class Engine(Protocol):
+    """What runs stages: `run_on_threads`, or `flows.prefect.tasks.run_as_tasks` with a place for how they ended."""
+
+    def __call__(self, stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:
+        """Runs every stage as soon as what it needs is done; see `run_on_threads`."""
+
+
+def stages_of(table: Sequence[Row], listen: Listener, *, total: int | None = None) -> tuple[Stage, ...]:
+    """Stages that tell when they start and end.
+
+    Args:
+        table: a row for each, in an order in which needs come first.
+        listen: told about every one of them, from any thread; about a wait, from the thread of the stage that waits.
+        total: how many stages the whole has; None where these are all.
+    """
+    total = len(table) if total is None else total
+    return tuple(
+        Stage(
+            name=name,
+            needs=needs,
+            run=partial(perform, name, work, total=total, listen=listen),
+            device=device,
+            waits=partial(_wait, name, total, listen),
+        )
+        for name, needs, work, device in table
+    )
+
+
+def _wait(name: str, total: int, listen: Listener, message: str) -> None:
+    listen(Event(stage=name, state="waiting", message=message, total=total))
+
+
+def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:
+    """Runs every stage on a thread of its own as soon as what it needs is done.
+
+    A thread has a copy of the caller's context variables: inside of a Prefect task a listener logs to that task.
+
+    Args:
+        stages: in an order in which needs come first.
+        cancel: ends the work of running stages; called when a stage raised or the run is interrupted.
+
+    Raises:
+        ParitygateError: what a stage raised; bad input before anything else, since it explains the rest.
+    """
+    with ThreadPoolExecutor(max_workers=max(1, len(stages)), thread_name_prefix="stage") as pool:
+        futures: dict[str, Future[None]] = {}
+        try:
+            for stage in stages:
+                needed = [futures[name] for name in stage.needs]
+                futures[stage.name] = pool.submit(copy_context().run, _after, needed, stage.run)
+            wait(futures.values(), return_when=FIRST_EXCEPTION)
+            if any(future.done() and future.exception() for future in futures.values()):
+                cancel()
+        except BaseException:
+            cancel()  # the pool waits for its threads, and they for their jobs
+            raise
+    raise_first([error for future in futures.values() if (error := future.exception())])
+
+
+def _after(needed: Sequence[Future[None]], run: Callable[[], None]) -> None:
+    for future in needed:
+        future.result()
+    run()
+
+
+def raise_first(errors: Sequence[BaseException]) -> None:
+    """Raises the error that tells the user most, if there is any: bad input, then what broke, then the rest."""
+    ranked = sorted(errors, key=_rank)
+    if ranked:
+        raise ranked[0]
+
+
+def _rank(error: BaseException) -> int:
+    if isinstance(error, BadInput):
+        return 0
+    if isinstance(error, Cancelled):
+        return 3  # a consequence of something else
+    return 1 if isinstance(error, Broken) else 2

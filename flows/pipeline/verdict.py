@@ -1,0 +1,187 @@
+"""The last stage: judge, write the manifest and the reports, and describe the machine that did it.
+
+In: everything the stages produced. Out: a complete release in the staging folder, `release.json` last.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from exporters.contract import Artifact, TrustedLambda, UsedCode
+from exporters.files.hashing import digest_tree, sha256_file
+from exporters.formats.registry import EXPORTERS
+from exporters.jobs import Attempt
+from exporters.source.admission import ModelFacts
+from exporters.source.readers.weights_with_architecture import builder_file, is_builder
+from exporters.toolchain import versions
+from flows.config.settings import Settings
+from flows.machine.identity import processor, system, today
+from flows.pipeline.baseline import Blessed, against
+from validators.contract import Cell, Grounds, SampleSet, Verdict
+from validators.gate.approvals import decided
+from validators.gate.regressions import regressions
+from validators.gate.verdict import judge
+from validators.release.evidence import withhold
+from validators.release.integrity import record_files
+from validators.release.manifest import MANIFEST, SCHEMA_VERSION, Manifest, ModelRecord, dump
+from validators.report import html, junit, markdown
+from validators.runtimes.registry import RUNTIMES
+from validators.web.page_session import package_version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """What the stages of a release produced.
+
+    Attributes:
+        asked: see `Manifest.asked`.
+        facts: of the source model.
+        signature, sets, code: as `validators.reference.job.run` returned them, as records.
+        grounds: what the reference and the oracle say of the samples.
+        artifacts, cells: in the registries' order.
+        seconds: wall time of each stage.
+        retried, resumed: see `Manifest`.
+        baseline: what the release is held against; None where nothing was named.
+    """
+
+    asked: str
+    facts: ModelFacts
+    signature: Any
+    sets: tuple[SampleSet, ...]
+    grounds: Grounds
+    code: tuple[UsedCode, ...]
+    artifacts: tuple[Artifact, ...]
+    cells: tuple[Cell, ...]
+    seconds: Mapping[str, float]
+    retried: tuple[Attempt, ...]
+    resumed: tuple[str, ...]
+    baseline: Blessed | None
+
+
+def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
+    """Judges the release and writes everything about it.
+
+    Args:
+        release: the staging folder with artifacts and evidence.
+        settings: what was asked.
+        results: what came of it.
+
+    Returns:
+        The manifest as written to `release.json`.
+    """
+    policy = settings.record
+    manifest = _manifest(settings, results)
+    if results.baseline:
+        draft = replace(manifest, files=record_files(release))
+        manifest = replace(manifest, baseline=against(draft, results.baseline))
+    verdict = judge(
+        cells=results.cells,
+        artifacts=results.artifacts,
+        required=settings.required,
+        gpu=settings.policy.gpu,
+        elsewhere=settings.elsewhere,
+        sample_sets=results.sets,
+        outputs=[output.name for output in results.signature.outputs],
+        digest_problems=_moved(release, results.artifacts),
+        waivers=policy.waivers,
+        today=today(),
+        regressed=regressions(manifest.baseline),
+        grounds=results.grounds,
+        weak_evidence=settings.policy.weak_evidence,
+        task_margin=settings.policy.task_margin,
+    )
+    standing = decided(verdict.reasons, (), demanded=policy.approval).standing
+    verdict = replace(verdict, passed=not standing, reasons=standing)
+    manifest = replace(manifest, verdict=verdict)
+    (release / "report.md").write_text(markdown.render(manifest), "utf-8")
+    private = settings.policy.evidence == "digests"
+    page = html.render(manifest, worst=None if private else html.worst_samples(release, manifest))
+    (release / "report.html").write_text(page, "utf-8")
+    (release / "junit.xml").write_bytes(junit.render(manifest))
+    if private:
+        withhold(release)
+    manifest = replace(manifest, files=record_files(release))
+    (release / MANIFEST).write_bytes(dump(manifest))
+    return manifest
+
+
+def _moved(release: Path, artifacts: Sequence[Artifact]) -> list[str]:
+    """Artifacts whose bytes are no longer the ones that were hashed when they were placed."""
+    return [
+        f"{artifact.path}: the bytes changed while the release was made"
+        for artifact in artifacts
+        if artifact.status == "exported" and digest_tree(release / artifact.path)[0] != artifact.digest
+    ]
+
+
+def _manifest(settings: Settings, results: Results) -> Manifest:
+    """Everything but the baseline, the verdict and the files, which come last."""
+    facts = results.facts
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        paritygate=versions(["paritygate"]).get("paritygate", "unknown"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        platform=system(),
+        processor=processor(),
+        toolchain=toolchain(settings.formats),
+        model=ModelRecord(
+            name=facts.name,
+            digest=facts.digest,
+            size=facts.size,
+            keras_version=facts.keras_version,
+            layers=facts.layer_count,
+            parameters=facts.parameters,
+            signature=results.signature,
+            trusted=_trusted(settings),
+            custom_objects=results.code,
+            lambdas=tuple(
+                TrustedLambda(layer=need.layer, position=need.position, names=need.hint) for need in facts.lambdas
+            ),
+        ),
+        asked=results.asked,
+        policy=settings.record,
+        samples=results.sets,
+        grounds=results.grounds,
+        artifacts=results.artifacts,
+        cells=results.cells,
+        baseline=None,
+        verdict=Verdict(passed=False, reasons=(), required=()),
+        seconds=results.seconds,
+        retried=results.retried,
+        resumed=results.resumed,
+        files=(),
+    )
+
+
+def toolchain(formats: Sequence[str]) -> Mapping[str, str]:
+    """Versions of every package that takes part in a release of these formats, browser packages included."""
+    packages = [package for row in EXPORTERS if row.format in formats for package in row.toolchain]
+    runtimes = [row for row in RUNTIMES if row.format in formats]
+    packages += [row.distribution for row in runtimes]
+    installed = versions(sorted({*packages, "numpy"}))
+    npm = sorted({package for row in runtimes for package in row.npm})
+    return {**installed, **{name: version for name in npm if (version := package_version(name))}}
+
+
+def _trusted(settings: Settings) -> tuple[str, ...]:
+    lambdas = ("Lambda bytecode",) if settings.trust_lambda else ()
+    architecture = settings.architecture or ""
+    functions = {"architecture": architecture if is_builder(architecture) else "", "metric": settings.samples.metric}
+    named = (_function(role, name) for role, name in functions.items() if name)
+    return (*map(_custom_code, settings.custom_objects), *named, *lambdas)
+
+
+def _function(role: str, name: str) -> str:
+    """A function of the user's that made or measured the model: a file by its name and digest, a module by its name."""
+    file = builder_file(name)
+    if file is None:
+        return f"{role}: {name}"
+    return f"{role}: {file.name}:{name.rpartition(':')[2]} (SHA-256 {sha256_file(file)})"
+
+
+def _custom_code(name: str) -> str:
+    """Which code was trusted: a file by its own name and digest, a module by its name."""
+    path = Path(name)
+    return f"custom objects: {path.name} (SHA-256 {sha256_file(path)})" if path.is_file() else f"custom objects: {name}"

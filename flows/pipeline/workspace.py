@@ -1,0 +1,211 @@
+"""Where a release is put together, and how it gets its final name in one step.
+
+In: the directory the user wants. Out: a staging folder beside it, on the same file system; at the end a rename. A run
+that dies leaves at most a staging folder, never half a release; the next run on the directory finds the stages in it
+that were finished (see `flows.pipeline.resume`) and removes it at its own end. Of several such folders the last two are
+looked at; those older than a week go with the next run beside them, whatever directory they were for. One run at a time
+works on a directory, whichever process or machine it is on, as long as the storage knows locks.
+"""
+
+import contextlib
+import fcntl
+import glob
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from exporters.errors import BadInput
+from exporters.files.hashing import files_below
+from validators.release.integrity import ATTESTATIONS
+from validators.release.manifest import MANIFEST, load
+
+_MOST_LEFT = 2
+_KEPT_SECONDS = 7 * 24 * 3600.0
+
+
+class AtWork(BadInput):
+    """Another run is making the same release directory."""
+
+
+def refuse_target(target: Path) -> None:
+    """Makes sure that nothing of the user's would be overwritten.
+
+    Raises:
+        BadInput: the target exists and is not a release, or is one that others have attested.
+    """
+    if not target.exists() and not target.is_symlink():
+        return
+    if target.is_dir() and not any(target.iterdir()):
+        return
+    foreign = _foreign(target)
+    if foreign:
+        raise BadInput(
+            f"{target}: exists and is not a release directory ({foreign})",
+            next_step="Choose another directory with -o, or remove this one.",
+        )
+    attestations = target / ATTESTATIONS
+    if attestations.is_dir() and any(attestations.iterdir()):
+        raise BadInput(
+            f"{target}: is a release with attestations, which a new release would lose",
+            next_step=f"Choose another directory with -o, one for every run; or move {attestations} away, so that the "
+            "release can be replaced.",
+        )
+
+
+def _foreign(target: Path) -> str:
+    """What in a directory a release would not hold; empty when it is a release and nothing else."""
+    if not (target / MANIFEST).is_file():
+        return f"it has no {MANIFEST}"
+    try:
+        named = {record.path for record in load(target).files} | {MANIFEST}
+    except BadInput as error:
+        return error.message
+    for file in files_below(target):
+        path = file.relative_to(target)
+        if path.as_posix() not in named and path.parts[0] != ATTESTATIONS:
+            return f"its {MANIFEST} does not know {path}"
+    return ""
+
+
+class Workspace:
+    """The staging folder of one run.
+
+    Attributes:
+        staging: the folder itself.
+        release: becomes the release directory.
+        scratch: for everything that does not.
+        stages: for records of finished stages.
+        leftovers: staging folders of killed runs on the same target, the last one first.
+        logs: one log file for each job; part of the release.
+
+    Raises:
+        AtWork: another run has a staging folder for the same target.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(target)
+        try:
+            self.leftovers = _left(target)
+            _remove_old(target.parent)
+            self.staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
+        except OSError:
+            os.close(self._lock)
+            raise
+        self.release = self.staging / "release"
+        self.scratch = self.staging / "scratch"
+        self.stages = self.staging / "stages"
+        self.logs = self.release / "evidence" / "logs"
+        for folder in (self.scratch, self.logs):
+            folder.mkdir(parents=True)
+
+    def publish(self) -> None:
+        """Gives the finished release its final name; an older release there is moved aside first.
+
+        Raises:
+            BadInput: what stands there by now is not ours to replace.
+        """
+        refuse_target(self.target)
+        replaced = self.staging / "replaced"
+        if self.target.exists():
+            self.target.rename(replaced)
+        try:
+            self.release.rename(self.target)
+        except OSError:
+            if replaced.exists():
+                replaced.rename(self.target)
+            raise
+
+    def remove(self) -> None:
+        """Removes the staging folder and those of killed runs, with all that is in them; lets others at the target."""
+        for folder in (self.staging, *self.leftovers):
+            shutil.rmtree(folder, ignore_errors=True)
+        _released(self.target, self._lock)
+
+
+def _staging_prefix(target: Path) -> str:
+    return f".{target.name}.partial-"
+
+
+def _left(target: Path) -> tuple[Path, ...]:
+    """What killed runs left on a target: the lock says that none of them is alive."""
+    last_first = sorted(target.parent.glob(f"{glob.escape(_staging_prefix(target))}*"), key=_age)
+    kept = [left for left in last_first if _is_ours(left) and _age(left) <= _KEPT_SECONDS][:_MOST_LEFT]
+    for left in last_first:
+        if left not in kept:
+            shutil.rmtree(left, ignore_errors=True)
+    return tuple(kept)
+
+
+def _remove_old(folder: Path) -> None:
+    """Removes what killed runs left in a folder and no run came back for."""
+    for left in folder.glob(".*.partial-*"):
+        with contextlib.suppress(AtWork, FileNotFoundError):  # another run may remove its own meanwhile
+            if _age(left) > _KEPT_SECONDS and _is_ours(left):
+                with _held(left.with_name(re.sub(r"\.partial-[^.]*$", "", left.name[1:]))):
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(target: Path) -> Iterator[None]:
+    lock = _locked(target)
+    try:
+        yield
+    finally:
+        _released(target, lock)
+
+
+def _released(target: Path, lock: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        _lock_file(target).unlink()  # while it is held: who waits for it finds out by the file's number
+    os.close(lock)
+
+
+def _age(folder: Path) -> float:
+    """Seconds since something was added to a staging folder itself."""
+    return time.time() - folder.lstat().st_mtime
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a real one, of this user, that nobody else may write to: as `mkdtemp` made it."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
+
+
+def _lock_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}.lock")
+
+
+def _locked(target: Path) -> int:
+    """Takes the lock of a target; gives the open file that holds it, until it is closed or the process dies.
+
+    Raises:
+        AtWork: another run has it.
+    """
+    path = _lock_file(target)
+    while True:
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file(path, held):
+                return held
+        except BlockingIOError as error:
+            os.close(held)
+            raise AtWork(
+                f"{target}: another run is making this release",
+                next_step="Wait for it, or choose another directory with -o.",
+            ) from error
+        os.close(held)  # its last holder removed the file between our two steps
+
+
+def _is_file(path: Path, held: int) -> bool:
+    """Whether an open file still has that name."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(held))
+    return False

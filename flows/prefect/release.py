@@ -1,0 +1,276 @@
+"""The Prefect flow `release`: a task for every stage, the verdict as its final state.
+
+In: `Settings`, from a deployment's form or from the command line. Out: the release directory, and in Prefect one run
+named `release-MODEL-DIGEST` with the matrix as a Markdown artifact. States: Released (completed), Refused, Awaiting,
+Broken and Bad input (failed). The stages and what they wait for are those of `flows.pipeline.run`. Where the policy
+names a work pool, the run goes on until its workers have proven the cells of `policy.elsewhere`, and the gate decides
+over their attestations too. Where it demands that a person approves, the run pauses then (`flows.prefect.approval`).
+"""
+
+import contextlib
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.events import emit_event
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+
+from exporters.errors import BadInput, Broken, ParitygateError
+from flows.config.input_files import asked, model_digest
+from flows.config.model_folder import release_name
+from flows.config.settings import Settings
+from flows.pipeline.run import ReleaseRun
+from flows.pipeline.workspace import AtWork
+from flows.prefect import approval
+from flows.prefect.artifacts import publish
+from flows.prefect.bundle import unpack
+from flows.prefect.model_concurrency import turn
+from flows.prefect.remote_cells import prove_elsewhere, require_pool
+from flows.prefect.run_monitor import Beside
+from flows.prefect.server import failures_named, patiently, server_failed
+from flows.prefect.tasks import THREADS, TaskLog, failure, run_as_tasks
+from flows.progress.events import waiting
+from flows.review.gate import GateReport, approvals, gate
+from validators.contract import Verdict
+from validators.gate.consistency import standing
+from validators.release.manifest import load
+from validators.report import approval_lines as people
+from validators.report.matrix import headline
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+_RECORD_SECONDS = 5.0
+_POLL_SECONDS = 1.0
+
+_warm: ContextVar[ReleaseRun | None] = ContextVar("warm", default=None)
+
+
+def release_in_prefect(run: ReleaseRun) -> None:
+    """Runs the flow in this process over a run that is already open, so that its warm-up overlaps with Prefect's start.
+
+    Args:
+        run: opened; `run.manifest` is set when this returns.
+
+    Raises:
+        ParitygateError: what a stage raised; bad input before anything else.
+        Broken: the Prefect server failed.
+    """
+    before = _warm.set(run)
+    try:
+        with failures_named():
+            state: State[Any] = release(run.settings, return_state=True)
+            _await_records(state.state_details.flow_run_id, len(run.ended))
+    except RuntimeError as error:  # Prefect's own, for no answer at all; a stage's errors are in the state, not raised
+        raise server_failed(error) from error
+    finally:
+        _warm.reset(before)
+    raised = state.result(raise_on_failure=False)
+    if isinstance(raised, Exception) and (run.manifest is None or isinstance(raised, ParitygateError)):
+        raise raised
+
+
+def _run_name() -> str:
+    """`release-digits-1a2b3c4d`: the model and its digest, so that runs of one file are found together."""
+    settings = Settings.model_validate(flow_run.parameters["settings"])
+    if flow_run.parameters.get("bundle"):  # its files are not here yet; `flows.prefect.submit` has named the run
+        return str(flow_run.name)
+    try:
+        mark = model_digest(settings)[:8]
+    except BadInput:  # admission says so in its own words
+        mark = "unreadable"
+    return f"release-{settings.model.stem}-{mark}"
+
+
+@flow(name="release", flow_run_name=_run_name, task_runner=THREADS)
+def release(settings: Settings, releases: Path | None = None, bundle: str | None = None) -> "State[Any]":
+    """Exports one trained Keras model to four formats and releases it only when every copy computes the same thing.
+
+    Args:
+        settings: the release.
+        releases: folder for a release directory named by the model and its digest; for settings without `output`.
+        bundle: URL of what `paritygate submit` uploaded; paths in `settings` are relative to it.
+    """
+    try:
+        with failures_named(), tempfile.TemporaryDirectory(prefix="paritygate-bundle-") as fetched:
+            if settings.policy.gpu_pool:
+                require_pool(settings.policy.gpu_pool)
+            if bundle:
+                settings = unpack(settings, bundle, Path(fetched))
+            if releases and settings.output is None:
+                settings = settings.model_copy(update={"output": release_dir(settings, releases)})
+            if settings.policy.approval and (digest := approval.paused_over(settings.release_dir)):
+                return _approved(settings, digest)
+            with _opened(settings) as run:
+                if run is None:
+                    return standing_there(settings, "by another run, meanwhile")
+                run.tell(TaskLog())
+                with Beside(_key(run), run.cancel) as beside, turn(model_digest(settings), run):
+                    run.tell(beside)
+                    run.carry_out(beside.watching(partial(run_as_tasks, ended=run.ended)))
+                return _conclusion(run)
+    except (ParitygateError, OSError) as error:
+        return failure(error)
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings) -> Iterator[ReleaseRun | None]:
+    """The run that the command line has warmed up, else one of our own; None when another run did the work meanwhile.
+
+    Two runs of one release directory never work at once. The second waits for the first.
+    """
+    if warm := _warm.get():
+        yield warm
+        return
+    waited = False
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                run = ReleaseRun(settings, lambda _: None)
+                if waited and unchanged(settings):
+                    yield None
+                    return
+                stack.enter_context(run)
+                break
+            except AtWork as error:
+                if not waited:
+                    get_run_logger().warning("waits: %s", error)
+                waited = True
+                time.sleep(_POLL_SECONDS)
+        run.warm_up()
+        yield run
+
+
+def release_dir(settings: Settings, releases: Path) -> Path:
+    """`RELEASES/NAME-DIGEST8.release`, the one place of a model's release in a folder.
+
+    Raises:
+        BadInput: the model cannot be read.
+    """
+    return releases / release_name(settings.model.name, model_digest(settings))
+
+
+def unchanged(settings: Settings) -> bool:
+    """Whether the release directory holds a release of these very files under these terms.
+
+    It must be one that the gate lets out, or that awaits nothing but a person.
+    """
+    try:
+        manifest = load(settings.release_dir)
+    except BadInput:
+        return False
+    mark = asked(settings, model=model_digest(settings), samples=settings.samples.path)
+    if not mark or mark != manifest.asked:
+        return False
+    if manifest.verdict.passed:
+        return True
+    verdict = gate(settings.release_dir).verdict  # other machines and people may have had their say since
+    return verdict.passed or approval.awaited(verdict)
+
+
+def standing_there(settings: Settings, note: str) -> "State[Any]":
+    """What the gate says today of a release that is there already, as a run's final state; `note` is said with it."""
+    target = settings.release_dir.absolute()
+    report = gate(target)
+    said = people.lines(approvals(report.attestations), report.overridden, report.verdict.waived)
+    notes = [note, *(f"{label} {text}" for label, text in said)]
+    return _state(target, report.digest, report.verdict, notes)
+
+
+def _approved(settings: Settings, digest: str) -> "State[Any]":
+    """Goes on where this run was suspended: a person has decided."""
+    target = settings.release_dir.absolute()
+    verdict = approval.ask(target, digest, seconds=settings.limits.approval_seconds).verdict
+    _tell(settings, digest, verdict)
+    return _state(target, digest, verdict, [])
+
+
+def _conclusion(run: ReleaseRun) -> "State[Any]":
+    """Publishes the matrix, waits for what the policy demands of a pool, and turns the verdict into a state."""
+    manifest = run.manifest
+    if manifest is None:
+        raise Broken("the stages ended without a verdict")
+    release, digest = run.settings.release_dir.absolute(), run.digest
+    described = f"{run.settings.release_dir} {digest}"
+    patiently(lambda: publish(manifest, key=_key(run), description=described))
+    verdict, notes = manifest.verdict, []
+    if (pool := run.settings.policy.gpu_pool) and not standing(manifest):
+        notes = [run.follow(f"elsewhere on {pool}", partial(prove_elsewhere, run.settings, digest))]
+        run.judged = gate(release, digest=digest)
+        verdict = run.judged.verdict
+    if approval.awaited(verdict):
+        verdict = _asked(run, release, digest).verdict
+    _tell(run.settings, digest, verdict)
+    return _state(release, digest, verdict, notes)
+
+
+def _asked(run: ReleaseRun, release: Path, digest: str) -> GateReport:
+    """What the gate says once a person has decided, or nobody has in time."""
+    ask = partial(approval.ask, release, digest, seconds=run.settings.limits.approval_seconds)
+
+    def wait() -> tuple[bool | None, str]:
+        waiting(f"for a person to resume it: {flow_run.ui_url}")
+        run.judged = ask()
+        return run.judged.verdict.passed or None, run.judged.headline.lower()
+
+    if approval.pauses_here():  # whoever sits before it is told
+        run.follow("approval", wait)
+    else:
+        run.judged = ask()
+    assert run.judged is not None  # noqa: S101 - one of the two has set it
+    return run.judged
+
+
+def _state(release: Path, digest: str, verdict: Verdict, notes: Sequence[str]) -> "State[Any]":
+    """The verdict as the run's final state."""
+    if verdict.passed:
+        return Completed(name="Released", message="\n".join([f"{release} {digest}", *notes]))
+    reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons]
+    return Failed(name=headline(verdict).capitalize(), message="\n".join([*reasons, *notes]))
+
+
+def _key(run: ReleaseRun) -> str:
+    """Names the artifacts of a model in the UI: their versions are its releases."""
+    name = re.sub(r"[^a-z0-9]+", "-", run.settings.model.stem.lower()).strip("-") or "model"
+    return f"release-{name}"
+
+
+def _tell(settings: Settings, digest: str, verdict: Verdict) -> None:
+    """Says on the server's event feed what came of the release, for whatever a team lets follow it."""
+    outcome = "published" if verdict.passed else "refused" if verdict.exit_code == 1 else "broken"
+    target = settings.release_dir.absolute()
+    emit_event(
+        f"paritygate.release.{outcome}",
+        resource={"prefect.resource.id": f"paritygate.release.{digest}", "prefect.resource.name": target.name},
+        payload={
+            "release_dir": str(target),
+            "digest": digest,
+            "model": str(settings.model),
+            "reasons": [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons],
+        },
+    )
+
+
+def _await_records(run_id: UUID | None, count: int) -> None:
+    """Waits until the server has recorded how the stages ended: task states travel as events, behind our back."""
+    if run_id is None:
+        return
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))
+    deadline = time.monotonic() + _RECORD_SECONDS
+    with get_client(sync_client=True) as client:
+        while time.monotonic() < deadline:
+            runs = client.read_task_runs(flow_run_filter=mine)
+            if sum(run.state is not None and run.state.is_final() for run in runs) >= count:
+                return
+            time.sleep(0.05)

@@ -1,0 +1,234 @@
+"""`paritygate gate`: judge a release again, together with what other machines attested and people decided.
+
+In: a release directory. Out: a `GateReport`. Nothing is run and nothing written: digests are checked, records are read,
+and the gate of `validators.gate.verdict` decides over all of them. Needs the base alone.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.machine.identity import today
+from validators.contract import PolicyRecord, Reason, Requirement, SampleSet, Verdict, Waiver
+from validators.gate.approvals import decided
+from validators.gate.consistency import CLAIM, OPEN, false_claims, standing
+from validators.gate.regressions import regressions
+from validators.gate.verdict import APPROVAL, AWAITING, judge
+from validators.release.attestation_files import Attested, read
+from validators.release.attestations import Approval, AttestedCells, AttestedWaiver
+from validators.release.integrity import check_files
+from validators.release.manifest import MANIFEST, Manifest, load_with_digest
+from validators.report.matrix import headline
+from validators.runtimes.availability import remedy
+from validators.runtimes.registry import RUNTIMES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited:
+    """What no attestation meets yet.
+
+    Attributes:
+        requirement: as the policy writes it, or `approval`.
+        command: what meets it.
+        remedy: where and by whom.
+    """
+
+    requirement: str
+    command: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateReport:
+    """What the gate says of a release today.
+
+    Attributes:
+        release: the directory.
+        digest: SHA-256 of its `release.json`.
+        digest_given: whether that was held against a digest from outside.
+        model: the source model's file name.
+        samples: the sample sets of the evidence.
+        cells: how many cells the release itself recorded.
+        attestations: every attestation of it that can be read.
+        awaited: what the policy demands and no attestation has.
+        overridden: what speaks against the release and was forced.
+        verdict: over the release's own cells, the attested ones and people's word.
+    """
+
+    release: Path
+    digest: str
+    digest_given: bool
+    model: str
+    samples: tuple[SampleSet, ...]
+    cells: int
+    attestations: tuple[Attested, ...]
+    awaited: tuple[Awaited, ...]
+    overridden: tuple[Reason, ...]
+    verdict: Verdict
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one word; a release that was forced out is never called released."""
+        return "FORCED" if self.verdict.passed and self.overridden else headline(self.verdict)
+
+
+def gate(release: Path, *, digest: str | None = None) -> GateReport:
+    """Judges a release with its attestations.
+
+    Args:
+        release: the release directory.
+        digest: SHA-256 of its manifest as known from outside; None when it is not known.
+
+    Raises:
+        BadInput: there is no release there, or its manifest cannot be read.
+        OSError: a file cannot be read.
+    """
+    manifest, own_digest = load_with_digest(release)
+    attestations, faults = read(release, manifest=own_digest)
+    judged = _judged(manifest, attestations, check_files(release, manifest, digest=digest, own=own_digest))
+    claims = [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in false_claims(release, manifest)]
+    # What stood against the release when it was made still does, also what its records alone do not show any more.
+    found = {(reason.code, reason.subject) for reason in (*judged.reasons, *judged.waived)}
+    recorded = [reason for reason in standing(manifest) if (reason.code, reason.subject) not in found]
+    policy = manifest.policy
+    against = (*claims, *faults, *recorded, *judged.reasons)
+    said = decided(against, approvals(attestations), demanded=policy.approval)
+    reasons = said.standing
+    return GateReport(
+        release=release,
+        digest=own_digest,
+        digest_given=digest is not None,
+        model=manifest.model.name,
+        samples=manifest.samples,
+        cells=len(manifest.cells),
+        attestations=attestations,
+        awaited=_awaited(release, policy, reasons),
+        overridden=said.overridden,
+        verdict=replace(judged, passed=not reasons, reasons=reasons),
+    )
+
+
+def refused(manifest: Manifest, attestations: Sequence[Attested]) -> tuple[Reason, ...]:
+    """What speaks against a release by its own records today and no attested cell can settle."""
+    people = [one for one in attestations if not isinstance(one.attestation, AttestedCells)]
+    judged = _judged(manifest, people, ())
+    waived = {(reason.code, reason.subject) for reason in judged.waived}
+    against = [
+        reason
+        for reason in (*standing(manifest), *judged.reasons)
+        if reason.code not in OPEN and (reason.code, reason.subject) not in waived
+    ]
+    return decided(against, approvals(attestations), demanded=False).standing
+
+
+def approvals(attestations: Sequence[Attested]) -> tuple[Approval, ...]:
+    """What people decided."""
+    return tuple(one.attestation for one in attestations if isinstance(one.attestation, Approval))
+
+
+def waivers(manifest: Manifest, attestations: Sequence[Attested]) -> tuple[Waiver, ...]:
+    """Every waiver of a release, in force or not: the policy's and those that came later."""
+    later = [one.attestation.waiver for one in attestations if isinstance(one.attestation, AttestedWaiver)]
+    return (*manifest.policy.waivers, *later)
+
+
+def _judged(manifest: Manifest, attestations: Sequence[Attested], problems: Sequence[str]) -> Verdict:
+    """The gate's verdict over all cells; where an attestation brought a reason, its machine is named."""
+    decide = partial(
+        judge,
+        cells=manifest.cells,
+        artifacts=manifest.artifacts,
+        required=manifest.policy.required,
+        sample_sets=manifest.samples,
+        outputs=[spec.name for spec in manifest.model.signature.outputs],
+        gpu=manifest.policy.gpu,
+        elsewhere=manifest.policy.elsewhere,
+        digest_problems=problems,
+        waivers=waivers(manifest, attestations),
+        today=today(),
+        regressed=regressions(manifest.baseline),
+        grounds=manifest.grounds,
+        weak_evidence=manifest.policy.weak_evidence,
+        task_margin=manifest.policy.task_margin,
+    )
+    own = set(decide().reasons)
+    ran = [each.attestation for each in attestations if isinstance(each.attestation, AttestedCells)]
+    alone = [(each, set(decide(attested=each.cells).reasons) - own) for each in ran]
+
+    def named(reason: Reason) -> Reason:
+        hosts = dict.fromkeys(attestation.machine.host for attestation, reasons in alone if reason in reasons)
+        return replace(reason, message=f"on {', '.join(hosts)}: {reason.message}") if hosts else reason
+
+    verdict = decide(attested=[cell for each in ran for cell in each.cells])
+    return replace(verdict, reasons=tuple(map(named, verdict.reasons)))
+
+
+def _awaited(release: Path, policy: PolicyRecord, reasons: Sequence[Reason]) -> tuple[Awaited, ...]:
+    subjects = [reason.subject for reason in reasons if reason.code == AWAITING]
+    extras = {row.requirement: row.extra for row in RUNTIMES}
+    place = shlex.quote(str(release))
+    cells = [
+        Awaited(
+            requirement=str(each),
+            command=f"paritygate verify {place} --device {each.device} --runtimes {each.runtime} --attest",
+            remedy="on a machine that has it "
+            f"({remedy(extras[each]) if each in extras else 'with a paritygate that knows this runtime'})",
+        )
+        for each in dict.fromkeys(policy.elsewhere)
+        if any(_names(subject, each) for subject in subjects)
+    ]
+    approve = f"paritygate approve {place} --by WHO --why WHY"
+    people = [
+        Awaited(requirement="approval", command=approve, remedy="by whoever answers for it; --reject says no")
+        for reason in reasons
+        if reason.code == APPROVAL
+    ]
+    return (*cells, *people)
+
+
+def _names(subject: str, requirement: Requirement) -> bool:
+    """Whether a reason's subject is a requirement, or a cell of it: `FORMAT/VARIANT RUNTIME DEVICE`."""
+    artifact, _, place = subject.partition(" ")
+    wanted = f"{requirement.runtime} {requirement.device}"
+    return artifact.partition("/")[0] == requirement.format and place == wanted
+
+
+def render(report: GateReport, console: "Console") -> None:
+    """Prints the verdict for a person: every attested cell with its machine, every reason, what is still awaited."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from validators.report import approval_lines as people
+    from validators.report import cell_table as lines
+    from validators.report.matrix import line
+    from validators.text import counted
+
+    def say(text: str, label: str = "") -> None:
+        console.print(Text(f"{label}{lines.written(text, console)}"), soft_wrap=True)
+
+    colours = {"RELEASED": "green", "AWAITING": "yellow"}
+    word = report.headline
+    ran = [one.attestation for one in report.attestations if isinstance(one.attestation, AttestedCells)]
+    attested = [line(cell, report.samples, each.machine.host) for each in ran for cell in each.cells]
+    own, others = counted(report.cells, "own cell"), counted(len(attested), "attested cell")
+    model = lines.written(report.model, console)
+    console.print(Text.assemble((word, f"bold {colours.get(word, 'red')}"), f"  {model}: {own}, {others}"))
+    if attested:
+        console.print(Padding(lines.table(attested, console), (1, 0)))
+    for reason in report.verdict.reasons:
+        say(f"{reason.code}: {reason.subject}: {reason.message}", "  ")
+    for label, text in people.lines(approvals(report.attestations), report.overridden, report.verdict.waived):
+        say(text, f"{label:<9}")
+    for awaited in report.awaited:
+        say(f"{awaited.requirement}, {awaited.remedy}:", "awaited  ")
+        say(awaited.command, "         ")
+    say(str(report.release), "release  ")
+    say(report.digest, "digest   ")
+    if report.verdict.passed and not report.digest_given:
+        say("The release is consistent; --digest proves that it is the one you were told of.")

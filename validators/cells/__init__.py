@@ -1,0 +1,1 @@
+"""TODO tour of validators/cells."""

@@ -1,0 +1,194 @@
+"""The job of one cell: feed every sample set to an artifact in its runtime and compare with the reference.
+
+In: a JSON request that names an artifact, a row of `validators.runtimes.registry` and a release directory with
+evidence. Out: a `Cell` as JSON, `passed` or `failed`. What raises here (a runtime that breaks) becomes `errored` in the
+supervisor.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import TypeAdapter
+
+from exporters.contract import Signature
+from exporters.errors import Unavailable
+from validators.cells.findings import findings
+from validators.cells.stopwatch import Stopwatch
+from validators.compare.outputs import NOTHING, SHAPE, compare, unmeasured
+from validators.compare.task_metric import accuracy, fitting, function_named, scored
+from validators.compare.tolerance import dtype_name, tolerances
+from validators.contract import ByHand, Cell, Noise, Origin, Placement, SampleSet, Skip, TensorDiff, Tensors
+from validators.release.evidence import Evidence, read_evidence
+from validators.runtimes.registry import RuntimeRow, runtime
+from validators.runtimes.with_preprocessing import preprocessed
+from validators.samples import misfit
+from validators.samples.feeding import Fed, Patience, UnsteadyOutput, feed, first_rows
+from validators.text import operators
+
+WRONG_DEVICE = "wrong device"
+NO_DEVICE = "no such device"
+
+
+def run(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs one cell.
+
+    Args:
+        request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
+            `signature` (of the artifact), `preprocessing` (the artifact's file of that name; empty for none),
+            `runtime`, `device`, `options` (beside the row's own), `task_output` (the output that accuracy is read
+            from, empty for none), `metric` (the user's own function, empty for none), `by_hand` (`ByHand`s: what the
+            policy sets of the tolerances of this cell), `gpu` (`any` or `hardware`), `sample_seconds` and
+            `software_seconds` (on a software adapter; see `validators.samples.feeding.Patience`).
+
+    Returns:
+        The cell as JSON.
+    """
+    started = time.monotonic()
+    row = runtime(request["runtime"], request["device"])
+    asked = Cell(
+        format=request["format"], variant=request["variant"], runtime=row.name, device=row.device, status="unavailable"
+    )
+    try:
+        cell = _compared(asked, row, request)
+    except Unavailable as error:
+        cell = replace(asked, reason=NO_DEVICE, message=f"{error.message}: {error.next_step}")
+    cell = replace(cell, seconds=round(time.monotonic() - started, 3))
+    answer: dict[str, Any] = TypeAdapter(Cell).dump_python(cell, mode="json")
+    return answer
+
+
+def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
+    signature = TypeAdapter(Signature).validate_python(request["signature"])
+    evidence = read_evidence(Path(request["release"]))
+    measured, task = evidence.noise(), _task(evidence, request)
+    by_hand = [ByHand(**entry) for entry in request["by_hand"]]
+    values: dict[str, float | None] = {}
+    options = {**row.options, **request["options"]}
+    diffs: list[TensorDiff] = []
+    skipped: dict[str, Skip] = {}
+    rows = 0
+    artifact = Path(request["artifact"])
+    load = import_module(row.module).load
+    started = time.perf_counter()
+    with load(artifact, signature, row.device, options) as loaded:
+        watch = Stopwatch(loaded, load=time.perf_counter() - started)
+        infer = preprocessed(watch.infer, artifact, request["preprocessing"], signature)
+
+        def bound() -> tuple[float, str]:
+            if loaded.placement.software:
+                return request["software_seconds"], "limits.software_seconds"
+            return request["sample_seconds"], "limits.sample_seconds"
+
+        patience = Patience(bound)
+        for sample_set in sorted(evidence.sets, key=_turn):
+            if other := misfit(request["variant"], signature.inputs, sample_set):
+                skipped[sample_set.name] = other
+                continue
+            reference = evidence.reference(sample_set)
+            dtypes = _computed_in(row, reference, evidence, measured.get(sample_set.name, {}))
+            noise = measured.get(sample_set.name, {})
+            allowed = tolerances(reference, noise=noise, device=row.device, by_hand=by_hand, dtypes=dtypes)
+            try:
+                fed = feed(infer, evidence.samples(sample_set), sample_set.batch, patience)
+            except UnsteadyOutput as error:
+                diffs.append(unmeasured(error.output, sample_set.name, SHAPE, error.message))
+                continue
+            if fed.stopped:
+                skipped[sample_set.name] = Skip(kind="too slow", why=fed.stopped)
+            if fed.rows:
+                rows += fed.rows
+                expected = first_rows(reference, sample_set, fed.rows)
+                exact = first_rows(evidence.exact(sample_set), sample_set, fed.rows)
+                diffs += compare(
+                    expected,
+                    fed.outputs,
+                    sample_set=sample_set.name,
+                    tolerances=allowed,
+                    noise=noise,
+                    exact=exact,
+                )
+                values[sample_set.name] = task(sample_set, fed)
+        if not any(skip.kind == "too slow" for skip in skipped.values()) and not loaded.placement.software:
+            watch.repeat()
+        placement = loaded.placement
+    if placement.software and request["gpu"] == "hardware":
+        raise Unavailable(
+            f"policy.gpu asks for a real card, and this is a software adapter: {placement.adapter}",
+            next_step="verify the release on a machine with a card: `paritygate verify RELEASE_DIR --device gpu`",
+        )
+    reason, message = _judge(row, placement, diffs)
+    return replace(
+        asked,
+        status="failed" if reason else "passed",
+        reason=reason,
+        message=message,
+        placement=placement,
+        diffs=tuple(diffs),
+        skipped=skipped,
+        rows=rows,
+        performance=watch.read(threads=placement.threads),
+        task=values.get("user"),
+        findings=findings(row, placement),
+    )
+
+
+def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
+    """When a set has its turn: first those of many small calls, which tell soonest how fast a runtime is.
+
+    The user's own samples come before seeded ones of the same batch, and edges last: the former say most if there is no
+    time for all.
+    """
+    return sample_set.batch, get_args(Origin).index(sample_set.origin), sample_set.rows
+
+
+def _task(evidence: Evidence, request: Mapping[str, Any]) -> Callable[[SampleSet, Fed], float | None]:
+    """What takes an artifact's outputs over the set `user` to the task metric, and all others to None.
+
+    A function of the user's comes with the request, never from the evidence: whoever verifies a release that somebody
+    else made runs no code that it names.
+    """
+    labels, output, metric = evidence.labels(), request["task_output"], request["metric"]
+    function = function_named(metric) if metric else None
+
+    def value(sample_set: SampleSet, fed: Fed) -> float | None:
+        if labels is None or sample_set.name != "user" or fed.stopped:
+            return None
+        if function:
+            return scored(metric, function, labels, fed.outputs)
+        return accuracy(labels, fed.outputs[output]) if output and fitting(labels, fed.outputs) == output else None
+
+    return value
+
+
+def _computed_in(row: RuntimeRow, reference: Tensors, evidence: Evidence, noise: Mapping[str, Noise]) -> dict[str, str]:
+    """Outputs that are rounded to another type than they are declared in, with that type, where no noise tells as much.
+
+    The original may round to half precision on its way to a float32 output; a runtime may lack the declared type.
+    """
+    unmeasured = (name for name in evidence.rounds_to if name not in noise or noise[name].floor is None)
+    rounds_to = {name: evidence.rounds_to[name] for name in unmeasured}
+    declared = {name: dtype_name(array) for name, array in reference.items()}
+    narrowed = {name: row.computes[dtype] for name, dtype in declared.items() if dtype in row.computes}
+    rounded = {name: half for name, half in rounds_to.items() if declared.get(name) in {"float32", "float64"}}
+    return narrowed | rounded
+
+
+def _judge(row: RuntimeRow, placement: Placement, diffs: Sequence[TensorDiff]) -> tuple[str, str]:
+    """The reason why the cell failed, and its sentence; two empty strings when it passed."""
+    if placement.device != row.device:
+        fell_back = f"; fell back: {operators(placement.fallbacks)}" if placement.fallbacks else ""
+        return WRONG_DEVICE, f"asked for {row.device}, ran on {placement.device} ({placement.adapter}){fell_back}"
+    if not placement.adapter.startswith(row.adapter):
+        return WRONG_DEVICE, f"asked for the adapter {row.adapter}, ran on {placement.adapter}"
+    if not diffs:
+        return NOTHING, "no sample set was fed to the artifact"
+    for diff in diffs:
+        if not diff.passed:
+            others = sum(not other.passed for other in diffs) - 1
+            more = f" (and {others} more)" if others else ""
+            return diff.problem, f"{diff.message}, sample set `{diff.sample_set}`{more}"
+    return "", ""

@@ -1,0 +1,63 @@
+"""Records how far an output may lie from the reference, and what the original's own rounding is."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """An element passes when |actual - reference| <= atol + rtol * |reference|.
+
+    Attributes:
+        atol: absolute part, in the output's own unit.
+        rtol: relative part.
+        reason: why these numbers, in words.
+    """
+
+    atol: float
+    rtol: float
+    reason: str
+
+
+PARTS = ("atol", "rtol", "multiple")
+"""What of a tolerance a policy may set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByHand:
+    """Parts of a tolerance that a policy sets itself, for some cells and outputs.
+
+    Attributes:
+        cells: `FORMAT RUNTIME DEVICE`, each a name or `*`.
+        output: canonical name of an output, or `*`.
+        atol: absolute part, in the output's own unit; None keeps the rule's.
+        rtol: relative part; None keeps the rule's.
+        multiple: how many times the noise floor the absolute part is, where the rule's is too many or too few.
+    """
+
+    cells: str = "* * *"
+    output: str = "*"
+    atol: float | None = None
+    rtol: float | None = None
+    multiple: float | None = None
+
+    def fits(self, *cell: str) -> bool:
+        """Whether it holds for a cell: its format, runtime and device."""
+        return all(asked in {"*", own} for asked, own in zip(self.cells.split(), cell, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The original's own rounding of one output: how far its float32 answers lie from its float64 ones.
+
+    Attributes:
+        floor: the largest |float32 - float64| over all rows that were measured, in the output's unit; None where there
+            is no float64 answer to hold it against.
+        scale: the largest finite magnitude of the output over those rows.
+        rows: how many rows were measured.
+        why: why there is no floor; empty where there is one.
+    """
+
+    floor: float | None
+    scale: float
+    rows: int
+    why: str = ""

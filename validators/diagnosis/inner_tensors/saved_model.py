@@ -1,0 +1,110 @@
+"""SavedModel opened: its serving function is frozen and flattened, and any tensor of that graph can be asked for."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exporters.contract import Signature
+from validators.diagnosis.inner_tensors.job import CannotCut, spec
+
+_KEY = "serving_default"
+_NOTHING = {"Const", "Placeholder", "NoOp"}
+
+
+def write(
+    artifact: Path,
+    destination: Path,
+    signature: Signature,
+    *,
+    fed: Mapping[str, np.ndarray] | None,
+    wanted: Sequence[str] | None,
+) -> Signature:
+    """See `validators.diagnosis.inner_tensors.job.Opener`; a tensor is called `NODE:INDEX`."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    loaded = tf.saved_model.load(str(artifact))
+    served = loaded.signatures[_KEY]
+    frozen = convert_variables_to_constants_v2(served, lower_control_flow=False, aggressive_inlining=True)
+    graph = frozen.graph
+    own = dict(zip(sorted(served.structured_outputs), frozen.outputs, strict=True))
+    called = {f"input {each.name}": _input(frozen, each.name).name for each in signature.inputs}
+    called |= {f"output {name}": tensor.name for name, tensor in own.items()}
+    inner = _computed(graph, {tensor.name for tensor in own.values()})
+    names = inner if wanted is None else [called.get(name, name) for name in wanted]
+    fetches = {f"inner_{k}": graph.get_tensor_by_name(name) for k, name in enumerate(names)}
+    shown = tuple(spec(f"inner_{k}", name, native=f"inner_{k}") for k, name in enumerate(names))
+    if fed is None:
+        feeds = {spec.name: _input(frozen, spec.name) for spec in signature.inputs}
+        inputs = signature.inputs
+    else:
+        given = {called.get(name, name): name for name in fed}
+        used = _cut(graph, set(given), names)
+        feeds = {f"x{k}": graph.get_tensor_by_name(name) for k, name in enumerate(used)}
+        inputs = tuple(
+            spec(f"x{k}", given[name], native=f"x{k}", example=fed[given[name]]) for k, name in enumerate(used)
+        )
+    if wanted is None:
+        fetches |= own
+    shutil.rmtree(destination)
+    _save(frozen, feeds, fetches, destination)
+    return Signature(inputs=inputs, outputs=(*(signature.outputs if wanted is None else ()), *shown))
+
+
+def _input(frozen: Any, name: str) -> Any:
+    (tensor,) = [each for each in frozen.inputs if each.op.name in {name, f"{_KEY}_{name}"}]
+    return tensor
+
+
+def _computed(graph: Any, own: set[str]) -> list[str]:
+    """Tensors that nodes compute, in order."""
+    return [
+        tensor.name
+        for operation in graph.get_operations()
+        if operation.type not in _NOTHING
+        for tensor in operation.outputs
+        if (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool) and tensor.name not in own
+    ]
+
+
+def _cut(graph: Any, fed: set[str], wanted: Sequence[str]) -> list[str]:
+    """What of the fed tensors the wanted ones are computed from."""
+    used: dict[str, None] = {}
+    seen: set[str] = set()
+    pending = list(wanted)
+    while pending:
+        name = pending.pop()
+        operation = graph.get_tensor_by_name(name).op
+        if name in fed and name not in wanted:
+            used[name] = None
+        elif operation.type == "Placeholder":
+            message = f"{', '.join(wanted)} is computed from the input {operation.name} as well"
+            raise CannotCut(message)
+        elif name not in seen:
+            seen.add(name)
+            pending += [tensor.name for tensor in operation.inputs]
+    return list(used)
+
+
+def _save(frozen: Any, feeds: Mapping[str, Any], fetches: Mapping[str, Any], destination: Path) -> None:
+    import tensorflow as tf
+
+    names = list(feeds)
+    pruned = frozen.prune(list(feeds.values()), dict(fetches))
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    def serve(**inputs: Any) -> Any:
+        return pruned(*[inputs[name] for name in names])
+
+    # A part is fed tensors of any batch; the graph may know more of a shape than what flows there.
+    specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in feeds.items()}
+    module = tf.Module()
+    module.serve = serve
+    # Nobody derives it, and the gradient of a swish captures a tensor that is no longer anywhere.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(
+        module, str(destination), signatures={_KEY: serve.get_concrete_function(**specs)}, options=options
+    )

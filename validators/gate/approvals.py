@@ -1,0 +1,64 @@
+"""What people decide about a release: they approve it, reject it, or force it out against what the gate said.
+
+In: the gate's reasons, and the approvals among the attestations. Out: the reasons that stand now, and those that
+somebody overrode. Pure.
+
+Forcing overrides exactly the reasons that stood when it was done, by their code and subject, a rejection by its words:
+what comes up later refuses the release again. Nobody forces bytes that changed, a manifest that contradicts itself, or
+a folder of attestations that cannot be read: whoever decided did not see those.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from validators.contract import Reason
+from validators.gate.consistency import CLAIM
+from validators.gate.verdict import APPROVAL, DIGEST
+from validators.release.attestations import BROKEN, FOREIGN, Approval
+
+REJECTED = "rejected"
+UNFORCEABLE = frozenset({DIGEST, CLAIM, BROKEN, FOREIGN})
+
+NO_WORD = "the policy demands that a person approves this release (`paritygate approve RELEASE_DIR --by WHO --why WHY`)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """The reasons after everybody's word.
+
+    Attributes:
+        standing: what speaks against the release now.
+        overridden: what spoke against it and was forced.
+    """
+
+    standing: tuple[Reason, ...]
+    overridden: tuple[Reason, ...]
+
+
+def decided(reasons: Sequence[Reason], approvals: Sequence[Approval], *, demanded: bool) -> Decided:
+    """Weighs what people said against what the gate said.
+
+    Args:
+        reasons: the gate's.
+        approvals: all of the release.
+        demanded: whether the policy demands that a person approves.
+    """
+    said = [
+        Reason(code=REJECTED, subject="release", message=f"by {each.who}: {each.why}")
+        for each in approvals
+        if each.act == "rejected"
+    ]
+    if demanded and not approvals:
+        said.append(Reason(code=APPROVAL, subject="release", message=NO_WORD))
+    forced = {_identity(reason) for each in approvals if each.act == "forced" for reason in each.overridden}
+    standing: list[Reason] = []
+    overridden: list[Reason] = []
+    for reason in (*reasons, *said):
+        lifted = _identity(reason) in forced and reason.code not in UNFORCEABLE
+        (overridden if lifted else standing).append(reason)
+    return Decided(standing=tuple(standing), overridden=tuple(overridden))
+
+
+def _identity(reason: Reason) -> tuple[str, ...]:
+    """What makes a reason the same one later; all rejections have one subject."""
+    return (reason.code, reason.subject, *([reason.message] if reason.code == REJECTED else []))

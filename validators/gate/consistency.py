@@ -1,0 +1,55 @@
+"""What a manifest says that its own records, or its evidence, contradict.
+
+In: a release directory and the manifest that was read from it. Out: one sentence for each false claim. Digests are
+`validators.release.integrity`'s question; a manifest whose every digest holds can still contradict itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from exporters.errors import BadInput
+from validators.contract import Reason
+from validators.gate.regressions import regressions
+from validators.gate.verdict import APPROVAL, AWAITING, UNPROVEN
+from validators.release.evidence import read_evidence
+from validators.release.manifest import Manifest
+
+CLAIM = "false claim"
+OPEN = {APPROVAL, AWAITING, UNPROVEN}
+"""What an attestation can still settle."""
+
+
+def standing(manifest: Manifest) -> Sequence[Reason]:
+    """The reasons that spoke against the release when it was made and that no attestation can settle."""
+    return [reason for reason in manifest.verdict.reasons if reason.code not in OPEN]
+
+
+def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
+    """Yields what the manifest says that its own records or its evidence contradict."""
+    verdict, policy = manifest.verdict, manifest.policy
+    if verdict.passed is bool(verdict.reasons):
+        yield f"verdict.passed is {str(verdict.passed).lower()} over {len(verdict.reasons)} reasons"
+    if verdict.required != (*policy.required, *policy.elsewhere):
+        yield "verdict.required is not what policy.required and policy.elsewhere demand"
+    told = {(reason.code, reason.subject) for reason in (*verdict.reasons, *verdict.waived)}
+    for reason in regressions(manifest.baseline):
+        if (reason.code, reason.subject) not in told:
+            yield f"{reason.subject}: {reason.message}, and the verdict does not say so"
+    for artifact in manifest.artifacts:
+        if artifact.source != manifest.model.digest:
+            yield f"{artifact.key}: was made from another model, {artifact.source[:12]}"
+    yield from _against_evidence(release, manifest)
+
+
+def _against_evidence(release: Path, manifest: Manifest) -> Iterator[str]:
+    """What the evidence contradicts."""
+    try:
+        evidence = read_evidence(release)
+        noise = evidence.noise()
+    except BadInput as error:
+        yield error.message
+        return
+    if evidence.sets != manifest.samples or evidence.signature != manifest.model.signature:
+        yield "samples or signature differ from what evidence/evidence.json says"
+    if noise != manifest.grounds.noise:
+        yield "grounds.noise differs from what evidence/noise.json says"

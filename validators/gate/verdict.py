@@ -1,0 +1,317 @@
+"""The gate: all cells and artifacts in, one verdict out. It fails closed.
+
+In: every cell that ran or could not run, every artifact, what the policy requires, the sample sets and outputs that
+there are to compare, and the digests that do not hold. Out: a `Verdict` that passes only when there is no reason
+against it. Pure: no I/O, no logging, no clock.
+
+A reason stands against the release when
+
+* there are no cells, or nothing is required (`empty report`);
+* a file's digest does not match (`digest mismatch`);
+* an exported artifact stores another weight than the original's, or nobody looked (`weights differ`, `weights
+  unchecked`);
+* any cell failed, required or not: it ran and contradicts equality (the cell's own reason);
+* any cell says it passed and its own record contradicts it: it ran elsewhere than asked or nowhere, or on a software
+  adapter where the policy demands a card (`wrong device`),
+  compared nothing (`nothing compared`), carries a difference that did not pass (`inconsistent cell`), lacks an output
+  over a sample set that it had to be fed, leaves a set out without a good excuse, or counts another number of rows than
+  it was fed (`incomplete cell`), or belongs to no exported artifact (`unknown artifact`);
+* a variant of a required (format, runtime, device) is `errored`, `unavailable` or `limited` there, or was exported and
+  has no cell there; or the format has no artifact at all (`missing required cell`);
+* an artifact was exported, required or not, and no cell proves it (`unproven artifact`): it would ship all the same;
+* the policy demands a cell from elsewhere, and no attestation proves it for every exported variant (`awaiting
+  attestation`);
+* an output barely varies over all samples, and the policy says that this refuses (`weak evidence`);
+* the task metric of a cell over the user's labels lies further below the original's than the policy allows, or the
+  policy sets a margin and there are no labels that a metric fits, or no time for all of them in any cell of an artifact
+  (`worse at the task`).
+
+* something is worse than the baseline allows (`validators.gate.regressions`).
+
+A reason about a cell is set aside as long as a waiver for that cell holds (`validators.gate.waivers`).
+
+Cells that attestations bring are judged like the release's own: one that failed on any machine stands against the
+release. What could not run on one machine says nothing once another attestation ran it.
+
+A sample set may be left out, or broken off between two calls, for want of time; and left out where the artifact's own
+batch, or any axis of a static variant, is fixed and is not the set's. At least one call of one set is due all the same.
+
+Two things are tolerated. What never ran without being required, as long as another cell proves the artifact. And a
+variant that is `limited` where a sibling variant is proven, in the same runtime on the same device: a recurrent model
+becomes TF Lite only with a batch of one, and that copy proves the format.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+from exporters.contract import Artifact
+from exporters.errors import BadInput
+from validators.compare.outputs import NOTHING
+from validators.contract import Cell, Gpu, Grounds, Reason, Requirement, SampleSet, Verdict, Waiver, Weak
+from validators.gate.evidence_quality import unmeasured, weak, worse_at_task
+from validators.gate.waivers import Charge, of_cell, of_requirement, of_subject, settle
+from validators.gate.weight_reasons import against
+from validators.runtimes.registry import ORIGINAL
+from validators.samples import misfit
+
+EMPTY = "empty report"
+DIGEST = "digest mismatch"
+MISSING = "missing required cell"
+DEVICE = "wrong device"
+INCONSISTENT = "inconsistent cell"
+INCOMPLETE = "incomplete cell"
+UNKNOWN = "unknown artifact"
+UNPROVEN = "unproven artifact"
+AWAITING = "awaiting attestation"
+APPROVAL = "awaiting approval"
+
+NO_WORD = "the policy demands this cell from another machine: no attestation has it yet"
+
+_NEVER_RAN = ("errored", "unavailable", "limited")
+_RAN = ("passed", "failed")
+_MOST_NAMED = 4
+_NO_GROUNDS = Grounds()
+
+
+def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests on, and is named at every call
+    *,
+    cells: Sequence[Cell],
+    artifacts: Sequence[Artifact],
+    required: Sequence[Requirement],
+    sample_sets: Sequence[SampleSet],
+    outputs: Sequence[str],
+    gpu: Gpu = "any",
+    elsewhere: Sequence[Requirement] = (),
+    attested: Sequence[Cell] = (),
+    digest_problems: Sequence[str] = (),
+    waivers: Sequence[Waiver] = (),
+    today: date = date.max,
+    regressed: Sequence[Reason] = (),
+    grounds: Grounds = _NO_GROUNDS,
+    weak_evidence: Weak = "report",
+    task_margin: float | None = None,
+) -> Verdict:
+    """Decides whether the release goes out.
+
+    Args:
+        cells: in any order; the verdict does not depend on it.
+        artifacts: one record for each variant, exported or not.
+        required: what the policy demands.
+        sample_sets: all sets of the evidence.
+        outputs: canonical names of all outputs of the model.
+        gpu: what counts as a GPU by the policy.
+        elsewhere: what the policy demands of attestations.
+        attested: the cells of all attestations.
+        digest_problems: one sentence for each file whose digest does not match, or that is missing or extra.
+        waivers: of the policy and of all attestations, in force or not.
+        today: the day, UTC, on which they are in force or not.
+        regressed: what is worse than the baseline allows (`validators.gate.regressions.regressions`).
+        grounds: what the comparisons rest on.
+        weak_evidence: whether an output that barely varies refuses the release.
+        task_margin: see `PolicyRecord`.
+
+    Returns:
+        The verdict with its reasons in a stable order: the report as a whole, the digests, each requirement in the
+        policy's order, then the remaining cells and artifacts by name.
+    """
+    cells = sorted(cells, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
+    artifacts = sorted(artifacts, key=lambda artifact: (artifact.format, artifact.variant))
+    attested = _telling(attested)
+    exported = {artifact.key: artifact for artifact in artifacts if artifact.status == "exported"}
+    contradictions = {
+        id(cell): _contradiction(cell, exported, sample_sets, outputs, gpu) for cell in (*cells, *attested)
+    }
+    proven = [cell for cell in cells if cell.status == "passed" and contradictions[id(cell)] is None]
+    proven_elsewhere = [cell for cell in attested if cell.status == "passed" and contradictions[id(cell)] is None]
+
+    charges = [Charge(reason=reason) for reason in _empty(cells, required)]
+    charges += [Charge(reason=Reason(code=DIGEST, subject="release", message=problem)) for problem in digest_problems]
+    charges += [Charge(reason=reason) for reason in against(artifacts)]
+    for requirement in required:
+        unmet = _unmet(requirement, cells=cells, artifacts=artifacts, proven=proven)
+        charges += [of_requirement(requirement, reason) for reason in unmet]
+    for requirement in elsewhere:
+        unmet = _unmet(requirement, cells=attested, artifacts=artifacts, proven=proven_elsewhere)
+        charges += [of_requirement(requirement, _awaited(reason)) for reason in unmet]
+    charges += [of_cell(cell, reason) for cell in (*cells, *attested) if (reason := contradictions[id(cell)])]
+    if weak_evidence == "refuse":
+        charges += [Charge(reason=reason) for reason in weak(grounds)]
+    if task_margin is not None:
+        charges += [Charge(reason=reason) for reason in unmeasured(grounds.task, cells)]
+        at_task = ((cell, worse_at_task(cell, grounds.task, task_margin)) for cell in (*cells, *attested))
+        charges += [of_cell(cell, reason) for cell, reason in at_task if reason]
+    standing, waived = settle(charges, waivers, today=today)
+    said = tuple(reason.subject for reason in standing if reason.code != AWAITING)
+    unproven = _unproven(artifacts, cells=cells, proven=(*proven, *proven_elsewhere), said=said)
+    worse, worse_and_waived = settle(map(of_subject, regressed), waivers, today=today)
+    reasons = tuple(dict.fromkeys((*standing, *unproven, *worse)))
+    waived = (*waived, *worse_and_waived)
+    return Verdict(passed=not reasons, reasons=reasons, required=(*required, *elsewhere), waived=waived)
+
+
+def _telling(attested: Sequence[Cell]) -> list[Cell]:
+    """The attested cells that say something: of one that ran on any machine, only the runs."""
+    ordered = sorted(attested, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
+    ran = {cell.key for cell in ordered if cell.status in _RAN}
+    return [cell for cell in ordered if cell.status in _RAN or cell.key not in ran]
+
+
+def _awaited(reason: Reason) -> Reason:
+    """A cell that no attestation has is awaited: nothing is wrong yet, and nothing is proven."""
+    if reason.code not in {MISSING, "unavailable"}:
+        return reason
+    message = f"no attestation proves this cell yet: {reason.message}" if reason.code == "unavailable" else NO_WORD
+    return replace(reason, code=AWAITING, message=message)
+
+
+def _empty(cells: Sequence[Cell], required: Sequence[Requirement]) -> Iterator[Reason]:
+    if not cells:
+        yield Reason(code=EMPTY, subject="release", message="no cell was run, so nothing is proven")
+    if not required:
+        yield Reason(code=EMPTY, subject="policy", message="the policy requires no cell, so nothing would be proven")
+
+
+def _contradiction(
+    cell: Cell, exported: Mapping[str, Artifact], sets: Sequence[SampleSet], outputs: Sequence[str], gpu: Gpu
+) -> Reason | None:
+    """Why this cell stands against the release by itself: it failed, or its own record belies that it passed."""
+    if cell.status == "failed":
+        return Reason(code=cell.reason or "failed", subject=cell.key, message=_sentence(cell.message, "it failed"))
+    if cell.status != "passed":
+        return None
+    artifact = exported.get(f"{cell.format}/{cell.variant}")
+    code, message = _belied(cell, artifact, gpu)
+    if not code and (lacking := _badly_excused(cell, artifact, sets) or _lacking(cell, sets, outputs)):
+        code, message = INCOMPLETE, f"the cell says it passed, but {lacking}"
+    return Reason(code=code, subject=cell.key, message=message) if code else None
+
+
+def _belied(cell: Cell, artifact: Artifact | None, gpu: Gpu) -> tuple[str, str]:
+    """What in the record of a cell that says it passed speaks against it; two empty strings when nothing does."""
+    if artifact is None and cell.format != ORIGINAL:
+        key = f"{cell.format}/{cell.variant}"
+        return UNKNOWN, f"the cell says it passed, but {key} is not among the exported artifacts"
+    if misplaced := _misplaced(cell, gpu):
+        return DEVICE, misplaced
+    for diff in cell.diffs:
+        if not diff.passed or diff.failing or diff.nonfinite_mismatches:
+            why = diff.message or f"{diff.failing} of {diff.elements} elements fail"
+            return INCONSISTENT, f"the cell says it passed, but over `{diff.sample_set}` it did not: {why}"
+    if not cell.diffs or any(diff.elements < 1 for diff in cell.diffs):
+        return NOTHING, "the cell says it passed, but it compared nothing, or nothing of some output"
+    return "", ""
+
+
+def _misplaced(cell: Cell, gpu: Gpu) -> str:
+    """Why the place where a cell ran proves nothing; empty when it does."""
+    place = cell.placement
+    if place is None:
+        return f"asked for {cell.device}, and the cell does not say where it ran"
+    if place.device != cell.device:
+        return f"asked for {cell.device}, the cell ran on {place.device} ({place.adapter})"
+    if place.software and gpu == "hardware":
+        return f"the policy asks for a real card, the cell ran on a software adapter ({place.adapter})"
+    return ""
+
+
+def _badly_excused(cell: Cell, artifact: Artifact | None, sets: Sequence[SampleSet]) -> str:
+    """Which sample set a cell left out for a shape that the artifact takes; empty when there is none."""
+    named = [each for each in sets if each.name in cell.skipped and cell.skipped[each.name].kind != "too slow"]
+    inputs = artifact.signature.inputs if artifact and artifact.signature else ()
+    for each in named:
+        try:
+            other = misfit(cell.variant, inputs, each)
+        except BadInput as error:
+            return f"it left sets out for their batch, and {error.message}"
+        kind = cell.skipped[each.name].kind
+        if other is None or other.kind != kind:
+            got = f"batches of {each.batch}" if kind == "other batch" else "other lengths"
+            return f"it left out `{each.name}`, fed in {got}, and the artifact takes them"
+    return ""
+
+
+def _lacking(cell: Cell, sets: Sequence[SampleSet], outputs: Sequence[str]) -> str:
+    """What a cell had to be fed and was not; empty when it covers what it has to."""
+    seen = {(diff.sample_set, diff.name) for diff in cell.diffs}
+    # A set that was broken off for want of time is named as skipped too; of what was fed, every output is due.
+    begun = {diff.sample_set for diff in cell.diffs} & cell.unseen.keys()
+    full = [each for each in sets if each.name not in cell.skipped]
+    partial = [each for each in sets if each.name in begun]
+    due = [(each.name, output) for each in sets if each in full or each in partial for output in outputs]
+    if not due:
+        return "it was held against no sample set of the evidence"
+    if lacks := [f"`{output}` over `{name}`" for name, output in due if (name, output) not in seen]:
+        more = f" and {len(lacks) - _MOST_NAMED} more" if len(lacks) > _MOST_NAMED else ""
+        return f"it lacks {', '.join(lacks[:_MOST_NAMED])}{more}"
+    if one_call := [each for each in partial if each.rows <= each.batch]:
+        return f"it was broken off within `{one_call[0].name}`, which is a single call"
+    # Broken off after one call at the earliest, before the last one at the latest.
+    least = sum(each.rows for each in full) + sum(each.batch for each in partial)
+    most = sum(each.rows for each in full) + sum((each.rows - 1) // each.batch * each.batch for each in partial)
+    if least <= cell.rows <= most:
+        return ""
+    valid = str(least) if least == most else f"{least} to {most}"
+    return f"it counts {cell.rows} rows, and the sets that it was fed have {valid}"
+
+
+def _unmet(
+    requirement: Requirement, *, cells: Sequence[Cell], artifacts: Sequence[Artifact], proven: Sequence[Cell]
+) -> Iterator[Reason]:
+    """Why one requirement is not met, variant by variant; failed and contradicted cells speak for themselves."""
+    mine = [cell for cell in cells if _answers(cell, requirement)]
+    met = any(_answers(cell, requirement) for cell in proven)
+    variants = [artifact for artifact in artifacts if artifact.format == requirement.format]
+    covered = {cell.variant for cell in mine if cell.status in {*_RAN, *_NEVER_RAN}}
+    records: list[Cell | Artifact] = [*mine, *(a for a in variants if a.variant not in covered)]
+    explained = met or any(cell.status in _RAN for cell in mine)
+    for record in records:
+        if record.status in _NEVER_RAN and not (record.status == "limited" and met):
+            explained = True
+            yield _stopped(record)
+        elif record.status == "exported":
+            explained = True
+            subject = f"{record.key} {requirement.runtime} {requirement.device}"
+            yield Reason(code=MISSING, subject=subject, message="the policy requires this cell: it was not run")
+    if not explained:
+        message = f"the policy requires this cell: no {requirement.format} artifact was exported"
+        yield Reason(code=MISSING, subject=str(requirement), message=message)
+
+
+def _unproven(
+    artifacts: Sequence[Artifact], *, cells: Sequence[Cell], proven: Sequence[Cell], said: Sequence[str]
+) -> Iterator[Reason]:
+    """Exported artifacts without any cell that proves them, where nothing was said of the artifact or its cells yet."""
+    known = {(cell.format, cell.variant) for cell in proven}
+    for artifact in artifacts:
+        named = any(subject == artifact.key or subject.startswith(f"{artifact.key} ") for subject in said)
+        if artifact.status != "exported" or named or (artifact.format, artifact.variant) in known:
+            continue
+        mine = [cell for cell in cells if (cell.format, cell.variant) == (artifact.format, artifact.variant)]
+        found = "; ".join(f"{cell.runtime} {cell.device} is {cell.status}: {_why(cell)}" for cell in mine)
+        broken = any(cell.status == "errored" for cell in mine)
+        message = f"this artifact was exported, and no cell proves it: {found or 'no runtime ran it'}"
+        yield Reason(code=UNPROVEN, subject=artifact.key, message=message, broken=broken)
+
+
+def _answers(cell: Cell, requirement: Requirement) -> bool:
+    return (cell.format, cell.runtime, cell.device) == (requirement.format, requirement.runtime, requirement.device)
+
+
+def _stopped(record: Cell | Artifact) -> Reason:
+    """The reason for a cell or an artifact that never came to a comparison."""
+    return Reason(
+        code=record.status,
+        subject=record.key,
+        message=_why(record),
+        broken=record.status == "errored",
+    )
+
+
+def _why(record: Cell | Artifact) -> str:
+    words = (record.reason, record.message) if isinstance(record, Cell) else (record.reason,)
+    return _sentence(": ".join(word for word in words if word), f"it is {record.status}")
+
+
+def _sentence(message: str, otherwise: str) -> str:
+    return message or f"{otherwise}, and no cause was recorded"

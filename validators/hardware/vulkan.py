@@ -1,0 +1,160 @@
+"""Which Vulkan adapters this machine has, and how a native runtime gets one.
+
+In: nothing but the machine. Out: the adapters by name, and a process in which Vulkan's loader finds the best of them: a
+card with its driver where there is one, else SwiftShader, the software GPU that Chromium carries beside its executable.
+Chromium also carries the loader, for machines without the system's.
+
+Vulkan's structures and functions: https://registry.khronos.org/vulkan/specs/latest/html/vkspec.html
+"""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from exporters.errors import Broken, Unavailable
+from validators.hardware.chromium import CHROMIUM_HINT, find_chromium
+from validators.hardware.graphics_cards import imitated
+
+LOADER = "libvulkan.so.1"
+SOFTWARE_DRIVER = "vk_swiftshader_icd.json"
+DRIVER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
+"""Where the loader is told the drivers' manifests; the second is the older name that it still reads."""
+WAY = (
+    "For a software GPU, "
+    f"{CHROMIUM_HINT}. For a card, install its Vulkan driver and the loader (Debian: `apt-get install libvulkan1`; "
+    "NVIDIA containers: NVIDIA_DRIVER_CAPABILITIES=all)."
+)
+
+_SUCCESS, _INCOMPATIBLE_DRIVER = 0, -9
+_INSTANCE_CREATE_INFO = 1
+_KINDS = ("Other", "Integrated GPU", "Discrete GPU", "Virtual GPU", "CPU")  # VkPhysicalDeviceType, by its values
+_PROPERTIES_BYTES = 4096  # VkPhysicalDeviceProperties takes 824
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """One adapter.
+
+    Attributes:
+        name: as its driver calls it.
+        software: whether it is a program that imitates a card.
+    """
+
+    name: str
+    software: bool
+
+
+class _InstanceCreateInfo(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int32),
+        ("next", ctypes.c_void_p),
+        ("flags", ctypes.c_uint32),
+        ("application", ctypes.c_void_p),
+        ("layer_count", ctypes.c_uint32),
+        ("layers", ctypes.c_void_p),
+        ("extension_count", ctypes.c_uint32),
+        ("extensions", ctypes.c_void_p),
+    )
+
+
+class _Properties(ctypes.Structure):
+    """The head of VkPhysicalDeviceProperties."""
+
+    _fields_ = (
+        ("api_version", ctypes.c_uint32),
+        ("driver_version", ctypes.c_uint32),
+        ("vendor", ctypes.c_uint32),
+        ("device", ctypes.c_uint32),
+        ("type", ctypes.c_int32),
+        ("name", ctypes.c_char * 256),
+        ("rest", ctypes.c_char * _PROPERTIES_BYTES),
+    )
+
+
+def software_driver() -> Path | None:
+    """The manifest of the SwiftShader that lies beside this machine's Chromium; None without one."""
+    return _beside_chromium(SOFTWARE_DRIVER)
+
+
+def adapters() -> tuple[Adapter, ...]:
+    """The adapters that Vulkan's loader finds in the environment as it is.
+
+    Raises:
+        Unavailable: there is no loader.
+        Broken: the loader fails for another reason than that no driver is installed.
+    """
+    vulkan = _loader()
+    instance = ctypes.c_void_p()
+    wanted = _InstanceCreateInfo(type=_INSTANCE_CREATE_INFO)
+    told = vulkan.vkCreateInstance(ctypes.byref(wanted), None, ctypes.byref(instance))
+    if told == _INCOMPATIBLE_DRIVER:  # the loader's word for: no driver at all
+        return ()
+    if told != _SUCCESS:
+        raise Broken(f"Vulkan's loader gives no instance: vkCreateInstance returned {told}", next_step=WAY)
+    try:
+        count = ctypes.c_uint32()
+        vulkan.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), None)
+        devices = (ctypes.c_void_p * count.value)()
+        vulkan.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), devices)
+        return tuple(_described(vulkan, device) for device in devices[: count.value])
+    finally:
+        vulkan.vkDestroyInstance(instance, None)
+
+
+@contextmanager
+def best_driver() -> Iterator[None]:
+    """A process environment in which Vulkan finds a card, or SwiftShader on a machine without one.
+
+    Drivers that the user named in the loader's own variables are left as they are.
+
+    Raises:
+        Unavailable: there is no loader, or no driver.
+    """
+    _loader()
+    if any(os.environ.get(variable) for variable in DRIVER_VARIABLES):
+        yield
+        return
+    found = adapters()
+    driver = software_driver()
+    if driver and all(adapter.software for adapter in found):
+        # Also where the system has a software adapter of its own: Mesa's lacks what Dawn, LiteRT's WebGPU, needs.
+        with mock.patch.dict(os.environ, dict.fromkeys(DRIVER_VARIABLES, str(driver))):
+            yield
+        return
+    if not found:
+        raise Unavailable(
+            "Vulkan finds neither a card with its driver nor a software GPU on this machine", next_step=WAY
+        )
+    yield
+
+
+def _loader() -> ctypes.CDLL:
+    """The system's loader, else Chromium's: once it is in the process, who asks for it by name gets the same."""
+    try:
+        return ctypes.CDLL(LOADER)
+    except OSError:
+        bundled = _beside_chromium(LOADER)
+        if bundled is None:
+            raise Unavailable(f"Vulkan's loader, {LOADER}, is not on this machine", next_step=WAY) from None
+        return ctypes.CDLL(str(bundled))
+
+
+def _beside_chromium(name: str) -> Path | None:
+    """A file of Chromium's package: beside its executable, or in `lib` where that is a script in `bin`."""
+    chromium = find_chromium()
+    if chromium is None:
+        return None
+    program = chromium.resolve()
+    folders = (program.parent, program.parent.parent / "lib" / program.name)
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def _described(vulkan: ctypes.CDLL, device: int | None) -> Adapter:
+    properties = _Properties()
+    vulkan.vkGetPhysicalDeviceProperties(ctypes.c_void_p(device), ctypes.byref(properties))
+    name, kind = properties.name.decode(errors="replace"), dict(enumerate(_KINDS)).get(properties.type, "")
+    return Adapter(name=name, software=imitated(kind=kind, name=name))

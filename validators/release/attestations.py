@@ -1,0 +1,207 @@
+"""Attestations: what was found out or decided about a release after its manifest was written, one record each.
+
+In: JSON of nobody in particular, or what a machine found or a person decided. Out: a record whose shape
+`docs/attestation.schema.json` publishes; the other one. `validators.release.attestation_files` keeps them as files
+beside the manifest.
+The manifest does not cover them: each names the manifest's digest instead, so none can be carried over to another
+release.
+
+Attestations are not signed yet: whoever can write into the folder can write one, or take one away. What they prove is
+worth as much as the access to the folder.
+"""
+
+import functools
+import typing
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from exporters.errors import Broken
+from validators.contract import Cell, Reason, Waiver
+from validators.release.json_records import decoded, encoded
+from validators.runtimes.registry import ORIGINAL, RUNTIMES
+
+if typing.TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+SCHEMA_VERSION: Literal["2"] = "2"
+BROKEN = "broken attestation"
+FOREIGN = "foreign attestation"
+
+Act = Literal["approved", "rejected", "forced"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where cells ran.
+
+    Attributes:
+        host: the machine's own name.
+        platform: operating system, machine and Python.
+        processor: the processor's name.
+        cards: the cards that a driver lists, each with the driver's version; empty when none does.
+        adapters: what the cells say they ran on.
+        runtimes: name and version of every runtime that ran.
+    """
+
+    host: str
+    platform: str
+    processor: str
+    cards: tuple[str, ...]
+    adapters: tuple[str, ...]
+    runtimes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    """What every attestation begins with.
+
+    Attributes:
+        schema_version: version of this record's shape.
+        manifest: SHA-256 of the `release.json` that it is about.
+        paritygate: version of paritygate that wrote it.
+        created: UTC time, ISO 8601.
+    """
+
+    # Inherited by every record inside; see `validators.release.manifest.Manifest`.
+    __pydantic_config__ = {  # noqa: RUF012 - pydantic's name and form for it; nothing changes it
+        "extra": "forbid",
+        "strict": True,
+        "allow_inf_nan": False,
+    }
+
+    schema_version: Literal["2"]
+    manifest: str
+    paritygate: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestedCells(_Header):
+    """Cells of a release, proven or failed on some machine.
+
+    Attributes:
+        kind: what is attested.
+        machine: where the cells ran.
+        cells: as they ran there; their logs stayed there.
+        seconds: wall time of all cells together.
+    """
+
+    kind: Literal["cells"]
+    machine: Machine
+    cells: tuple[Cell, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval(_Header):
+    """What a person decided about a release.
+
+    Attributes:
+        kind: what is attested.
+        act: `approved`; `rejected`; `forced`: let out although the gate refused.
+        who: who decided, as they named themselves.
+        why: their reason, in words.
+        overridden: what spoke against the release when it was forced, and no longer does; empty for the other acts.
+    """
+
+    kind: Literal["approval"]
+    act: Act
+    who: str
+    why: str
+    overridden: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestedWaiver(_Header):
+    """A waiver that came after the release was made.
+
+    Attributes:
+        kind: what is attested.
+        waiver: for which cell, until when, by whom and why.
+    """
+
+    kind: Literal["waiver"]
+    waiver: Waiver
+
+
+Attestation = AttestedCells | Approval | AttestedWaiver
+
+
+@functools.cache
+def adapter() -> "TypeAdapter[Attestation]":
+    """Pydantic's view of the records: validates, dumps and describes them."""
+    from pydantic import Discriminator, TypeAdapter
+
+    return TypeAdapter(Annotated[Attestation, Discriminator("kind")])
+
+
+def dump(attestation: Attestation) -> bytes:
+    """The attestation as JSON; see `validators.release.json_records.encoded`.
+
+    Raises:
+        Broken: a value is not valid; named with its path.
+    """
+    try:
+        raw = encoded(attestation, adapter(), version=SCHEMA_VERSION)
+        _refuse_strange(attestation)
+    except ValueError as error:
+        raise Broken(f"the attestation cannot be written: {error}") from error
+    return raw
+
+
+def load(raw: bytes) -> Attestation:
+    """The attestation in a file's bytes.
+
+    Raises:
+        ValueError: the message starts with the path of the field at fault.
+    """
+    attestation = decoded(raw, adapter(), version=SCHEMA_VERSION)
+    _refuse_strange(attestation)
+    return attestation
+
+
+def _refuse_strange(attestation: Attestation) -> None:
+    """Raises: ValueError, for what is well formed and still says nothing, or nothing that can be."""
+    if isinstance(attestation, AttestedCells):
+        _refuse_strange_cells(attestation.cells)
+    elif isinstance(attestation, AttestedWaiver):
+        if wrong := fault(attestation.waiver):
+            msg = f"waiver: {wrong}"
+            raise ValueError(msg)
+    elif not attestation.who.strip() or not attestation.why.strip():
+        msg = "an approval says who and why: valid are words, got none"
+        raise ValueError(msg)
+    elif (attestation.act == "forced") is not bool(attestation.overridden):
+        msg = "overridden: valid are the reasons that are forced, and none for any other act"
+        raise ValueError(msg)
+
+
+def _refuse_strange_cells(cells: Sequence[Cell]) -> None:
+    """Raises: ValueError, for a cell that `paritygate verify` cannot have run, or that stands there twice."""
+    known = {(row.format, row.name, row.device) for row in RUNTIMES if row.format != ORIGINAL}
+    for index, cell in enumerate(cells):
+        if (cell.format, cell.runtime, cell.device) not in known:
+            msg = (
+                f"cells[{index}]: this paritygate knows no runtime {cell.runtime!r} on {cell.device} for {cell.format}"
+            )
+            raise ValueError(msg)
+    for key, times in Counter(cell.key for cell in cells).items():
+        if times > 1:
+            msg = f"cells: {key!r} stands there {times} times"
+            raise ValueError(msg)
+    if not cells:
+        msg = "cells: got none, valid is at least one"
+        raise ValueError(msg)
+
+
+def fault(waiver: Waiver) -> str:
+    """What is wrong with a waiver; empty when nothing is."""
+    if not waiver.by.strip() or not waiver.why.strip():
+        return "a waiver says by whom and why: valid are words, got none"
+    format_, _, place = waiver.cell.partition(" ")
+    known = [str(row.requirement) for row in RUNTIMES]
+    if f"{format_.partition('/')[0]} {place}" not in known:
+        return f"this paritygate knows no cell {waiver.cell!r}; valid are {', '.join(known)}, or FORMAT/VARIANT there"
+    return ""

@@ -1,0 +1,330 @@
+"""The table of runtimes: one row for every runtime on every device it is run on.
+
+A new runtime is one module with `load` in `validators/runtimes/`, and its rows here. Modules are named by dotted path
+and imported on first use, in a worker process.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from validators.contract import Device, Gpu, Requirement
+from validators.preloads import LIGHT, TENSORFLOW
+
+ORIGINAL = "original"
+"""The format of the cells that run the Keras model itself: what the hardware alone does to the numbers."""
+
+Accelerator = Literal["processor", "browser", "vulkan", "cuda"]
+"""Whose driver a row's device hangs on: none, Chromium's own choice of adapter, Vulkan's loader, NVIDIA's CUDA."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeRow:
+    """One runtime on one device.
+
+    Attributes:
+        name: the runtime's name everywhere.
+        format: the artifacts it runs.
+        device: where it is asked to run.
+        module: module with `load`, a `validators.contract.Load`.
+        options: settings for `load` that tell this row from its siblings.
+        computes: types the runtime lacks -> the type it computes in instead, whose tolerance then holds. The runtime
+            gives the declared type back, so only the tolerance changes.
+        adapter: what the placement's adapter must begin with; empty where any will do.
+        required: whether the default policy demands this row.
+        tf32: whether products are allowed to round to TF32; such a row runs only when the policy asks for it.
+        accelerator: what brings the device, see `Accelerator`.
+        host: the preloaded process its cells fork from, a name in `validators.preloads`; empty for a fresh interpreter
+            (a process that touches CUDA must not be a fork).
+        npm: the browser packages that the cell's page loads; not empty means that it needs the shared Chromium. The
+            first one's version is the runtime's.
+        package: import name of the package that brings the runtime.
+        distribution: the same package's name on the index, whose version is recorded.
+        extra: paritygate's extra that installs it.
+        shown: how the matrix in the README names it.
+    """
+
+    name: str
+    format: str
+    device: Device
+    module: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    computes: Mapping[str, str] = field(default_factory=dict)
+    adapter: str = ""
+    required: bool = True
+    tf32: bool = False
+    accelerator: Accelerator = "processor"
+    host: str = LIGHT
+    npm: tuple[str, ...] = ()
+    package: str
+    distribution: str
+    extra: str
+    shown: str
+
+    @property
+    def browser(self) -> bool:
+        """Whether the cell needs the shared Chromium."""
+        return bool(self.npm)
+
+    @property
+    def requirement(self) -> Requirement:
+        """What a policy writes to demand this row."""
+        return Requirement(format=self.format, runtime=self.name, device=self.device)
+
+
+_TFJS_COMPUTES = {"float64": "float32"}  # TF.js has no wider float: the converter narrows weights, the runtime inputs
+_TFJS_NPM = ("@tensorflow/tfjs-core", "@tensorflow/tfjs-converter", "@tensorflow/tfjs-backend-cpu")
+_TF32 = {"float32": "tf32"}
+_WEB: Mapping[str, Any] = {"package": "websockets", "distribution": "websockets", "extra": "web"}
+
+_ROWS = (
+    RuntimeRow(
+        name="tensorflow",
+        format="saved_model",
+        device="cpu",
+        module="validators.runtimes.saved_model",
+        host=TENSORFLOW,
+        package="tensorflow",
+        distribution="tensorflow",
+        extra="export",
+        shown="TensorFlow, without Keras",
+    ),
+    RuntimeRow(
+        name="litert-xnnpack",
+        format="tflite",
+        device="cpu",
+        module="validators.runtimes.litert",
+        options={"kernels": "xnnpack"},
+        package="ai_edge_litert",
+        distribution="ai-edge-litert",
+        extra="litert",
+        shown="LiteRT, XNNPACK delegate",
+    ),
+    RuntimeRow(
+        name="litert-reference",
+        format="tflite",
+        device="cpu",
+        module="validators.runtimes.litert",
+        options={"kernels": "reference"},
+        adapter="reference kernels",
+        package="ai_edge_litert",
+        distribution="ai-edge-litert",
+        extra="litert",
+        shown="LiteRT, reference kernels",
+    ),
+    RuntimeRow(
+        name="onnxruntime",
+        format="onnx",
+        device="cpu",
+        module="validators.runtimes.ort",
+        adapter="CPUExecutionProvider",
+        package="onnxruntime",
+        distribution="onnxruntime",
+        extra="ort",
+        shown="ONNX Runtime, CPU provider",
+    ),
+    RuntimeRow(
+        name="tfjs-wasm",
+        format="tfjs",
+        device="cpu",
+        module="validators.runtimes.tfjs",
+        options={"backend": "wasm"},
+        computes=_TFJS_COMPUTES,
+        adapter="wasm",
+        npm=(*_TFJS_NPM, "@tensorflow/tfjs-backend-wasm"),
+        **_WEB,
+        shown="TF.js `wasm` in Chromium",
+    ),
+    RuntimeRow(
+        name="tfjs-cpu",
+        format="tfjs",
+        device="cpu",
+        module="validators.runtimes.tfjs",
+        options={"backend": "cpu"},
+        computes=_TFJS_COMPUTES,
+        adapter="cpu",
+        npm=_TFJS_NPM,
+        **_WEB,
+        shown="TF.js `cpu` in Chromium",
+    ),
+    RuntimeRow(
+        name="ort-web-wasm",
+        format="onnx",
+        device="cpu",
+        module="validators.runtimes.ort_web",
+        options={"provider": "wasm"},
+        adapter="wasm",
+        required=False,
+        npm=("onnxruntime-web",),
+        **_WEB,
+        shown="ONNX Runtime Web `wasm` in Chromium",
+    ),
+    RuntimeRow(
+        name="litertjs-wasm",
+        format="tflite",
+        device="cpu",
+        module="validators.runtimes.litertjs",
+        options={"accelerator": "wasm"},
+        adapter="wasm",
+        required=False,
+        npm=("@litertjs/core",),
+        **_WEB,
+        shown="LiteRT.js `wasm` in Chromium",
+    ),
+    RuntimeRow(
+        name="litert-webgpu",
+        format="tflite",
+        device="gpu",
+        module="validators.runtimes.litert_gpu",
+        adapter="WebGPU",
+        required=False,
+        accelerator="vulkan",
+        package="ai_edge_litert",
+        distribution="ai-edge-litert",
+        extra="litert",
+        shown="LiteRT, WebGPU accelerator",
+    ),
+    RuntimeRow(
+        name="litertjs-webgpu",
+        format="tflite",
+        device="gpu",
+        module="validators.runtimes.litertjs",
+        options={"accelerator": "webgpu"},
+        adapter="WebGPU",
+        required=False,
+        accelerator="browser",
+        npm=("@litertjs/core",),
+        **_WEB,
+        shown="LiteRT.js `webgpu` in Chromium",
+    ),
+    RuntimeRow(
+        name="tfjs-webgl",
+        format="tfjs",
+        device="gpu",
+        module="validators.runtimes.tfjs",
+        options={"backend": "webgl"},
+        computes=_TFJS_COMPUTES,
+        adapter="WebGL",
+        required=False,
+        accelerator="browser",
+        npm=(*_TFJS_NPM, "@tensorflow/tfjs-backend-webgl"),
+        **_WEB,
+        shown="TF.js `webgl` in Chromium",
+    ),
+    RuntimeRow(
+        name="tfjs-webgpu",
+        format="tfjs",
+        device="gpu",
+        module="validators.runtimes.tfjs",
+        options={"backend": "webgpu"},
+        computes=_TFJS_COMPUTES,
+        adapter="WebGPU",
+        required=False,
+        accelerator="browser",
+        npm=(*_TFJS_NPM, "@tensorflow/tfjs-backend-webgpu"),
+        **_WEB,
+        shown="TF.js `webgpu` in Chromium",
+    ),
+    RuntimeRow(
+        name="ort-web-webgpu",
+        format="onnx",
+        device="gpu",
+        module="validators.runtimes.ort_web",
+        options={"provider": "webgpu"},
+        adapter="WebGPU",
+        required=False,
+        accelerator="browser",
+        npm=("onnxruntime-web",),
+        **_WEB,
+        shown="ONNX Runtime Web `webgpu` in Chromium",
+    ),
+    RuntimeRow(
+        name="keras",
+        format=ORIGINAL,
+        device="gpu",
+        module="validators.runtimes.keras_original",
+        adapter="CUDA",
+        required=False,
+        accelerator="cuda",
+        host="",
+        package="tensorflow",
+        distribution="tensorflow",
+        extra="export",
+        shown="Keras on CUDA",
+    ),
+    RuntimeRow(
+        name="tensorflow",
+        format="saved_model",
+        device="gpu",
+        module="validators.runtimes.saved_model",
+        adapter="CUDA",
+        required=False,
+        accelerator="cuda",
+        host="",
+        package="tensorflow",
+        distribution="tensorflow",
+        extra="export",
+        shown="TensorFlow on CUDA, without Keras",
+    ),
+    RuntimeRow(
+        name="onnxruntime",
+        format="onnx",
+        device="gpu",
+        module="validators.runtimes.ort",
+        adapter="CUDAExecutionProvider",
+        required=False,
+        accelerator="cuda",
+        host="",
+        package="onnxruntime",
+        distribution="onnxruntime-gpu",
+        extra="ort-cuda",
+        shown="ONNX Runtime, CUDA provider",
+    ),
+)
+
+
+def _with_tf32(row: RuntimeRow) -> RuntimeRow:
+    return replace(
+        row,
+        name=f"{row.name}-tf32",
+        options={**row.options, "tf32": "on"},
+        computes={**row.computes, **_TF32},
+        tf32=True,
+        shown=f"{row.shown}, TF32",
+    )
+
+
+RUNTIMES = (*_ROWS, *(_with_tf32(row) for row in _ROWS if row.accelerator == "cuda"))
+
+
+def runtime(name: str, device: Device) -> RuntimeRow:
+    """The row with this name and device.
+
+    Raises:
+        KeyError: there is none.
+    """
+    for row in RUNTIMES:
+        if (row.name, row.device) == (name, device):
+            return row
+    msg = f"no runtime {name} on {device}"
+    raise KeyError(msg)
+
+
+def default_requirements(formats: tuple[str, ...]) -> tuple[Requirement, ...]:
+    """The required rows of the named formats, in the table's order."""
+    return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats)
+
+
+def planned(formats: tuple[str, ...], *, gpu: Gpu = "any", tf32: bool = False) -> tuple[RuntimeRow, ...]:
+    """The rows that a release of these formats runs, in the table's order.
+
+    Args:
+        formats: what is exported; with `ORIGINAL` also the original model itself.
+        gpu: `off` leaves out every GPU row.
+        tf32: whether the rows that allow TF32 run beside those that do not.
+    """
+    return tuple(
+        row
+        for row in RUNTIMES
+        if row.format in formats and (gpu != "off" or row.device == "cpu") and (tf32 or not row.tf32)
+    )
