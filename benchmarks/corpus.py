@@ -41,6 +41,7 @@ from benchmarks.families import table as table_of_families
 from benchmarks.stock import stock_commands
 from exporters.contract import Signature
 from exporters.errors import BadInput
+from exporters.files.atomic import write
 from exporters.formats.registry import FORMATS
 from exporters.jobs import GIB, Job, Limits, Outcome, Workers
 from flows.batch import Record, Sweep, shown, sweep
@@ -140,9 +141,7 @@ class Stock:
                 name: {"convert": each.convert, "run": each.run, "agree": each.agree} for name, each in found.items()
             },
         }
-        fresh = kept.with_suffix(".partial")
-        fresh.write_text(json.dumps(said, indent=1), "utf-8")
-        fresh.replace(kept)
+        write(kept, json.dumps(said, indent=1))
         return found
 
     def _work(self, model: Path, release: Path, work: Path) -> dict[str, Found]:

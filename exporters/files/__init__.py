@@ -1,1 +1,1 @@
-"""TODO tour of exporters/files."""
+"""Files and folders on disk: their digests (`hashing`), writing them in one step (`atomic`), and locks (`locks`)."""

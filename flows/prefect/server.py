@@ -10,7 +10,6 @@ state folder; never `~/.prefect`.
 """
 
 import contextlib
-import fcntl
 import gc
 import importlib.metadata
 import os
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from exporters.errors import Broken
+from exporters.files.locks import wait_for_lock
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -188,8 +188,9 @@ def migrate(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if stamp.exists() and (folder / "prefect.db").exists():
         return
-    with (folder / "migrate.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = wait_for_lock(folder / "migrate.lock")
+    assert lock is not None  # noqa: S101 - nothing cancels the wait
+    with lock:
         if not (stamp.exists() and (folder / "prefect.db").exists()):
             _create_database(folder)
             stamp.touch()

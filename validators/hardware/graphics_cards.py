@@ -5,7 +5,6 @@ through its own program, or through the files it keeps in `/proc`.
 """
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
@@ -13,12 +12,12 @@ import shutil
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.errors import Broken, Cancelled
+from exporters.files.locks import wait_for_lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """The variable that says which cards CUDA may see, and in which order."""
@@ -28,7 +27,6 @@ _CARDS = ("nvidia[0-9]*", "dri/renderD*")  # below /dev; through the second kind
 _MIG = "MIG-"  # begins NVIDIA's name of a slice of a card, which its list of cards does not have
 _SOFTWARE = re.compile(r"swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bwarp\b|software", re.IGNORECASE)
 _ASK_SECONDS = 10.0
-_POLL = 0.2  # seconds between two looks at a taken lock
 _DEV, _PROC = Path("/dev"), Path("/proc/driver/nvidia")
 _LOCK_FOLDERS = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - a lock must lie where every user finds it
 
@@ -117,19 +115,12 @@ def card_lock(
         Broken: the lock file cannot be made or opened.
     """
     path = (folder or _lock_folder()) / f"paritygate-{re.sub(r'[^A-Za-z0-9-]', '_', card.uuid)}.lock"
-    descriptor = _opened(path)
-    try:
-        told = False
-        while not _taken(descriptor):
-            if given_up():
-                raise Cancelled(f"the run ended while it waited for {card.name} ({path})")
-            if not told:
-                say(f"{card.name} is in use; waits for its turn ({path})")
-                told = True
-            time.sleep(_POLL)
+    said = functools.partial(say, f"{card.name} is in use; waits for its turn ({path})")
+    lock = wait_for_lock(path, open_file=_opened, cancelled=given_up, say=said)
+    if lock is None:
+        raise Cancelled(f"the run ended while it waited for {card.name} ({path})")
+    with lock:
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _told_by(program: str) -> tuple[Card, ...]:
@@ -211,11 +202,3 @@ def _opened(path: Path) -> int:
             f"the GPU lock {path} cannot be opened: {error.strerror}",
             next_step=f"look at it, then remove it: rm {path}",
         ) from error
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

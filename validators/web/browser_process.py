@@ -5,7 +5,6 @@ waits: for its stdin to end (the supervisor closed it, or died), for TERM, or fo
 first, it leaves no process and no folder behind.
 """
 
-import ctypes
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import threading
 import time
 from pathlib import Path
 
+from exporters.process_lifetime import adopt_orphans, request_death_with_parent
 from validators.hardware.graphics_cards import device_nodes
 from validators.web.gpu_adapters import gpu_flags
 
@@ -52,8 +52,6 @@ FLAGS = (
 )
 
 _CLOSE_SECONDS = 5.0
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def launch_flags(profile: Path) -> list[str]:
@@ -71,12 +69,6 @@ def _scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent if fits else "/tmp"))  # noqa: S108 - a fresh folder
 
 
-def _prctl(option: int, value: int) -> None:
-    """Sets a Linux process attribute; elsewhere the end of stdin alone ends the host."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value)
-
-
 def _launch(chromium: Path, folder: Path, log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as stderr:
         return subprocess.Popen(
@@ -87,7 +79,7 @@ def _launch(chromium: Path, folder: Path, log: Path) -> subprocess.Popen[bytes]:
             # Its sockets, caches and crash reports go when the folder goes, and none lands in the user's home.
             env={**os.environ, **dict.fromkeys(("TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(folder))},
             process_group=0,  # Ctrl-C reaches the supervisor alone, and one signal later ends the whole tree
-            preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509 - this process has one thread
+            preexec_fn=request_death_with_parent,  # noqa: PLW1509 - this process has one thread
         )
 
 
@@ -134,7 +126,7 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the supervisor decides the order of the end
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # Chromium's orphans become our children, so that none outlives us unseen
+    adopt_orphans()  # Chromium's orphans become our children, so that none outlives us unseen
     folder = _scratch()
     process = None
     try:

@@ -1,0 +1,101 @@
+"""One lock between processes: exclusive, on a file or a folder, freed by the system when its process dies."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_POLL_SECONDS = 0.1
+
+
+def create_or_open(path: Path) -> int:
+    """Opens a lock file, making it where there is none; no child process inherits the descriptor."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+class Lock:
+    """An exclusive lock, taken without waiting and held until it is released.
+
+    Args:
+        path: the lock file, or whatever `open_file` opens.
+        open_file: gives a descriptor of `path`.
+
+    Raises:
+        BlockingIOError: another process, or another lock of this one, holds it.
+        OSError: what `open_file` raises.
+    """
+
+    def __init__(self, path: Path, *, open_file: Callable[[Path], int] = create_or_open) -> None:
+        self._path = path
+        while True:
+            self._descriptor = open_file(path)
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(self._descriptor)
+                raise
+            if _is_file(path, self._descriptor):
+                return
+            os.close(self._descriptor)  # its last holder removed the file between our two steps
+
+    def release(self, *, remove: bool = False) -> None:
+        """Frees the lock.
+
+        Args:
+            remove: whether the lock file goes too. It goes while the lock is held: who opened it before finds out by
+                its inode number and opens the next one.
+        """
+        if remove:
+            self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+
+def wait_for_lock(
+    path: Path,
+    *,
+    open_file: Callable[[Path], int] = create_or_open,
+    cancelled: Callable[[], bool] = lambda: False,
+    say: Callable[[], None] = lambda: None,
+) -> Lock | None:
+    """Takes a lock as soon as it is free.
+
+    Args:
+        path: see `Lock`.
+        open_file: see `Lock`.
+        cancelled: asked while waiting; true ends the wait.
+        say: called once, when there is a wait.
+
+    Returns:
+        The lock; None when `cancelled` ended the wait.
+
+    Raises:
+        OSError: what `open_file` raises.
+    """
+    said = False
+    while True:
+        try:
+            return Lock(path, open_file=open_file)
+        except BlockingIOError:
+            if cancelled():
+                return None
+            if not said:
+                say()
+                said = True
+            time.sleep(_POLL_SECONDS)
+
+
+def _is_file(path: Path, descriptor: int) -> bool:
+    """Tells whether a path still names the file that a descriptor opened."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    return False
