@@ -44,7 +44,7 @@ from exporters.errors import BadInput
 from exporters.files.atomic import write
 from exporters.formats.registry import FORMATS
 from exporters.jobs import GIB, Job, Limits, Outcome, Workers
-from flows.batch import Record, Sweep, shown, sweep
+from flows.batch import Sweep, SweptModel, shown, sweep
 from flows.config.model_folder import find
 from validators.preloads import TENSORFLOW, hosts
 from validators.release.evidence import read_evidence
@@ -224,7 +224,7 @@ def bound(signature: Signature, theirs: Mapping[str, Sequence[str]]) -> dict[str
     return {"inputs": inputs, "outputs": outputs}
 
 
-def ours(record: Record, release: Path) -> dict[str, Found]:
+def ours(record: SweptModel, release: Path) -> dict[str, Found]:
     """What came of one file in paritygate; `agree` is the sweep's `proven`."""
     manifest = load(release)
     found = {}

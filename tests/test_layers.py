@@ -38,6 +38,7 @@ HEAVY_ALLOWED = {
         f"flows/{name}.py": {"prefect"}
         for name in (
             "batch/fleet",
+            "batch/loop_in_prefect",
             "batch/nightly",
             "batch/watch",
             "prefect/approval",

@@ -13,15 +13,16 @@ _POLL_SECONDS = 0.1
 
 
 def create_or_open(path: Path) -> int:
-    """Opens a lock file, making it where there is none; no child process inherits the descriptor."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    """Opens a folder, or a lock file that it makes where there is none; no child process inherits the descriptor."""
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    return os.open(path, flags | os.O_CLOEXEC, 0o644)
 
 
 class Lock:
     """An exclusive lock, taken without waiting and held until it is released.
 
     Args:
-        path: the lock file, or whatever `open_file` opens.
+        path: a folder, or a lock file.
         open_file: gives a descriptor of `path`.
 
     Raises:

@@ -14,7 +14,7 @@ from processes import below
 
 from exporters.errors import BadInput
 from exporters.files.hashing import sha256_file
-from flows.batch.nightly import found
+from flows.batch.loop_in_prefect import found
 from flows.config.input_files import asked
 from flows.config.settings import Settings
 from flows.prefect.storage import fetched

@@ -22,8 +22,7 @@ from exporters.jobs import Job, Preloaded, Workers
 from exporters.source.admission import examine
 from flows import batch as sweep
 from flows import cli
-from flows.batch import sweep_record as ledger
-from flows.batch import sweep_run as engine
+from flows.batch import sweep_record, sweep_run
 from flows.batch.outcomes import states_of_error
 from flows.batch.sweep_report import grouped
 from flows.config.model_folder import find
@@ -292,12 +291,12 @@ def record(model, out, **changes):
         "digest": model.digest,
         "size": model.size,
         "release": model.release,
-        "manifest": ledger.manifest_digest(release),
+        "manifest": sweep_record.manifest_digest(release),
         "released": True,
         "states": (proven,),
         "seconds": 1.0,
     }
-    return sweep.Record(**{**fields, **changes})
+    return sweep.SweptModel(**{**fields, **changes})
 
 
 def settings(**changes):
@@ -308,13 +307,13 @@ def settings(**changes):
 def swept(shelf, tmp_path):
     """A sweep of the first two models; gives its directory."""
     out = tmp_path / "out"
-    with ledger.Ledger(out, ledger.begin(settings(), 3)) as book:
+    with sweep_record.SweepFile(out, sweep_record.begin(settings(), 3)) as book:
         book.add([record(model, out) for model in models(shelf)[:2]])
     return out
 
 
 def settled(out, shelf, blank=None):
-    with ledger.Ledger(out, blank or ledger.begin(settings(), 3)) as book:
+    with sweep_record.SweepFile(out, blank or sweep_record.begin(settings(), 3)) as book:
         return [model.path for model in models(shelf) if book.settled(model)]
 
 
@@ -329,7 +328,7 @@ def test_a_changed_model_is_not_settled(swept, shelf):
 
 def test_a_model_that_shares_only_the_name_of_its_release_is_not_settled(swept, shelf):
     model = models(shelf)[0]
-    with ledger.Ledger(swept, ledger.begin(settings(), 3)) as book:
+    with sweep_record.SweepFile(swept, sweep_record.begin(settings(), 3)) as book:
         assert book.settled(model)
         assert not book.settled(replace(model, digest=model.digest[:8] + "0" * 56))
 
@@ -342,11 +341,11 @@ def test_a_release_that_is_gone_or_another_is_not_settled(swept, shelf):
 
 
 def test_a_changed_setting_settles_nothing(swept, shelf):
-    assert settled(swept, shelf, ledger.begin(settings(policy={"rtol": 0.5}), 3)) == []
+    assert settled(swept, shelf, sweep_record.begin(settings(policy={"rtol": 0.5}), 3)) == []
 
 
 def test_another_version_settles_nothing(swept, shelf, monkeypatch):
-    now = ledger.begin(settings(), 3)
+    now = sweep_record.begin(settings(), 3)
     assert settled(swept, shelf, replace(now, paritygate="9.9")) == []
     assert settled(swept, shelf, replace(now, toolchain={**now.toolchain, "onnx": "0.1"})) == []
 
@@ -355,19 +354,19 @@ def test_a_changed_file_that_a_setting_names_settles_nothing(shelf, tmp_path):
     code = tmp_path / "layers.py"
     code.write_text("A = 1", "utf-8")
     with_code = settings(custom_objects=[str(code)])
-    first = ledger.begin(with_code, 1)
-    assert first == ledger.begin(with_code, 1)
+    first = sweep_record.begin(with_code, 1)
+    assert first == sweep_record.begin(with_code, 1)
     code.write_text("A = 2", "utf-8")
-    assert first != ledger.begin(with_code, 1)
+    assert first != sweep_record.begin(with_code, 1)
     (tmp_path / "release.json").write_text("{}")
     for named in ({"samples": {"metric": f"{code}:score"}}, {"baseline": tmp_path}):
-        assert len(ledger.begin(settings(**named), 1).settings["given"]) == 1
+        assert len(sweep_record.begin(settings(**named), 1).settings["given"]) == 1
 
 
 def test_what_was_refused_stays_refused_and_what_broke_is_tried_again(shelf, tmp_path):
     out = tmp_path / "out"
     a, b, _ = models(shelf)
-    with ledger.Ledger(out, ledger.begin(settings(), 3)) as book:
+    with sweep_record.SweepFile(out, sweep_record.begin(settings(), 3)) as book:
         for model, error in ((a, BadInput("no zip")), (b, Broken("timeout"))):
             states = states_of_error(error, ("onnx",))
             book.add([record(model, out, release="", manifest="", released=False, states=states)])
@@ -375,10 +374,10 @@ def test_what_was_refused_stays_refused_and_what_broke_is_tried_again(shelf, tmp
 
 
 def test_one_directory_takes_one_sweep_at_a_time(swept):
-    blank = ledger.begin(settings(), 3)
-    with ledger.Ledger(swept, blank), pytest.raises(BadInput, match="another sweep is at work"):
-        ledger.Ledger(swept, blank)
-    with ledger.Ledger(swept, blank):
+    blank = sweep_record.begin(settings(), 3)
+    with sweep_record.SweepFile(swept, blank), pytest.raises(BadInput, match="another sweep is at work"):
+        sweep_record.SweepFile(swept, blank)
+    with sweep_record.SweepFile(swept, blank):
         pass
 
 
@@ -391,7 +390,7 @@ def test_a_sweep_json_that_is_not_ours_is_not_overwritten(swept, shelf):
 
 def test_the_record_is_whole_at_any_moment(swept, shelf, monkeypatch):
     before = (swept / "sweep.json").read_bytes()
-    with ledger.Ledger(swept, ledger.begin(settings(), 3)) as book:
+    with sweep_record.SweepFile(swept, sweep_record.begin(settings(), 3)) as book:
         with monkeypatch.context() as patched:
             patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed here")))
             with pytest.raises(OSError, match="killed here"):
@@ -436,8 +435,8 @@ class Told:
 @pytest.fixture
 def told(monkeypatch):
     Told.made = []
-    monkeypatch.setattr(engine, "ReleaseRun", Told)
-    monkeypatch.setattr(engine, "refuse_unrunnable", lambda settings: None)
+    monkeypatch.setattr(sweep_run, "ReleaseRun", Told)
+    monkeypatch.setattr(sweep_run, "refuse_unrunnable", lambda settings: None)
     return Told
 
 
@@ -549,10 +548,12 @@ def three_models():
     proven = tuple(sweep.FormatState(format=name, state="proven") for name in ("onnx", "tfjs"))
     made = {"a.keras": proven, "b.keras": refused("2.13"), "\x1b[31mc.keras": refused("2.15")}
     records = [
-        sweep.Record(path=path, digest="", size=0, release="", manifest="", released=False, states=each, seconds=1.0)
+        sweep.SweptModel(
+            path=path, digest="", size=0, release="", manifest="", released=False, states=each, seconds=1.0
+        )
         for path, each in made.items()
     ]
-    return replace(ledger.begin(settings(), 3), records=tuple(records))
+    return replace(sweep_record.begin(settings(), 3), records=tuple(records))
 
 
 def test_reasons_are_grouped_by_their_way_out_with_the_models_under_each():

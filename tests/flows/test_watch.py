@@ -10,7 +10,7 @@ from prefect_server import QUICK, ROOT, carried_out, submit
 
 from exporters.errors import BadInput, Broken
 from flows.batch.checkpoints import look, place
-from flows.batch.nightly import found
+from flows.batch.loop_in_prefect import found
 from flows.config.settings import Settings
 from flows.prefect.bundle import pack
 from flows.prefect.storage import fetched
