@@ -9,19 +9,14 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-def request_death_with_parent() -> None:
-    """Asks Linux to kill this process when the thread that started it ends; does nothing on other systems."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def die_with_parent(parent: int) -> None:
-    """Does the same, and ends this process at once when its parent has ended before.
+    """Asks Linux to kill this process when the thread that started it ends; does nothing on other systems.
 
     Args:
         parent: pid of the process that started this one, told by itself: an interpreter takes long enough to start
-            for its parent to be gone before it can ask.
+            for its parent to be gone before it can ask. Then this process ends at once.
     """
-    request_death_with_parent()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if sys.platform == "linux" and os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 

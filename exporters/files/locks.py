@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
+
+from exporters.errors import Cancelled
 
 _POLL_SECONDS = 0.1
 
@@ -57,29 +58,29 @@ class Lock:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
 def wait_for_lock(
     path: Path,
     *,
+    what: str,
     open_file: Callable[[Path], int] = create_or_open,
     cancelled: Callable[[], bool] = lambda: False,
-    say: Callable[[], None] = lambda: None,
-) -> Lock | None:
+    say: Callable[[str], None] = lambda _: None,
+) -> Lock:
     """Takes a lock as soon as it is free.
 
     Args:
         path: see `Lock`.
+        what: is used by the holder of the lock; for the messages.
         open_file: see `Lock`.
         cancelled: asked while waiting; true ends the wait.
-        say: called once, when there is a wait.
-
-    Returns:
-        The lock; None when `cancelled` ended the wait.
+        say: told once, when there is a wait.
 
     Raises:
+        Cancelled: `cancelled` ended the wait.
         OSError: what `open_file` raises.
     """
     said = False
@@ -88,9 +89,9 @@ def wait_for_lock(
             return Lock(path, open_file=open_file)
         except BlockingIOError:
             if cancelled():
-                return None
+                raise Cancelled(f"the run ended while it waited for {what} ({path})") from None
             if not said:
-                say()
+                say(f"{what} is in use; waits for its turn ({path})")
                 said = True
             time.sleep(_POLL_SECONDS)
 

@@ -131,16 +131,12 @@ def _hand_over(settings: Settings, *, how: HandOver) -> "State[Any] | UUID":
 
 def _ended(client: SyncPrefectClient, runs: Sequence[UUID]) -> "Mapping[UUID, State[Any]]":
     """Looks which runs have ended, and waits before the next look; a run that was deleted has ended too."""
-    states: dict[UUID, State[Any] | None] = {}
+    gone = "the run {} was deleted on the server"
+    states: dict[UUID, State[Any] | None] = {run: Failed(name="Broken", message=gone.format(run)) for run in runs}
     for begin in range(0, len(runs), _PAGE):
         mine = FlowRunFilter(id=FlowRunFilterId(any_=list(runs[begin : begin + _PAGE])))
         states |= {run.id: run.state for run in client.read_flow_runs(flow_run_filter=mine, limit=_PAGE)}
-    ends: dict[UUID, State[Any]] = {
-        run: Failed(name="Broken", message=f"the run {run} was deleted on the server")
-        for run in runs
-        if run not in states
-    }
-    ends |= {run: state for run, state in states.items() if state is not None and state.is_final()}
+    ends = {run: state for run, state in states.items() if state is not None and state.is_final()}
     if len(ends) < len(runs):
         time.sleep(_POLL_SECONDS)
     return ends

@@ -4,7 +4,6 @@
 """
 
 from pathlib import Path
-from types import TracebackType
 from typing import Generic, Literal, Self, TypeVar
 
 from exporters.errors import BadInput
@@ -54,7 +53,7 @@ class RecordFile(Generic[_Record]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lock.release()
 
     def write(self, record: _Record) -> None:

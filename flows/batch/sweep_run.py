@@ -101,7 +101,8 @@ def _due(models: Sequence[Model], settings: Settings, record: SweepFile, progres
         if before := record.settled(model):
             known.append(before)
         elif model.fault is not None:
-            known.append(_unreadable(model, model.fault, settings.formats))
+            error = BadInput(model.fault, next_step="Check the link or the permissions.")
+            known.append(_swept(model, states_of_error(error, settings.formats)))
         else:
             due.append(model)
     progress.begin(models=len(models), settled=len(known))
@@ -177,21 +178,8 @@ class _ReleaseThreads:
     def _release(self, model: Model) -> SweptModel:
         started = time.monotonic()
         self._progress.started(model.path)
-        manifest, released, states = self._verdict(model)
-        return SweptModel(
-            path=model.path,
-            digest=model.digest,
-            size=model.size,
-            release=model.release if manifest else "",
-            manifest=manifest,
-            released=released,
-            states=states,
-            seconds=round(time.monotonic() - started, 3),
-        )
-
-    def _verdict(self, model: Model) -> tuple[str, bool, tuple[FormatState, ...]]:
-        """Digest of the manifest, whether the gate let it out, and the states; no digest where there is no verdict."""
         settings = self._settings.model_copy(update={"model": model.file, "output": self._target / model.release})
+        manifest, released, states = "", False, tuple[FormatState, ...]()
         try:
             with ReleaseRun(settings, partial(self._progress.stage, model.path), shared=self._shared) as run:
                 self._begin(run)
@@ -204,10 +192,14 @@ class _ReleaseThreads:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a model: not even a bug of ours stops the others
             states = states_of_error(error, settings.formats)
-            return "", False, tuple(replace(s, reason=s.reason.removeprefix(f"{model.file}: ")) for s in states)
-        if run.manifest is None:
-            return "", False, states_of_error(Broken("the run ended without a verdict"), settings.formats)
-        return run.digest, run.manifest.verdict.passed, states_of(run.manifest)
+            states = tuple(replace(each, reason=each.reason.removeprefix(f"{model.file}: ")) for each in states)
+        else:
+            if run.manifest is None:
+                states = states_of_error(Broken("the run ended without a verdict"), settings.formats)
+            else:
+                manifest, released, states = run.digest, run.manifest.verdict.passed, states_of(run.manifest)
+        seconds = time.monotonic() - started
+        return _swept(model, states, manifest=manifest, released=released, seconds=seconds)
 
     def _begin(self, run: ReleaseRun) -> None:
         with self._lock:
@@ -220,8 +212,16 @@ class _ReleaseThreads:
             self._running.discard(run)
 
 
-def _unreadable(model: Model, fault: str, formats: Sequence[str]) -> SweptModel:
-    states = states_of_error(BadInput(fault, next_step="Check the link or the permissions."), formats)
+def _swept(
+    model: Model, states: tuple[FormatState, ...], *, manifest: str = "", released: bool = False, seconds: float = 0.0
+) -> SweptModel:
     return SweptModel(
-        path=model.path, digest="", size=0, release="", manifest="", released=False, states=states, seconds=0.0
+        path=model.path,
+        digest=model.digest,
+        size=model.size,
+        release=model.release if manifest else "",
+        manifest=manifest,
+        released=released,
+        states=states,
+        seconds=round(seconds, 3),
     )

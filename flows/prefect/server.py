@@ -188,9 +188,7 @@ def migrate(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if stamp.exists() and (folder / "prefect.db").exists():
         return
-    lock = wait_for_lock(folder / "migrate.lock")
-    assert lock is not None  # noqa: S101 - nothing cancels the wait
-    with lock:
+    with wait_for_lock(folder / "migrate.lock", what="Prefect's database"):
         if not (stamp.exists() and (folder / "prefect.db").exists()):
             _create_database(folder)
             stamp.touch()

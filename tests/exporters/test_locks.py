@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from exporters.errors import Cancelled
 from exporters.files.atomic import is_partial, write
 from exporters.files.locks import Lock, wait_for_lock
 
@@ -49,10 +50,11 @@ def test_a_killed_process_holds_no_lock_and_a_wait_is_said_once_and_can_be_cance
     command = [sys.executable, "-c", HOLDER, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        assert wait_for_lock(path, cancelled=lambda: True, say=lambda: said.append("never")) is None
+        with pytest.raises(Cancelled, match="waited for the thing"):
+            wait_for_lock(path, what="the thing", cancelled=lambda: True, say=pytest.fail)
         threading.Timer(0.5, os.kill, (other.pid, signal.SIGKILL)).start()
-        with wait_for_lock(path, say=lambda: said.append("waits")):
-            assert said == ["waits"]
+        with wait_for_lock(path, what="the thing", say=said.append):
+            assert said == [f"the thing is in use; waits for its turn ({path})"]
 
 
 def test_a_file_is_written_in_one_step_with_the_mode_that_was_asked_for(tmp_path):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.errors import Broken, Cancelled
+from exporters.errors import Broken
 from exporters.files.locks import wait_for_lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -115,11 +115,7 @@ def card_lock(
         Broken: the lock file cannot be made or opened.
     """
     path = (folder or _lock_folder()) / f"paritygate-{re.sub(r'[^A-Za-z0-9-]', '_', card.uuid)}.lock"
-    said = functools.partial(say, f"{card.name} is in use; waits for its turn ({path})")
-    lock = wait_for_lock(path, open_file=_opened, cancelled=given_up, say=said)
-    if lock is None:
-        raise Cancelled(f"the run ended while it waited for {card.name} ({path})")
-    with lock:
+    with wait_for_lock(path, what=card.name, open_file=_opened, cancelled=given_up, say=say):
         yield
 
 

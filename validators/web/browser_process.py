@@ -5,6 +5,7 @@ waits: for its stdin to end (the supervisor closed it, or died), for TERM, or fo
 first, it leaves no process and no folder behind.
 """
 
+import functools
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import threading
 import time
 from pathlib import Path
 
-from exporters.process_lifetime import adopt_orphans, request_death_with_parent
+from exporters.process_lifetime import adopt_orphans, die_with_parent
 from validators.hardware.graphics_cards import device_nodes
 from validators.web.gpu_adapters import gpu_flags
 
@@ -79,7 +80,7 @@ def _launch(chromium: Path, folder: Path, log: Path) -> subprocess.Popen[bytes]:
             # Its sockets, caches and crash reports go when the folder goes, and none lands in the user's home.
             env={**os.environ, **dict.fromkeys(("TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(folder))},
             process_group=0,  # Ctrl-C reaches the supervisor alone, and one signal later ends the whole tree
-            preexec_fn=request_death_with_parent,  # noqa: PLW1509 - this process has one thread
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
 
 
