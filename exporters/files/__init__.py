@@ -1,1 +1,1 @@
-"""TODO tour of exporters/files."""
+"""Files of a release: `hashing` digests them, `atomic` puts them under their final names in one step."""
