@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,7 +173,7 @@ def _runtime(row: RuntimeRow, name: str, browser: Tool, adapters: Sequence[GpuAd
         ready=not problem,
         version=(package_version(row.npm[0]) or "") if row.browser else installed(row.distribution),
         adapter="" if problem else adapter,
-        problem=problem,
+        problem=problem or "",
     )
 
 

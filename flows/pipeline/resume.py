@@ -102,7 +102,7 @@ class Finished:
         Args:
             stage: its name.
             kind: type of the value.
-            inputs: digests of what it starts from; an empty one is of something that was not kept.
+            *inputs: digests of what it starts from; an empty one is of something that was not kept.
         """
         for left in self._workspace.leftovers if self._mark and all(inputs) else ():
             record = _read(left / "stages" / _file(stage))
@@ -122,7 +122,8 @@ class Finished:
 
         Args:
             stage: its name.
-            kind, inputs: as for `find`.
+            kind: type of the value.
+            *inputs: as for `find`.
             value: without paths into the staging folder.
             made: its files and folders, each with its `exporters.files.hashing.digest_tree`; empty where that is not
                 known yet.
@@ -148,7 +149,6 @@ class Finished:
         return _digest([self._mark, stage, *inputs])
 
 
-@functools.cache
 def _adapter(kind: type[Value]) -> TypeAdapter[Value]:
     return TypeAdapter(kind)
 
