@@ -33,7 +33,7 @@ from flows.diagnose.runtime_settings import switches_of
 from flows.diagnose.target import Subject, find_subject
 from flows.pipeline.run import Shared
 from flows.progress.events import Listener, perform
-from validators.diagnosis.contract import Part, Suspicion
+from validators.diagnosis.contract import Files, Part, Suspicion
 from validators.diagnosis.reproduction import Exhibit, write
 
 _SUBSTITUTED = (
@@ -158,9 +158,7 @@ class Investigation:
         note = "with all its inner tensors kept, the artifact agrees with the original in every layer"
         return replace(found, confirmed=(*found.confirmed, note))
 
-    def _suspected(
-        self, found: Diagnosis, suspicion: Suspicion, sampled: Sampled, tensors: Mapping[str, str]
-    ) -> Diagnosis:
+    def _suspected(self, found: Diagnosis, suspicion: Suspicion, sampled: Sampled, tensors: Files) -> Diagnosis:
         """A layer is suspected: what shows it, beside the substitution."""
         found = replace(
             found,
