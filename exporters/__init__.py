@@ -1,13 +1,13 @@
 """The export layer: from one stored Keras model to artifacts. Knows nothing of validation or of Prefect.
 
-A tour, in the order the data goes:
+The rooms, each above all that it imports:
 
-* `admission` looks at the file before any framework sees it, and refuses what is damaged or needs code.
-* `keras_model` loads it, `names` gives its tensors their canonical names.
-* `lowering` traces it into flat graphs.
-* `saved_model`, `tflite`, `tfjs`, `onnx`: one exporter each, one row each in `registry`; `limits` explains what a
-  target cannot express.
-* `store` hashes and places what they wrote; `contract` holds the records that cross the border; `errors` what can
-  go wrong.
-* `isolation` runs every one of these jobs (`jobs`) in a bounded process of its own.
+* `contract`, `errors`, `tensor_names`, `target_limits`, `toolchain`: records, errors and tables that every room uses.
+* `files`: hashing files, placing them in one step.
+* `jobs`: runs a function in a bounded process of its own; its death is a typed result.
+* `source`: reads, admits and loads a stored model (Keras 2 and 3).
+* `preprocessing`: describes what a model does to text and tables, and runs it without Keras.
+* `lowering`: traces the model into one flat graph that every converter takes.
+* `weights`: compares an artifact's constants with the source's weights.
+* `formats`: one module for each format, and the registry that lists them.
 """

@@ -1,10 +1,14 @@
 """The flows: what a person or a schedule starts. The only layer that knows Prefect.
 
-* `settings`: one model behind `release.toml`, the flow's parameters and the CLI's flags.
-* `run` plans a release as `stages`; `exports`, `cells` and `conclude` do their work in a `workspace`; `progress` is
-  what a run tells meanwhile.
-* `release` is the Prefect flow over these stages, `stages.run_on_threads` the engine without Prefect.
-* `verify` runs the cells of a release again, those that `selection` picks, and may attest them for this `machine`;
-  `gate` judges a release with its attestations; `inspect` and `doctor` are the smaller commands; `cli` puts all of them
-  on the command line.
+The rooms, each above all that it imports:
+
+* `progress`: events of a run, and how a terminal shows them.
+* `config`: settings, policy and `release.toml`: one model behind flags, file and form.
+* `machine`: what this machine is and can run (`doctor`), and what a model file declares (`inspect`).
+* `review`: judges a release with its attestations; records what people decide.
+* `pipeline`: the stages of a release and of a verification, and what they hand to each other.
+* `prefect`: the same stages as a Prefect flow, and everything else that imports Prefect.
+* `batch`: many models: a folder, a schedule, a pool of workers.
+* `diagnose`: finds the layer that a failed cell gets wrong.
+* `cli`: one module for each command.
 """

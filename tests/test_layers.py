@@ -207,3 +207,70 @@ def test_the_packages_are_those_of_this_repository_wherever_python_is_started(tm
         [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60
     )
     assert run.stdout.split() == [str(ROOT / layer / "__init__.py") for layer in LAYERS]
+
+
+def arrows(root: Path) -> dict[str, set[str]]:
+    """Module -> the modules of the layers that it imports, also inside functions."""
+    modules = {
+        ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file
+        for layer in LAYERS
+        for file in (root / layer).rglob("*.py")
+    }
+    found: dict[str, set[str]] = {name: set() for name in modules}
+    for name, file in modules.items():
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                deeper = {f"{node.module}.{alias.name}" for alias in node.names} & modules.keys()
+                found[name] |= deeper or ({node.module} & modules.keys())
+            elif isinstance(node, ast.Import):
+                found[name] |= {alias.name for alias in node.names} & modules.keys()
+    return found
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """A path that ends where it began; empty where there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for other in sorted(graph.get(name, ())):
+            if found := visit(other, (*path, name)):
+                return found
+        done.add(name)
+        return []
+
+    return next((found for name in sorted(graph) if (found := visit(name, ()))), [])
+
+
+def folders(root: Path) -> dict[str, set[str]]:
+    """Folder -> the other folders whose modules its modules import; a package's `__init__` belongs to its folder."""
+
+    def folder(module: str) -> str:
+        return module if (root / module.replace(".", "/")).is_dir() else module.rpartition(".")[0]
+
+    found: dict[str, set[str]] = {}
+    for module, others in arrows(root).items():
+        found.setdefault(folder(module), set()).update(map(folder, others))
+    return {name: others - {name} for name, others in found.items()}
+
+
+@pytest.mark.parametrize("graph", [arrows, folders])
+def test_no_imports_form_a_circle(graph):
+    assert circle(graph(ROOT)) == []
+
+
+def test_a_circle_of_modules_is_found(tmp_path):
+    plant(tmp_path, "exporters/a.py", "def f():\n    from exporters import b\n")
+    plant(tmp_path, "exporters/b.py", "from exporters.a import f\n")
+    assert circle(arrows(tmp_path)) == ["exporters.a", "exporters.b", "exporters.a"]
+
+
+def test_a_circle_of_folders_is_found(tmp_path):
+    plant(tmp_path, "exporters/one/a.py", "import exporters.two.b\n")
+    plant(tmp_path, "exporters/two/b.py", "import exporters.one.c\n")
+    plant(tmp_path, "exporters/one/c.py", "")
+    assert circle(arrows(tmp_path)) == []
+    assert circle(folders(tmp_path)) == ["exporters.one", "exporters.two", "exporters.one"]

@@ -1,16 +1,17 @@
 """The validation layer: from artifacts to evidence to a verdict. Knows the exporters, and nothing of flows.
 
-A tour, in the order the data goes:
+The rooms, each above all that it imports:
 
-* `samples` reads or draws the inputs; `reference` runs the original over them; `evidence` keeps both, in
-  files that `tensorfiles` writes and reads.
-* `registry` lists the runtimes, `availability` says which of them this machine has, `hosts` names the
-  preloaded processes that run them, `runtimes` holds a module for each, `web` is the browser.
-* `cell` feeds the samples to one artifact in one runtime, call by call (`feeding`).
-* `tolerance` says how far an output may lie from the reference, `measure` how far it does lie, `compare`
-  what that means.
-* `gate` turns all cells into one verdict. `compare`, `tolerance` and `gate` are pure.
-* `manifest` is `release.json`, `attestation` what other machines add to it later; `records` reads and writes both
-  strictly, `schema` publishes their form. `integrity` checks the digests, `claims` what a manifest says against itself.
-* `report` is what a person reads.
+* `contract`: the records that cross the layer's border. `text`, `preloads`: what every room uses.
+* `hardware`: graphics cards, Vulkan adapters and Chromium on this machine.
+* `compare`: distances, tolerances and the comparison of two tensors. Pure.
+* `samples`: the rows that every cell is fed, and how they are fed.
+* `web`: runs web artifacts in headless Chromium.
+* `runtimes`: one module for each runtime, the registry, and what of it this machine can run.
+* `release`: the release directory: manifest, evidence, attestations, integrity.
+* `reference`: what the original answers, and how far its own rounding goes.
+* `cells`: runs one artifact in one runtime and compares it.
+* `gate`: turns cells and artifacts into one verdict. It fails closed.
+* `diagnosis`: finds the layer that an artifact gets wrong.
+* `report`: what a person or a CI server reads.
 """

@@ -1,1 +1,1 @@
-"""Files and folders on disk: their digests (`hashing`), writing them in one step (`atomic`), and locks (`locks`)."""
+"""Files of a release: `hashing` digests them, `atomic` writes them in one step; `locks` locks between processes."""

@@ -1,1 +1,5 @@
-"""TODO tour of exporters/formats."""
+"""Formats: one module for each, with the same verbs (`export`, `check`, `constants`).
+
+`registry` lists every variant of every format; `job` runs one exporter in a worker process. `tfjs_fusions` and
+`tfjs_stubs` hold the workarounds for TF.js' converter.
+"""

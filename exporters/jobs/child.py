@@ -8,7 +8,6 @@ Run as `python -m exporters.jobs.child FUNCTION REQUEST RESULT PARENT` in a fres
 preloaded host in a fork.
 """
 
-import importlib
 import json
 import logging
 import os
@@ -22,21 +21,17 @@ from typing import Any
 
 from exporters.errors import BadInput, Limited
 from exporters.files.atomic import write
+from exporters.jobs.messages import decode_request, encode_answer, resolve
 from exporters.process_lifetime import die_with_parent
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _GIVES_WAY = 10  # of 19
 
 
-def resolve(function: str) -> Any:
-    """The object that `package.module:name` names."""
-    module, _, name = function.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def _answer(function: str, request: Path) -> dict[str, Any]:
+def _answer(name: str, request: Path) -> dict[str, Any]:
     try:
-        value = resolve(function)(json.loads(request.read_text("utf-8")))
+        function = resolve(name)
+        value = encode_answer(function, function(decode_request(function, request.read_text("utf-8"))))
     except BadInput as error:
         return {"status": "bad input", "message": error.message, "next_step": error.next_step}
     except Limited as error:

@@ -1,6 +1,7 @@
-"""Lowering: from the model to a graph that every converter takes.
+"""Lowering: from the loaded model to a graph that every converter takes.
 
-`trace` runs the model's inference once, symbolically, with its weights as constants, and writes a `Graph`: a GraphDef
-with canonical inputs and outputs. `xla` leaves out the wrappers that converters refuse. The forms a model is lowered
-into (free or fixed batch, recurrent layers as a loop or written out) are rows of `exporters.formats.registry.FORMS`.
+* `tracing`: traces the model once for each form (batch, recurrent layers), with its weights as constants.
+* `rewrites`: one module for each construct that a target lacks; each names its upstream thread and can be removed.
+* `graph`: the traced graph with its names. `rewrite_log`: which rewrites acted. `patching`: replaces a function of
+  TensorFlow wherever a Keras looks for it.
 """

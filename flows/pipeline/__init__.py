@@ -1,1 +1,7 @@
-"""TODO tour of flows/pipeline."""
+"""The pipeline: the stages of one release, and what they hand to each other.
+
+`run` owns a release while its stages run and writes the DAG down once; `stages` runs it on threads. `exports` and
+`cells` start the jobs, `verdict` judges and writes the release, `workspace` puts it together, `resume` finds what a
+killed run had finished, `baseline` compares with an earlier release. `verify` runs the cells of a finished release
+again, as far as `selection` says.
+"""

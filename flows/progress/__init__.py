@@ -1,1 +1,1 @@
-"""TODO tour of flows/progress."""
+"""Progress: `events` of a run, `display` for a terminal, `log_levels` for lines that other programs write."""

@@ -1,1 +1,1 @@
-"""TODO tour of flows/review."""
+"""Reviews a finished release: `gate` judges it with its attestations, `decisions` records what people decide."""

@@ -111,7 +111,8 @@ def test_a_weight_that_is_not_finite_is_an_error(tmp_path):
 
 def test_no_framework_is_imported(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from rich.console import Console; from flows.machine.inspection import *; "
+        "import sys; from pathlib import Path; from rich.console import Console; "
+        "from flows.machine.inspection import *; "
         f"render(inspect(Path({str(keras_file(tmp_path / 'm.keras'))!r})), Console(file=sys.stderr)); "
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'keras', 'tensorflow', 'prefect'}))"
     )

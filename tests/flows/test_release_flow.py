@@ -24,7 +24,7 @@ STAGES = {
     "admission",
     "lowering",
     "reference",
-    "oracle",
+    "noise",
     "export onnx/default",
     "cell onnx/default onnxruntime cpu",
     "cell onnx/default ort-web-wasm cpu",
@@ -151,7 +151,8 @@ def test_a_prepared_database_is_not_prepared_again(tmp_path):
 
 def test_the_flow_runs_by_itself_as_a_deployment_calls_it(server, tmp_path):
     script = (
-        "from flows.prefect.release import release; from flows.config.settings import Policy, Settings; from pathlib import Path; "
+        "from flows.prefect.release import release; from flows.config.settings import Policy, Settings; "
+        "from pathlib import Path; "
         f"s = release(Settings(model=Path({str(DIGITS)!r}), output=Path({str(tmp_path / 'out')!r}), "
         "formats=('onnx',), policy=Policy(gpu='off')), return_state=True); print(s.name)"
     )
@@ -185,7 +186,8 @@ def test_a_run_of_the_cli_that_is_cancelled_on_the_server_ends_with_all_its_proc
 def test_a_second_run_of_one_release_waits_and_takes_what_the_first_one_made(server, tmp_path):
     out = tmp_path / "out"
     script = (
-        "from flows.prefect.release import release; from flows.config.settings import Policy, Settings; from pathlib import Path; "
+        "from flows.prefect.release import release; from flows.config.settings import Policy, Settings; "
+        "from pathlib import Path; "
         f"s = release(Settings(model=Path({str(DIGITS)!r}), output=Path({str(out)!r}), "
         "formats=('onnx',), policy=Policy(gpu='off')), return_state=True); print(s.name, s.message)"
     )

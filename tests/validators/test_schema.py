@@ -63,7 +63,8 @@ def test_the_published_schema_is_the_one_the_records_give():
 def test_the_published_schema_of_a_preprocessing_is_the_one_its_records_give():
     published = PUBLISHED.with_name("preprocessing.schema.json").read_text(encoding="utf-8")
     assert published == text("preprocessing"), (
-        "the records changed: run `python -m validators.release.json_schema preprocessing > docs/preprocessing.schema.json`"
+        "the records changed: run `python -m validators.release.json_schema preprocessing "
+        "> docs/preprocessing.schema.json`"
     )
 
 

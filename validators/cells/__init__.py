@@ -1,1 +1,4 @@
-"""TODO tour of validators/cells."""
+"""Cells: one artifact in one runtime on one device, compared with the reference.
+
+`job` runs a cell in its own process, `stopwatch` times its calls, `findings` names what does not decide parity.
+"""

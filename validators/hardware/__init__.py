@@ -1,1 +1,1 @@
-"""TODO tour of validators/hardware."""
+"""This machine: `graphics_cards` finds cards and locks them, `vulkan` its adapters, `chromium` the browser."""

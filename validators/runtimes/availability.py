@@ -1,4 +1,4 @@
-"""What this machine can run: for every row of `validators.runtimes.registry`, yes, or what is missing and how to get it.
+"""Tells what this machine can run: for every row of the registry, yes, or what is missing and how to get it.
 
 In: a row. Out: an empty string, or one sentence that ends in a command. Nothing heavy is imported: packages, drivers
 and libraries are looked up, not loaded.

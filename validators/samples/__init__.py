@@ -1,9 +1,10 @@
-"""The samples of a release: what the user brings, and what is drawn so that faults show.
+"""Samples of a release: the user's own rows, and rows that are generated so that faults show.
 
-* `given`: the user's `.npz` or folder of `.npy`, checked against the model's inputs before anything is exported.
-* `sets`: which sample sets there are, in which batches and at which lengths of dynamic axes.
-* `domains`: from what a loaded model says of its inputs, the range that each is drawn from; `ranges` holds the ranges.
-* `drawn`: the arrays of a set.
+* `user_samples`: the user's `.npz` or folder of `.npy`, checked against the model's inputs before anything is exported.
+* `sample_sets`: the sets there are, their batches and their lengths of dynamic axes.
+* `input_domains`: the range that each input's values come from, as the loaded model implies it (`lookup_tables` finds
+  the tables that an input is looked up in; `value_ranges` holds the ranges).
+* `generated`: the arrays of a set. `tensor_files`: arrays as files. `feeding`: a whole set through a runtime.
 """
 
 from validators.samples.generated import WORDS, generate

@@ -1,4 +1,4 @@
-"""The process that starts Chromium, keeps it and cleans up after it: `python -m validators.web.browser_process CHROMIUM`.
+"""Starts Chromium, keeps it and cleans up after it: `python -m validators.web.browser_process CHROMIUM`.
 
 In: the executable's path. Out: one line of JSON on stdout, `{"endpoint", "folder"}` or `{"error", "folder"}`. Then it
 waits: for its stdin to end (the supervisor closed it, or died), for TERM, or for Chromium to die. Whichever comes

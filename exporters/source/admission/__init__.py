@@ -3,11 +3,9 @@
 The files come from anywhere, so nothing in it is believed. It is read with the standard library and h5py only, in a
 bounded child process (`exporters.source.admission.job`), and what passes may go to Keras:
 
-1. `examine(path)` proves that the files are well formed and returns what they declare, a `ModelFacts`. `forms` says
-   how the model is stored and opens it as a `Source`: `keras_archive` (on `archive`, which checks the zip), `h5_model`
-   (on `hdf5`), `saved_model` (on `wire` and `checkpoint`), `assembled` for weights with their architecture beside them.
-   `strict_json` checks the texts, `config` what the configuration asks for, `signature` the inputs and outputs,
-   `weights` the sizes of what is stored.
+1. `examine(path)` proves that the files are well formed and returns what they declare, a `ModelFacts`.
+   `exporters.source.readers` open the file; `config` checks what the configuration asks for, `declared_signature` the
+   inputs and outputs, `weight_check` the sizes of what is stored.
 2. `admit(facts, custom_objects=..., trust_lambda=...)` decides whether this user allows that much.
    `allow_list` knows what is Keras' own.
 3. `check_weights(path)` reads every weight: all finite, nothing damaged.

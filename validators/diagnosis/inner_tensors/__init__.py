@@ -1,1 +1,1 @@
-"""TODO tour of validators/diagnosis/inner_tensors."""
+"""Opens an artifact so that it shows its inner tensors: one module for each format, run by `job`."""
