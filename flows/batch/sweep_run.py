@@ -7,9 +7,9 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -181,13 +181,10 @@ class _ReleaseThreads:
         settings = self._settings.model_copy(update={"model": model.file, "output": self._target / model.release})
         manifest, released, states = "", False, tuple[FormatState, ...]()
         try:
-            with ReleaseRun(settings, partial(self._progress.stage, model.path), shared=self._shared) as run:
-                self._begin(run)
-                try:
-                    run.warm_up()
-                    run.carry_out(run_on_threads)
-                finally:
-                    self._end(run)
+            listen = partial(self._progress.stage, model.path)
+            with ReleaseRun(settings, listen, shared=self._shared) as run, self._stoppable(run):
+                run.warm_up()
+                run.carry_out(run_on_threads)
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a model: not even a bug of ours stops the others
@@ -201,15 +198,17 @@ class _ReleaseThreads:
         seconds = time.monotonic() - started
         return _swept(model, states, manifest=manifest, released=released, seconds=seconds)
 
-    def _begin(self, run: ReleaseRun) -> None:
+    @contextmanager
+    def _stoppable(self, run: ReleaseRun) -> Iterator[None]:
         with self._lock:
             if self._stopping:
                 raise Cancelled("the sweep is ending")
             self._running.add(run)
-
-    def _end(self, run: ReleaseRun) -> None:
-        with self._lock:
-            self._running.discard(run)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(run)
 
 
 def _swept(
