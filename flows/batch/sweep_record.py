@@ -136,7 +136,7 @@ class SweepFile(RecordFile[Sweep]):
             return False
 
     def add(self, records: Sequence[SweptModel]) -> None:
-        """Adds records and writes the file anew in one step."""
+        """Adds records and writes the file in one step."""
         together = sorted((*self.sweep.records, *records), key=lambda record: record.path)
         self.sweep = replace(self.sweep, records=tuple(together))
         self.write(self.sweep)

@@ -109,7 +109,7 @@ class WatchFile(RecordFile[WatchedPlace]):
         return sorted(checkpoints, key=lambda each: (sign * (each.value or 0), each.path), reverse=True)
 
     def add(self, digest: str, checkpoint: Checkpoint, *, state: str, message: str) -> None:
-        """Adds what came of a checkpoint and writes the file anew in one step; what broke is tried again, not noted."""
+        """Adds what came of a checkpoint and writes the file in one step; what broke is tried again, not noted."""
         if state not in (RELEASED, REFUSED, UNUSABLE) or checkpoint.value is None:
             return
         tried = TriedCheckpoint(

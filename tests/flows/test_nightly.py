@@ -14,7 +14,7 @@ from validators.release.integrity import ATTESTATIONS
     ("evidence", "attested", "did"),
     [("full", True, "verified"), ("digests", False, "released"), ("digests", True, "judged")],
 )
-def test_an_unchanged_model_is_verified_again_and_released_anew_where_its_samples_are_gone_and_nobody_had_a_say(
+def test_an_unchanged_model_is_verified_again_and_released_where_its_samples_are_gone_and_no_person_had_a_say(
     tmp_path, monkeypatch, evidence, attested, did
 ):
     (tmp_path / "a.keras").write_bytes(b"model")
