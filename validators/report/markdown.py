@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 from exporters.contract import Artifact
 from validators.contract import Cell, Noise, TensorDiff, Tolerance
-from validators.gate.regressions import said
-from validators.gate.weight_reasons import sentence
-from validators.gate.weight_reasons import summary as stored
 from validators.release.manifest import Manifest
-from validators.report.matrix import BATCHES, build, decided, headline, mark, not_run, split_note, summary
-from validators.text import counted, number, one_line, size
+from validators.report.matrix import not_run
+from validators.report.view import FILTERS, view
+from validators.text import number, one_line
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -34,36 +32,27 @@ _SEVERITY = ("errored", "failed")
 def render(manifest: Manifest) -> str:
     """Renders the report of a release."""
     cells, grounds = manifest.cells, manifest.grounds
-    compared = [(cell, diff) for cell in cells for diff in cell.diffs]
     stopped = [cell for cell in cells if cell.status in _SEVERITY]
     subjects: list[Artifact | Cell] = [*manifest.artifacts, *cells]
     text = (
         _templates()
         .get_template("report.md.j2")
         .render(
+            view=view(manifest),
             manifest=manifest,
             model=manifest.model,
             grounds=grounds,
             baseline=manifest.baseline,
-            summary=summary(manifest),
-            matrix=build(manifest),
             missing=[artifact for artifact in manifest.artifacts if artifact.status != "exported"],
             stopped=sorted(stopped, key=lambda cell: _SEVERITY.index(cell.status)),
             not_run=not_run(cells),
             findings=[(where.key, found) for where in subjects for found in where.findings],
-            weights=[artifact for artifact in manifest.artifacts if artifact.weights],
-            gpu=[cell for cell in cells if cell.device == "gpu" and cell.placement],
-            split=split_note(manifest),
-            compared=compared,
             unseen=[(cell.key, name, why) for cell in cells for name, why in cell.unseen.items()],
             fixed=tuple(
                 dict.fromkeys(f"{cell.format}/{cell.variant}" for cell in cells if len(cell.skipped) > len(cell.unseen))
             ),
-            flips=[(cell, diff) for cell, diff in compared if diff.decisions and diff.decisions.flips],
-            tolerances=tuple(dict.fromkeys(diff.tolerance for _, diff in compared if diff.tolerance)),
             rounding=_rounding(manifest),
             margin=manifest.policy.task_margin,
-            batches=BATCHES[grounds.batch],
         )
     )
     # No expression holds a line break, so that blank lines are the template's: those between its tags are left out.
@@ -98,20 +87,12 @@ def _templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= FILTERS
     environment.filters |= {
         "code": _code,
         "codes": lambda names: _ours(", ".join(map(code, names))),
-        "counted": counted,
-        "decided": decided,
-        "differs": sentence,
-        "headline": headline,
         "limit": _limit,
-        "mark": mark,
-        "number": number,
         "pairs": _pairs,
-        "said": said,
-        "size": size,
-        "stored": stored,
         "table": _table,
         "told_by": _told_by,
     }
