@@ -1,4 +1,4 @@
-"""The model behind `report.md` and `report.html`: what each table shows, in its order.
+"""The model behind `report.md`, `report.html` and the console: what each table shows, in its order.
 
 In: a manifest. Out: `view(manifest)`, made once for each report, and rows. Pure; names are still those of the model,
 the templates escape them.
