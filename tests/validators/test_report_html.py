@@ -18,8 +18,9 @@ from exporters.contract import Signature, TensorSpec, WeightDifference
 from validators.contract import BaselineLimits, BaselineRecord, Comparison, Decisions, Flip, Histogram, performance
 from validators.release.evidence import write_evidence
 from validators.release.manifest import load
+from validators.report import view
 from validators.report.html import distance_chart as distances
-from validators.report.html import render, view, worst_samples
+from validators.report.html import render, worst_samples
 from validators.report.html.sample_image import is_image, png_address
 
 TIMING = performance.Timing(

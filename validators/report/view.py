@@ -1,22 +1,89 @@
-"""The model behind the page: what each table shows, in its order.
+"""The model behind `report.md`, `report.html` and the console: what each table shows, in its order.
 
-In: a manifest. Out: rows. Pure; names are still those of the model, the page escapes them.
+In: a manifest. Out: `view(manifest)`, made once for each report, and rows. Pure; names are still those of the model,
+the templates escape them.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporters.contract import Artifact, Finding
 from exporters.lowering.rewrite_log import REWRITES
 from validators.compare.error_histogram import PER_DECADE
-from validators.contract import Cell, TensorDiff, Timing
+from validators.contract import Cell, TensorDiff, Timing, Tolerance
+from validators.gate.regressions import said
+from validators.gate.weight_reasons import sentence
+from validators.gate.weight_reasons import summary as stored
 from validators.release.manifest import Manifest
-from validators.report.matrix import Line, build
+from validators.report.matrix import BATCHES, Headline, Line, build, decided, headline, mark, split_note, summary
+from validators.text import counted, number, size
 
 _SHOWN = 9
 """Decades of errors that are told apart: what lies that far below the largest is of no interest."""
 _HALF_BIN = 0.25  # of a decade: keeps an edge that was rounded in its own decade
+
+
+FILTERS: Mapping[str, Callable[..., object]] = {
+    "counted": counted,
+    "decided": decided,
+    "differs": sentence,
+    "mark": mark,
+    "number": number,
+    "said": said,
+    "size": size,
+    "stored": stored,
+}
+"""How every template writes numbers and records."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What more than one report shows of a release.
+
+    Attributes:
+        manifest: the release itself.
+        headline: the verdict in one word.
+        summary: how much of what is required was proven, in a phrase.
+        matrix: a row for every cell, and for every required one that is missing.
+        compared: every comparison with its cell.
+        tolerances: each tolerance that was used, once.
+        flips: the comparisons with decisions that came out otherwise than in the reference.
+        weights: the artifacts whose weights were checked.
+        gpu: the cells that ran on a GPU.
+        split: which artifacts hold a split model's core, in a sentence; empty for none.
+        batches: how the original treats the rows of a batch, in a sentence.
+    """
+
+    manifest: Manifest
+    headline: Headline
+    summary: str
+    matrix: "tuple[MatrixRow, ...]"
+    compared: tuple[tuple[Cell, TensorDiff], ...]
+    tolerances: tuple[Tolerance, ...]
+    flips: tuple[tuple[Cell, TensorDiff], ...]
+    weights: tuple[Artifact, ...]
+    gpu: tuple[Cell, ...]
+    split: str
+    batches: str
+
+
+def view(manifest: Manifest) -> View:
+    """Decides what the reports of a release show."""
+    compared = tuple((cell, diff) for cell in manifest.cells for diff in cell.diffs)
+    return View(
+        manifest=manifest,
+        headline=headline(manifest.verdict),
+        summary=summary(manifest),
+        matrix=matrix(manifest),
+        compared=compared,
+        tolerances=tuple(dict.fromkeys(diff.tolerance for _, diff in compared if diff.tolerance)),
+        flips=tuple((cell, diff) for cell, diff in compared if diff.decisions and diff.decisions.flips),
+        weights=tuple(artifact for artifact in manifest.artifacts if artifact.weights),
+        gpu=tuple(cell for cell in manifest.cells if cell.device == "gpu" and cell.placement),
+        split=split_note(manifest),
+        batches=BATCHES[manifest.grounds.batch],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +166,10 @@ def matrix(manifest: Manifest) -> tuple[MatrixRow, ...]:
     """A row for every line of `validators.report.matrix.build`."""
     cells = {cell.key: cell for cell in manifest.cells}
     rows = []
-    for number, line in enumerate(build(manifest)):
+    for place, line in enumerate(build(manifest)):
         cell = cells.get(line.label)
         closest = closest_call(cell.diffs) if cell else None
-        rows.append(MatrixRow(line=line, cell=cell, closest=closest, anchor=f"cell-{number}"))
+        rows.append(MatrixRow(line=line, cell=cell, closest=closest, anchor=f"cell-{place}"))
     return tuple(rows)
 
 
