@@ -40,6 +40,7 @@ HEAVY_ALLOWED = {
             "batch/fleet",
             "batch/nightly",
             "batch/watch",
+            "deployment/bootstrap",
             "prefect/approval",
             "prefect/gpu_concurrency",
             "prefect/model_concurrency",

@@ -20,7 +20,7 @@ def hosts() -> Mapping[str, tuple[str, ...]]:
     return {
         TENSORFLOW: (
             "exporters.jobs.preload_tensorflow",
-            "exporters.formats.jobs",
+            "exporters.formats.job",
             "validators.cells.job",
             "validators.reference.noise_floor",
         ),

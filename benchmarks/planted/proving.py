@@ -23,7 +23,7 @@ from exporters.contract import Signature
 from exporters.formats.registry import EXPORTERS
 from validators.compare.outputs import compare
 from validators.compare.tolerance import tolerances
-from validators.contract import Cell, Placement, Tensors
+from validators.contract import Cell, Device, Placement, Tensors
 from validators.release.evidence import Evidence, read_evidence
 from validators.runtimes.registry import runtime
 from validators.runtimes.with_preprocessing import preprocessed
@@ -172,7 +172,7 @@ class Proving:
 
     def _saved(self, name: str, rows: Tensors) -> Path:
         path = self._folder / f"{name}.npz"
-        np.savez(path, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})
+        np.savez(path, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})  # type: ignore[arg-type] # allow_pickle is a keyword too
         return path
 
     def _scored(self, fault: Fault, number: int) -> Score:
@@ -251,10 +251,11 @@ class Proving:
         from validators.reference import noise_floor as oracle
 
         release = self._folder / name
-        request = {"model": str(self._path), "release": str(release), "samples": str(samples) if samples else None}
+        request: dict[str, Any] = {"model": str(self._path), "release": str(release)}
+        request["samples"] = str(samples) if samples else None
         request |= {"weights": str(self._weights), "more": str(release / "more"), "metric": "", "batches": [1, 2, 7]}
-        reference.run(request | _TRUST)
-        oracle.run(request | _TRUST)
+        reference.run({**request, **_TRUST})
+        oracle.run({**request, **_TRUST})
         keras.config.set_floatx("float32")  # the oracle leaves its process in float64
         return release
 
@@ -272,7 +273,7 @@ class Proving:
             name: np.asarray(tensor) for name, tensor in call(**{k: tf.constant(v) for k, v in rows.items()}).items()
         }
 
-    def _cell(self, made: Made, release: Path, answer: Answer, device: str) -> Cell:
+    def _cell(self, made: Made, release: Path, answer: Answer, device: Device) -> Cell:
         from validators.cells.job import run
 
         row = runtime(_RUNTIMES[made.format], device)
@@ -340,7 +341,8 @@ class _Between:
 
     @property
     def placement(self) -> Placement:
-        return replace(self._inner.placement, **self._elsewhere)
+        inner: Placement = self._inner.placement
+        return replace(inner, **self._elsewhere)
 
     def infer(self, rows: Tensors) -> Tensors:
         return self._answer(rows, self._inner.infer(rows))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deployments import local
 from exporters.errors import Broken
+from flows.deployment import local_server as local
 
 
 def test_of_a_server_that_ended_as_it_started_the_last_lines_are_said(tmp_path, monkeypatch):
