@@ -18,7 +18,7 @@ def shadowed() -> str | None:
     for name in PACKAGES:
         found = PathFinder.find_spec(name)
         origin = Path(found.origin).resolve() if found and found.origin else None
-        if origin != _OURS / name / "__init__.py":
+        if origin is None or origin != _OURS / name / "__init__.py":
             return f"the package `{name}` is taken from {origin or 'nowhere'}, not from paritygate in {_OURS}"
         if _MARK not in origin.read_text("utf-8"):
             return f"another distribution has overwritten paritygate's package `{name}` in {_OURS}"

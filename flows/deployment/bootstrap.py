@@ -22,7 +22,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
-from exporters.errors import Broken
+from exporters.errors import BadInput, Broken
 from exporters.installation import checkout
 from flows.deployment import POOL
 from flows.prefect.gpu_concurrency import LIMIT
@@ -30,6 +30,7 @@ from flows.prefect.server import connected
 from validators.hardware.graphics_cards import cards
 
 _PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
+_PACKAGES = Path(__file__).resolve().parents[2]
 _DEMO = "examples/digits"
 QUEUES = ("cpu", "gpu")
 SILENT = "paritygate: runs that fell silent"
@@ -38,8 +39,19 @@ SILENCE = timedelta(seconds=90)
 
 
 def root() -> Path:
-    """Returns the folder that the runs' relative paths start from: the checkout, else the current directory."""
-    return checkout() or Path.cwd()
+    """Returns the folder that the runs' relative paths start from: PARITYGATE_ROOT, a checkout, the current directory.
+
+    Raises:
+        BadInput: it holds a package of one of our names. Prefect imports a flow with this folder first on `sys.path`.
+    """
+    folder = Path(os.environ.get("PARITYGATE_ROOT") or checkout() or Path.cwd())
+    for name in ("exporters", "validators", "flows"):
+        if (folder / name / "__init__.py").is_file() and (folder / name).resolve() != _PACKAGES / name:
+            raise BadInput(
+                f"{folder} has a package `{name}` of its own, which would hide paritygate's in every run",
+                next_step="Deploy from another folder, or name one in PARITYGATE_ROOT; relative paths start from it.",
+            )
+    return folder
 
 
 def _models() -> str:
@@ -95,11 +107,12 @@ def deploy() -> None:
     """Deploys `prefect.yaml`.
 
     Raises:
+        BadInput: see `root`.
         Broken: the command failed; its own words are kept.
     """
     command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
     command += ["--prefect-file", str(_PREFECT_YAML)]
-    environment = {"PARITYGATE_ROOT": str(root()), "PARITYGATE_MODELS": _models(), **os.environ}
+    environment = {"PARITYGATE_MODELS": _models(), **os.environ, "PARITYGATE_ROOT": str(root())}
     # Prefect looks for modules in the current directory first, where a user may have a folder `flows` too.
     done = subprocess.run(command, cwd=sys.prefix, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -113,6 +126,7 @@ def bootstrap() -> list[str]:
     """Everything, on the server that PREFECT_API_URL names; returns a line about each thing.
 
     Raises:
+        BadInput: see `root`.
         Broken: the server failed or the deployment did.
     """
     with connected() as client:

@@ -38,7 +38,7 @@ def _installers() -> list[list[str]]:
     uv = program("uv")
     commands = [[uv, "pip", "install", "--python", sys.executable, *_OPTIONS]] if uv else []
     if importlib.util.find_spec("pip"):
-        commands.append([sys.executable, "-m", "pip", "install", *_OPTIONS])
+        commands.append([sys.executable, "-P", "-m", "pip", "install", *_OPTIONS])
     return commands
 
 
