@@ -37,13 +37,14 @@ def install_command(extra: str) -> str:
     """
     if checkout() and extra != "ort-cuda":
         return "make setup"
-    package = f"'paritygate[{extra}]'"
-    # uv and pipx keep a tool in an environment that pip should not change: each leaves a file that says so.
+    # uv and pipx keep a tool in an environment of theirs, with a file that says so, and set it up as a whole: another
+    # extra replaces those that are there, so the command names all of them.
+    whole = extra if extra == "ort-cuda" else "all"
     if Path(sys.prefix, "uv-receipt.toml").is_file():
-        return f"uv tool install --with {package} paritygate"
+        return f"uv tool install 'paritygate[{whole}]'"
     if Path(sys.prefix, "pipx_metadata.json").is_file():
-        return f"pipx inject paritygate {package}"
-    return f"pip install {package}"
+        return f"pipx install --force 'paritygate[{whole}]'"
+    return f"pip install 'paritygate[{extra}]'"
 
 
 def setup_command() -> str:

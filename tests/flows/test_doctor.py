@@ -85,8 +85,8 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch)
     ("file", "command"),
     [
         (None, "pip install 'paritygate[{}]'"),
-        ("uv-receipt.toml", "uv tool install --with 'paritygate[{}]' paritygate"),
-        ("pipx_metadata.json", "pipx inject paritygate 'paritygate[{}]'"),
+        ("uv-receipt.toml", "uv tool install 'paritygate[all]'"),
+        ("pipx_metadata.json", "pipx install --force 'paritygate[all]'"),
     ],
 )
 def test_outside_of_a_checkout_a_missing_package_is_brought_by_what_installed_paritygate(
