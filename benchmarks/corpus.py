@@ -27,7 +27,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,13 +36,14 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks import stock_cell
 from benchmarks.families import run as families
 from benchmarks.families import table as table_of_families
 from benchmarks.stock import stock_commands
 from exporters.contract import Signature
 from exporters.errors import BadInput
 from exporters.formats.registry import FORMATS
-from exporters.jobs import GIB, Job, Limits, Outcome, Workers
+from exporters.jobs import GIB, Answer, Job, Limits, Outcome, Workers
 from flows.batch import Record, Sweep, shown, sweep
 from flows.config.model_folder import find
 from validators.preloads import TENSORFLOW, hosts
@@ -156,7 +157,7 @@ class Stock:
                 place = work / Path(file).suffix[1:]  # runtimes load a folder
                 place.mkdir()
                 (work / file).rename(place / file)
-        theirs = self._job("names", {"saved_model": str(work / "saved_model")}, host=TENSORFLOW).unwrap()
+        theirs = self._job(stock_cell.names, {"saved_model": str(work / "saved_model")}, host=TENSORFLOW).unwrap()
         try:
             binding = bound(read_evidence(release).signature, theirs)
         except BadInput as error:
@@ -169,7 +170,7 @@ class Stock:
         }
 
     def _convert(self, command: Sequence[str], work: Path, made: Path) -> str:
-        outcome = self._job("convert", {"command": list(command), "folder": str(work)})
+        outcome = self._job(stock_cell.convert, {"command": list(command), "folder": str(work)})
         if outcome.status != "ok":
             return outcome.message
         # An exit status of 0 is not enough: a converter may log its error and leave nothing.
@@ -182,19 +183,24 @@ class Stock:
             return Found(run="; ".join(f"{runtime}: {each.message}"[:300] for runtime, each in ran.items()))
         return Found(agree="; ".join(filter(None, (outcome.value for outcome in answers))))
 
-    def _execute(self, row: RuntimeRow, request: Mapping[str, Any]) -> Outcome:
+    def _execute(self, row: RuntimeRow, request: Mapping[str, Any]) -> Outcome[str]:
         options = {"endpoint": self._browser.endpoint()} if row.browser else {}
         asked = {**request, "runtime": row.name, "device": row.device, "options": options}
         companions = (self._browser.pid,) if row.browser and self._browser.pid else ()
-        return self._job("execute", asked, host=row.host, companions=companions)
+        return self._job(stock_cell.execute, asked, host=row.host, companions=companions)
 
     def _job(
-        self, function: str, request: Mapping[str, Any], *, host: str = "", companions: tuple[int, ...] = ()
-    ) -> Outcome:
+        self,
+        function: Callable[[Mapping[str, Any]], Answer],
+        request: Mapping[str, Any],
+        *,
+        host: str = "",
+        companions: tuple[int, ...] = (),
+    ) -> Outcome[Answer]:
         self._number += 1
         job = Job(
-            name=f"{function}-{self._number}",
-            function=f"benchmarks.stock_cell:{function}",
+            name=f"{function.__name__}-{self._number}",
+            function=function,
             request=request,
             limits=LIMITS,
             host=host,

@@ -17,15 +17,19 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.diagnose_models import build, plant
+from exporters.formats.job import ExportRequest, export
 from exporters.formats.registry import EXPORTERS, FORMATS
-from exporters.jobs import Job, Preloaded, Workers
+from exporters.jobs import Answer, Job, Preloaded, Request, Workers
+from exporters.lowering.tracing.job import LowerRequest, lower
+from exporters.source.model_source import ModelSource
 from flows.config.settings import load_settings
 from flows.diagnose import Diagnosis, diagnose
 from flows.pipeline.run import ReleaseRun, Shared
@@ -148,7 +152,7 @@ class Faults:
         """The good model."""
         path = self._folder / f"{name}.keras"
         if not path.exists():
-            self._call("benchmarks.diagnose_models:build", {"name": name, "folder": str(self._folder)})
+            self._call(build, {"name": name, "folder": str(self._folder)})
         return path
 
     def release(self, name: str) -> Path:
@@ -166,24 +170,18 @@ class Faults:
         work = self._folder / f"planting-{self._number}"
         work.mkdir()
         copy = str(work / "faulty.keras")
-        self._call(
-            "benchmarks.diagnose_models:plant", {"model": str(good), "layer": layer, "fault": fault, "path": copy}
-        )
-        how: dict[str, Any] = {"custom_objects": [], "trust_lambda": False}
-        source = copy
+        self._call(plant, {"model": str(good), "layer": layer, "fault": fault, "path": copy})
+        source, graph = ModelSource(path=Path(copy)), None
         if row.source != "model":
-            request = {"model": copy, "destination": str(work / "lowered"), "forms": [row.source], **how}
-            source = self._call("exporters.lowering.tracing.job:lower", request)["forms"][row.source]
+            request = LowerRequest(model=source, destination=work / "lowered", forms=(row.source,))
+            graph = self._call(lower, request).forms[row.source].folder
         shutil.rmtree(artifact)
-        request = {
-            "artifact": row.key,
-            "source": source,
-            "destination": str(artifact),
-            "options": {**row.options, **how},
-        }
-        self._call("exporters.formats.job:export", request)
+        self._call(
+            export,
+            ExportRequest(artifact=row.key, model=source, graph=graph, destination=artifact, options=dict(row.options)),
+        )
 
-    def _call(self, function: str, request: Mapping[str, Any]) -> Any:
+    def _call(self, function: Callable[[Request], Answer], request: Request) -> Answer:
         with Workers(self._folder, self._folder, hosts=self._shared.preloaded) as workers:
             return workers.run(Job(name="planting", function=function, request=request, host=TENSORFLOW)).unwrap()
 

@@ -153,7 +153,7 @@ def measure(name: str, folder: Path, workers: Workers) -> Family:
     place.mkdir(parents=True)
     model = place / f"{name}.keras"
     request = {"name": name, "path": str(model)}
-    workers.run(Job(name=f"build-{name}", function=f"{__name__}:build", request=request, limits=_BUILDING)).unwrap()
+    workers.run(Job(name=f"build-{name}", function=build, request=request, limits=_BUILDING)).unwrap()
     custom = ["--custom-objects", HUB] if name in BACKBONES else []
     command = [str(BIN / "paritygate"), "release", str(model), "-o", str(place / "release"), *custom]
     started = time.perf_counter()

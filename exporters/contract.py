@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from exporters.errors import Broken
+
 STATIC = "static"
 """Name of the variant in which every axis has a length."""
 ArtifactStatus = Literal["exported", "limited", "errored"]
@@ -200,6 +202,16 @@ class Artifact:
     def key(self) -> str:
         """`format/variant`, the name of the artifact everywhere a person reads."""
         return f"{self.format}/{self.variant}"
+
+    def exported_signature(self) -> Signature:
+        """Returns the signature of an artifact that was exported.
+
+        Raises:
+            Broken: the record has none.
+        """
+        if self.signature is None:
+            raise Broken(f"{self.key}: the manifest has no signature for it")
+        return self.signature
 
 
 Export = Callable[[Path, Path, Mapping[str, Any]], Signature]

@@ -12,6 +12,7 @@ edit that gets the user further.
 """
 
 import copyreg
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -59,6 +60,19 @@ class Limited(ParitygateError):
     def __init__(self, message: str, *, limit: str, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
         self.limit = limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitReached:
+    """Records a `Limited` that was caught: what the target lacks, the row that says so, what the user can do."""
+
+    message: str
+    limit: str
+    next_step: str
+
+    @classmethod
+    def of(cls, error: Limited) -> "LimitReached":
+        return cls(message=error.message, limit=error.limit, next_step=error.next_step)
 
 
 class Unavailable(ParitygateError):

@@ -11,15 +11,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from exporters.contract import Artifact, Signature
-from exporters.formats.registry import FORMATS, rows_of
-from exporters.jobs import Job, Outcome, Workers
+from exporters.formats.job import Exported, ExportRequest, export
+from exporters.formats.registry import FORMATS, ExporterRow, rows_of
+from exporters.jobs import Answer, Job, Outcome, Request, Workers
+from exporters.jobs.messages import resolve
+from exporters.lowering.tracing.job import Lowered, LoweredForm, LowerRequest, lower
+from exporters.source.model_source import ModelSource
 from flows.config.settings import Limits, Settings, load_settings
 from flows.pipeline.cells import Cells
 from flows.pipeline.exports import Exports
 from flows.pipeline.workspace import Workspace
+from tests.exporters.unmended import ExportWithout, LowerWithout, export_without, lower_without
 from validators.contract import Cell, SampleSet, Verdict
 from validators.gate.verdict import judge
 from validators.preloads import TENSORFLOW, hosts
@@ -59,7 +62,7 @@ class Proof:
     Attributes:
         model: the `.keras` file.
         release: folder with `artifacts/` and `evidence/`.
-        forms: lowered form -> folder, or why there is none.
+        forms: the lowered forms.
         signature, sets: of the reference.
         weights: folder with the original's weights.
         artifacts: by `format/variant`.
@@ -68,7 +71,7 @@ class Proof:
 
     model: Path
     release: Path
-    forms: Mapping[str, Any]
+    forms: Mapping[str, LoweredForm]
     signature: Signature
     sets: tuple[SampleSet, ...]
     weights: Path
@@ -94,7 +97,7 @@ class Lane:
         self._workers = workers
         self._name = name
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: Job[Request, Answer]) -> Outcome[Answer]:
         return self._workers.run(replace(job, name=f"{self._name}-{job.name}"))
 
 
@@ -121,14 +124,42 @@ class Bench:
         self.browser.close()
         self._pool.shutdown(cancel_futures=True)
 
-    def outcome(self, function: str, request: Mapping[str, Any], *, host: str = TENSORFLOW) -> Outcome:
-        """Runs one function as a job, however it ends."""
-        name = f"{function.rpartition(':')[2]}-{next(self._numbers)}"
-        return self.workers.run(Job(name=name, function=function, request=request, host=host))
+    def outcome(self, function: str | Callable[[Any], Any], request: Any, *, host: str = TENSORFLOW) -> Outcome[Any]:
+        """Runs one function as a job, however it ends; `MODULE:NAME` for one of a test's own modules."""
+        called = resolve(function) if isinstance(function, str) else function
+        name = f"{called.__name__}-{next(self._numbers)}"
+        return self.workers.run(Job(name=name, function=called, request=request, host=host))
 
-    def call(self, function: str, request: Mapping[str, Any], *, host: str = TENSORFLOW) -> Any:
+    def call(self, function: str | Callable[[Any], Any], request: Any, *, host: str = TENSORFLOW) -> Any:
         """Runs one function as a job that must succeed."""
         return self.outcome(function, request, host=host).unwrap()
+
+    def lower(
+        self, source: ModelSource, folder: Path, forms: Sequence[str], *, without: str | None = None
+    ) -> Outcome[Lowered]:
+        """Lowers a model, with one of our rewrites left out if wanted."""
+        request = LowerRequest(model=source, destination=folder, forms=tuple(forms))
+        if without is None:
+            return self.outcome(lower, request)
+        return self.outcome(lower_without, LowerWithout(request=request, without=without))
+
+    def export(
+        self,
+        row: ExporterRow,
+        source: ModelSource,
+        form: LoweredForm | None,
+        folder: Path,
+        *,
+        without: str | None = None,
+    ) -> Outcome[Exported]:
+        """Exports one row, with one of our rewrites left out if wanted."""
+        graph = form.folder if form and row.source != "model" else None
+        request = ExportRequest(
+            artifact=row.key, model=source, graph=graph, destination=folder, options=dict(row.options)
+        )
+        if without is None:
+            return self.outcome(export, request)
+        return self.outcome(export_without, ExportWithout(request=request, without=without))
 
     def build(self, model: str, *, seed: int = 7) -> Path:
         """Builds a model of `tests/models.py`, or of another table: `MODULE:NAME`."""
@@ -172,16 +203,15 @@ class Bench:
         settings = load_settings(None, {**own, **given})
         workspace = Workspace(settings.release_dir)
         exports = Exports(settings, Lane(self.workers, lane), workspace)
-        digest = exports.admit().digest
+        admitted = exports.admit()
         exports.finished.begin("")  # nothing goes on from here, and its logs do not lie in the workspace
-        exports.lower()
-        reference = exports.refer()
-        exports.measure().unwrap()
-        signature = TypeAdapter(Signature).validate_python(reference["signature"])
-        sets = TypeAdapter(tuple[SampleSet, ...]).validate_python(reference["sets"])
+        lowered = exports.lower(admitted)
+        reference = exports.refer(admitted)
+        exports.measure(admitted).unwrap()
+        signature, sets = reference.signature, reference.sets
         shapes = static_shapes(signature.inputs, sets)
         artifacts = {
-            row.key: exports.export(row, model_digest=digest, shapes=shapes)
+            row.key: exports.export(row, model=admitted, lowered=lowered, shapes=shapes)
             for row in rows_of(FORMATS, signature.inputs)
         }
         cells = [
@@ -193,7 +223,7 @@ class Bench:
         return Proof(
             model=model,
             release=workspace.release,
-            forms=exports._forms,
+            forms=lowered.value.forms if lowered.value else {},
             signature=signature,
             sets=sets,
             weights=workspace.scratch / "weights",

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from exporters.source.model_source import ModelSource
+
 CODE = Path(__file__).with_name("custom_code")
 
 
@@ -157,8 +159,8 @@ def build(request: Mapping[str, Any]) -> str:
     return str(path)
 
 
-def used(request: Mapping[str, Any]) -> list[str]:
+def used(source: ModelSource) -> list[str]:
     """Job: loads a model as every stage does; names the user's code that it was built with."""
     from exporters.source.keras.loading import load
 
-    return [each.name for each in load(Path(request["model"]), custom_objects=request["custom_objects"]).code]
+    return [each.name for each in load(source).code]

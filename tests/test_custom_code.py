@@ -19,6 +19,7 @@ from custom_models import CODE
 from exporters.errors import BadInput
 from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.source.admission import admit, examine
+from exporters.source.model_source import ModelSource
 from flows.batch.outcomes import states_of
 from validators.release.integrity import manifest_digest
 from validators.release.manifest import load
@@ -96,12 +97,10 @@ def test_with_the_code_every_format_is_proven(proofs, name):
 def test_without_our_rewrite_the_reference_kernels_normalise_with_one_channel_less(bench, proofs, tmp_path):
     proof, row = proofs("patches"), next(row for row in EXPORTERS if row.key == "tflite/batch1")
     reference = next(row for row in RUNTIMES if row.name == "litert-reference")
-    left_out = {"without": "response_normalization_as_arithmetic"}
-    allowed = {"custom_objects": files(NEEDS["patches"]), "trust_lambda": False}
-    request = {"model": str(proof.model), "destination": str(tmp_path / "lowered"), "forms": [row.source]}
-    forms = bench.call("tests.exporters.unmended:lower", request | allowed | left_out)["forms"]
-    request = {"artifact": row.key, "source": forms[row.source], "destination": str(tmp_path / "made")}
-    bench.call("tests.exporters.unmended:export", request | left_out | {"options": {**row.options, **allowed}})
+    rewrite = "response_normalization_as_arithmetic"
+    source = ModelSource(path=proof.model, custom_objects=tuple(files(NEEDS["patches"])))
+    forms = bench.lower(source, tmp_path / "lowered", [row.source], without=rewrite).unwrap().forms
+    bench.export(row, source, forms[row.source], tmp_path / "made", without=rewrite).unwrap()
     shutil.copytree(proof.release / "evidence", tmp_path / "evidence")
     cell = bench.cell(tmp_path, replace(proof.artifacts[row.key], path="made"), reference)
     assert (cell.status, cell.reason) == ("failed", "tolerance exceeded")
@@ -117,8 +116,8 @@ def test_without_our_rewrite_the_reference_kernels_normalise_with_one_channel_le
     ],
 )
 def test_code_that_lacks_a_class_is_told_what_it_lacks_and_what_it_has(bench, given, why):
-    request = {"model": str(model(bench, "twins")), "custom_objects": files(given), "trust_lambda": False}
-    outcome = bench.outcome("tests.custom_models:used", request)
+    source = ModelSource(path=model(bench, "twins"), custom_objects=tuple(files(given)))
+    outcome = bench.outcome("tests.custom_models:used", source)
     assert outcome.status == "bad input"
     assert why in outcome.message
     assert "--custom-objects PACKAGE.MODULE_OR_FILE" in outcome.next_step

@@ -21,6 +21,7 @@ def hosts() -> Mapping[str, tuple[str, ...]]:
         TENSORFLOW: (
             "exporters.jobs.preload_tensorflow",
             "exporters.formats.job",
+            "exporters.lowering.tracing.job",
             "validators.cells.job",
             "validators.reference.noise_floor",
         ),

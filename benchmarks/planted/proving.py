@@ -13,14 +13,17 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from benchmarks.planted import models, others, search
 from benchmarks.planted.answers import Answer, untouched
 from benchmarks.planted.kinds import FAULTS, Fault
 from benchmarks.planted.stored import overwrite
-from exporters.contract import Signature
+from exporters.contract import Artifact, Signature, WeightDifference
+from exporters.errors import Broken
+from exporters.formats.job import Exported, ExportRequest, export
 from exporters.formats.registry import EXPORTERS
+from exporters.lowering.tracing.job import LowerRequest, lower
+from exporters.source.model_source import ModelSource
 from validators.compare.outputs import compare
 from validators.compare.tolerance import tolerances
 from validators.contract import Cell, Device, Placement, Tensors
@@ -29,7 +32,6 @@ from validators.runtimes.registry import runtime
 from validators.runtimes.with_preprocessing import preprocessed
 from validators.samples.feeding import UnsteadyOutput, feed
 
-_TRUST: Mapping[str, Any] = {"custom_objects": [], "trust_lambda": False}
 _VARIANTS = {
     "saved_model": "saved_model/default",
     "tflite": "tflite/dynamic",
@@ -50,7 +52,7 @@ class Made:
     """An artifact: its folder, what the export job answered, and its format."""
 
     folder: Path
-    answer: Mapping[str, Any]
+    answer: Exported
     format: str
 
 
@@ -140,7 +142,7 @@ class Proving:
         own = self._referred(f"own-{format_}", self._saved(f"own-{format_}", self._fresh(rng, _OWN_ROWS, 0)))
         cell = self._cell(made, own, untouched, "cpu")
         alarms = [] if cell.status == "passed" else [f"samples: {cell.reason}: {cell.message}"]
-        if differences := made.answer["weights"]["differences"]:
+        if differences := _differences(made):
             alarms.append(f"weights: {differences}")
         noise = read_evidence(own).noise().get("user", {})
         furthest, count = 0.0, -(-fresh // _FRESH_ROWS)
@@ -190,7 +192,7 @@ class Proving:
         tolerance = {(diff.sample_set, diff.name): diff.tolerance for diff in witness.diffs}
         ratios = [_ratio(*pair, tolerance.get((where, name))) for where, pairs in own for name, pair in pairs.items()]
         ratio, distance, allowed = max(ratios, key=lambda each: each[0])
-        differences = made.answer["weights"]["differences"]
+        differences = _differences(made)
         return Score(
             fault=fault.name,
             family=fault.family,
@@ -201,7 +203,7 @@ class Proving:
             tolerance=allowed,
             witness=_told(witness),
             generated=_told(generated),
-            weights=f"{differences[0]['kind']}: {differences[0]['weight']}" if differences else "",
+            weights=f"{differences[0].kind}: {differences[0].weight}" if differences else "",
             others=others.caught(plain),
             others_witness=others.caught([pair for _, pairs in own for pair in pairs.values()]),
         )
@@ -230,33 +232,48 @@ class Proving:
         return self._made[format_]
 
     def _export(self, model: Path, format_: str, folder: Path) -> Made:
-        from exporters.formats.job import export
-        from exporters.lowering.tracing.job import lower
-
         row = next(row for row in EXPORTERS if row.key == _VARIANTS[format_])
-        source = str(model)
+        source, graph = ModelSource(path=model), None
         if row.source != "model":
-            request = {"model": source, "destination": str(folder / "lowered"), "forms": [row.source], **_TRUST}
-            source = lower(request)["forms"][row.source]
-            _forget_gradients(Path(source) / "graph.pb")
-        request = {"artifact": row.key, "source": source, "destination": str(folder / "artifact")}
-        answer = export(request | {"options": {**row.options, **_TRUST}, "weights": str(self._weights)})
+            lowered = lower(LowerRequest(model=source, destination=folder / "lowered", forms=(row.source,)))
+            graph = lowered.forms[row.source].folder
+            if graph is None:
+                raise Broken(f"{model}: {lowered.forms[row.source].limited}")
+            _forget_gradients(graph / "graph.pb")
+        answer = export(
+            ExportRequest(
+                artifact=row.key,
+                model=source,
+                graph=graph,
+                destination=folder / "artifact",
+                options=dict(row.options),
+                weights=self._weights,
+            )
+        )
         return Made(folder=folder / "artifact", answer=answer, format=format_)
 
     def _referred(self, name: str, samples: Path | None) -> Path:
         """A folder with evidence of the good model."""
         import keras
 
-        from validators.reference import job as reference
-        from validators.reference import noise_floor as oracle
+        from validators.reference.job import ReferenceRequest, compute_reference
+        from validators.reference.noise_floor import NoiseRequest, measure_noise
 
         release = self._folder / name
-        request: dict[str, Any] = {"model": str(self._path), "release": str(release)}
-        request["samples"] = str(samples) if samples else None
-        request |= {"weights": str(self._weights), "more": str(release / "more"), "metric": "", "batches": [1, 2, 7]}
-        reference.run({**request, **_TRUST})
-        oracle.run({**request, **_TRUST})
-        keras.config.set_floatx("float32")  # the oracle leaves its process in float64
+        source, extra_rows = ModelSource(path=self._path), release / "more"
+        compute_reference(
+            ReferenceRequest(
+                model=source,
+                release=release,
+                samples=samples,
+                batches=(1, 2, 7),
+                metric=None,
+                extra_rows=extra_rows,
+                weights=self._weights,
+            )
+        )
+        measure_noise(NoiseRequest(model=source, release=release, extra_rows=extra_rows))
+        keras.config.set_floatx("float32")  # measuring the noise leaves its process in float64
         return release
 
     def _caller(self) -> Callable[[Tensors], dict[str, np.ndarray]]:
@@ -266,7 +283,7 @@ class Proving:
         from exporters.source.keras.loading import load
         from exporters.source.keras.model import tensor_specs
 
-        model = load(self._path)
+        model = load(ModelSource(path=self._path))
         inference = tf.function(lambda **inputs: model.call(inputs), autograph=False)
         call = inference.get_concrete_function(**tensor_specs(model.signature.inputs))
         return lambda rows: {
@@ -274,37 +291,42 @@ class Proving:
         }
 
     def _cell(self, made: Made, release: Path, answer: Answer, device: Device) -> Cell:
-        from validators.cells.job import run
+        from validators.cells.job import CellRequest, run_cell
 
         row = runtime(_RUNTIMES[made.format], device)
-        request = {
-            "release": str(release),
-            "artifact": str(made.folder),
-            "format": made.format,
-            "variant": _VARIANTS[made.format].partition("/")[2],
-            "signature": made.answer["signature"],
-            "preprocessing": made.answer["preprocessing"],
-            "runtime": row.name,
-            "device": device,
-            "options": self._options,
-            "task_output": "",
-            "metric": "",
-            "by_hand": [],
-            "gpu": "any",
-            "sample_seconds": 60.0,
-            "software_seconds": 60.0,
-        }
+        format_, _, variant = _VARIANTS[made.format].partition("/")
+        artifact = Artifact(
+            format=format_,
+            variant=variant,
+            status="exported",
+            signature=made.answer.signature,
+            preprocessing=made.answer.preprocessing,
+        )
+        request = CellRequest(
+            release=release,
+            artifact=artifact,
+            path=made.folder,
+            runtime=row.name,
+            device=row.device,
+            options=self._options,
+            tolerances=(),
+            gpu="any",
+            sample_seconds=60.0,
+            software_seconds=60.0,
+            task_output=None,
+            metric=None,
+        )
         with _between(row.module, answer, row.adapter, device):
-            return TypeAdapter(Cell).validate_python(run(request))
+            return run_cell(request)
 
     @contextmanager
     def _running(self, made: Made, answer: Answer) -> Iterator[Callable[[Tensors], Tensors]]:
         """The artifact in its runtime, with what stands between."""
         row = runtime(_RUNTIMES[made.format], "cpu")
-        signature = TypeAdapter(Signature).validate_python(made.answer["signature"])
+        signature = made.answer.signature
         load = import_module(row.module).load
         with load(made.folder, signature, "cpu", {**row.options, **self._options}) as loaded:
-            infer = preprocessed(loaded.infer, made.folder, made.answer["preprocessing"], signature)
+            infer = preprocessed(loaded.infer, made.folder, made.answer.preprocessing, signature)
             yield lambda rows: answer(rows, infer(rows))
 
 
@@ -320,17 +342,21 @@ def _forget_gradients(path: Path) -> None:
 
 def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndarray], np.ndarray]) -> Made:
     """The artifact with one constant changed, and what the weights check says then."""
-    from exporters.contract import WeightsRecord
     from exporters.weights.match import match
     from exporters.weights.source_weights import read
 
     source = read(weights)
     own = next(weight.array for weight in source.weights if like in weight.name)
-    module = import_module(f"exporters.{made.format}")
+    module = import_module(f"exporters.formats.{made.format}")
     alike = [array for array in module.constants(made.folder).values() if array.size == own.size]
     overwrite(made.folder, next(a for a in alike if np.isin(np.sort(a, axis=None), own).all()), change)
-    record = TypeAdapter(WeightsRecord).dump_python(match(made.format, source, module.constants(made.folder)))
-    return replace(made, answer={**made.answer, "weights": record})
+    record = match(made.format, source, module.constants(made.folder))
+    return replace(made, answer=replace(made.answer, weights=record))
+
+
+def _differences(made: Made) -> Sequence[WeightDifference]:
+    """What the weights check says against an artifact."""
+    return made.answer.weights.differences if made.answer.weights else ()
 
 
 class _Between:

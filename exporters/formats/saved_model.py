@@ -22,20 +22,15 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     Args:
         source: the model, as admission copied it.
         destination: folder to create.
-        options: what `exporters.source.keras.model.load` takes beside the path.
+        options: `model`, a `ModelSource`.
 
     Raises:
         BadInput: Keras cannot load the model.
     """
     import tensorflow as tf
 
-    model = load(
-        source,
-        architecture=options.get("architecture", ""),
-        custom_objects=options["custom_objects"],
-        trust_lambda=options["trust_lambda"],
-        input_shapes=options.get("input_shapes"),
-    )
+    del source
+    model = load(options["model"])
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
     def serve(**inputs: Any) -> dict[str, Any]:

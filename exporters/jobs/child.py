@@ -9,7 +9,6 @@ preloaded host in a fork.
 """
 
 import ctypes
-import importlib
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.errors import BadInput, Limited
+from exporters.jobs.messages import decode_request, encode_answer, resolve
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -41,15 +41,10 @@ def die_with_parent(parent: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def resolve(function: str) -> Any:
-    """The object that `package.module:name` names."""
-    module, _, name = function.partition(":")
-    return getattr(importlib.import_module(module), name)
-
-
-def _answer(function: str, request: Path) -> dict[str, Any]:
+def _answer(name: str, request: Path) -> dict[str, Any]:
     try:
-        value = resolve(function)(json.loads(request.read_text("utf-8")))
+        function = resolve(name)
+        value = encode_answer(function, function(decode_request(function, request.read_text("utf-8"))))
     except BadInput as error:
         return {"status": "bad input", "message": error.message, "next_step": error.next_step}
     except Limited as error:

@@ -4,14 +4,17 @@ In: nothing. Out: `Limits`, the bounds a job runs under, and `Outcome`, its type
 caller decides whether it becomes a failed cell, an errored artifact or an exit code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Generic, Literal, TypeVar, cast
 
 from exporters.errors import BadInput, Broken, Cancelled, Limited
 
 GIB = 1 << 30
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
 
 JobStatus = Literal["ok", "bad input", "limited", "python error", "timeout", "out of memory", "crashed", "cancelled"]
 
@@ -36,13 +39,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Generic[Request, Answer]):
     """A function to call in a process of its own.
 
     Attributes:
         name: unique within a run; names the log file.
-        function: `package.module:function`; takes the request, returns something JSON can hold.
-        request: what the function gets; JSON values only.
+        function: at the top of a module, with one annotated argument and an annotated result: these types say how the
+            request and the answer cross the border (`exporters.jobs.messages`).
+        request: what the function gets.
         limits: its bounds.
         retries: how many further attempts follow an end of `INFRASTRUCTURE`.
         companions: processes that work for this job without being its children (the shared browser): their trees'
@@ -54,8 +58,8 @@ class Job:
     """
 
     name: str
-    function: str
-    request: Mapping[str, Any]
+    function: Callable[[Request], Answer]
+    request: Request
     limits: Limits = field(default_factory=Limits)
     host: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -86,7 +90,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Generic[Answer]):
     """How a job ended.
 
     Attributes:
@@ -101,7 +105,7 @@ class Outcome:
     """
 
     status: JobStatus
-    value: Any = None
+    value: Answer | None = None
     message: str = ""
     next_step: str = ""
     limit: str = ""
@@ -109,8 +113,8 @@ class Outcome:
     peak_memory: int = 0
     log: Path
 
-    def unwrap(self) -> Any:
-        """The value of a job that must succeed.
+    def unwrap(self) -> Answer:
+        """Returns the value of a job that must succeed.
 
         Raises:
             BadInput: the input was at fault.
@@ -120,7 +124,7 @@ class Outcome:
         """
         match self.status:
             case "ok":
-                return self.value
+                return cast("Answer", self.value)  # None is what a function that returns nothing answers
             case "bad input":
                 raise BadInput(self.message, next_step=self.next_step)
             case "limited":

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,9 +19,22 @@ from typing import Any, Self
 import psutil
 
 from exporters.jobs import process_tree as tree
-from exporters.jobs.job import GIB, INFRASTRUCTURE, Attempt, Job, Outcome
+from exporters.jobs.job import GIB, INFRASTRUCTURE, Answer, Attempt, Job, JobStatus, Outcome, Request
 from exporters.jobs.log_tail import Tail
+from exporters.jobs.messages import decode_answer, encode_request, name_of
 from exporters.jobs.processes import FORK_IS_SAFE, Child, Host, fresh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """How a job ended: the child's own words, or what the supervisor saw. The value is JSON, not yet the answer."""
+
+    status: JobStatus
+    value: Any = None
+    message: str = ""
+    next_step: str = ""
+    limit: str = ""
+
 
 _POLL = 0.25  # seconds between two looks at a running job's memory
 _TYPICAL_MEMORY = GIB  # what the budget reserves for a job: a small model's TensorFlow process, measured 0.6-0.9 GiB
@@ -97,7 +111,7 @@ class Workers:
         self._cores = cores or (os.cpu_count() or 1) + 1
         self._memory = memory or psutil.virtual_memory().total * 4 // 5
         self._turn = threading.Condition()
-        self._queue: deque[Job] = deque()
+        self._queue: deque[Job[Any, Any]] = deque()
         self._running: dict[str, Child | None] = {}
         self._held: dict[str, int] = {}
         self._closing = threading.Event()
@@ -121,7 +135,7 @@ class Workers:
         """Starts a host's imports in the background, so that they overlap with whatever comes next."""
         self._preloaded.host(name)
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: Job[Request, Answer]) -> Outcome[Answer]:
         """Runs one job to its end, however it ends; blocks the calling thread.
 
         A job beyond one of its limits is killed with all its descendants. What infrastructure ended is done again as
@@ -140,7 +154,7 @@ class Workers:
         self.retried.append(attempt)
         self._hear(f"WARNING:paritygate:{attempt.status}: {attempt.message}; it is done again")
 
-    def _attempt(self, job: Job) -> Outcome:
+    def _attempt(self, job: Job[Request, Answer]) -> Outcome[Answer]:
         log = self._logs / f"{job.name}.log"
         if not self._take_turn(job):
             return Outcome(status="cancelled", message=f"{job.name} was not started: the run is ending", log=log)
@@ -159,8 +173,17 @@ class Workers:
         seconds = time.monotonic() - started
         for line in tail.rest():
             self._hear(line)
-        answer = broken or self._read(job, child)
-        return Outcome(**answer, seconds=seconds, peak_memory=peak, log=log)
+        end = broken or self._read(job, child)
+        return Outcome(
+            status=end.status,
+            value=decode_answer(job.function, end.value) if end.status == "ok" else None,
+            message=end.message,
+            next_step=end.next_step,
+            limit=end.limit,
+            seconds=seconds,
+            peak_memory=peak,
+            log=log,
+        )
 
     def close(self) -> None:
         """Kills every running job, and the preloaded processes that are its own. Safe to call twice."""
@@ -174,7 +197,7 @@ class Workers:
         if not self._shared:
             self._preloaded.close()
 
-    def _take_turn(self, job: Job) -> bool:
+    def _take_turn(self, job: Job[Any, Any]) -> bool:
         with self._turn:
             self._queue.append(job)
             self._turn.wait_for(lambda: self._closing.is_set() or (self._next() is job and self._has_room()))
@@ -189,7 +212,7 @@ class Workers:
             self._held[job.name] = _TYPICAL_MEMORY
             return True
 
-    def _next(self) -> Job:
+    def _next(self) -> Job[Any, Any]:
         return next((job for job in self._queue if job.ahead), self._queue[0])
 
     def _has_room(self) -> bool:
@@ -197,20 +220,21 @@ class Workers:
             return True  # a job larger than the budget runs alone
         return len(self._running) < self._cores and sum(self._held.values()) + _TYPICAL_MEMORY <= self._memory
 
-    def _start(self, job: Job, log: Path) -> Child:
+    def _start(self, job: Job[Any, Any], log: Path) -> Child:
         request, result = self._files(job)
         result.unlink(missing_ok=True)
-        request.write_text(json.dumps(job.request), "utf-8")
+        function = name_of(job.function)
+        request.write_text(encode_request(job.function, job.request), "utf-8")
         host = self._preloaded.host(job.host) if job.host else None
         if host is not None:
-            return host.fork(job.function, request, result, log)
-        return fresh(job.function, request, result, log, job.environment)
+            return host.fork(function, request, result, log)
+        return fresh(function, request, result, log, job.environment)
 
-    def _files(self, job: Job) -> tuple[Path, Path]:
+    def _files(self, job: Job[Any, Any]) -> tuple[Path, Path]:
         return self._folder / f"{job.name}.request.json", self._folder / f"{job.name}.result.json"
 
-    def _watch(self, job: Job, child: Child, started: float, tail: Tail) -> tuple[dict[str, Any] | None, int]:
-        """Waits for the end; returns the answer of a job that had to be killed, and the peak memory."""
+    def _watch(self, job: Job[Any, Any], child: Child, started: float, tail: Tail) -> tuple["_End | None", int]:
+        """Waits for the end; returns how a job ended that had to be killed, and the peak memory in bytes."""
         peak = 0
         gauge = tree.Gauge(typical=_TYPICAL_MEMORY, bound=job.limits.memory)
         while not child.ended.wait(min(_POLL, max(0.0, started + job.limits.seconds - time.monotonic()))):
@@ -223,7 +247,7 @@ class Workers:
             broken = self._broken_bound(job, peak, time.monotonic() - started)
             if broken is not None:
                 child.kill()
-                if broken["status"] == "out of memory":
+                if broken.status == "out of memory":
                     for pid in job.companions:
                         tree.kill(pid)
                 if child.pid is not None:
@@ -231,33 +255,32 @@ class Workers:
                 return broken, peak
         return None, peak
 
-    def _broken_bound(self, job: Job, peak: int, seconds: float) -> dict[str, Any] | None:
+    def _broken_bound(self, job: Job[Any, Any], peak: int, seconds: float) -> "_End | None":
         if self._closing.is_set():
-            return {"status": "cancelled", "message": f"{job.name} was stopped: the run is ending"}
+            return _End(status="cancelled", message=f"{job.name} was stopped: the run is ending")
         if seconds > job.limits.seconds:
-            return {
-                "status": "timeout",
-                "message": f"{job.name} was still running after {job.limits.seconds:g} s and was killed",
-                "next_step": "Raise limits.seconds in release.toml if the model needs longer.",
-            }
+            return _End(
+                status="timeout",
+                message=f"{job.name} was still running after {job.limits.seconds:g} s and was killed",
+                next_step="Raise limits.seconds in release.toml if the model needs longer.",
+            )
         if peak > job.limits.memory:
-            return {
-                "status": "out of memory",
-                "message": f"{job.name} held {peak / GIB:.1f} GiB, more than its bound of "
+            return _End(
+                status="out of memory",
+                message=f"{job.name} held {peak / GIB:.1f} GiB, more than its bound of "
                 f"{job.limits.memory / GIB:.1f} GiB, and was killed",
-                "next_step": "Raise limits.memory_gib in release.toml if the machine has more.",
-            }
+                next_step="Raise limits.memory_gib in release.toml if the machine has more.",
+            )
         return None
 
-    def _read(self, job: Job, child: Child) -> dict[str, Any]:
-        """The answer of a job that ended by itself."""
+    def _read(self, job: Job[Any, Any], child: Child) -> "_End":
+        """Returns how a job ended that ended by itself."""
         if self._closing.is_set():
-            return {"status": "cancelled", "message": f"{job.name} was stopped: the run is ending"}
+            return _End(status="cancelled", message=f"{job.name} was stopped: the run is ending")
         _, result = self._files(job)
         if result.exists():
-            answer: dict[str, Any] = json.loads(result.read_text("utf-8"))
-            return answer
-        return {"status": "crashed", "message": _describe_death(job.name, child)}
+            return _End(**json.loads(result.read_text("utf-8")))
+        return _End(status="crashed", message=_describe_death(job.name, child))
 
 
 def _describe_death(name: str, child: Child) -> str:

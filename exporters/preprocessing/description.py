@@ -18,7 +18,7 @@ from exporters.contract import TensorSpec
 from exporters.errors import BadInput
 from exporters.preprocessing.steps import AnyStep, Lookup, Scale
 
-FILE = "preprocessing.json"
+FILE: Literal["preprocessing.json"] = "preprocessing.json"
 VERSION: Literal["1"] = "1"
 Entries = Sequence[str] | Sequence[int] | Sequence[float]
 _BESIDE = re.compile(r"(vocabulary|weights)\.[A-Za-z0-9_]+\.json")

@@ -5,19 +5,18 @@ In: a `Subject`, workers and a scratch folder. Out: arrays and what the jobs ans
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
-from exporters.contract import Artifact, Signature
-from exporters.errors import Broken
+from exporters.contract import Signature
+from exporters.formats.job import ExportRequest, export
 from exporters.formats.registry import EXPORTERS
-from exporters.jobs import GIB, Job, Limits, Outcome, Workers
+from exporters.jobs import GIB, Answer, Job, Limits, Outcome, Request, Workers
+from exporters.lowering.tracing.job import LowerRequest, lower
 from flows.config.settings import Settings
 from flows.diagnose.target import Subject
 from flows.pipeline.cells import Cells
@@ -25,31 +24,13 @@ from flows.pipeline.exports import Exports
 from flows.pipeline.run import Shared
 from flows.pipeline.workspace import Workspace
 from validators.contract import Cell
-from validators.diagnosis.contract import Call, Suspicion
+from validators.diagnosis.contract import Call, Files, Part, Suspicion
+from validators.diagnosis.inner_tensors.job import OpenRequest, open_artifact
+from validators.diagnosis.layer_comparison import PartRequest, SearchRequest, cut_part, search_layers
+from validators.diagnosis.tensor_capture import CaptureRequest
 from validators.preloads import TENSORFLOW, hosts
 from validators.samples.tensor_files import write_tensors
 from validators.web.browser import BrowserHost
-
-Files = Mapping[str, str]
-"""Name of a tensor -> its `.npy`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """Some layers of the original as a model of their own.
-
-    Attributes:
-        fed, given: what they take and give, value -> `.npy`, as the original computes it.
-        model: the `.keras` file; None where Keras cannot save one.
-        inputs: its inputs' names -> values.
-        refused: why there is no file.
-    """
-
-    fed: Files
-    given: Files
-    model: Path | None = None
-    inputs: Mapping[str, str] | None = None
-    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +88,13 @@ class Laboratory:
                 browser.start()
             self._cells = Cells(workers, browser, self.subject.release, policy=self.subject.manifest.policy)
             exports = Exports(self._settings, workers, workspace)
-            with exports.naming_what_was_given():
-                exports.admit()
-            self._whole = exports.whole()
+            with exports.copies.naming_originals():
+                self._model = exports.admit().source
             yield
 
     def cell(self, options: Mapping[str, str] | None = None) -> Cell:
         """The whole cell again, over all the evidence."""
-        return self._cells.run(self.subject.artifact, self.subject.row, options)
+        return self._cells.run(self.subject.artifact, self.subject.row, options=options)
 
     def keep(self, tensors: Mapping[str, np.ndarray]) -> Path:
         """Writes inputs of one call."""
@@ -136,120 +116,102 @@ class Laboratory:
             The copy, or why the artifact cannot be read, or not be cut so.
         """
         folder = self._new("opened")
-        request = {
-            "format": self.subject.artifact.format,
-            "artifact": str(artifact),
-            "destination": str(folder),
-            "signature": TypeAdapter(Signature).dump_python(signature, mode="json"),
-            "fed": dict(cut[0]) if cut else None,
-            "wanted": list(cut[1]) if cut else None,
-        }
-        outcome = self._job("validators.diagnosis.inner_tensors.job:run", request)
+        request = OpenRequest(
+            format=self.subject.artifact.format,
+            artifact=artifact,
+            destination=folder,
+            signature=signature,
+            fed=cut[0] if cut else None,
+            wanted=tuple(cut[1]) if cut else None,
+        )
+        outcome = self._run(open_artifact, request)
         if outcome.status != "ok":
             return f"{outcome.status}: {outcome.message}"
-        answer = outcome.value
-        if "refused" in answer:
-            return str(answer["refused"])
+        shown = outcome.unwrap().signature
+        if shown is None:
+            return outcome.unwrap().refused or "it cannot be cut"
         preprocessing = "" if cut else self.subject.artifact.preprocessing
-        shown = TypeAdapter(Signature).validate_python(answer["signature"])
         own = 0 if cut else len(signature.outputs)
         inner = frozenset(spec.name for spec in shown.outputs[own:])
         return Anew(folder=folder, signature=shown, preprocessing=preprocessing, inner=inner)
 
-    def taps(self, what: Anew, inputs: Path) -> dict[str, str] | str:
+    def taps(self, what: Anew, inputs: Path) -> dict[str, Path] | str:
         """Runs an artifact over one call.
 
         Returns:
             Its tensors by `input NAME`, `output NAME`, or the artifact's own name for an inner one; or what broke.
         """
         row = self.subject.row
-        request = {
-            "artifact": str(what.folder),
-            "signature": TypeAdapter(Signature).dump_python(what.signature, mode="json"),
-            "preprocessing": what.preprocessing,
-            "runtime": row.name,
-            "device": row.device,
-            "options": {},
-            "inputs": str(inputs),
-            "destination": str(self._new("taps")),
-        }
-        name = f"taps-{next(self._numbers)}"
-        outcome = self._cells.ask(row, name=name, function="validators.diagnosis.tensor_capture:run", request=request)
+        request = CaptureRequest(
+            artifact=what.folder,
+            signature=what.signature,
+            preprocessing=what.preprocessing,
+            runtime=row.name,
+            device=row.device,
+            options={},
+            inputs=inputs,
+            destination=self._new("captured"),
+        )
+        outcome = self._cells.capture(row, request, name=f"capture-{next(self._numbers)}")
         if outcome.status == "cancelled":
             outcome.unwrap()
         if outcome.status != "ok":
             return f"{outcome.status}: {outcome.message}"
         inner = {spec.name: spec.path for spec in what.signature.outputs if spec.name in what.inner}
-        return {_called(name, inner): path for name, path in outcome.value["tensors"].items()}
+        return {_called(name, inner): path for name, path in outcome.unwrap().tensors.items()}
 
     def search(self, inputs: Path, tensors: Files) -> tuple[Suspicion, tuple[Call, ...]]:
         """Looks for the layer that the artifact gets wrong, by its tensors."""
-        request = {
-            **self._whole,
-            "inputs": str(inputs),
-            "tensors": dict(tensors),
-            "outputs": {name.removeprefix("output "): p for name, p in tensors.items() if name.startswith("output ")},
-        }
-        answer = self._job("validators.diagnosis.layer_comparison:run", request).unwrap()
-        suspicion = TypeAdapter(Suspicion).validate_python(answer["suspicion"])
-        return suspicion, TypeAdapter(tuple[Call, ...]).validate_python(answer["calls"])
+        outputs = {name.removeprefix("output "): p for name, p in tensors.items() if name.startswith("output ")}
+        request = SearchRequest(model=self._model, inputs=inputs, tensors=tensors, outputs=outputs)
+        searched = self._run(search_layers, request).unwrap()
+        return searched.suspicion, searched.calls
 
     def part(self, inputs: Path, calls: Sequence[int], *, until: bool = False) -> Part:
         """Some layers of the original alone, or all that leads to the last of them."""
-        folder = self._new("part")
-        request = {
-            **self._whole,
-            "inputs": str(inputs),
-            "calls": list(calls),
-            "until": until,
-            "destination": str(folder),
-        }
-        answer = self._job("validators.diagnosis.layer_comparison:part", request).unwrap()
-        return Part(
-            fed=answer["fed"],
-            given=answer["given"],
-            model=Path(answer["model"]) if "model" in answer else None,
-            inputs=answer.get("inputs"),
-            refused=answer.get("refused", ""),
+        request = PartRequest(
+            model=self._model, inputs=inputs, calls=tuple(calls), until=until, destination=self._new("part")
         )
+        return self._run(cut_part, request).unwrap()
 
     def export(self, model: Path) -> Anew | str:
         """Exports a part anew, as the artifact was; or says what broke."""
         row = next(row for row in EXPORTERS if row.key == self.subject.artifact.key)
-        how = {key: value for key, value in self._whole.items() if key != "model"}
-        how |= {"architecture": "", "input_shapes": {}}
-        source = str(model)
+        part = replace(self._model, path=model, architecture=None, input_shapes={})
+        graph = None
         if row.source != "model":
-            request = {"model": source, "destination": str(self._new("lowered")), "forms": [row.source], **how}
-            lowered = self._job("exporters.lowering.tracing.job:lower", request)
+            lowered = self._run(lower, LowerRequest(model=part, destination=self._new("lowered"), forms=(row.source,)))
             if lowered.status != "ok":
                 return f"{lowered.status}: {lowered.message}"
-            form = lowered.value["forms"][row.source]
-            if isinstance(form, dict):
-                return str(form["limited"][0])
-            source = form
-        folder = self._new("anew")
-        options = {**row.options, **self.subject.artifact.options, **how}
-        request = {"artifact": row.key, "source": source, "destination": str(folder), "options": options}
-        outcome = self._job("exporters.formats.job:export", request)
+            form = lowered.unwrap().forms[row.source]
+            if form.limited:
+                return form.limited.message
+            graph = form.folder
+        folder = self._new("exported")
+        request = ExportRequest(
+            artifact=row.key,
+            model=part,
+            graph=graph,
+            destination=folder,
+            options={**row.options, **self.subject.artifact.options},
+        )
+        outcome = self._run(export, request)
         if outcome.status != "ok":
             return f"{outcome.status}: {outcome.message}"
-        signature = TypeAdapter(Signature).validate_python(outcome.value["signature"])
-        return Anew(folder=folder, signature=signature, preprocessing=outcome.value["preprocessing"])
+        exported = outcome.unwrap()
+        return Anew(folder=folder, signature=exported.signature, preprocessing=exported.preprocessing)
 
     def artifact(self) -> Anew:
         """The artifact as it lies in the release."""
-        artifact: Artifact = self.subject.artifact
-        if artifact.signature is None:
-            raise Broken(f"{artifact.key}: the manifest has no signature for it")
+        artifact = self.subject.artifact
         return Anew(
             folder=self.subject.release / artifact.path,
-            signature=artifact.signature,
+            signature=artifact.exported_signature(),
             preprocessing=artifact.preprocessing,
         )
 
-    def _job(self, function: str, request: Mapping[str, Any]) -> Outcome:
-        name = f"{function.rpartition(':')[2]}-{next(self._numbers)}"
+    def _run(self, function: Callable[[Request], Answer], request: Request) -> Outcome[Answer]:
+        name = f"{function.__name__}-{next(self._numbers)}"
         outcome = self._workers.run(
             Job(name=name, function=function, request=request, limits=self._limits, host=TENSORFLOW)
         )

@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 from exporters.errors import BadInput
 from exporters.toolchain import versions
 from flows.config.settings import load_settings
-from flows.diagnose.experiments import Laboratory, Part
+from flows.diagnose.experiments import Laboratory
 from flows.diagnose.failing_call import Sampled, failing_call
 from flows.diagnose.isolated_layer import WRONG, Shown, cut_out, exhibit_of, shown_anew, try_anew
 from flows.diagnose.prefix_bisection import first_failing
@@ -33,7 +33,7 @@ from flows.diagnose.runtime_settings import switches_of
 from flows.diagnose.target import Subject, find_subject
 from flows.pipeline.run import Shared
 from flows.progress.events import Listener, perform
-from validators.diagnosis.contract import Suspicion
+from validators.diagnosis.contract import Files, Part, Suspicion
 from validators.diagnosis.reproduction import Exhibit, write
 
 _SUBSTITUTED = (
@@ -158,9 +158,7 @@ class Investigation:
         note = "with all its inner tensors kept, the artifact agrees with the original in every layer"
         return replace(found, confirmed=(*found.confirmed, note))
 
-    def _suspected(
-        self, found: Diagnosis, suspicion: Suspicion, sampled: Sampled, tensors: Mapping[str, str]
-    ) -> Diagnosis:
+    def _suspected(self, found: Diagnosis, suspicion: Suspicion, sampled: Sampled, tensors: Files) -> Diagnosis:
         """A layer is suspected: what shows it, beside the substitution."""
         found = replace(
             found,

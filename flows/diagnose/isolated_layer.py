@@ -3,14 +3,14 @@
 In: a `Suspicion` or a `Part`, and the laboratory. Out: what that shows, in words, and an exhibit of it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from flows.diagnose.experiments import Anew, Laboratory, Part
+from flows.diagnose.experiments import Anew, Laboratory
 from flows.diagnose.target import Subject
-from validators.diagnosis.contract import Suspicion
+from validators.diagnosis.contract import Files, Part, Suspicion
 from validators.diagnosis.reproduction import Exhibit
 from validators.diagnosis.tensor_match import distance
 
@@ -34,19 +34,19 @@ class Trial:
     Attributes:
         apart: its distance from the original, as a share of the output's scale; infinity where it did not run.
         anew: what was exported; None where that failed.
-        broke: what broke; empty when it ran.
+        broke: what broke; None when it ran.
     """
 
     apart: float
     anew: Anew | None
-    broke: str = ""
+    broke: str | None = None
 
     @property
     def wrong(self) -> bool:
         return self.apart > WRONG
 
 
-def cut_out(laboratory: Laboratory, suspicion: Suspicion, part: Part, tensors: Mapping[str, str]) -> Shown:
+def cut_out(laboratory: Laboratory, suspicion: Suspicion, part: Part, tensors: Files) -> Shown:
     """Runs the part of the artifact that stands for the suspect.
 
     Args:
@@ -89,17 +89,17 @@ def cut_out(laboratory: Laboratory, suspicion: Suspicion, part: Part, tensors: M
 
 
 def _in_the_artifacts_layout(
-    laboratory: Laboratory, suspicion: Suspicion, part: Part, tensors: Mapping[str, str]
-) -> dict[str, str]:
+    laboratory: Laboratory, suspicion: Suspicion, part: Part, tensors: Files
+) -> dict[str, Path]:
     """What the suspect takes, as the original computes it, in the place of each tensor that holds it."""
     folder = laboratory.folder("fed")
-    fed: dict[str, str] = {}
+    fed: dict[str, Path] = {}
     for value, path in part.fed.items():
         array = np.load(path)
         for match in suspicion.feeds.get(value, ()):
             example = np.load(tensors[match.tensor])
             like = array.transpose(match.axes).reshape(example.shape).astype(example.dtype)
-            fed[match.tensor] = str(folder / f"{len(fed)}.npy")
+            fed[match.tensor] = folder / f"{len(fed)}.npy"
             np.save(fed[match.tensor], np.ascontiguousarray(like))
     return fed
 

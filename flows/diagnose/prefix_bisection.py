@@ -7,10 +7,10 @@ tensors do not show: a runtime that goes wrong only where it fuses, an artifact 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flows.diagnose.experiments import Laboratory, Part
+from flows.diagnose.experiments import Laboratory
 from flows.diagnose.failing_call import Sampled
 from flows.diagnose.isolated_layer import Trial, try_anew
-from validators.diagnosis.contract import Call
+from validators.diagnosis.contract import Call, Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

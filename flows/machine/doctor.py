@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from validators.contract import Device
 from validators.hardware.chromium import CHROMIUM_HINT, find_chromium
 from validators.hardware.graphics_cards import cards
 from validators.runtimes.availability import installed, missing, no_card, remedy
+from validators.runtimes.gpu_probe import GpuAdapter, ProbeRequest, probe_browser, probe_native
 from validators.runtimes.registry import RUNTIMES, RuntimeRow
 from validators.text import one_line
 from validators.web.browser import BrowserHost
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _ASK_SECONDS = 10.0
-_PROBE_MODULE = "validators.runtimes.gpu_probe"
 _PROBE_SECONDS = 60.0
 _IN_PAGES = ("WebGL", "WebGPU")
 
@@ -79,23 +79,6 @@ class RuntimeState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adapter:
-    """A GPU as one interface shows it.
-
-    Attributes:
-        interface: `CUDA`, `Vulkan`, `WebGL`, `WebGPU`.
-        name: in the driver's words; empty when there is none.
-        software: whether it is a program that imitates a card.
-        problem: why there is none; empty when there is.
-    """
-
-    interface: str
-    name: str = ""
-    software: bool = False
-    problem: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """This machine.
 
@@ -107,7 +90,7 @@ class Diagnosis:
     """
 
     system: str
-    adapters: tuple[Adapter, ...]
+    adapters: tuple[GpuAdapter, ...]
     runtimes: tuple[RuntimeState, ...]
     tools: tuple[Tool, ...]
 
@@ -173,7 +156,7 @@ def _mark(*, ready: bool) -> str:
     return "[green]yes[/]" if ready else "[yellow]no[/]"
 
 
-def _runtime(row: RuntimeRow, name: str, browser: Tool, adapters: Sequence[Adapter]) -> RuntimeState:
+def _runtime(row: RuntimeRow, name: str, browser: Tool, adapters: Sequence[GpuAdapter]) -> RuntimeState:
     gpu = next((adapter for adapter in adapters if adapter.interface == _interface(row)), None)
     try:
         problem = missing(row) or (browser.remedy if row.browser else "") or (gpu.problem if gpu else "")
@@ -191,7 +174,7 @@ def _runtime(row: RuntimeRow, name: str, browser: Tool, adapters: Sequence[Adapt
         ready=not problem,
         version=(package_version(row.npm[0]) or "") if row.browser else installed(row.distribution),
         adapter="" if problem else adapter,
-        problem=problem,
+        problem=problem or "",
     )
 
 
@@ -260,10 +243,10 @@ def _node() -> Tool:
     return Tool(name="Node", version=said.removeprefix("v"), serves="browser packages", where=path or "", remedy=remedy)
 
 
-def _adapters(browser: Tool) -> tuple[Adapter, ...]:
+def _adapters(browser: Tool) -> tuple[GpuAdapter, ...]:
     """The GPUs, by every interface that a runtime reaches one through. Drivers crash, so each is asked in a child."""
-    found = [Adapter(interface="CUDA", name=f"{card.name}, driver {card.driver}") for card in cards()]
-    found = found or [Adapter(interface="CUDA", problem=no_card())]
+    found = [GpuAdapter(interface="CUDA", name=f"{card.name}, driver {card.driver}") for card in cards()]
+    found = found or [GpuAdapter(interface="CUDA", problem=no_card())]
     with (
         tempfile.TemporaryDirectory(prefix="paritygate-doctor-") as scratch,
         Workers(Path(scratch), Path(scratch)) as workers,
@@ -272,31 +255,35 @@ def _adapters(browser: Tool) -> tuple[Adapter, ...]:
     ):
         vulkan = pool.submit(_native, workers)
         if browser.remedy:
-            found += [Adapter(interface=name, problem=browser.remedy) for name in _IN_PAGES]
+            found += [GpuAdapter(interface=name, problem=browser.remedy) for name in _IN_PAGES]
         else:
             found += _in_pages(workers, host)
         return (found[0], *vulkan.result(), *found[1:])
 
 
-def _native(workers: Workers) -> list[Adapter]:
-    return _asked(workers, "native", {}, ("Vulkan",))
+def _native(workers: Workers) -> list[GpuAdapter]:
+    return _probed(workers, probe_native, ProbeRequest(), ("Vulkan",))
 
 
-def _in_pages(workers: Workers, host: BrowserHost) -> list[Adapter]:
+def _in_pages(workers: Workers, host: BrowserHost) -> list[GpuAdapter]:
     try:
         endpoint = host.endpoint()
     except Broken as error:
-        return [Adapter(interface=name, problem=error.message) for name in _IN_PAGES]
-    return _asked(workers, "browser", {"endpoint": endpoint}, _IN_PAGES)
+        return [GpuAdapter(interface=name, problem=error.message) for name in _IN_PAGES]
+    return _probed(workers, probe_browser, ProbeRequest(endpoint=endpoint), _IN_PAGES)
 
 
-def _asked(workers: Workers, function: str, request: Mapping[str, str], interfaces: Sequence[str]) -> list[Adapter]:
+def _probed(
+    workers: Workers,
+    probe: Callable[[ProbeRequest], tuple[GpuAdapter, ...]],
+    request: ProbeRequest,
+    interfaces: Sequence[str],
+) -> list[GpuAdapter]:
     limits = Limits(seconds=_PROBE_SECONDS)
-    job = Job(name=f"probe-{function}", function=f"{_PROBE_MODULE}:{function}", request=request, limits=limits)
-    outcome = workers.run(job)
+    outcome = workers.run(Job(name=probe.__name__, function=probe, request=request, limits=limits))
     if outcome.status != "ok":
-        return [Adapter(interface=name, problem=f"{outcome.status}: {outcome.message}") for name in interfaces]
-    return [Adapter(**told) for told in outcome.value]
+        return [GpuAdapter(interface=name, problem=f"{outcome.status}: {outcome.message}") for name in interfaces]
+    return list(outcome.unwrap())
 
 
 def _ask(command: list[str]) -> str:

@@ -14,7 +14,7 @@ from exporters.contract import TensorSpec
 from exporters.errors import BadInput
 from exporters.jobs import Job, Workers
 from exporters.source.admission import CodeNeed, ModelFacts, admit
-from exporters.source.admission.job import LIMITS
+from exporters.source.admission.job import LIMITS, InspectRequest, inspect_model
 from exporters.source.facts import Form
 from exporters.source.printable import printable
 from exporters.source.readers.weights_with_architecture import is_builder
@@ -46,8 +46,8 @@ def inspect(path: Path, architecture: str | None = None) -> ModelFacts:
     """
     job = Job(
         name="inspect",
-        function="exporters.source.admission.job:look",
-        request={"model": str(path.absolute()), "architecture": _absolute(architecture or "")},
+        function=inspect_model,
+        request=InspectRequest(path=path.absolute(), architecture=architecture and _absolute(architecture)),
         limits=LIMITS,
     )
     with (
@@ -59,15 +59,13 @@ def inspect(path: Path, architecture: str | None = None) -> ModelFacts:
         # These imports take as long as the look itself; meanwhile the process is at work.
         import rich.table
         import rich.text  # noqa: F401 - for `render`
-        from pydantic import TypeAdapter
 
-        facts = TypeAdapter(ModelFacts)
-        return facts.validate_python(looking.result().unwrap())
+        return looking.result().unwrap()
 
 
 def _absolute(architecture: str) -> str:
     """The same for a process in another folder; a builder is only named."""
-    return architecture if is_builder(architecture) or not architecture else str(Path(architecture).absolute())
+    return architecture if is_builder(architecture) else str(Path(architecture).absolute())
 
 
 def render(facts: ModelFacts, console: "Console") -> None:

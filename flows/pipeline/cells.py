@@ -6,18 +6,17 @@ by `paritygate verify` alike.
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from exporters.contract import Artifact, Finding, Signature
-from exporters.errors import Broken, Cancelled, Limited
+from exporters.contract import Artifact, Finding
+from exporters.errors import Broken, Cancelled, LimitReached
 from exporters.jobs import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outcome, Workers
 from exporters.target_limits import known_limit
 from flows.progress.events import waiting
+from validators.cells.job import CellRequest, run_cell
 from validators.contract import ByHand, Cell, PolicyRecord, Task
+from validators.diagnosis.tensor_capture import Captured, CaptureRequest, capture_tensors
 from validators.hardware.graphics_cards import VISIBLE, card_lock, cards, installed_cards
 from validators.runtimes.availability import missing
 from validators.runtimes.registry import RuntimeRow
@@ -37,7 +36,7 @@ class Cells:
         browser: the shared Chromium.
         release: directory with `artifacts/` and `evidence/`.
         policy: what was asked, as the release's manifest records it.
-        metric: the user's own function over labelled samples; empty for none, as when others' releases are verified.
+        metric: the user's own function over labelled samples; None for none, as when others' releases are verified.
     """
 
     def __init__(
@@ -47,33 +46,31 @@ class Cells:
         release: Path,
         *,
         policy: PolicyRecord,
-        metric: str = "",
+        metric: str | None = None,
     ) -> None:
         self._workers = workers
         self._browser = browser
         self._release = release
+        self._policy = policy
+        self._metric = metric
         self._limits = Limits(seconds=policy.seconds, memory=int(policy.memory_gib * GIB))
-        self._retries = policy.retries
         self._by_hand = (*policy.tolerances, ByHand(atol=policy.atol, rtol=policy.rtol))
-        self._request: dict[str, Any] = {
-            "gpu": policy.gpu,
-            "sample_seconds": policy.sample_seconds,
-            "software_seconds": policy.software_seconds,
-            "metric": metric,
-            "task_output": "",
-        }
 
-    def judge_by(self, task: Task | None) -> None:
-        """Says what the user's labels measure, once the reference has told."""
-        self._request["task_output"] = task.output if task else ""
-
-    def run(self, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str] | None = None) -> Cell:
+    def run(
+        self,
+        artifact: Artifact,
+        row: RuntimeRow,
+        *,
+        task: Task | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Cell:
         """Runs one cell.
 
         Args:
             artifact: exported or not; its path is relative to the release.
             row: the runtime and its device.
-            options: for the runtime, beside the row's own.
+            task: what the user's labels measure; None for nothing.
+            options: for the runtime, in addition to the row's own.
 
         Raises:
             Cancelled: the run is ending.
@@ -87,31 +84,40 @@ class Cells:
         )
         if artifact.status != "exported":
             return replace(cell, status=artifact.status, reason=f"export {artifact.status}", message=artifact.reason)
-        if lacking := missing(row, gpu=self._request["gpu"]):
+        if lacking := missing(row, gpu=self._policy.gpu):
             return replace(cell, status="unavailable", reason="runtime missing", message=lacking)
+        request = CellRequest(
+            release=self._release,
+            artifact=artifact,
+            path=self._release / artifact.path,
+            runtime=row.name,
+            device=row.device,
+            options=options or {},
+            tolerances=tuple(own for own in self._by_hand if own.fits(artifact.format, row.name, row.device)),
+            gpu=self._policy.gpu,
+            sample_seconds=self._policy.sample_seconds,
+            software_seconds=self._policy.software_seconds,
+            task_output=(task.output or None) if task else None,
+            metric=self._metric,
+        )
         with self._card(row) as environment:
             if row.browser:
-                return self._run_in_a_browser(cell, artifact, row, options or {})
-            return self._run_job(cell, artifact, row, options or {}, environment=environment)
+                return self._run_in_a_browser(cell, request, row)
+            return self._run_job(cell, self._job(request, row, environment=environment))
 
-    def ask(self, row: RuntimeRow, *, name: str, function: str, request: Mapping[str, Any]) -> Outcome:
-        """Runs a job of another kind where a cell of this row would run: with its card, its browser and its host.
-
-        Args:
-            row: the runtime and its device.
-            name: of the job.
-            function: see `Job`.
-            request: for the function; its `options` get the browser's address beside them.
+    def capture(self, row: RuntimeRow, request: CaptureRequest, *, name: str) -> Outcome[Captured]:
+        """Runs an artifact over one call where a cell of this row would run: with its card, its browser and its host.
 
         Raises:
             Broken: the browser does not start.
         """
         with self._card(row) as environment:
-            endpoint = {"endpoint": self._browser.endpoint()} if row.browser else {}
+            if row.browser:
+                request = replace(request, options={"endpoint": self._browser.endpoint(), **request.options})
             job = Job(
                 name=name,
-                function=function,
-                request={**request, "options": {**endpoint, **request["options"]}},
+                function=capture_tensors,
+                request=request,
                 limits=self._limits,
                 host=row.host,
                 environment=environment,
@@ -137,82 +143,76 @@ class Cells:
             waiting("")  # its turn has come
             yield {VISIBLE: here[0].uuid} if on_cuda else {}
 
-    def _run_in_a_browser(self, cell: Cell, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str]) -> Cell:
-        done = self._run_in(self._browser, cell, artifact, row, options)
-        for _ in range(self._retries):
+    def _run_in_a_browser(self, cell: Cell, request: CellRequest, row: RuntimeRow) -> Cell:
+        done = self._run_in(self._browser, cell, request, row)
+        for _ in range(self._policy.retries):
             if done.reason not in INFRASTRUCTURE and not done.message.startswith(_BROWSER_ENDED):
                 break
             self._workers.note(Attempt(job=_name(cell), status=done.reason, message=done.message, seconds=done.seconds))
             # It may have been another cell's doing: while a GPU process starts again, no page is given a GPU. In a
             # browser of its own it is this one's, or it does not happen.
             with self._browser.another() as own:
-                done = self._run_in(own, cell, artifact, row, options)
+                done = self._run_in(own, cell, request, row)
         return done
 
-    def _run_in(
-        self, browser: BrowserHost, cell: Cell, artifact: Artifact, row: RuntimeRow, options: Mapping[str, str]
-    ) -> Cell:
+    def _run_in(self, browser: BrowserHost, cell: Cell, request: CellRequest, row: RuntimeRow) -> Cell:
         try:
             endpoint = browser.endpoint()
         except Cancelled:
             raise
         except Broken as error:
             return replace(cell, reason="browser", message=error.message)
-        companions = (browser.pid,) if browser.pid else ()
-        around = {"companions": companions, "retries": 0}  # a further attempt has a browser of its own
-        return self._run_job(cell, artifact, row, {"endpoint": endpoint, **options}, **around)
+        request = replace(request, options={"endpoint": endpoint, **request.options})
+        job = self._job(request, row)
+        # A further attempt has a browser of its own, see `_run_in_a_browser`.
+        return self._run_job(cell, replace(job, companions=(browser.pid,) if browser.pid else (), retries=0))
 
-    def _run_job(
-        self,
-        cell: Cell,
-        artifact: Artifact,
-        row: RuntimeRow,
-        options: Mapping[str, str],
-        **around: Any,
-    ) -> Cell:
-        """Runs the job of a cell; `around` is what its `Job` has beside the usual."""
-        request: dict[str, Any] = {
-            "release": str(self._release),
-            "artifact": str(self._release / artifact.path),
-            "format": artifact.format,
-            "variant": artifact.variant,
-            "signature": TypeAdapter(Signature | None).dump_python(artifact.signature, mode="json"),
-            "preprocessing": artifact.preprocessing,
-            "runtime": row.name,
-            "device": row.device,
-            "options": dict(options),
-            "by_hand": [asdict(own) for own in self._by_hand if own.fits(artifact.format, row.name, row.device)],
-            **self._request,
-        }
-        long = row.device == "gpu"  # most of all where the adapter is a program
-        usual = {"limits": self._limits, "host": row.host, "retries": self._retries, "ahead": long}
-        job = Job(name=_name(cell), function="validators.cells.job:run", request=request, **{**usual, **around})
+    def _job(
+        self, request: CellRequest, row: RuntimeRow, *, environment: Mapping[str, str] | None = None
+    ) -> Job[CellRequest, Cell]:
+        return Job(
+            name=_job_name(request.artifact.format, request.artifact.variant, row.name, row.device),
+            function=run_cell,
+            request=request,
+            limits=self._limits,
+            host=row.host,
+            environment=environment or {},
+            retries=self._policy.retries,
+            ahead=row.device == "gpu",  # long, most of all where the adapter is a program
+        )
+
+    def _run_job(self, cell: Cell, job: Job[CellRequest, Cell]) -> Cell:
+        """Runs the job of a cell; whatever its end, a cell comes of it."""
         outcome = self._workers.run(job)
-        seconds = round(outcome.seconds, 3)
-        log = f"evidence/logs/{outcome.log.name}"
         if outcome.status == "cancelled":
             outcome.unwrap()
-        cell = replace(cell, seconds=seconds, log=log)
+        cell = replace(cell, seconds=round(outcome.seconds, 3), log=f"evidence/logs/{outcome.log.name}")
         if outcome.status == "limited":
-            return _limited(cell, outcome)
-        if outcome.status == "python error" and (limit := known_limit(artifact.format, outcome.message, row.name)):
+            limit = LimitReached(message=outcome.message, limit=outcome.limit, next_step=outcome.next_step)
             return _limited(cell, limit)
+        if outcome.status == "python error" and (limit_hit := known_limit(cell.format, outcome.message, cell.runtime)):
+            return _limited(cell, LimitReached.of(limit_hit))
         if outcome.status != "ok":
             message = " ".join(filter(None, (outcome.message, outcome.next_step)))
             return replace(cell, reason=outcome.status, message=message)
-        done: Cell = TypeAdapter(Cell).validate_python(outcome.value)
-        return replace(done, seconds=seconds, log=log)
+        return replace(outcome.unwrap(), seconds=cell.seconds, log=cell.log)
 
 
 def _name(cell: Cell) -> str:
-    """The cell's job, and its log file."""
-    return f"cell-{cell.format}-{cell.variant}-{cell.runtime}-{cell.device}"
+    return _job_name(cell.format, cell.variant, cell.runtime, cell.device)
 
 
-def _limited(cell: Cell, limit: Limited | Outcome) -> Cell:
-    """The cell that a limit kept from running, with the limit and its way out among its findings."""
-    found = Finding(code=limit.limit, blocking=True, message=limit.message, limit=limit.limit, way_out=limit.next_step)
-    return replace(cell, status="limited", reason=limit.limit, message=limit.message, findings=(found,))
+def _job_name(*parts: str) -> str:
+    """Names the cell's job, and its log file."""
+    return "-".join(("cell", *parts))
+
+
+def _limited(cell: Cell, reached: LimitReached) -> Cell:
+    """Returns the cell that a limit kept from running, with the limit and its way out among its findings."""
+    finding = Finding(
+        code=reached.limit, blocking=True, message=reached.message, limit=reached.limit, way_out=reached.next_step
+    )
+    return replace(cell, status="limited", reason=reached.limit, message=reached.message, findings=(finding,))
 
 
 def outcome_of(cell: Cell) -> tuple[bool | None, str]:

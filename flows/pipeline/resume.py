@@ -19,7 +19,9 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
 
 from exporters.files.hashing import digest_tree
 from exporters.jobs.processes import environment_of_jobs
@@ -32,6 +34,8 @@ from flows.pipeline.verdict import toolchain
 from flows.pipeline.workspace import Workspace
 from validators.hardware.chromium import find_chromium
 from validators.hardware.graphics_cards import installed_cards
+
+Value = TypeVar("Value")
 
 _ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = ("exporters", "validators", "flows")
@@ -92,12 +96,13 @@ class Finished:
         """One digest over everything that a stage of this run made; empty where nothing was kept of it."""
         return _digest(dict(self._trees[stage])) if stage in self._trees else ""
 
-    def find(self, stage: str, *inputs: str) -> Any | None:
-        """The value of a stage that a killed run had finished; its files are in this run's staging folder then.
+    def find(self, stage: str, kind: type[Value], *inputs: str) -> Value | None:
+        """Returns the value of a stage that a killed run had finished; its files are in this staging folder then.
 
         Args:
             stage: its name.
-            inputs: digests of what it starts from; an empty one is of something that was not kept.
+            kind: type of the value.
+            *inputs: digests of what it starts from; an empty one is of something that was not kept.
         """
         for left in self._workspace.leftovers if self._mark and all(inputs) else ():
             record = _read(left / "stages" / _file(stage))
@@ -109,16 +114,17 @@ class Finished:
                 (left / path).rename(target)
             self._write(stage, record)
             self.found.append(stage)
-            return record["value"]
+            return _adapter(kind).validate_python(record["value"])
         return None
 
-    def keep(self, stage: str, *inputs: str, value: Any, made: Mapping[Path, str]) -> None:
+    def keep(self, stage: str, kind: type[Value], *inputs: str, value: Value, made: Mapping[Path, str]) -> None:
         """Records a finished stage.
 
         Args:
             stage: its name.
-            inputs: as for `find`.
-            value: what JSON can hold; without paths into the staging folder.
+            kind: type of the value.
+            *inputs: as for `find`.
+            value: without paths into the staging folder.
             made: its files and folders, each with its `exporters.files.hashing.digest_tree`; empty where that is not
                 known yet.
         """
@@ -129,7 +135,8 @@ class Finished:
             for path, known in made.items()
             if path.exists()
         }
-        self._write(stage, {"key": self._key(stage, inputs), "value": value, "trees": trees})
+        told = _adapter(kind).dump_python(value, mode="json")
+        self._write(stage, {"key": self._key(stage, inputs), "value": told, "trees": trees})
 
     def _write(self, stage: str, record: Mapping[str, Any]) -> None:
         path = self._workspace.stages / _file(stage)
@@ -140,6 +147,10 @@ class Finished:
 
     def _key(self, stage: str, inputs: Sequence[str]) -> str:
         return _digest([self._mark, stage, *inputs])
+
+
+def _adapter(kind: type[Value]) -> TypeAdapter[Value]:
+    return TypeAdapter(kind)
 
 
 def _file(stage: str) -> str:

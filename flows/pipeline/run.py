@@ -7,19 +7,20 @@ and removes what is unfinished.
 import contextlib
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from pydantic import TypeAdapter
 
-from exporters.contract import Artifact, Signature, UsedCode
+from exporters.contract import Artifact
 from exporters.errors import BadInput, Broken
 from exporters.formats.registry import ExporterRow, rows_of
-from exporters.jobs import Preloaded, Workers
-from exporters.source.admission import ModelFacts
+from exporters.jobs import Outcome, Preloaded, Workers
+from exporters.lowering.tracing.job import Lowered
+from exporters.source.model_source import ModelSource
 from exporters.source.readers.detection import exists
 from exporters.source.readers.weights_with_architecture import builder_file
 from flows.config.input_files import asked
@@ -27,14 +28,15 @@ from flows.config.settings import Settings
 from flows.machine.identity import today
 from flows.pipeline.baseline import blessed
 from flows.pipeline.cells import Cells, outcome_of
-from flows.pipeline.exports import Exports
+from flows.pipeline.exports import AdmittedModel, Exports, original
 from flows.pipeline.stages import Engine, Row, stages_of
 from flows.pipeline.verdict import Results, conclude
 from flows.pipeline.workspace import Workspace, refuse_target
 from flows.progress.events import Event, Listener, Work, perform, said
 from flows.review.gate import GateReport
-from validators.contract import Cell, Grounds, NoiseBySet, SampleSet
+from validators.contract import Cell, Grounds, NoiseBySet
 from validators.preloads import LIGHT, TENSORFLOW, hosts
+from validators.reference.job import Reference
 from validators.release.evidence import unmeasured, without_floor, write_noise
 from validators.release.integrity import manifest_digest
 from validators.release.manifest import Manifest
@@ -93,6 +95,52 @@ class Shared:
     memory: int | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class StageResults:
+    """What the stages of a release handed over so far; each field is set once, by the stage of that name.
+
+    Attributes:
+        admission: the model that was let in.
+        lowering: how the trace ended; exports take the forms from it.
+        reference: what the original answers.
+        noise: the original's own rounding.
+        artifacts: by `format/variant`.
+        cells: by `Cell.key`.
+    """
+
+    admission: AdmittedModel | None = None
+    lowering: Outcome[Lowered] | None = None
+    reference: Reference | None = None
+    noise: NoiseBySet | None = None
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    def admitted(self) -> AdmittedModel:
+        return _there(self.admission, "admission")
+
+    def lowered(self) -> Outcome[Lowered]:
+        return _there(self.lowering, "lowering")
+
+    def referred(self) -> Reference:
+        return _there(self.reference, "reference")
+
+    def grounds(self) -> Grounds:
+        """Returns what the comparisons rest on, the measured noise included."""
+        grounds = self.referred().grounds
+        return replace(grounds, noise=self.noise) if self.noise is not None else grounds
+
+
+Result = TypeVar("Result")
+
+
+def _there(result: Result | None, stage: str) -> Result:
+    """Returns the result of a stage that the asking stage waits for."""
+    if result is None:
+        msg = f"a stage ran before `{stage}`, which it takes its input from"
+        raise RuntimeError(msg)
+    return result
+
+
 class ReleaseRun:
     """The state of one release while its stages run.
 
@@ -127,11 +175,7 @@ class ReleaseRun:
         self._shared = shared
         self._exporters = rows_of(settings.formats)
         self._runtimes = settings.runtimes
-        self._artifacts: dict[str, Artifact] = {}
-        self._cells: dict[str, Cell] = {}
-        self._facts: ModelFacts | None = None
-        self._reference: dict[str, Any] = {}
-        self._grounds = Grounds()
+        self._done = StageResults()
 
     def __enter__(self) -> Self:
         self._workspace = Workspace(self.settings.release_dir.absolute())
@@ -151,7 +195,7 @@ class ReleaseRun:
             self._browser,
             self._workspace.release,
             policy=self.settings.record,
-            metric=self.settings.samples.metric or "",
+            metric=self.settings.samples.metric,
         )
         return self
 
@@ -204,7 +248,7 @@ class ReleaseRun:
         known = len(begin)
         engine(stages_of(begin, self._note, total=known + len(self._to_make())), cancel=self.cancel)
         # Nothing is exported before the reference holds: the samples may turn out not to fit the model.
-        self._exporters = rows_of(self.settings.formats, self._signature().inputs)
+        self._exporters = rows_of(self.settings.formats, self._done.referred().signature.inputs)
         rest = self._to_make()
         engine(stages_of(rest, self._note, total=known + len(rest)), cancel=self.cancel)
 
@@ -214,12 +258,12 @@ class ReleaseRun:
         exporters = sorted(self._exporters, key=self._cells_to_come, reverse=True)
         runtimes = sorted(self._runtimes, key=lambda row: row.device, reverse=True)
         table: list[Row] = [(f"export {row.key}", (), partial(self._make, row), None) for row in exporters]
-        # Every cell's tolerance comes of the oracle, and no export waits for it.
-        table.append(("oracle", (), self._measure, None))
+        # Every cell's tolerance follows from the noise, and no export waits for it.
+        table.append(("noise", (), self._measure, None))
         table += [
             (
                 f"cell {row.key} {runtime.name} {runtime.device}",
-                (f"export {row.key}", "oracle"),
+                (f"export {row.key}", "noise"),
                 partial(self._run, row, runtime),
                 runtime.device,
             )
@@ -230,7 +274,7 @@ class ReleaseRun:
         table += [
             (
                 f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
-                ("oracle",),
+                ("noise",),
                 partial(self._rerun, runtime),
                 runtime.device,
             )
@@ -271,98 +315,99 @@ class ReleaseRun:
         self._listen(event)
 
     def _admit(self) -> tuple[bool, str]:
-        with self._export.naming_what_was_given():
-            facts = self._export.admit()
-            if self._export.samples is not None:
-                read = read_samples(self._export.samples)
+        with self._export.copies.naming_originals():
+            admitted = self._export.admit()
+            facts = admitted.facts
+            if admitted.samples is not None:
+                read = read_samples(admitted.samples)
                 if facts.inputs is not None:  # the reference checks again, with what Keras says
                     check_samples(read, facts.inputs)
-        self._facts = facts
+        self._done.admission = admitted
         layers = f"{facts.layer_count} layers, " if facts.layer_count else ""
         dropped = f"; {facts.optimizer_bytes:,} bytes of optimizer state left out" if facts.optimizer_bytes else ""
         return True, f"{facts.name}: {layers}{facts.parameters:,} parameters{dropped}"
 
     def _lower(self) -> tuple[bool, str]:
-        with self._export.naming_what_was_given():
-            why_not = self._export.lower()
-        return not why_not, why_not or "weights as constants, calls inlined"
+        with self._export.copies.naming_originals():
+            outcome = self._export.lower(self._done.admitted())
+        self._done.lowering = outcome
+        if outcome.status == "ok":
+            return True, "weights as constants, calls inlined"
+        return False, f"{outcome.status}: {outcome.message}".partition("\n")[0]
 
     def _refer(self) -> tuple[bool, str]:
-        with self._export.naming_what_was_given():
-            self._reference = self._export.refer()
-        self.settings.policy.refuse_unknown_outputs([output.name for output in self._signature().outputs])
-        self._grounds = TypeAdapter(Grounds).validate_python(self._reference["grounds"])
-        self._validate.judge_by(self._grounds.task)
-        rows = sum(sample_set["rows"] for sample_set in self._reference["sets"])
-        dropped = "; ".join(f"without {name}: {why}" for name, why in self._grounds.dropped.items())
+        with self._export.copies.naming_originals():
+            reference = self._export.refer(self._done.admitted())
+        self.settings.policy.refuse_unknown_outputs([output.name for output in reference.signature.outputs])
+        self._done.reference = reference
+        rows = sum(sample_set.rows for sample_set in reference.sets)
+        dropped = "; ".join(f"without {name}: {why}" for name, why in reference.grounds.dropped.items())
         return True, f"{rows} samples through Keras, fp32 on CPU" + (f"; {dropped}" if dropped else "")
 
     def _measure(self) -> tuple[bool | None, str]:
         """A float64 model that breaks costs nothing but the tolerances that would have come of it, and it is said."""
-        outcome = self._export.measure()
+        reference = self._done.referred()
+        outcome = self._export.measure(self._done.admitted())
         if outcome.status == "ok":
-            noise = TypeAdapter(NoiseBySet).validate_python(outcome.value["noise"])
+            noise = outcome.unwrap().by_set
         else:
-            noise = unmeasured(f"{outcome.status}: {outcome.message}", self._sets(), self._signature())
+            noise = unmeasured(f"{outcome.status}: {outcome.message}", reference.sets, reference.signature)
             write_noise(self._workspace.release, noise)
-        self._grounds = replace(self._grounds, noise=noise)
-        if lacking := without_floor(noise, self._signature()):
+        self._done.noise = noise
+        if lacking := without_floor(noise, reference.signature):
             names = ", ".join(f"`{name}`" for name in lacking)
             return None, f"default tolerances for {names}: {next(iter(lacking.values()))}"
         floors = [each.floor for by_output in noise.values() for each in by_output.values() if each.floor is not None]
         return True, f"rounding measured in float64: {max(floors, default=0.0):.1e} at most"
 
     def _make(self, row: ExporterRow) -> tuple[bool | None, str]:
-        assert self._facts is not None  # noqa: S101 - admission comes first
-        shapes = static_shapes(self._signature().inputs, self._sets())
-        artifact = self._export.export(row, model_digest=self._facts.digest, shapes=shapes)
-        self._artifacts[row.key] = artifact
+        done = self._done
+        reference = done.referred()
+        shapes = static_shapes(reference.signature.inputs, reference.sets)
+        artifact = self._export.export(row, model=done.admitted(), lowered=done.lowered(), shapes=shapes)
+        done.artifacts[row.key] = artifact
         if artifact.status != "exported":
             return None if artifact.status == "limited" else False, f"{artifact.status}: {artifact.reason}"
         return True, f"{artifact.size / 1e6:.2f} MB"
 
     def _run(self, row: ExporterRow, runtime: RuntimeRow) -> tuple[bool | None, str]:
-        artifact = self._artifacts[row.key]
+        artifact = self._done.artifacts[row.key]
+        finished = self._export.finished
         stage = f"cell {artifact.key} {runtime.name} {runtime.device}"
-        # Of the oracle come the tolerances: without one that was kept, a later run might have others.
-        inputs = (artifact.digest, *map(self._export.finished.digest, ("reference", "oracle")))
-        if (found := self._export.finished.find(stage, *inputs)) is not None:
-            return self._noted(TypeAdapter(Cell).validate_python(found))
-        cell = self._validate.run(artifact, runtime)
+        # Tolerances follow from the noise: without one that was kept, a later run might have others.
+        inputs = (artifact.digest, *map(finished.digest, ("reference", "noise")))
+        if (found := finished.find(stage, Cell, *inputs)) is not None:
+            return self._noted(found)
+        cell = self._validate.run(artifact, runtime, task=self._done.referred().grounds.task)
         if cell.log and cell.status in {"passed", "failed", "limited"}:
-            made = {self._workspace.release / cell.log: ""}
-            value = TypeAdapter(Cell).dump_python(cell, mode="json")
-            self._export.finished.keep(stage, *inputs, value=value, made=made)
+            finished.keep(stage, Cell, *inputs, value=cell, made={self._workspace.release / cell.log: ""})
         return self._noted(cell)
 
     def _rerun(self, runtime: RuntimeRow) -> tuple[bool | None, str]:
-        """The original model itself on another device."""
-        original = self._export.original(self._signature())
-        return self._noted(self._validate.run(original, runtime, options=self._export.loading()))
-
-    def _signature(self) -> Signature:
-        """The original's, as the reference knows it."""
-        return TypeAdapter(Signature).validate_python(self._reference["signature"])
-
-    def _sets(self) -> tuple[SampleSet, ...]:
-        return TypeAdapter(tuple[SampleSet, ...]).validate_python(self._reference["sets"])
+        """Runs the original model itself on another device."""
+        done = self._done
+        model, reference = done.admitted(), done.referred()
+        options = {"model": TypeAdapter(ModelSource).dump_json(model.source).decode()}
+        artifact = original(model, reference.signature)
+        return self._noted(self._validate.run(artifact, runtime, task=reference.grounds.task, options=options))
 
     def _noted(self, cell: Cell) -> tuple[bool | None, str]:
-        self._cells[cell.key] = cell
+        self._done.cells[cell.key] = cell
         return outcome_of(cell)
 
     def _conclude(self) -> tuple[bool | None, str]:
-        assert self._facts is not None  # noqa: S101 - admission comes first
         self.cancel()  # before the files are hashed: nobody may write to a log any more
+        done = self._done
+        model, reference = done.admitted(), done.referred()
         results = Results(
-            asked=asked(self.settings, model=self._facts.digest, samples=self._export.samples),
-            facts=self._facts,
-            signature=self._signature(),
-            sets=self._sets(),
-            grounds=self._grounds,
-            code=TypeAdapter(tuple[UsedCode, ...]).validate_python(self._reference["code"]),
-            artifacts=tuple(self._artifacts[row.key] for row in self._exporters),
-            cells=tuple(self._cells[key] for key in sorted(self._cells)),
+            asked=asked(self.settings, model=model.facts.digest, samples=model.samples),
+            facts=model.facts,
+            signature=reference.signature,
+            sets=reference.sets,
+            grounds=done.grounds(),
+            code=reference.code,
+            artifacts=tuple(done.artifacts[row.key] for row in self._exporters),
+            cells=tuple(done.cells[key] for key in sorted(done.cells)),
             seconds={name: event.seconds for name, event in self.ended.items()},
             retried=tuple(self._workers.retried),
             resumed=tuple(sorted(self._export.finished.found)),

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from exporters.contract import Artifact, TrustedLambda, UsedCode
+from exporters.contract import Artifact, Signature, TrustedLambda, UsedCode
 from exporters.files.hashing import digest_tree, sha256_file
 from exporters.formats.registry import EXPORTERS
 from exporters.jobs import Attempt
@@ -38,7 +37,7 @@ class Results:
     Attributes:
         asked: see `Manifest.asked`.
         facts: of the source model.
-        signature, sets, code: as `validators.reference.job.run` returned them, as records.
+        signature, sets, code: see `validators.reference.job.Reference`.
         grounds: what the reference and the oracle say of the samples.
         artifacts, cells: in the registries' order.
         seconds: wall time of each stage.
@@ -48,7 +47,7 @@ class Results:
 
     asked: str
     facts: ModelFacts
-    signature: Any
+    signature: Signature
     sets: tuple[SampleSet, ...]
     grounds: Grounds
     code: tuple[UsedCode, ...]

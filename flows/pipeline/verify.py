@@ -192,7 +192,7 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
     done: dict[str, Cell] = {}
 
     def work(artifact: Artifact, row: RuntimeRow) -> tuple[bool | None, str]:
-        cell = cells.run(artifact, row)
+        cell = cells.run(artifact, row, task=manifest.grounds.task)
         done[cell.key] = cell
         return outcome_of(cell)
 
@@ -200,7 +200,6 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
         folder = Path(scratch)
         with Workers(folder, folder, hosts=hosts(), hear=said) as workers:
             cells = Cells(workers, browser, release.absolute(), policy=manifest.policy)
-            cells.judge_by(manifest.grounds.task)
             for host in {row.host for row in runnable if row.host}:
                 workers.preload(host)
             if any(row.browser for row in runnable):

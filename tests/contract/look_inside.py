@@ -4,8 +4,11 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from exporters.formats.job import ExportRequest, export
 
 Facts = dict[str, Any]
 
@@ -101,18 +104,22 @@ def onnx(folder: Path) -> Facts:
     }
 
 
-def export_watched(request: Mapping[str, Any]) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    folder: Path
+    export: ExportRequest
+
+
+def export_watched(request: Watched) -> list[str]:
     """Job: exports in an empty working directory and an empty folder for temporary files; returns what it left there.
 
     TensorFlow's own compiled functions do not count: it removes them when its process ends by itself.
     """
-    from exporters.formats.job import export
-
-    here, temporary = Path(request["watched"]) / "here", Path(request["watched"]) / "temporary"
+    here, temporary = request.folder / "here", request.folder / "temporary"
     for folder in (here, temporary):
         folder.mkdir(parents=True)
     os.chdir(here)
     os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
-    export(request["export"])
+    export(request.export)
     left = [*here.rglob("*"), *temporary.rglob("*")]
     return [str(path) for path in left if not path.name.startswith("__autograph_generated_file")]

@@ -10,9 +10,12 @@ from bench import ON_GPUS
 from models import MODELS
 
 from exporters.files.hashing import digest_tree, files_below
+from exporters.formats.job import ExportRequest
 from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.lowering.tracing.forms import FORMS
+from exporters.source.model_source import ModelSource
 from tests.contract.defects import expected
+from tests.contract.look_inside import Watched, export_watched
 from validators.runtimes.registry import planned, runtime
 
 pytestmark = pytest.mark.slow
@@ -234,14 +237,11 @@ def test_the_artifact_has_the_file_that_its_row_promises(proof, key, model):
 
 @pytest.mark.parametrize("model", ["recurrent"])
 def test_an_export_of_the_same_model_has_the_same_bytes_again(bench, proof, model, tmp_path):
-    request = {"model": str(proof.model), "destination": str(tmp_path / "forms"), "forms": list(FORMS)}
-    lowered = bench.call(
-        "exporters.lowering.tracing.job:lower", request | {"custom_objects": [], "trust_lambda": False}
-    )["forms"]
+    source = ModelSource(path=proof.model)
+    lowered = bench.lower(source, tmp_path / "forms", list(FORMS)).unwrap().forms
     for row in EXPORTERS:
         if row.source != "model":  # TensorFlow puts a random identifier into every SavedModel
-            request = {"artifact": row.key, "source": lowered[row.source], "destination": str(tmp_path / row.format)}
-            bench.call("exporters.formats.job:export", request | {"options": dict(row.options)})
+            bench.export(row, source, lowered[row.source], tmp_path / row.format).unwrap()
             assert digest_tree(tmp_path / row.format)[0] == proof.artifacts[row.key].digest, row.key
             (tmp_path / row.format).rename(tmp_path / f"{row.format}-{row.variant}")
 
@@ -250,15 +250,19 @@ def test_an_export_of_the_same_model_has_the_same_bytes_again(bench, proof, mode
 @pytest.mark.parametrize("model", ["two_inputs"])
 def test_an_exporter_writes_below_its_destination_only(bench, proof, model, key, tmp_path):
     row = next(row for row in EXPORTERS if row.key == key)
-    source = str(proof.model) if row.source == "model" else proof.forms[row.source]
-    before = digest_tree(proof.model.parent if row.source == "model" else bench.folder / source)
-    options = {**row.options, "custom_objects": [], "trust_lambda": False}
-    export = {"artifact": key, "source": source, "destination": str(tmp_path / "out" / "made"), "options": options}
+    graph = None if row.source == "model" else proof.forms[row.source].folder
+    before = digest_tree(graph or proof.model.parent)
+    export = ExportRequest(
+        artifact=key,
+        model=ModelSource(path=proof.model),
+        graph=graph,
+        destination=tmp_path / "out" / "made",
+        options=dict(row.options),
+    )
     (tmp_path / "out").mkdir()
-    request = {"watched": str(tmp_path / "watched"), "export": export}
-    assert bench.call("tests.contract.look_inside:export_watched", request) == []
+    assert bench.call(export_watched, Watched(folder=tmp_path / "watched", export=export)) == []
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["made"]
-    assert digest_tree(proof.model.parent if row.source == "model" else bench.folder / source) == before
+    assert digest_tree(graph or proof.model.parent) == before
 
 
 @pytest.mark.parametrize("model", ["tests.contract.more_models:static_batch"])

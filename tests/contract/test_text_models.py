@@ -3,17 +3,15 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 from text_models import IMPOSSIBLE, MODELS, WORDS
 
-from exporters.contract import Signature
 from exporters.files.hashing import digest_tree
 from exporters.formats.registry import EXPORTERS
 from exporters.preprocessing.description import FILE
 from exporters.preprocessing.steps import PUNCTUATION
+from exporters.source.model_source import ModelSource
 from validators.runtimes.registry import planned, runtime
 
 pytestmark = pytest.mark.slow
@@ -150,10 +148,9 @@ def test_a_description_that_the_manifest_does_not_name_is_not_run(bench, words, 
 
 
 def test_a_rule_of_the_users_own_is_told_in_steps_where_it_can_be(bench, tmp_path):
-    request = {"model": str(bench.build(f"{TABLE}own_rule_in_steps")), "destination": str(tmp_path)}
-    request |= {"forms": ["unrolled"], "custom_objects": ["tests/text_models.py"], "trust_lambda": False}
-    form = bench.call("exporters.lowering.tracing.job:lower", request)["forms"]["unrolled"]
-    steps = json.loads((Path(form) / FILE).read_text("utf-8"))["steps"]
+    source = ModelSource(path=bench.build(f"{TABLE}own_rule_in_steps"), custom_objects=("tests/text_models.py",))
+    form = bench.lower(source, tmp_path, ["unrolled"]).unwrap().forms["unrolled"]
+    steps = json.loads((form.folder / FILE).read_text("utf-8"))["steps"]
     said = ["lower", "replace", "replace", "squeeze", "split", "lookup", "encode", "cast"]
     assert [step["operation"] for step in steps] == said
     assert (steps[1]["find"], steps[1]["put"]) == (["<br />"], " ")
@@ -175,13 +172,11 @@ def test_every_impossible_model_has_its_reason_here():
 
 @pytest.mark.parametrize("name", list(IMPOSSIBLE))
 def test_a_model_that_cannot_be_split_is_limited_and_the_reason_names_the_operator(bench, tmp_path, name):
-    request = {"model": str(bench.build(f"{TABLE}{name}")), "destination": str(tmp_path), "forms": ["unrolled"]}
-    request |= {"custom_objects": ["tests/text_models.py"], "trust_lambda": True}
-    message, limit, way_out = bench.call("exporters.lowering.tracing.job:lower", request)["forms"]["unrolled"][
-        "limited"
-    ]
-    assert (limit, WHY[name][1] in message) == (WHY[name][0], True), message
-    assert "SavedModel" in way_out
+    path = bench.build(f"{TABLE}{name}")
+    source = ModelSource(path=path, custom_objects=("tests/text_models.py",), trust_lambda=True)
+    reached = bench.lower(source, tmp_path, ["unrolled"]).unwrap().forms["unrolled"].limited
+    assert (reached.limit, WHY[name][1] in reached.message) == (WHY[name][0], True), reached.message
+    assert "SavedModel" in reached.next_step
 
 
 @pytest.fixture
@@ -189,13 +184,10 @@ def made_without(bench, tmp_path):
     """The categories in TF.js or TF Lite, lowered without one rewrite: the outcome of the export and its folder."""
 
     def run(rewrite, row):
-        model, folder = str(bench.build(f"{TABLE}categories")), tmp_path / "release" / "artifacts"
+        source, folder = ModelSource(path=bench.build(f"{TABLE}categories")), tmp_path / "release" / "artifacts"
         folder.parent.mkdir()
-        request = {"model": model, "destination": str(tmp_path / "lowered"), "forms": [row.source], "without": rewrite}
-        request |= {"custom_objects": [], "trust_lambda": False}
-        form = bench.call("tests.exporters.unmended:lower", request)["forms"][row.source]
-        request = {"artifact": row.key, "source": form, "destination": str(folder), "options": {}, "without": rewrite}
-        return bench.outcome("tests.exporters.unmended:export", request), folder
+        forms = bench.lower(source, tmp_path / "lowered", [row.source], without=rewrite).unwrap().forms
+        return bench.export(row, source, forms[row.source], folder, without=rewrite), folder
 
     return run
 
@@ -204,7 +196,7 @@ def test_without_integers_one_hot_vectors_are_lost_on_wasm_and_with_them_they_ar
     proof = bench.proof(f"{TABLE}categories", ON_THE_CPU)
     key = "tfjs/default tfjs-wasm cpu"
     outcome, folder = made_without("one_hot_of_integers", next(row for row in EXPORTERS if row.key == "tfjs/default"))
-    signature = TypeAdapter(Signature).validate_python(outcome.unwrap()["signature"])
+    signature = outcome.unwrap().signature
     shutil.copytree(proof.release / "evidence", folder.parent / "evidence")
     artifact = replace(proof.artifacts["tfjs/default"], path=folder.name, signature=signature)
     assert bench.cell(folder.parent, artifact, runtime("tfjs-wasm", "cpu")).reason == "tolerance exceeded"

@@ -10,12 +10,11 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from pydantic import TypeAdapter
 
-from exporters.contract import Signature
 from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.lowering.rewrite_log import REWRITES, acted, noting, rewritten
 from exporters.lowering.tracing.trace import _REWRITES
+from exporters.source.model_source import ModelSource
 from tests.exporters.unmended import OTHERS
 from tests.zoo import CPU, OWN
 from validators.runtimes.registry import RUNTIMES, default_requirements
@@ -102,17 +101,13 @@ def without(bench, tmp_path):
     """Lowers and exports with one rewrite left out; returns the outcome and the folder of the artifact."""
 
     def run(rewrite, model, row):
-        left_out = {"without": rewrite}
-        request = {"model": str(bench.build(model)), "destination": str(tmp_path / "lowered"), **TRUST}
-        outcome = bench.outcome("tests.exporters.unmended:lower", request | {"forms": [row.source]} | left_out)
+        source = ModelSource(path=bench.build(model), **TRUST)
+        outcome = bench.lower(source, tmp_path / "lowered", [row.source], without=rewrite)
         if outcome.status != "ok":
             return outcome, tmp_path
-        lowered = outcome.value
         folder = tmp_path / "release" / "artifacts"
         folder.parent.mkdir()
-        request = {"artifact": row.key, "source": lowered["forms"][row.source], "destination": str(folder)}
-        request |= {"options": {**row.options, **TRUST}} | left_out
-        return bench.outcome("tests.exporters.unmended:export", request), folder
+        return bench.export(row, source, outcome.unwrap().forms[row.source], folder, without=rewrite), folder
 
     return run
 
@@ -158,7 +153,7 @@ def cell_without(bench, without):
         row = row_named(runtime)
         key = variant or VARIANTS[row.format]
         outcome, folder = without(rewrite, model, row_of(key))
-        signature = TypeAdapter(Signature).validate_python(outcome.unwrap()["signature"])
+        signature = outcome.unwrap().signature
         shutil.copytree(proof.release / "evidence", folder.parent / "evidence")
         artifact = replace(proof.artifacts[key], path=folder.name, signature=signature)
         return bench.cell(folder.parent, artifact, row)
@@ -247,10 +242,9 @@ def test_outputs_that_are_one_tensor_without_an_order_are_left_alone(bench):
 
 def test_forms_that_come_out_the_same_are_traced_once(bench, tmp_path):
     def lower(model, folder):
-        request = {"model": str(bench.build(model)), "destination": str(tmp_path / folder), **TRUST}
-        return bench.call("exporters.lowering.tracing.job:lower", request | {"forms": ["known", "unrolled", "batch1"]})[
-            "forms"
-        ]
+        source = ModelSource(path=bench.build(model), **TRUST)
+        forms = bench.lower(source, tmp_path / folder, ["known", "unrolled", "batch1"]).unwrap().forms
+        return {name: form.folder for name, form in forms.items()}
 
     plain = lower("two_inputs", "plain")
     assert plain["known"] == plain["unrolled"] != plain["batch1"]

@@ -11,6 +11,7 @@ import pytest
 
 from exporters.formats.registry import EXPORTERS
 from exporters.lowering.tracing.forms import FORMS
+from exporters.source.model_source import ModelSource
 from validators.release.evidence import read_evidence
 from validators.runtimes.registry import RUNTIMES
 
@@ -149,15 +150,13 @@ def stale(bench, artifact):
     folder = bench.folder / "stale"
     if not folder.exists():
         model = bench.build(TWINS, seed=8)
-        trust = {"custom_objects": [], "trust_lambda": False}
-        request = {"model": str(model), "destination": str(folder), "forms": list(FORMS), **trust}
-        sources = bench.call("exporters.lowering.tracing.job:lower", request)["forms"] | {"model": str(model)}
+        source = ModelSource(path=model)
+        forms = bench.lower(source, folder, list(FORMS)).unwrap().forms
         for row in EXPORTERS:
             if row.key == f"tflite/{row.variant}" or row.variant == VARIANTS[row.format]:
                 destination = folder / row.key
                 destination.parent.mkdir(exist_ok=True)
-                request = {"artifact": row.key, "source": sources[row.source], "destination": str(destination)}
-                bench.call("exporters.formats.job:export", request | {"options": {**row.options, **trust}})
+                bench.export(row, source, forms.get(row.source), destination).unwrap()
     return folder / artifact
 
 

@@ -6,7 +6,10 @@ from zoo import OWN, ZOO
 
 from exporters.errors import BadInput
 from exporters.formats.registry import EXPORTERS, FORMATS
+from exporters.lowering.tracing.job import LowerRequest
+from exporters.source.model_source import ModelSource
 from exporters.target_limits import LIMITS
+from tests.zoo_jobs import SmallLimit, lower_under_a_small_limit
 from tests.zoo_models import MODELS
 from validators.runtimes.registry import default_requirements
 
@@ -84,8 +87,8 @@ def test_an_original_that_is_no_reference_is_refused_with_the_reason(bench, case
 @pytest.mark.slow
 def test_weights_beyond_what_one_graph_holds_leave_the_saved_model_alone(bench, tmp_path):
     """The real limit is 2 GiB; a limit of 32 bytes asks the same question of a small model."""
-    request = {"model": str(bench.build("two_inputs")), "destination": str(tmp_path), **TRUST}
-    request |= {"forms": ["known", "unrolled", "batch1"], "limit": 1 << 5}
-    forms = bench.call("tests.zoo_jobs:lower_under_a_small_limit", request)["forms"]
-    assert {form["limited"][1] for form in forms.values()} == {"graphdef-2gib"}
-    assert all("SavedModel" in form["limited"][2] for form in forms.values())
+    source = ModelSource(path=bench.build("two_inputs"))
+    request = LowerRequest(model=source, destination=tmp_path, forms=("known", "unrolled", "batch1"))
+    forms = bench.call(lower_under_a_small_limit, SmallLimit(request=request, limit=1 << 5)).forms
+    assert {form.limited.limit for form in forms.values()} == {"graphdef-2gib"}
+    assert all("SavedModel" in form.limited.next_step for form in forms.values())

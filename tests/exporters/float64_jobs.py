@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from exporters.source.model_source import ModelSource
+
 
 def grouped(request: Mapping[str, Any]) -> dict[str, Any]:
     """Job: how many calls of a model's float64 graph XLA compiles, and how far its answers lie from float32 ones."""
@@ -14,7 +16,7 @@ def grouped(request: Mapping[str, Any]) -> dict[str, Any]:
     from exporters.source.keras.loading import load
     from exporters.source.keras.model import tensor_specs
 
-    model = load(Path(request["model"]), custom_objects=(), trust_lambda=False)
+    model = load(ModelSource(path=Path(request["model"])))
     (given,) = model.signature.inputs
     rows = np.random.default_rng(3).normal(size=[n or 3 for n in given.shape]).astype(np.float32)
     narrow = model.call({given.name: tf.constant(rows)})

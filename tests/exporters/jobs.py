@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.errors import BadInput, Limited
@@ -127,3 +128,18 @@ def allocate(request: dict) -> int:
     held = bytearray(os.urandom(1)) * request["bytes"]
     time.sleep(request["seconds"])
     return len(held)
+
+
+def untyped(request):
+    return request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    left: Path
+    right: tuple[int | None, ...]
+
+
+def swap(request: Pair) -> Pair:
+    assert isinstance(request, Pair)
+    return request

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from exporters.source.model_source import ModelSource
+
 
 def two_inputs() -> Any:
     """Two inputs of one shape, not in alphabetical order, a shared layer, two outputs."""
@@ -327,9 +329,11 @@ def load(request: Mapping[str, Any]) -> dict[str, Any]:
     from exporters.source.keras.loading import load as load_source
 
     model = load_source(
-        Path(request["model"]),
-        custom_objects=request.get("custom_objects", ()),
-        input_shapes=request.get("input_shapes"),
+        ModelSource(
+            path=Path(request["model"]),
+            custom_objects=tuple(request.get("custom_objects", ())),
+            input_shapes=request.get("input_shapes", {}),
+        )
     )
     signature = model.signature
     outputs = model.call({spec.name: _numbers(spec.shape, spec.dtype) for spec in signature.inputs})

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from exporters.source.model_source import ModelSource
 from tests.exporters.keras2_models import forget_shape
 
 CUSTOM = """
@@ -136,9 +137,11 @@ def describe(request: Mapping[str, Any]) -> dict[str, Any]:
     from exporters.source.keras.loading import load
 
     model = load(
-        Path(request["model"]),
-        custom_objects=request["custom_objects"],
-        input_shapes=request.get("input_shapes"),
+        ModelSource(
+            path=Path(request["model"]),
+            custom_objects=tuple(request["custom_objects"]),
+            input_shapes=request.get("input_shapes") or {},
+        )
     )
     feeds = {
         spec.name: tf.constant(np.linspace(-1, 1, int(np.prod(spec.shape[1:])), dtype=spec.dtype)[None])

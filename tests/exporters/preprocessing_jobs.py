@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
+from exporters.source.model_source import ModelSource
+
 _SEED = (0x0123456789ABCDEF, 77)
 _BUCKETS = 2**62
 _CROSS_SEED = 0xDECAFCAFFE
@@ -96,7 +98,7 @@ def lowered_with_a_fault(request: Mapping[str, Any]) -> str:
     wrong = {kind: (lambda step, taken, do=do: do(step, taken)) for kind, do in wrong.items()}
     with mock.patch.object(interpreter, "_OPERATIONS", {**right, **wrong}):
         try:
-            trace(load(Path(request["model"])))
+            trace(load(ModelSource(path=Path(request["model"]))))
         except RuntimeError as error:
             return str(error)
     return ""
@@ -121,7 +123,7 @@ def lowered_without_unknown_words(_request: Mapping[str, Any]) -> str:
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / "m.keras"
         keras.Model(text, layers.Dense(2, name="y")(known)).save(path)
-        graph = trace(load(path))
+        graph = trace(load(ModelSource(path=path)))
     return str(graph.preprocessing.description.steps[0].unknown.rule)
 
 

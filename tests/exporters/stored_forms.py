@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.errors import BadInput
+from exporters.source.model_source import ModelSource
 from tests.exporters import keras2_models
 
 FORMS = ("h5", "saved_model", "by_object", "by_name", "checkpoint", "below_a_root", "folder")
@@ -230,10 +231,12 @@ def load(request: Mapping[str, Any]) -> dict[str, Any]:
     from exporters.source.keras.loading import load as load_source
 
     model = load_source(
-        Path(request["model"]),
-        architecture=request.get("architecture", ""),
-        input_shapes=request.get("input_shapes"),
-        trust_lambda=request.get("trust_lambda", False),
+        ModelSource(
+            path=Path(request["model"]),
+            architecture=request.get("architecture") or None,
+            input_shapes=request.get("input_shapes", {}),
+            trust_lambda=request.get("trust_lambda", False),
+        )
     )
     outputs = model.call({spec.name: keras2_models._numbers(spec.shape, spec.dtype) for spec in model.signature.inputs})
     return {

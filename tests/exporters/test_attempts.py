@@ -4,6 +4,7 @@ import pytest
 
 from exporters.jobs import Job, Limits, Workers
 from exporters.jobs.log_tail import MOST_LINES, Tail
+from tests.exporters import jobs
 
 LIGHT = {"light": ("json",)}
 
@@ -22,7 +23,7 @@ def workers(tmp_path, heard):
 def run(workers, function, *, retries, seconds=60.0, **request):
     job = Job(
         name="job",
-        function=f"tests.exporters.jobs:{function}",
+        function=getattr(jobs, function),
         request=request,
         limits=Limits(seconds=seconds),
         host="light",

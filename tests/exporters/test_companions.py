@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from exporters.jobs import GIB, Job, Limits, Workers
+from tests.exporters import jobs
 
 EATER = "import time; held = bytearray(300 << 20); print('full', flush=True); time.sleep(600)"
 
@@ -13,7 +14,7 @@ def test_a_companion_that_holds_too_much_ends_the_job_and_itself(tmp_path):
     assert companion.stdout.readline() == b"full\n"
     job = Job(
         name="cell",
-        function="tests.exporters.jobs:nap",
+        function=jobs.nap,
         request={"seconds": 30},
         limits=Limits(memory=GIB // 4),
         companions=(companion.pid,),

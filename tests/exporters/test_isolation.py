@@ -24,6 +24,7 @@ from exporters.errors import BadInput, Broken, Cancelled, Limited
 from exporters.jobs import GIB, Job, Limits, Workers
 from exporters.jobs import process_tree as tree
 from exporters.jobs.processes import Host
+from tests.exporters import jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
@@ -45,7 +46,7 @@ def start(request, workers):
     def run(function, request_=None, *, name="job", **limits):
         job = Job(
             name=name,
-            function=f"tests.exporters.jobs:{function}",
+            function=getattr(jobs, function),
             request=request_ or {},
             limits=Limits(**limits),
             host=request.param,
@@ -56,7 +57,7 @@ def start(request, workers):
 
 
 def job(function, name, *, host="", **request):
-    return Job(name=name, function=f"tests.exporters.jobs:{function}", request=request, host=host)
+    return Job(name=name, function=getattr(jobs, function), request=request, host=host)
 
 
 def eventually(condition, seconds=5.0):
@@ -137,10 +138,24 @@ def test_the_log_says_where_it_broke(start, function, kept):
     assert kept in start(function).log.read_text()
 
 
-def test_a_module_that_does_not_exist_is_a_python_error(workers):
-    outcome = workers.run(Job(name="job", function="no.such.module:run", request={}))
-    assert outcome.status == "python error"
-    assert "ModuleNotFoundError: No module named 'no'" in outcome.message
+def test_a_function_that_no_other_process_can_import_is_refused(workers):
+    with pytest.raises(ValueError, match="valid is a function at the top of a module"):
+        workers.run(Job(name="job", function=lambda request: request, request={}))
+
+
+def test_a_function_without_types_is_refused(workers):
+    with pytest.raises(ValueError, match="one annotated argument and an annotated result"):
+        workers.run(Job(name="job", function=jobs.untyped, request={}))
+
+
+def test_a_request_and_an_answer_are_records(workers):
+    request = jobs.Pair(left=Path("a"), right=(1, None))
+    assert workers.run(Job(name="job", function=jobs.swap, request=request)).unwrap() == request
+
+
+def test_a_number_that_json_has_no_word_for_is_refused(workers):
+    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+        workers.run(Job(name="job", function=jobs.echo, request={"x": float("nan")}))
 
 
 def test_an_exit_without_an_answer_is_a_crash_even_with_status_zero(start):
@@ -303,7 +318,7 @@ def test_an_import_that_fails_in_the_preloaded_process_is_named(workers):
 def test_a_job_given_up_before_its_fork_never_runs_unwatched(workers, tmp_path):
     hurried = Job(
         name="job",
-        function="tests.exporters.jobs:nap",
+        function=jobs.nap,
         request={"seconds": 0.5, "mark": str(tmp_path / "mark")},
         limits=Limits(seconds=0.3),
         host="slow",
@@ -423,7 +438,7 @@ from exporters.jobs import Job, Workers
 folder = Path(sys.argv[1])
 running = Workers(folder, folder, hosts={"light": ("json",)}, cores=3)
 for name, host in (("forked", "light"), ("fresh", "")):
-    job = Job(name=name, function="tests.exporters.jobs:nap", request={"seconds": 600}, host=host)
+    job = Job(name=name, function=jobs.nap, request={"seconds": 600}, host=host)
     threading.Thread(target=running.run, args=(job,)).start()
 time.sleep(600)
 """

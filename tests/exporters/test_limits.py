@@ -11,6 +11,7 @@ from exporters.contract import Finding, Signature
 from exporters.errors import Limited
 from exporters.formats import job
 from exporters.formats.registry import FORMATS
+from exporters.source.model_source import ModelSource
 from exporters.target_limits import LIMITS, known_limit, limited
 from validators.runtimes.registry import RUNTIMES
 
@@ -138,8 +139,10 @@ def exported(monkeypatch, tmp_path):
             check=lambda artifact, signature: findings,
         )
         monkeypatch.setattr(job, "import_module", lambda name: module)
-        request = {"artifact": "onnx/default", "source": "", "destination": str(tmp_path), "options": {}}
-        return job.export(request)
+        model = ModelSource(path=tmp_path)
+        return job.export(
+            job.ExportRequest(artifact="onnx/default", model=model, graph=tmp_path, destination=tmp_path, options={})
+        )
 
     return export
 
@@ -158,5 +161,5 @@ def test_a_blocking_finding_without_a_limit_is_an_error_of_ours(exported):
 
 
 def test_a_finding_that_does_not_block_is_kept(exported):
-    kept = exported(Finding(code="fixed-batch", blocking=False, message="LiteRT.js wants this"))["findings"]
-    assert [finding["code"] for finding in kept] == ["fixed-batch"]
+    kept = exported(Finding(code="fixed-batch", blocking=False, message="LiteRT.js wants this")).findings
+    assert [finding.code for finding in kept] == ["fixed-batch"]

@@ -1,13 +1,16 @@
-"""Job functions that lower and export as `exporters.formats.jobs` does, with one of our rewrites left out.
+"""Job functions that lower and export with one of our rewrites left out.
 
 The request says which: `without`, a rewrite of `exporters.lowering.tracing.trace` by its function's name, or a key of
 `OTHERS`.
 """
 
-from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
+
+from exporters.formats.job import Exported, ExportRequest, export
+from exporters.lowering.tracing.job import Lowered, LowerRequest, lower
 
 OTHERS = {
     "unrolling": ("exporters.lowering.tracing.job._LONGEST_UNROLL", 0),
@@ -22,18 +25,26 @@ OTHERS = {
 }
 
 
-def lower(request: Mapping[str, Any]) -> dict[str, Any]:
-    from exporters.lowering.tracing import job
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowerWithout:
+    request: LowerRequest
+    without: str
 
-    with _left_out(request["without"]):
-        return job.lower(request)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportWithout:
+    request: ExportRequest
+    without: str
 
 
-def export(request: Mapping[str, Any]) -> dict[str, Any]:
-    from exporters.formats import job
+def lower_without(request: LowerWithout) -> Lowered:
+    with _left_out(request.without):
+        return lower(request.request)
 
-    with _left_out(request["without"]):
-        return job.export(request)
+
+def export_without(request: ExportWithout) -> Exported:
+    with _left_out(request.without):
+        return export(request.request)
 
 
 def _left_out(name: str) -> Any:

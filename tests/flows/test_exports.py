@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from exporters.jobs import Outcome
+from exporters.source.facts import ModelFacts
+from exporters.source.model_source import ModelSource
 from flows.config.settings import Settings
-from flows.pipeline.exports import Exports
+from flows.pipeline.exports import AdmittedModel, Exports
+from flows.pipeline.run import ReleaseRun
 from flows.pipeline.workspace import Workspace
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.keras"
@@ -19,7 +22,10 @@ def test_a_lowering_that_broke_says_how(tmp_path):
     workspace = Workspace(tmp_path / "digits.release")
     try:
         exports = Exports(Settings(model=DIGITS), Jobs(), workspace)
-        exports._model = DIGITS
-        assert exports.lower() == "crashed: lowering could not run: the preloaded process died"
+        run = ReleaseRun(Settings(model=DIGITS, output=tmp_path / "other.release"), lambda _: None)
+        run._export = exports
+        facts = ModelFacts(name="digits", digest="d", size=1, keras_version="3", generation=3, form="archive")
+        run._done.admission = AdmittedModel(facts=facts, source=ModelSource(path=DIGITS), samples=None)
+        assert run._lower() == (False, "crashed: lowering could not run: the preloaded process died")
     finally:
         workspace.remove()

@@ -15,15 +15,19 @@ from exporters.contract import Artifact, Signature
 from exporters.files.hashing import sha256_file
 from exporters.formats.registry import rows_of
 from exporters.jobs import Outcome
+from exporters.source.facts import ModelFacts
+from exporters.source.model_source import ModelSource
 from flows.config.input_files import asked
 from flows.config.settings import Settings
-from flows.pipeline.exports import Exports
+from flows.pipeline.exports import AdmittedModel, Exports
 from flows.pipeline.resume import Finished, mark_of
 from flows.pipeline.run import ReleaseRun
 from flows.pipeline.verdict import _trusted
 from flows.pipeline.workspace import Workspace
 from flows.prefect.bundle import pack, unpack
-from validators.contract import Cell, SampleSet
+from validators.contract import Cell, Grounds, SampleSet
+from validators.reference.job import Reference
+from validators.reference.noise_floor import MeasuredNoise
 from validators.release.evidence import write_evidence, write_noise
 from validators.release.manifest import load
 from validators.runtimes.registry import runtime
@@ -226,12 +230,12 @@ SET = SampleSet(name="seeded", rows=1, batch=1, origin="seeded", seed=1)
 
 
 class Jobs:
-    """Workers and cells that answer at once and count what they are asked; `oracle` is how its job ends."""
+    """Workers and cells that answer at once and count what they are asked; `noise` is how its job ends."""
 
-    def __init__(self, workspace, oracle):
-        self.asked, self._workspace, self._oracle = [], workspace, oracle
+    def __init__(self, workspace, noise):
+        self.asked, self._workspace, self._noise = [], workspace, noise
 
-    def run(self, job, runtime=None):
+    def run(self, job, runtime=None, **_more):
         release, name = self._workspace.release, "cell" if runtime else job.name
         self.asked.append(name)
         (release / "evidence" / "logs" / f"{name}.log").write_text("said")
@@ -240,23 +244,24 @@ class Jobs:
             return Cell(**place, status="passed", log="evidence/logs/cell.log")
         if name == "reference":
             write_evidence(release, signature=Signature(inputs=(), outputs=()), sets=(SET,), samples={SET.name: {}})
-            value = {"sets": [], "signature": {"inputs": [], "outputs": []}, "grounds": {}, "code": []}
+            value = Reference(sets=(), signature=Signature(inputs=(), outputs=()), grounds=Grounds(), code=())
             return Outcome(status="ok", value=value, log=release / "evidence/logs/reference.log")
-        if self._oracle == "ok":
+        if self._noise == "ok":
             write_noise(release, {})
-        return Outcome(status=self._oracle, value={"noise": {}}, log=release / "evidence/logs/oracle.log")
+        return Outcome(status=self._noise, value=MeasuredNoise(by_set={}), log=release / "evidence/logs/noise.log")
 
 
-def reference_oracle_and_cell(target, *, oracle):
+def reference_noise_and_cell(target, *, noise):
     """Runs these three stages as a run does, and is killed; gives the jobs that it needed."""
     run = ReleaseRun(Settings(model=DIGITS, formats=("onnx",), output=target), lambda _: None)
     run._workspace = workspace = Workspace(target)
-    run._validate = jobs = Jobs(workspace, oracle)
-    jobs.judge_by = lambda _: None
+    run._validate = jobs = Jobs(workspace, noise)
     run._export = Exports(run.settings, jobs, workspace)
     run._export.finished.begin("mark")
     (row,) = rows_of(("onnx",))
-    run._artifacts[row.key] = Artifact(format=row.format, variant=row.variant, status="exported", digest="d")
+    facts = ModelFacts(name="digits", digest="d", size=1, keras_version="3", generation=3, form="archive")
+    run._done.admission = AdmittedModel(facts=facts, source=ModelSource(path=DIGITS), samples=None)
+    run._done.artifacts[row.key] = Artifact(format=row.format, variant=row.variant, status="exported", digest="d")
     run._refer()
     run._measure()
     run._run(row, runtime("onnxruntime", "cpu"))
@@ -266,9 +271,9 @@ def reference_oracle_and_cell(target, *, oracle):
 
 def test_a_cell_is_taken_over_with_the_rounding_that_its_tolerances_came_of_and_not_without(tmp_path):
     target = tmp_path / "m.release"
-    assert reference_oracle_and_cell(target, oracle="timeout") == ["reference", "oracle", "cell"]
-    assert reference_oracle_and_cell(target, oracle="ok") == ["oracle", "cell"]  # no longer under the default
-    assert reference_oracle_and_cell(target, oracle="timeout") == []
+    assert reference_noise_and_cell(target, noise="timeout") == ["reference", "noise", "cell"]
+    assert reference_noise_and_cell(target, noise="ok") == ["noise", "cell"]  # no longer under the default
+    assert reference_noise_and_cell(target, noise="timeout") == []
 
 
 @pytest.mark.slow

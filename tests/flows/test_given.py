@@ -46,12 +46,12 @@ def test_a_checkpoint_and_its_architecture_are_copied_together(exports, architec
     prefix = checkpoint(tmp_path / "run" / "m")
     (prefix.parent / "another.index").write_bytes(b"not of this checkpoint")
     begun = exports(prefix, architecture)
-    facts = begun.admit()
-    assert (facts.form, facts.parameters) == ("weights", 15)
-    copied = begun._model.parent
+    admitted = begun.admit()
+    assert (admitted.facts.form, admitted.facts.parameters) == ("weights", 15)
+    copied = admitted.source.path.parent
     assert sorted(path.name for path in copied.iterdir()) == ["m.data-00000-of-00001", "m.index"]
-    assert Path(begun._how_to_load["architecture"]).read_bytes() == Path(architecture).read_bytes()
-    assert Path(begun._how_to_load["architecture"]) != Path(architecture)
+    assert Path(admitted.source.architecture).read_bytes() == Path(architecture).read_bytes()
+    assert Path(admitted.source.architecture) != Path(architecture)
 
 
 def test_the_newest_checkpoint_of_a_folder_is_copied_alone(exports, architecture, tmp_path):
@@ -59,8 +59,8 @@ def test_the_newest_checkpoint_of_a_folder_is_copied_alone(exports, architecture
     checkpoint(folder / "m-1")
     (folder / "checkpoint").write_text('model_checkpoint_path: "m-2"\n', "utf-8")
     begun = exports(folder, architecture)
-    begun.admit()
-    assert sorted(path.name for path in begun._model.iterdir()) == [
+    admitted = begun.admit()
+    assert sorted(path.name for path in admitted.source.path.iterdir()) == [
         "checkpoint",
         "m-2.data-00000-of-00001",
         "m-2.index",
@@ -71,7 +71,7 @@ def test_a_builders_file_stays_beside_the_modules_that_it_imports(exports, tmp_p
     (tmp_path / "nets.py").write_text("raise SystemExit('it ran')", "utf-8")
     monkeypatch.chdir(tmp_path)
     begun = exports(checkpoint(tmp_path / "m"), "nets.py:make")
-    assert begun.admit().builder == f"{tmp_path / 'nets.py'}:make"
+    assert begun.admit().facts.builder == f"{tmp_path / 'nets.py'}:make"
 
 
 def test_a_folder_with_a_link_is_refused_before_anything_is_copied(exports, tmp_path):
@@ -80,7 +80,7 @@ def test_a_folder_with_a_link_is_refused_before_anything_is_copied(exports, tmp_
     begun = exports(path)
     with pytest.raises(BadInput, match="is a symbolic link"):
         begun.admit()
-    assert not list(begun._model.parent.rglob("passwd"))
+    assert not list(begun._workspace.scratch.rglob("passwd"))
 
 
 @pytest.mark.parametrize("kind", ["h5", "saved_model"])
@@ -91,7 +91,7 @@ def test_a_refusal_names_the_users_own_path(exports, kind, tmp_path):
     else:
         hostile_forms.SAVED_MODELS["a subclass"][0](path)
     begun = exports(path)
-    with pytest.raises(BadInput, match=rf"^{path}: ") as error, begun.naming_what_was_given():
+    with pytest.raises(BadInput, match=rf"^{path}: ") as error, begun.copies.naming_originals():
         begun.admit()
     assert "given" not in error.value.message
 

@@ -77,4 +77,4 @@ def test_a_cell_is_asked_under_the_tolerances_that_the_policy_sets_for_it(run, t
     workers = Workers(status="crashed")
     cells = Cells(workers, Browser(), release, policy=replace(manifest.policy, tolerances=entries, rtol=0.5))
     cells.run(manifest.artifacts[0], runtime("onnxruntime", "cpu"))
-    assert [(each["atol"], each["rtol"]) for each in workers.asked["by_hand"]] == [(2.0, None), (None, 0.5)]
+    assert [(each.atol, each.rtol) for each in workers.asked.tolerances] == [(2.0, None), (None, 0.5)]

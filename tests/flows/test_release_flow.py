@@ -24,7 +24,7 @@ STAGES = {
     "admission",
     "lowering",
     "reference",
-    "oracle",
+    "noise",
     "export onnx/default",
     "cell onnx/default onnxruntime cpu",
     "cell onnx/default ort-web-wasm cpu",

@@ -29,6 +29,7 @@ from flows.batch.sweep_report import grouped
 from flows.config.model_folder import find
 from flows.config.settings import load_settings
 from flows.progress.events import Event
+from tests.exporters import jobs
 from validators.contract import BaselineLimits, BaselineRecord, Comparison, Coverage, Grounds, Placement, Requirement
 from validators.runtimes.registry import default_requirements
 
@@ -586,7 +587,7 @@ def test_workers_that_share_a_preloaded_process_end_without_it(tmp_path):
 
     def run(folder):
         with Workers(folder, folder, hosts=preloaded) as workers:
-            job = Job(name="job", function="tests.exporters.jobs:echo", request={"from": folder.name}, host="light")
+            job = Job(name="job", function=jobs.echo, request={"from": folder.name}, host="light")
             return workers.run(job).unwrap(), preloaded.host("light")
 
     (first, host), (second, same) = run(folders[1]), run(folders[2])

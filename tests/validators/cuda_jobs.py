@@ -8,13 +8,6 @@ from pathlib import Path
 from typing import Any
 
 
-def cell(request: dict[str, Any]) -> dict[str, Any]:
-    """Job: runs a cell, whatever this machine has."""
-    from validators.cells import job as cell
-
-    return cell.run(request)
-
-
 def settings(request: dict[str, Any]) -> dict[str, Any]:
     """Job: loads a SavedModel for a device and tells what TensorFlow was asked for, on a machine with two cards."""
     from unittest import mock

@@ -5,13 +5,12 @@ import time
 import fake_runtime
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
 
-from exporters.contract import Signature, TensorSpec
+from exporters.contract import Artifact, Signature, TensorSpec
 from exporters.errors import Broken, Unavailable
 from validators.cells import job as cell
 from validators.cells import stopwatch as performance
-from validators.contract import Cell, Skip
+from validators.contract import ByHand, Skip
 from validators.release.evidence import reference_folder, write_evidence
 from validators.runtimes.registry import RuntimeRow
 from validators.samples import check_samples, generate, plan
@@ -50,12 +49,20 @@ def run(tmp_path, monkeypatch, fake):
         write_evidence(tmp_path, signature=signature, sets=sets, samples=samples, rounds_to=rounds_to)
         for name, tensors in samples.items():
             write_tensors(reference_folder(tmp_path, name), {"y": tensors["x"] * 2})
-        request = {"release": str(tmp_path), "artifact": str(tmp_path / "artifact"), "format": "onnx"}
-        request |= {"variant": "default", "runtime": "fake", "device": device, "options": {"of": "caller"}}
-        request |= {"preprocessing": "", "metric": "", "task_output": ""}
-        request |= {"signature": TypeAdapter(Signature).dump_python(specs(dtype, batch), mode="json")}
-        request |= {"by_hand": [{"atol": atol}], **bounds, **{key: more[key] for key in bounds if key in more}}
-        return TypeAdapter(Cell).validate_python(cell.run(request))
+        artifact = Artifact(format="onnx", variant="default", status="exported", signature=specs(dtype, batch))
+        request = cell.CellRequest(
+            release=tmp_path,
+            artifact=artifact,
+            path=tmp_path / "artifact",
+            runtime="fake",
+            device=device,
+            options={"of": "caller"},
+            tolerances=(ByHand(atol=atol),),
+            task_output=None,
+            metric=None,
+            **{**bounds, **{key: more[key] for key in bounds if key in more}},
+        )
+        return cell.run_cell(request)
 
     return once
 

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import cuda_jobs
 import pytest
 from pydantic import TypeAdapter
 
@@ -14,11 +15,12 @@ from exporters.contract import Signature
 from exporters.errors import Broken
 from exporters.formats.registry import EXPORTERS
 from exporters.jobs import Job, Workers
+from exporters.source.model_source import ModelSource
 from flows.config.settings import load_settings
-from flows.pipeline.exports import Exports
+from flows.pipeline.exports import Exports, original
 from flows.pipeline.workspace import Workspace
 from validators.cells.findings import findings
-from validators.contract import Cell
+from validators.cells.job import CellRequest, run_cell
 from validators.hardware import graphics_cards as devices
 from validators.hardware.graphics_cards import Card
 from validators.release.evidence import read_evidence
@@ -168,7 +170,7 @@ def test_browser_packages_are_looked_up_one_by_one(monkeypatch):
 
 def seen_by(tmp_path, **job):
     with Workers(tmp_path, tmp_path, hosts={"light": ("json",)}) as workers:
-        return workers.run(Job(name="job", function="cuda_jobs:environment", request={}, **job)).unwrap()
+        return workers.run(Job(name="job", function=cuda_jobs.environment, request={}, **job)).unwrap()
 
 
 @pytest.fixture
@@ -191,7 +193,13 @@ def test_a_job_that_asks_for_a_card_sees_that_one_and_gets_the_rest_of_the_envir
 
 def test_a_fork_cannot_be_given_an_environment():
     with pytest.raises(ValueError, match="a fork of the host light keeps its environment"):
-        Job(name="job", function="f:f", request={}, host="light", environment={"CUDA_VISIBLE_DEVICES": "0"})
+        Job(
+            name="job",
+            function=cuda_jobs.environment,
+            request={},
+            host="light",
+            environment={"CUDA_VISIBLE_DEVICES": "0"},
+        )
 
 
 # Proof of place, with what a card would report.
@@ -304,48 +312,41 @@ def release(bench):
     model = bench.build("tests.contract.more_models:twins", seed=3)
     settings = load_settings(None, {"model": str(model), "output": str(bench.folder / "cuda.release")})
     exports = Exports(settings, bench.workers, Workspace(settings.release_dir))
-    digest = exports.admit().digest
+    admitted = exports.admit()
     exports.finished.begin("")  # the bench's logs do not lie in the workspace
-    exports.lower()
-    signature = exports.refer()["signature"]
+    lowered = exports.lower(admitted)
+    signature = exports.refer(admitted).signature
     rows = [row for row in EXPORTERS if row.key in ("saved_model/default", "onnx/default")]
-    artifacts = {row.format: exports.export(row, model_digest=digest) for row in rows}
+    artifacts = {row.format: exports.export(row, model=admitted, lowered=lowered) for row in rows}
     folder = exports._workspace.release
     return SimpleNamespace(
         folder=folder,
-        artifacts=artifacts,
+        artifacts={ORIGINAL: original(admitted, signature), **artifacts},
         paths={ORIGINAL: model, **{name: folder / artifact.path for name, artifact in artifacts.items()}},
-        signatures={ORIGINAL: signature}
-        | {
-            name: TypeAdapter(Signature).dump_python(artifact.signature, mode="json")
-            for name, artifact in artifacts.items()
-        },
+        model=admitted.source,
     )
 
 
 def request(release, row):
-    return {
-        "release": str(release.folder),
-        "artifact": str(release.paths[row.format]),
-        "format": row.format,
-        "variant": "default",
-        "signature": release.signatures[row.format],
-        "preprocessing": "",
-        "runtime": row.name,
-        "device": row.device,
-        "options": {"custom_objects": "[]", "trust_lambda": "false"} if row.format == ORIGINAL else {},
-        "by_hand": [],
-        "metric": "",
-        "task_output": "",
-        "gpu": "any",
-        "sample_seconds": 60.0,
-        "software_seconds": 30.0,
-    }
+    model = TypeAdapter(ModelSource).dump_json(release.model).decode()
+    return CellRequest(
+        release=release.folder,
+        artifact=release.artifacts[row.format],
+        path=release.paths[row.format],
+        runtime=row.name,
+        device=row.device,
+        options={"model": model} if row.format == ORIGINAL else {},
+        tolerances=(),
+        gpu="any",
+        sample_seconds=60.0,
+        software_seconds=30.0,
+        task_output=None,
+        metric=None,
+    )
 
 
 def run(bench, release, row):
-    outcome = bench.call("tests.validators.cuda_jobs:cell", request(release, row), host="")
-    return TypeAdapter(Cell).validate_python(outcome)
+    return bench.call(run_cell, request(release, row), host="")
 
 
 @pytest.mark.slow
@@ -420,5 +421,5 @@ def test_importing_the_runtimes_brings_no_framework(tmp_path, monkeypatch):
         "modules": [f"validators.runtimes.{module}" for module in modules] + ["validators.runtimes.availability"]
     }
     with Workers(tmp_path, tmp_path) as workers:
-        job = Job(name="job", function="cuda_jobs:imports", request=request)
+        job = Job(name="job", function=cuda_jobs.imports, request=request)
         assert workers.run(job).unwrap() == []

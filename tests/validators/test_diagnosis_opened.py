@@ -1,10 +1,7 @@
 """Opened copies of artifacts show what is inside, and parts of them compute the same alone."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
 from validators.diagnosis import tensor_capture as taps
@@ -98,21 +95,21 @@ def open_up(artifact, *, fed=None, wanted=None):
     kind, folder = artifact
     files = None
     if fed is not None:
-        files = {name: str(folder.parent / f"{number}.npy") for number, name in enumerate(fed)}
+        files = {name: folder.parent / f"{number}.npy" for number, name in enumerate(fed)}
         for name, path in files.items():
             np.save(path, fed[name])
     target = folder.parent / f"opened-{len(list(folder.parent.iterdir()))}"
-    answer = opened.run(
-        {
-            "format": kind,
-            "artifact": str(folder),
-            "destination": str(target),
-            "signature": TypeAdapter(Signature).dump_python(SIGNATURE, mode="json"),
-            "fed": files,
-            "wanted": wanted,
-        }
+    answer = opened.open_artifact(
+        opened.OpenRequest(
+            format=kind,
+            artifact=folder,
+            destination=target,
+            signature=SIGNATURE,
+            fed=files,
+            wanted=None if wanted is None else tuple(wanted),
+        )
     )
-    return answer.get("refused") or (target, TypeAdapter(Signature).validate_python(answer["signature"]))
+    return answer.refused or (target, answer.signature)
 
 
 def run(artifact, copy, tensors):
@@ -122,20 +119,20 @@ def run(artifact, copy, tensors):
     inputs = folder.parent / f"{folder.name}-inputs"
     write_tensors(inputs, tensors)
     runtime, device = ROW[kind]
-    answer = taps.run(
-        {
-            "artifact": str(folder),
-            "signature": TypeAdapter(Signature).dump_python(signature, mode="json"),
-            "preprocessing": "",
-            "runtime": runtime,
-            "device": device,
-            "options": {},
-            "inputs": str(inputs),
-            "destination": str(folder.parent / f"{folder.name}-taps"),
-        }
+    captured = taps.capture_tensors(
+        taps.CaptureRequest(
+            artifact=folder,
+            signature=signature,
+            preprocessing="",
+            runtime=runtime,
+            device=device,
+            options={},
+            inputs=inputs,
+            destination=folder.parent / f"{folder.name}-captured",
+        )
     )
     names = {spec.name: spec.path or spec.name for spec in signature.outputs}
-    return {names.get(name, name): np.load(Path(path)) for name, path in answer["tensors"].items()}
+    return {names.get(name, name): np.load(path) for name, path in captured.tensors.items()}
 
 
 def test_an_opened_copy_gives_every_inner_tensor_beside_the_outputs(artifact):

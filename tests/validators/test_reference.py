@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from exporters.errors import BadInput
+from exporters.source.model_source import ModelSource
+from validators.reference.job import ReferenceRequest, compute_reference
+from validators.reference.noise_floor import NoiseRequest, measure_noise
 from validators.release.evidence import read_evidence
 
 pytestmark = pytest.mark.slow
@@ -13,12 +16,19 @@ pytestmark = pytest.mark.slow
 def refer(bench, tmp_path):
     def run(model, samples=None, *, oracle=False):
         folder = tmp_path / model
-        request = {"model": str(bench.build(model)), "release": str(folder), "samples": samples, "batches": [1, 2, 7]}
-        request |= {"custom_objects": [], "trust_lambda": False, "metric": "", "more": str(folder / "more")}
-        request["weights"] = str(tmp_path / "weights")
-        bench.call("validators.reference.job:run", request)
+        source, extra_rows = ModelSource(path=bench.build(model)), folder / "more"
+        request = ReferenceRequest(
+            model=source,
+            release=folder,
+            samples=samples,
+            batches=(1, 2, 7),
+            metric=None,
+            extra_rows=extra_rows,
+            weights=tmp_path / "weights",
+        )
+        bench.call(compute_reference, request)
         if oracle:
-            bench.call("validators.reference.noise_floor:run", request)
+            bench.call(measure_noise, NoiseRequest(model=source, release=folder, extra_rows=extra_rows))
         return read_evidence(folder)
 
     return run

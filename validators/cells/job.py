@@ -1,27 +1,36 @@
-"""The job of one cell: feed every sample set to an artifact in its runtime and compare with the reference.
+"""Runs one cell as a job: feeds every sample set to an artifact in its runtime and compares with the reference.
 
-In: a JSON request that names an artifact, a row of `validators.runtimes.registry` and a release directory with
-evidence. Out: a `Cell` as JSON, `passed` or `failed`. What raises here (a runtime that breaks) becomes `errored` in the
-supervisor.
+In: an artifact, a row of `validators.runtimes.registry` and a release directory with evidence. Out: a `Cell`. What
+raises here (a runtime that breaks) becomes `errored` in the supervisor.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from pydantic import TypeAdapter
-
-from exporters.contract import Signature
+from exporters.contract import Artifact
 from exporters.errors import Unavailable
 from validators.cells.findings import findings
 from validators.cells.stopwatch import Stopwatch
 from validators.compare.outputs import NOTHING, SHAPE, compare, unmeasured
 from validators.compare.task_metric import accuracy, fitting, function_named, scored
 from validators.compare.tolerance import dtype_name, tolerances
-from validators.contract import ByHand, Cell, Noise, Origin, Placement, SampleSet, Skip, TensorDiff, Tensors
+from validators.contract import (
+    ByHand,
+    Cell,
+    Device,
+    Gpu,
+    Noise,
+    Origin,
+    Placement,
+    SampleSet,
+    Skip,
+    TensorDiff,
+    Tensors,
+)
 from validators.release.evidence import Evidence, read_evidence
 from validators.runtimes.registry import RuntimeRow, runtime
 from validators.runtimes.with_preprocessing import preprocessed
@@ -33,65 +42,85 @@ WRONG_DEVICE = "wrong device"
 NO_DEVICE = "no such device"
 
 
-def run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Runs one cell.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRequest:
+    """One cell to run.
 
-    Args:
-        request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
-            `signature` (of the artifact), `preprocessing` (the artifact's file of that name; empty for none),
-            `runtime`, `device`, `options` (beside the row's own), `task_output` (the output that accuracy is read
-            from, empty for none), `metric` (the user's own function, empty for none), `by_hand` (`ByHand`s: what the
-            policy sets of the tolerances of this cell), `gpu` (`any` or `hardware`), `sample_seconds` and
-            `software_seconds` (on a software adapter; see `validators.samples.feeding.Patience`).
-
-    Returns:
-        The cell as JSON.
+    Attributes:
+        release: directory with `evidence/`.
+        artifact: what is loaded.
+        path: the artifact's file or folder.
+        runtime, device: a row of `validators.runtimes.registry`.
+        options: for the runtime, in addition to the row's own.
+        tolerances: what the policy sets of the tolerances of this cell.
+        gpu: what counts as a GPU.
+        sample_seconds, software_seconds: see `PolicyRecord`.
+        task_output: the output that accuracy is read from; None for none.
+        metric: the user's own function over labels; None for none.
     """
+
+    release: Path
+    artifact: Artifact
+    path: Path
+    runtime: str
+    device: Device
+    options: Mapping[str, str]
+    tolerances: tuple[ByHand, ...]
+    gpu: Gpu
+    sample_seconds: float
+    software_seconds: float
+    task_output: str | None
+    metric: str | None
+
+
+def run_cell(request: CellRequest) -> Cell:
+    """Runs one cell: `passed`, `failed` or `unavailable`; what a runtime raises is not caught here."""
     started = time.monotonic()
-    row = runtime(request["runtime"], request["device"])
+    row = runtime(request.runtime, request.device)
     asked = Cell(
-        format=request["format"], variant=request["variant"], runtime=row.name, device=row.device, status="unavailable"
+        format=request.artifact.format,
+        variant=request.artifact.variant,
+        runtime=row.name,
+        device=row.device,
+        status="unavailable",
     )
     try:
         cell = _compared(asked, row, request)
     except Unavailable as error:
         cell = replace(asked, reason=NO_DEVICE, message=f"{error.message}: {error.next_step}")
-    cell = replace(cell, seconds=round(time.monotonic() - started, 3))
-    answer: dict[str, Any] = TypeAdapter(Cell).dump_python(cell, mode="json")
-    return answer
+    return replace(cell, seconds=round(time.monotonic() - started, 3))
 
 
-def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
-    signature = TypeAdapter(Signature).validate_python(request["signature"])
-    evidence = read_evidence(Path(request["release"]))
+def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
+    artifact = request.artifact
+    signature = artifact.exported_signature()
+    evidence = read_evidence(request.release)
     measured, task = evidence.noise(), _task(evidence, request)
-    by_hand = [ByHand(**entry) for entry in request["by_hand"]]
     values: dict[str, float | None] = {}
-    options = {**row.options, **request["options"]}
+    options = {**row.options, **request.options}
     diffs: list[TensorDiff] = []
     skipped: dict[str, Skip] = {}
     rows = 0
-    artifact = Path(request["artifact"])
     load = import_module(row.module).load
     started = time.perf_counter()
-    with load(artifact, signature, row.device, options) as loaded:
+    with load(request.path, signature, row.device, options) as loaded:
         watch = Stopwatch(loaded, load=time.perf_counter() - started)
-        infer = preprocessed(watch.infer, artifact, request["preprocessing"], signature)
+        infer = preprocessed(watch.infer, request.path, artifact.preprocessing, signature)
 
         def bound() -> tuple[float, str]:
             if loaded.placement.software:
-                return request["software_seconds"], "limits.software_seconds"
-            return request["sample_seconds"], "limits.sample_seconds"
+                return request.software_seconds, "limits.software_seconds"
+            return request.sample_seconds, "limits.sample_seconds"
 
         patience = Patience(bound)
         for sample_set in sorted(evidence.sets, key=_turn):
-            if other := misfit(request["variant"], signature.inputs, sample_set):
+            if other := misfit(artifact.variant, signature.inputs, sample_set):
                 skipped[sample_set.name] = other
                 continue
             reference = evidence.reference(sample_set)
             dtypes = _computed_in(row, reference, evidence, measured.get(sample_set.name, {}))
             noise = measured.get(sample_set.name, {})
-            allowed = tolerances(reference, noise=noise, device=row.device, by_hand=by_hand, dtypes=dtypes)
+            allowed = tolerances(reference, noise=noise, device=row.device, by_hand=request.tolerances, dtypes=dtypes)
             try:
                 fed = feed(infer, evidence.samples(sample_set), sample_set.batch, patience)
             except UnsteadyOutput as error:
@@ -115,7 +144,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
         if not any(skip.kind == "too slow" for skip in skipped.values()) and not loaded.placement.software:
             watch.repeat()
         placement = loaded.placement
-    if placement.software and request["gpu"] == "hardware":
+    if placement.software and request.gpu == "hardware":
         raise Unavailable(
             f"policy.gpu asks for a real card, and this is a software adapter: {placement.adapter}",
             next_step="verify the release on a machine with a card: `paritygate verify RELEASE_DIR --device gpu`",
@@ -145,19 +174,19 @@ def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
     return sample_set.batch, get_args(Origin).index(sample_set.origin), sample_set.rows
 
 
-def _task(evidence: Evidence, request: Mapping[str, Any]) -> Callable[[SampleSet, Fed], float | None]:
+def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, Fed], float | None]:
     """What takes an artifact's outputs over the set `user` to the task metric, and all others to None.
 
     A function of the user's comes with the request, never from the evidence: whoever verifies a release that somebody
     else made runs no code that it names.
     """
-    labels, output, metric = evidence.labels(), request["task_output"], request["metric"]
+    labels, output, metric = evidence.labels(), request.task_output, request.metric
     function = function_named(metric) if metric else None
 
     def value(sample_set: SampleSet, fed: Fed) -> float | None:
         if labels is None or sample_set.name != "user" or fed.stopped:
             return None
-        if function:
+        if metric and function:
             return scored(metric, function, labels, fed.outputs)
         return accuracy(labels, fed.outputs[output]) if output and fitting(labels, fed.outputs) == output else None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -74,3 +75,25 @@ class Suspicion:
     feeds: Mapping[str, tuple[Match, ...]] = field(default_factory=dict)
     axes: tuple[int, ...] = ()
     why: str = ""
+
+
+Files = Mapping[str, Path]
+"""Name of a tensor -> its `.npy`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Some layers of the original as a model of their own.
+
+    Attributes:
+        fed, given: what they take and give, value -> `.npy`, as the original computes it.
+        model: the `.keras` file; None where Keras cannot save one.
+        inputs: its inputs' names -> values.
+        refused: why there is no file.
+    """
+
+    fed: Files = field(default_factory=dict)
+    given: Files = field(default_factory=dict)
+    model: Path | None = None
+    inputs: Mapping[str, str] | None = None
+    refused: str | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from validators.diagnosis.contract import Arrays, Call
+from validators.diagnosis.contract import Arrays, Call, Part
 from validators.diagnosis.layer_recorder import Tape, to_array
 from validators.diagnosis.tensor_match import distance
 
@@ -31,7 +31,7 @@ def leading_to(tape: Tape, last: Call) -> list[int] | str:
     return sorted(needed)
 
 
-def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> dict[str, Any]:
+def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> Part:
     """Saves the layers of some calls as a model: its inputs are what they take from outside.
 
     Args:
@@ -42,7 +42,7 @@ def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> di
             with its input) is no evidence.
 
     Returns:
-        `model` and `inputs` (name -> value), or `refused`: why there is none.
+        The file and its inputs, or why there is none.
     """
     framework = tape.framework
     values: dict[str, Any] = {}
@@ -68,11 +68,11 @@ def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> di
         model = framework.keras.Model(_only(list(inputs.values())), _only(outputs))
         model.save(path)
     except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
-        return {"refused": f"Keras cannot save it alone: {' '.join(str(error).split())[:300]}"}
+        return Part(refused=f"Keras cannot save it alone: {' '.join(str(error).split())[:300]}")
     again = framework.tensors(model(_only(list(fed.values())), training=False))
     if not all(_agree(array, to_array(tensor)) for array, tensor in zip(expected, again, strict=True)):
-        return {"refused": "alone it does not compute what it does in the model: a mask came with its input, say"}
-    return {"model": str(path), "inputs": names}
+        return Part(refused="alone it does not compute what it does in the model: a mask came with its input, say")
+    return Part(model=path, inputs=names)
 
 
 def _agree(expected: np.ndarray, got: np.ndarray) -> bool:

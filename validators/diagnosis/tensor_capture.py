@@ -1,42 +1,66 @@
-"""Runs an artifact in its runtime over one call's inputs and keeps everything it gives.
+"""Runs an artifact in its runtime over one call's inputs and keeps every tensor it gives.
 
-In: a JSON request that names an artifact (or an opened copy of it, see `opened`), a row of
-`validators.runtimes.registry` and inputs. Out: a folder of `.npy` and which tensor each is. Runs where a cell of that
+In: an artifact, or a copy of it that shows its inner tensors (`validators.diagnosis.inner_tensors`), a row of
+`validators.runtimes.registry` and inputs. Out: a folder of `.npy`, and the tensor in each. Runs where a cell of that
 runtime runs.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from exporters.contract import Signature
-from validators.contract import Placement
+from validators.contract import Device, Placement
 from validators.runtimes.registry import runtime
 from validators.runtimes.with_preprocessing import preprocessed
 from validators.samples.tensor_files import read_tensors
 
 
-def run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Job: one call.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRequest:
+    """One call to make.
 
-    Args:
-        request: `artifact` (folder), `signature`, `preprocessing` (see `validators.cells.job`), `runtime`, `device`,
-            `options` (instead of the row's own of that name), `inputs` (folder of tensors) and `destination` (folder to
-            create).
-
-    Returns:
-        `tensors`: name -> file; a tensor that the signature knows by its canonical name, others by their own. And
-        `placement`.
+    Attributes:
+        artifact: its folder.
+        signature: what it takes and gives.
+        preprocessing: see `Artifact.preprocessing`.
+        runtime, device: a row of the registry.
+        options: for the runtime, over the row's own.
+        inputs: folder of tensors.
+        destination: folder to create.
     """
-    row = runtime(request["runtime"], request["device"])
-    signature = TypeAdapter(Signature).validate_python(request["signature"])
-    artifact, destination = Path(request["artifact"]), Path(request["destination"])
-    options = {**row.options, **request["options"]}
-    with import_module(row.module).load(artifact, signature, row.device, options) as loaded:
+
+    artifact: Path
+    signature: Signature
+    preprocessing: str
+    runtime: str
+    device: Device
+    options: Mapping[str, str]
+    inputs: Path
+    destination: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """The tensors of one call.
+
+    Attributes:
+        tensors: name -> `.npy`; a tensor that the signature knows by its canonical name, others by their own.
+        placement: where the call ran.
+    """
+
+    tensors: Mapping[str, Path]
+    placement: Placement
+
+
+def capture_tensors(request: CaptureRequest) -> Captured:
+    """Makes one call and keeps its tensors."""
+    row = runtime(request.runtime, request.device)
+    options = {**row.options, **request.options}
+    with import_module(row.module).load(request.artifact, request.signature, row.device, options) as loaded:
         fed: dict[str, np.ndarray] = {}
 
         def infer(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -44,13 +68,13 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
             outputs: dict[str, np.ndarray] = loaded.infer(inputs)
             return outputs
 
-        whole = preprocessed(infer, artifact, request["preprocessing"], signature)
-        outputs = whole(read_tensors(Path(request["inputs"])))
+        whole = preprocessed(infer, request.artifact, request.preprocessing, request.signature)
+        outputs = whole(read_tensors(request.inputs))
         placement = loaded.placement
-    destination.mkdir(parents=True)
+    request.destination.mkdir(parents=True)
     tensors = {}
     for number, (name, array) in enumerate([*((f"input {n}", a) for n, a in fed.items()), *outputs.items()]):
         if array.dtype.kind in "biufc":
-            tensors[name] = str(destination / f"{number}.npy")
+            tensors[name] = request.destination / f"{number}.npy"
             np.save(tensors[name], np.ascontiguousarray(array))
-    return {"tensors": tensors, "placement": TypeAdapter(Placement).dump_python(placement, mode="json")}
+    return Captured(tensors=tensors, placement=placement)

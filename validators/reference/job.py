@@ -4,18 +4,17 @@ In: an admitted model and, if given, the user's samples. Out: `evidence/` in the
 samples every cell will be fed, and what the original computes from them; and further rows for the oracle.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from exporters.contract import Signature, UsedCode
 from exporters.lowering.rewrites.mixed_precision import rounds_to
 from exporters.preprocessing.vocabularies import entries_of
 from exporters.source.keras.loading import load
 from exporters.source.keras.model import SourceModel
+from exporters.source.model_source import ModelSource
 from exporters.weights.source_weights import note
 from validators.compare.task_metric import ACCURACY, accuracy, fitting, function_named, scored
 from validators.contract import Grounds, SampleSet, Task, Tensors
@@ -28,38 +27,60 @@ from validators.samples.input_domains import ranges_of
 from validators.samples.tensor_files import write_tensors
 
 
-def run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Computes the reference outputs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceRequest:
+    """A model and the samples to run it over.
 
-    Args:
-        request: `model` (path), `release` (directory to receive `evidence/`), `samples` (path or None), `batches`
-            (sizes of the seeded sets), `metric` (the user's function, empty for accuracy), `more` (folder to receive
-            further rows), `weights` (folder to note the original's weights in), `custom_objects`, `trust_lambda`; if
-            given, `architecture` and `input_shapes`.
+    Attributes:
+        model: the admitted model.
+        release: directory that receives `evidence/`.
+        samples: the user's samples; None for none.
+        batches: sizes of the seeded sets' calls.
+        metric: the user's own function over labels; None for accuracy.
+        extra_rows: folder that receives further rows, for the noise floor.
+        weights: folder that receives the original's weights, for the exports' check.
+    """
 
-    Returns:
-        `signature` of the source model, `sets`, `grounds` (all but the noise), and `code`: what of the user's own code
-        the model was built with.
+    model: ModelSource
+    release: Path
+    samples: Path | None
+    batches: tuple[int, ...]
+    metric: str | None
+    extra_rows: Path
+    weights: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What the original says of itself and its samples.
+
+    Attributes:
+        signature: of the source model.
+        sets: the sample sets in the evidence.
+        grounds: what the comparisons rest on; the noise is not measured yet.
+        code: what of the user's own code the model was built with.
+    """
+
+    signature: Signature
+    sets: tuple[SampleSet, ...]
+    grounds: Grounds
+    code: tuple[UsedCode, ...]
+
+
+def compute_reference(request: ReferenceRequest) -> Reference:
+    """Computes the reference outputs and writes the evidence.
 
     Raises:
         BadInput: the samples do not fit the model, Keras cannot load it, or the original answers no samples.
     """
-    model = load(
-        Path(request["model"]),
-        architecture=request.get("architecture", ""),
-        custom_objects=request["custom_objects"],
-        trust_lambda=request["trust_lambda"],
-        input_shapes=request.get("input_shapes"),
-    )
-    release = Path(request["release"])
-    given = request["samples"]
+    model = load(request.model)
     inputs = model.signature.inputs
-    user = check_samples(read_samples(Path(given)), inputs) if given else None
+    user = check_samples(read_samples(request.samples), inputs) if request.samples else None
     halves = rounds_to(model)
     wanted = Wanted(
         inputs=inputs,
         user=user,
-        batches=request["batches"],
+        batches=request.batches,
         known=entries_of(model),
         ranges=ranges_of(model),
         # An overflow of half precision is one that a copy in float32 need not share.
@@ -68,28 +89,27 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         else f"it computes in {', '.join(sorted(set(halves.values())))}, which overflows sooner",
     )
     answers = sound(inference(model), wanted)
-    write_evidence(release, signature=model.signature, sets=answers.sets, samples=answers.samples, rounds_to=halves)
-    note(model, Path(request["weights"]))
+    write_evidence(
+        request.release, signature=model.signature, sets=answers.sets, samples=answers.samples, rounds_to=halves
+    )
+    note(model, request.weights)
     for name, tensors in answers.outputs.items():
-        write_tensors(reference_folder(release, name), tensors)
+        write_tensors(reference_folder(request.release, name), tensors)
     for kind, rows in further_rows(answers, inputs, user, parameters=model.parameter_bytes() // 4).items():
-        write_tensors(Path(request["more"]) / kind, rows)
+        write_tensors(request.extra_rows / kind, rows)
     grounds = Grounds(
         domains={name: known.domain for name, known in answers.ranges.items()},
         dropped=answers.dropped,
         batch=batch_of(answers, inputs),
         coverage=coverage(answers.sets, answers.outputs),
-        task=None if user is None or user.labels is None else _task(release, answers, user.labels, request["metric"]),
+        task=None
+        if user is None or user.labels is None
+        else _task(request.release, answers, user.labels, request.metric),
     )
-    return {
-        "signature": TypeAdapter(Signature).dump_python(model.signature, mode="json"),
-        "sets": TypeAdapter(tuple[SampleSet, ...]).dump_python(answers.sets, mode="json"),
-        "grounds": TypeAdapter(Grounds).dump_python(grounds, mode="json"),
-        "code": TypeAdapter(tuple[UsedCode, ...]).dump_python(model.code, mode="json"),
-    }
+    return Reference(signature=model.signature, sets=answers.sets, grounds=grounds, code=model.code)
 
 
-def _task(release: Path, answers: Answers, labels: np.ndarray, metric: str) -> Task | None:
+def _task(release: Path, answers: Answers, labels: np.ndarray, metric: str | None) -> Task | None:
     """What the user's labels measure of the original; None where accuracy fits no output, or more than one."""
     user = next(each for each in answers.sets if each.name == "user")
     labels, outputs = labels[answers.chosen], answers.outputs[user.name]
@@ -99,7 +119,7 @@ def _task(release: Path, answers: Answers, labels: np.ndarray, metric: str) -> T
     value = scored(metric, function_named(metric), labels, outputs) if metric else accuracy(labels, outputs[output])
     write_labels(release, labels)
     # A file by its own name: the record is public, and the same file may lie elsewhere the next time.
-    return Task(metric=Path(metric).name or ACCURACY, output=output, original=value, rows=user.rows)
+    return Task(metric=Path(metric).name if metric else ACCURACY, output=output, original=value, rows=user.rows)
 
 
 def inference(model: SourceModel) -> Infer:

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from exporters.source.keras.float64 import NoDouble, in_float64
 from exporters.source.keras.loading import load
 from exporters.source.keras.model import SourceModel, cause, tensor_specs
+from exporters.source.model_source import ModelSource
 from validators.compare.distances import kind_of
 from validators.compare.tolerance import dtype_name, most_noise, scale_of
 from validators.contract import Noise, NoiseBySet, Origin, Tensors
@@ -59,31 +59,39 @@ class _Part:
         return feed(call, self.samples, self.batch).outputs
 
 
-def run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Measures the noise.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseRequest:
+    """A model whose rounding is to be measured, once its reference is there.
 
-    Args:
-        request: as for `validators.reference.job.run`, which has run: `release` holds its evidence, and `more` its
-            further
-            rows.
+    Attributes:
+        model: the admitted model.
+        release: directory with `evidence/`.
+        extra_rows: folder with further rows of each kind, see `ReferenceRequest`.
+    """
 
-    Returns:
-        `noise`: set -> output -> `Noise`.
+    model: ModelSource
+    release: Path
+    extra_rows: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredNoise:
+    """The original's own rounding, by sample set and output."""
+
+    by_set: NoiseBySet
+
+
+def measure_noise(request: NoiseRequest) -> MeasuredNoise:
+    """Measures the noise of every output over every set, and writes it into the evidence.
 
     Raises:
         BadInput: the evidence cannot be read.
     """
-    model = load(
-        Path(request["model"]),
-        architecture=request.get("architecture", ""),
-        custom_objects=request["custom_objects"],
-        trust_lambda=request["trust_lambda"],
-        input_shapes=request.get("input_shapes"),
-    )
-    evidence = read_evidence(Path(request["release"]))
-    noise = measured(model, evidence, Path(request["more"]))
+    model = load(request.model)
+    evidence = read_evidence(request.release)
+    noise = measured(model, evidence, request.extra_rows)
     write_noise(evidence.release, noise)
-    return {"noise": TypeAdapter(NoiseBySet).dump_python(noise, mode="json")}
+    return MeasuredNoise(by_set=noise)
 
 
 def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:

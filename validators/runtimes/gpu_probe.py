@@ -1,11 +1,9 @@
-"""Which GPUs the runtimes find on this machine: asked of each interface itself, not guessed from files.
+"""Asks each interface of this machine which GPUs it finds; nothing is guessed from files.
 
-In: nothing, or the shared browser's address. Out: `Adapter`s by interface. Drivers crash, so both functions are jobs of
-the isolated worker.
+Drivers crash, so both functions are jobs of the isolated worker.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from exporters.errors import Broken, Unavailable
 from validators.hardware import vulkan
@@ -13,40 +11,51 @@ from validators.web.gpu_adapters import adapter_name, is_software
 from validators.web.page_session import PAGE, open_session
 
 
-def native(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What Vulkan's loader finds, as LiteRT's WebGPU accelerator will see it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuAdapter:
+    """An adapter that an interface offers, or why it offers none.
 
-    Returns:
-        `interface`, `name`, `software` of each adapter; `problem` says why there is none.
+    Attributes:
+        interface: `Vulkan`, `WebGL`, `WebGPU`.
+        name: as the driver calls it; None where there is none.
+        software: whether it is a program that imitates a card.
+        problem: why there is none; None where there is one.
     """
+
+    interface: str
+    name: str | None = None
+    software: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """What to ask: `endpoint` is the shared browser's DevTools address; None asks the native interfaces."""
+
+    endpoint: str | None = None
+
+
+def probe_native(request: ProbeRequest) -> tuple[GpuAdapter, ...]:
+    """Returns what Vulkan's loader finds, as LiteRT's WebGPU accelerator will see it."""
     del request
     try:
         with vulkan.best_driver():
             found = vulkan.adapters()
     except (Unavailable, Broken) as error:
-        return [_absent("Vulkan", f"{error.message}: {error.next_step}")]
-    return [{"interface": "Vulkan", "name": a.name, "software": a.software, "problem": ""} for a in found]
+        return (GpuAdapter(interface="Vulkan", problem=f"{error.message}: {error.next_step}"),)
+    return tuple(GpuAdapter(interface="Vulkan", name=each.name, software=each.software) for each in found)
 
 
-def browser(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a page in Chromium is given for WebGL and WebGPU.
-
-    Args:
-        request: `endpoint`, the browser's DevTools address.
-
-    Returns:
-        As `native`.
-    """
-    with open_session(request["endpoint"], "probe", PAGE) as session:
+def probe_browser(request: ProbeRequest) -> tuple[GpuAdapter, ...]:
+    """Returns what a page in Chromium is given for WebGL and WebGPU."""
+    if request.endpoint is None:
+        raise Broken("a page is asked through a browser, and the request names none")
+    with open_session(request.endpoint, "probe", PAGE) as session:
         told = session.load({})
-    return [
-        {"interface": name, "name": adapter_name(info), "software": is_software(info), "problem": ""}
+    return tuple(
+        GpuAdapter(interface=name, name=adapter_name(info), software=is_software(info))
         if info
-        else _absent(name, "Chromium gives its pages none")
+        else GpuAdapter(interface=name, problem="Chromium gives its pages none")
         for name, info in told.items()
         if name != "seconds"  # how long the page took, which every module's facts hold
-    ]
-
-
-def _absent(interface: str, problem: str) -> dict[str, Any]:
-    return {"interface": interface, "name": "", "software": False, "problem": problem}
+    )

@@ -4,17 +4,18 @@ In: the admitted model. Out: a runtime. The reference runs the same operators on
 optimizers stay off, so nothing but the device differs.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from exporters.contract import Signature
 from exporters.source.keras.loading import load as load_original
 from exporters.source.keras.model import SourceModel, tensor_specs
+from exporters.source.model_source import ModelSource
 from validators.contract import Device, Placement, Tensors
 from validators.runtimes.tensorflow_device import Watch, watching
 
@@ -52,25 +53,18 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
     """Loads the original.
 
     Args:
-        artifact: the model, as admission copied it.
+        artifact: not needed, `options` name the model.
         signature: not needed, the file's own one is the reference's.
         device: `gpu` wants a process of its own, in which TensorFlow has not run anything.
-        options: `custom_objects`, a JSON list, and `trust_lambda`, `true` or `false`, as for
-            `exporters.source.keras.model.load`; `tf32`: `on` to let products round to TF32.
+        options: `model`, a `ModelSource` as JSON; `tf32`: `on` to let products round to TF32.
 
     Raises:
         BadInput: Keras cannot load the model.
     """
-    del signature
+    del artifact, signature
     import tensorflow as tf
 
     with watching(device, options) as watch:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-        model = load_original(
-            artifact,
-            architecture=json.loads(options.get("architecture", '""')),
-            custom_objects=json.loads(options["custom_objects"]),
-            trust_lambda=json.loads(options["trust_lambda"]),
-            input_shapes=json.loads(options.get("input_shapes", "{}")),
-        )
+        model = load_original(TypeAdapter(ModelSource).validate_json(options["model"]))
         yield KerasRuntime(model, watch)

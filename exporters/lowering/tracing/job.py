@@ -2,61 +2,91 @@
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from exporters.contract import Signature
-from exporters.errors import Limited
+from exporters.errors import Limited, LimitReached
 from exporters.lowering.tracing.forms import FORMS, RECURRENCES, Form
 from exporters.source.keras.loading import load
 from exporters.source.keras.model import Loop
+from exporters.source.model_source import ModelSource
 from exporters.target_limits import limited
 
 _LONGEST_UNROLL = 256  # steps; beyond it an unrolled graph takes minutes to convert, a loop stays a loop
 
 
-def lower(request: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LowerRequest:
+    """A model to trace.
+
+    Attributes:
+        model: the admitted model.
+        destination: folder for the graphs.
+        forms: names of the forms that the wanted exporters start from, keys of `FORMS`.
+    """
+
+    model: ModelSource
+    destination: Path
+    forms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoweredForm:
+    """A form of the model, or the limit that keeps it from being traced.
+
+    Attributes:
+        folder: the graph's folder, see `exporters.lowering.graph`; None where a limit stands in the way.
+        limited: why there is none.
+    """
+
+    folder: Path | None = None
+    limited: LimitReached | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """The lowered forms of a model.
+
+    Attributes:
+        signature: of the source model.
+        forms: by name.
+    """
+
+    signature: Signature
+    forms: Mapping[str, LoweredForm]
+
+
+def lower(request: LowerRequest) -> Lowered:
     """Traces the model into the lowered forms that the wanted exporters start from.
 
-    Args:
-        request: `model` (path), `destination` (folder for the graphs), `forms` (names, keys of `FORMS`),
-            and what `exporters.source.keras.model.load` takes.
-
-    Returns:
-        `signature` of the source model; `forms`: name -> folder, or `{"limited": [message, limit, next step]}`.
+    Raises:
+        BadInput: Keras cannot load the model.
     """
     from exporters.lowering.tracing.trace import trace
 
-    model = load(
-        Path(request["model"]),
-        architecture=request.get("architecture", ""),
-        custom_objects=request["custom_objects"],
-        trust_lambda=request["trust_lambda"],
-        input_shapes=request.get("input_shapes"),
-    )
-    shutil.rmtree(request["destination"], ignore_errors=True)  # of an attempt that was killed
+    model = load(request.model)
+    shutil.rmtree(request.destination, ignore_errors=True)  # of an attempt that was killed
     loops = model.loops()
-    made: dict[tuple[int | None, int, int], str] = {}
-    answer: dict[str, Any] = {}
+    traced: dict[tuple[int | None, int, int], LoweredForm] = {}
+    forms: dict[str, LoweredForm] = {}
     # Unrolling switches the layers of the loaded model for good, so the forms that unroll more come later.
-    for name in sorted(request["forms"], key=lambda name: RECURRENCES.index(FORMS[name].recurrence)):
+    for name in sorted(request.forms, key=lambda name: RECURRENCES.index(FORMS[name].recurrence)):
         form = FORMS[name]
         unroll = _to_unroll(loops, form)
         over_tensors = _over_tensors(loops, form, unroll)
         # Without recurrent layers, all forms of one batch are one graph.
         same = (form.batch, len(unroll), len(over_tensors))
-        folder = Path(request["destination"]) / name
+        folder = request.destination / name
         try:
-            if same not in made:
+            if same not in traced:
                 _refuse_fixed_batch(form, model.signature)
                 trace(model, batch=form.batch, unroll=unroll, over_tensors=over_tensors).save(folder)
-                made[same] = str(folder)
-            answer[name] = made[same]
+                traced[same] = LoweredForm(folder=folder)
+            forms[name] = traced[same]
         except Limited as error:
-            answer[name] = {"limited": [error.message, error.limit, error.next_step]}
-    return {"signature": TypeAdapter(Signature).dump_python(model.signature, mode="json"), "forms": answer}
+            forms[name] = LoweredForm(limited=LimitReached.of(error))
+    return Lowered(signature=model.signature, forms=forms)
 
 
 def _to_unroll(loops: Iterable[Loop], form: Form) -> list[Loop]:

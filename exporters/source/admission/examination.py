@@ -13,7 +13,7 @@ from exporters.source.readers.detection import opened
 from exporters.source.readers.stored_model import Source
 
 
-def examine(path: Path, architecture: str = "") -> ModelFacts:
+def examine(path: Path, architecture: str | None = None) -> ModelFacts:
     """Reads what a model declares, after proving that its files are well formed and undamaged.
 
     Args:
@@ -64,7 +64,7 @@ def _asked(source: Source) -> ConfigFacts:
     return survey(source.config, generation=source.generation or 3, where=source.where, training=source.training)
 
 
-def check_weights(path: Path, architecture: str = "") -> None:
+def check_weights(path: Path, architecture: str | None = None) -> None:
     """Reads every weight of the model, optimizer and metrics left out.
 
     Raises:

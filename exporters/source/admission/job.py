@@ -1,45 +1,63 @@
-"""Admission as a job for a bounded child process.
+"""Runs admission as a job of a bounded child process."""
 
-In: `{"model": PATH, "architecture": text, "custom_objects": bool, "trust_lambda": bool, "input_shapes": bool}`, where
-the last three say what the user gave. Out: the `ModelFacts` as JSON.
-"""
-
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from exporters.jobs import GIB, Limits
 from exporters.source.admission import admit, check_weights, examine
+from exporters.source.facts import ModelFacts
 
 LIMITS = Limits(seconds=120, memory=2 * GIB)
 """Bounds of these jobs: reading a file takes seconds and little memory, whatever the file says."""
 
 
-def look(request: dict[str, Any]) -> dict[str, Any]:
-    """Examines a model and reads its weights, without deciding about it: `model` and `architecture` are all it takes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectRequest:
+    """A model to look at: its path and, for weights without one, their architecture (see `ModelSource`)."""
+
+    path: Path
+    architecture: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmitRequest:
+    """A model to admit.
+
+    Attributes:
+        path, architecture: see `ModelSource`.
+        custom_objects, trust_lambda, input_shapes: whether the user gave code, trusts Lambdas, gave shapes.
+    """
+
+    path: Path
+    architecture: str | None = None
+    custom_objects: bool = False
+    trust_lambda: bool = False
+    input_shapes: bool = False
+
+
+def inspect_model(request: InspectRequest) -> ModelFacts:
+    """Examines a model and reads its weights, without deciding about it.
 
     Raises:
         BadInput: as `examine` and `check_weights` do.
     """
-    path, architecture = Path(request["model"]), request.get("architecture", "")
-    facts = examine(path, architecture)
-    check_weights(path, architecture)
-    return asdict(facts)
+    facts = examine(request.path, request.architecture)
+    check_weights(request.path, request.architecture)
+    return facts
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
+def admit_model(request: AdmitRequest) -> ModelFacts:
     """Examines a model, decides about it and reads its weights.
 
     Raises:
         BadInput: as `examine`, `admit` and `check_weights` do.
     """
-    path, architecture = Path(request["model"]), request.get("architecture", "")
-    facts = examine(path, architecture)
+    facts = examine(request.path, request.architecture)
     admit(
         facts,
-        custom_objects=request["custom_objects"],
-        trust_lambda=request["trust_lambda"],
-        input_shapes=request.get("input_shapes", False),
+        custom_objects=request.custom_objects,
+        trust_lambda=request.trust_lambda,
+        input_shapes=request.input_shapes,
     )
-    check_weights(path, architecture)
-    return asdict(facts)
+    check_weights(request.path, request.architecture)
+    return facts

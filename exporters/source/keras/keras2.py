@@ -20,7 +20,6 @@ from exporters.contract import Signature
 from exporters.source.keras.custom_objects import provide
 from exporters.source.keras.keras2_weights import restore
 from exporters.source.keras.model import (
-    Loading,
     Loop,
     SourceModel,
     one_or_dict,
@@ -31,6 +30,7 @@ from exporters.source.keras.model import (
     unknown_shape,
     without_training,
 )
+from exporters.source.model_source import ModelSource
 from exporters.source.readers.stored_model import Source
 
 
@@ -96,12 +96,12 @@ class Keras2Model(SourceModel):
         return tracked
 
 
-def load(source: Source, loading: Loading, built: Any) -> Keras2Model:
+def load(source: Source, wanted: ModelSource, built: Any) -> Keras2Model:
     """Loads a model that Keras 2 wrote.
 
     Args:
         source: the open model.
-        loading: what the user says.
+        wanted: what the user says.
         built: the model that the user's builder made; None where the source describes it.
 
     Raises:
@@ -111,21 +111,21 @@ def load(source: Source, loading: Loading, built: Any) -> Keras2Model:
 
     name = source.path.name
     with keras_is_tf_keras():
-        code = provide(source, loading.custom_objects, tf_keras.saving.get_custom_objects())
+        code = provide(source, wanted.custom_objects, tf_keras.saving.get_custom_objects())
     with (
         told_as_bad_input(name, f"tf_keras {tf_keras.__version__}"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # about code that a Lambda layer was written in
-        model = _built(_configured(source, loading) if built is None else built, name, loading)
+        model = _built(_configured(source, wanted) if built is None else built, name, wanted)
         restore(model, source)
-        graph = _functional(model, name, loading)
+        graph = _functional(model, name, wanted)
     for layer in _recurrent_layers(graph):
         layer._could_use_gpu_kernel = False  # noqa: SLF001 - else its graph holds a second form of it, for cuDNN
     return Keras2Model(graph=graph, structure=graph.input, signature=_signature(graph), code=code)
 
 
-def _configured(source: Source, loading: Loading) -> Any:
+def _configured(source: Source, wanted: ModelSource) -> Any:
     """The model as its configuration describes it, without weights."""
     import tf_keras
     from tf_keras.src.saving.legacy.model_config import model_from_config
@@ -136,8 +136,8 @@ def _configured(source: Source, loading: Loading) -> Any:
     _check_located(config, _layer_classes() | set(tf_keras.saving.get_custom_objects()))
     if "module" in config:  # else it was written as up to Keras 2.12, which is how everything but archives still is
         with ObjectSharingScope():
-            return deserialize_keras_object(config, safe_mode=not loading.trust_lambda)
-    with SafeModeScope(safe_mode=not loading.trust_lambda):
+            return deserialize_keras_object(config, safe_mode=not wanted.trust_lambda)
+    with SafeModeScope(safe_mode=not wanted.trust_lambda):
         return model_from_config(json_utils.decode(json.dumps(config)))
 
 
@@ -167,16 +167,16 @@ def _check_located(node: Any, known: Collection[str]) -> None:
         _check_located(child, known)
 
 
-def _built(model: Any, name: str, loading: Loading) -> Any:
+def _built(model: Any, name: str, wanted: ModelSource) -> Any:
     """The model with all its variables, built for the user's shapes where the file says none."""
     import tf_keras
 
     if model.built or isinstance(model, tf_keras.utils.FeatureSpace):  # which builds itself when it is asked
-        refuse_needless_shapes(name, loading.input_shapes)
+        refuse_needless_shapes(name, wanted.input_shapes)
         return model
-    if not loading.input_shapes:
+    if not wanted.input_shapes:
         raise unknown_shape(name, type(model).__name__)
-    inputs = _inputs(loading)
+    inputs = _inputs(wanted)
     if not _is_plain_sequential(model):
         model(one_or_dict(inputs), training=False)
         return model
@@ -191,10 +191,10 @@ def _built(model: Any, name: str, loading: Loading) -> Any:
     return model
 
 
-def _inputs(loading: Loading) -> dict[str, Any]:
+def _inputs(wanted: ModelSource) -> dict[str, Any]:
     import tf_keras
 
-    return {name: tf_keras.Input(batch_shape=tuple(shape), name=name) for name, shape in loading.input_shapes.items()}
+    return {name: tf_keras.Input(batch_shape=tuple(shape), name=name) for name, shape in wanted.input_shapes.items()}
 
 
 def _is_plain_sequential(model: Any) -> bool:
@@ -203,7 +203,7 @@ def _is_plain_sequential(model: Any) -> bool:
     return isinstance(model, tf_keras.Sequential) and type(model).call is tf_keras.Sequential.call
 
 
-def _functional(model: Any, name: str, loading: Loading) -> Any:
+def _functional(model: Any, name: str, wanted: ModelSource) -> Any:
     """The model as a Functional one: a Sequential's graph, or a wrapper around a subclass."""
     import tf_keras
     from tf_keras.src.engine.functional import Functional
@@ -215,8 +215,8 @@ def _functional(model: Any, name: str, loading: Loading) -> Any:
         return tf_keras.Model(model.inputs[0], model.outputs[0])
     if isinstance(model, Functional) and type(model).call is Functional.call:
         return model
-    if loading.input_shapes:
-        named = _inputs(loading)
+    if wanted.input_shapes:
+        named = _inputs(wanted)
         return tf_keras.Model(named, model(one_or_dict(named), training=False))
     if isinstance(model, Functional) and model.inputs:
         import keras

@@ -16,7 +16,6 @@ from exporters.contract import Signature
 from exporters.source.keras.custom_objects import provide
 from exporters.source.keras.keras3_weights import restore
 from exporters.source.keras.model import (
-    Loading,
     Loop,
     SourceModel,
     one_or_dict,
@@ -27,6 +26,7 @@ from exporters.source.keras.model import (
     unknown_shape,
     without_training,
 )
+from exporters.source.model_source import ModelSource
 from exporters.source.readers.stored_model import Source
 
 
@@ -83,12 +83,12 @@ class Keras3Model(SourceModel):
         return tracked
 
 
-def load(source: Source, loading: Loading, built: Any) -> Keras3Model:
+def load(source: Source, wanted: ModelSource, built: Any) -> Keras3Model:
     """Loads a model that Keras 3 wrote.
 
     Args:
         source: the open model.
-        loading: what the user says.
+        wanted: what the user says.
         built: the model that the user's builder made; None where the source describes it.
 
     Raises:
@@ -96,23 +96,23 @@ def load(source: Source, loading: Loading, built: Any) -> Keras3Model:
     """
     import keras
 
-    code = provide(source, loading.custom_objects, keras.saving.get_custom_objects())
+    code = provide(source, wanted.custom_objects, keras.saving.get_custom_objects())
     name = source.path.name
     with told_as_bad_input(name, f"Keras {keras.__version__}"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the optimizer and about metrics: inference needs neither
         if source.form == "archive":
-            with _built(name, loading):
-                model = keras.saving.load_model(source.path, compile=False, safe_mode=not loading.trust_lambda)
+            with _built(name, wanted):
+                model = keras.saving.load_model(source.path, compile=False, safe_mode=not wanted.trust_lambda)
         else:
-            model = _configured(source, loading) if built is None else built
-            _make_ready(model, name, loading)
+            model = _configured(source, wanted) if built is None else built
+            _make_ready(model, name, wanted)
             restore(model, source)
-        graph = _functional(model, name, loading)
+        graph = _functional(model, name, wanted)
     return Keras3Model(graph=graph, structure=graph.input, signature=_signature(graph), code=code)
 
 
 @contextmanager
-def _built(name: str, loading: Loading) -> Iterator[None]:
+def _built(name: str, wanted: ModelSource) -> Iterator[None]:
     """While active, a model that Keras makes from its configuration gets the user's shapes before its weights.
 
     The compile configurations of models inside models are left out too: `compile=False` drops the outermost one alone.
@@ -123,22 +123,22 @@ def _built(name: str, loading: Loading) -> Iterator[None]:
 
     def deserialize(config: Any, *arguments: Any, **options: Any) -> Any:
         model = original(without_training(config), *arguments, **options)
-        _make_ready(model, name, loading)
+        _make_ready(model, name, wanted)
         return model
 
     with mock.patch.object(saving_lib, "deserialize_keras_object", deserialize):
         yield
 
 
-def _configured(source: Source, loading: Loading) -> Any:
+def _configured(source: Source, wanted: ModelSource) -> Any:
     """The model as its configuration describes it, without weights."""
     from keras.src.legacy.saving import json_utils, saving_options, saving_utils
     from keras.src.saving import serialization_lib
 
     config = without_training(source.config)
     if "module" in config:  # else it is an HDF5 file, which Keras 3 still writes as Keras 2 did
-        return serialization_lib.deserialize_keras_object(config, safe_mode=not loading.trust_lambda)
-    scope = serialization_lib.SafeModeScope(safe_mode=not loading.trust_lambda)
+        return serialization_lib.deserialize_keras_object(config, safe_mode=not wanted.trust_lambda)
+    scope = serialization_lib.SafeModeScope(safe_mode=not wanted.trust_lambda)
     with saving_options.keras_option_scope(use_legacy_config=True), scope:
         return saving_utils.model_from_config(json_utils.decode(json.dumps(_with_operators(config))))
 
@@ -175,23 +175,23 @@ def _below(base: type) -> Iterator[type]:
         yield from _below(child)
 
 
-def _make_ready(model: Any, name: str, loading: Loading) -> None:
+def _make_ready(model: Any, name: str, wanted: ModelSource) -> None:
     """Builds a model for the user's shapes where the file says none."""
     import keras
 
     if model.built:
-        refuse_needless_shapes(name, loading.input_shapes)
-    elif loading.input_shapes:
-        _build(model, loading)
+        refuse_needless_shapes(name, wanted.input_shapes)
+    elif wanted.input_shapes:
+        _build(model, wanted)
     elif isinstance(model, keras.Sequential):
         raise unknown_shape(name, type(model).__name__)
 
 
-def _build(model: Any, loading: Loading) -> None:
+def _build(model: Any, wanted: ModelSource) -> None:
     """Gives an unbuilt model the user's inputs."""
     import keras
 
-    inputs = _inputs(loading, getattr(model, "input_dtype", None))
+    inputs = _inputs(wanted, getattr(model, "input_dtype", None))
     if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
         layers = list(model.layers)
         for _ in layers:
@@ -202,12 +202,12 @@ def _build(model: Any, loading: Loading) -> None:
         model(one_or_dict(inputs), training=False)
 
 
-def _inputs(loading: Loading, dtype: str | None) -> dict[str, Any]:
+def _inputs(wanted: ModelSource, dtype: str | None) -> dict[str, Any]:
     import keras
 
     return {
         name: keras.Input(batch_shape=tuple(shape), dtype=dtype, name=name)
-        for name, shape in loading.input_shapes.items()
+        for name, shape in wanted.input_shapes.items()
     }
 
 
@@ -217,7 +217,7 @@ def _steps(layer: Any) -> int | None:
     return sequence[1] if sequence else None
 
 
-def _functional(model: Any, name: str, loading: Loading) -> Any:
+def _functional(model: Any, name: str, wanted: ModelSource) -> Any:
     """The model as a Functional one: Sequential carries one, a subclass is wrapped once its input shape is known."""
     import keras
 
@@ -231,8 +231,8 @@ def _functional(model: Any, name: str, loading: Loading) -> Any:
             lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), model.input
         )
         return keras.Model(inputs, model(inputs, training=False))
-    if loading.input_shapes:
-        named = _inputs(loading, getattr(model, "input_dtype", None))
+    if wanted.input_shapes:
+        named = _inputs(wanted, getattr(model, "input_dtype", None))
         return keras.Model(named, model(one_or_dict(named), training=False))
     shape = (getattr(model, "_build_shapes_dict", None) or {}).get("input_shape")
     if not model.built or shape is None:

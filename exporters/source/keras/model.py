@@ -11,15 +11,15 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from exporters.contract import Signature, TensorSpec, UsedCode
 from exporters.errors import BadInput
 from exporters.source.admission.decision import SHAPE_FLAG
+from exporters.source.model_source import Shape
 from exporters.tensor_names import TreePath, canonical, display_path
 
-Shape = Sequence[int | None]
 _WAY_ON = "Check that the file loads with keras.saving.load_model in the environment that wrote it."
 _WAYS_ON = (
     (
@@ -36,21 +36,6 @@ _WAYS_ON = (
     ),
 )
 """What Keras says -> what the user can do about it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loading:
-    """How the user wants a model loaded.
-
-    Attributes:
-        custom_objects: modules (`package.module`) or Python files with the user's own layers and functions.
-        trust_lambda: whether Lambda layers may run their stored bytecode.
-        input_shapes: input name -> shape, batch axis first, None for dynamic; for a model whose file does not say.
-    """
-
-    custom_objects: Sequence[str] = ()
-    trust_lambda: bool = False
-    input_shapes: Mapping[str, Shape] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

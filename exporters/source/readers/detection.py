@@ -17,7 +17,7 @@ from exporters.source.readers.hdf5 import opened as opened_hdf5
 from exporters.source.readers.stored_model import Source
 from exporters.source.untrusted_files import plain_files, regular_file
 
-Opener = Callable[[Path, str], AbstractContextManager[Source]]
+Opener = Callable[[Path, str | None], AbstractContextManager[Source]]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _OPENERS: Mapping[Form, Opener] = {
     "archive": lambda path, _: keras_archive.opened(path),
@@ -30,7 +30,7 @@ SAVED_MODEL = saved_model.GRAPH
 
 
 @contextmanager
-def opened(path: Path, architecture: str = "") -> Iterator[Source]:
+def opened(path: Path, architecture: str | None = None) -> Iterator[Source]:
     """Opens a stored model.
 
     Args:
@@ -49,7 +49,7 @@ def exists(path: Path) -> bool:
     return path.exists() or Path(f"{path}{INDEX}").exists()
 
 
-def digest_of(path: Path, architecture: str = "") -> str:
+def digest_of(path: Path, architecture: str | None = None) -> str:
     """The digest that `ModelFacts` will have; nothing in the files is looked at.
 
     Raises:
@@ -74,7 +74,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
     return assembled.files_of_weights(path)
 
 
-def form_of(path: Path, architecture: str = "") -> Form:
+def form_of(path: Path, architecture: str | None = None) -> Form:
     """How a model is stored, by its first bytes or its files; suffixes are not believed.
 
     Raises:

@@ -58,7 +58,7 @@ def _source_of(architecture: str) -> Path | None:
 
 
 @contextmanager
-def opened_weights(path: Path, architecture: str) -> Iterator[Source]:
+def opened_weights(path: Path, architecture: str | None) -> Iterator[Source]:
     """Opens weights together with their architecture.
 
     Raises:

@@ -7,12 +7,12 @@ has a module `FORMAT` with one function of that kind. Runs where TensorFlow is.
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from exporters.contract import Signature, TensorSpec
 from exporters.errors import ParitygateError
@@ -52,31 +52,50 @@ class Opener(Protocol):
         """
 
 
-def run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Job: writes an opened copy.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequest:
+    """A copy of an artifact to write.
 
-    Args:
-        request: `format`, `artifact`, `destination` (to create), `signature`, `fed` (tensor -> `.npy`, or None) and
-            `wanted` (or None).
-
-    Returns:
-        `signature`, or `refused`: why the artifact cannot be cut so.
+    Attributes:
+        format: of the artifact.
+        artifact: its folder.
+        destination: folder to create.
+        signature: of the artifact.
+        fed: tensors to start from -> `.npy` with an example; None for the artifact's own inputs.
+        wanted: tensors to show; None for all.
     """
-    opener: Opener = import_module(f"validators.diagnosis.inner_tensors.{request['format']}").write
-    artifact, destination = Path(request["artifact"]), Path(request["destination"])
-    shutil.copytree(artifact, destination)
-    fed = request["fed"]
+
+    format: str
+    artifact: Path
+    destination: Path
+    signature: Signature
+    fed: Mapping[str, Path] | None
+    wanted: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A copy that shows inner tensors: its signature, or why the artifact cannot be cut so."""
+
+    signature: Signature | None = None
+    refused: str | None = None
+
+
+def open_artifact(request: OpenRequest) -> Opened:
+    """Writes a copy of an artifact that shows its inner tensors."""
+    opener: Opener = import_module(f"validators.diagnosis.inner_tensors.{request.format}").write
+    shutil.copytree(request.artifact, request.destination)
     try:
         signature = opener(
-            artifact,
-            destination,
-            TypeAdapter(Signature).validate_python(request["signature"]),
-            fed=None if fed is None else {name: np.load(path) for name, path in fed.items()},
-            wanted=request["wanted"],
+            request.artifact,
+            request.destination,
+            request.signature,
+            fed=None if request.fed is None else {name: np.load(path) for name, path in request.fed.items()},
+            wanted=request.wanted,
         )
     except CannotCut as error:
-        return {"refused": error.message}
-    return {"signature": TypeAdapter(Signature).dump_python(signature, mode="json")}
+        return Opened(refused=error.message)
+    return Opened(signature=signature)
 
 
 def spec(name: str, tensor: str, *, native: str, example: np.ndarray | None = None) -> TensorSpec:
