@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 if TYPE_CHECKING:
@@ -68,11 +69,18 @@ def _encode(adapter: "TypeAdapter[Any]", value: Any) -> str:
 @functools.cache
 def _adapters(function: Function) -> "tuple[TypeAdapter[Any], TypeAdapter[Any]]":
     """Returns what reads and writes the function's request and its answer."""
-    from pydantic import TypeAdapter
-
     types = get_type_hints(function)
     parameters = list(inspect.signature(function).parameters)
     if len(parameters) != 1 or not {parameters[0], "return"} <= types.keys():
         msg = f"{name_of(function)} cannot be a job: valid is one annotated argument and an annotated result"
         raise ValueError(msg)
-    return TypeAdapter(types[parameters[0]]), TypeAdapter(types["return"])
+    return _adapter(types[parameters[0]]), _adapter(types["return"])
+
+
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    from pydantic import ConfigDict, TypeAdapter
+
+    if is_dataclass(kind):
+        return TypeAdapter(kind)
+    # Of values without a declared type pydantic would make NaN a null, in silence; as it is, JSON refuses it.
+    return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))

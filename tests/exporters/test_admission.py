@@ -303,17 +303,18 @@ def test_an_object_of_odd_shape_is_refused(node, tmp_path):
 
 def test_the_job_answers_with_facts_that_come_back_from_json(tmp_path):
     path = keras_file(tmp_path / "m.keras", config=sequential(input_layer(), lambda_layer(lambda x: x)))
-    request = {"model": str(path), "custom_objects": False, "trust_lambda": True}
-    assert TypeAdapter(ModelFacts).validate_python(job.run(request)) == examine(path)
+    facts = job.admit_model(job.AdmitRequest(path=path, trust_lambda=True))
+    adapter = TypeAdapter(ModelFacts)
+    assert adapter.validate_json(adapter.dump_json(facts)) == facts == examine(path)
     with pytest.raises(BadInput, match="layer warp"):
-        job.run(request | {"trust_lambda": False})
+        job.admit_model(job.AdmitRequest(path=path))
 
 
 def test_nothing_heavier_than_h5py_is_imported_by_the_job(tmp_path):
     path = keras_file(tmp_path / "m.keras")
     code = (
-        "import sys; from exporters.source.admission.job import run; "
-        f"run({{'model': {str(path)!r}, 'custom_objects': False, 'trust_lambda': False}}); "
+        "import sys; from pathlib import Path; from exporters.source.admission.job import AdmitRequest, admit_model; "
+        f"admit_model(AdmitRequest(path=Path({str(path)!r}))); "
         "print(sorted({name.split('.')[0] for name in sys.modules} & "
         "{'keras', 'tensorflow', 'tf_keras', 'prefect', 'onnxruntime', 'rich'}))"
     )

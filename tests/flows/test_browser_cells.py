@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from exporters.jobs import Outcome, Workers
 from flows.config.settings import Limits, Settings
 from flows.pipeline.cells import Cells
 from validators.cells.job import NO_DEVICE
+from validators.contract import Cell
 from validators.hardware.graphics_cards import Card
 from validators.preloads import hosts
 from validators.release.evidence import reference_folder, write_evidence
@@ -137,7 +139,7 @@ class Scripted:
 
     def run(self, job):
         assert job.retries == 0  # a further attempt has a browser of its own
-        self.endpoints.append(job.request["options"]["endpoint"])
+        self.endpoints.append(job.request.options["endpoint"])
         return Outcome(**self._outcomes.pop(0), log=Path("log"))
 
 
@@ -165,20 +167,18 @@ class FakeBrowser:
 
 GONE = {"status": "python error", "message": "BrowserGone: Chromium went away during Runtime.evaluate"}
 FULL = {"status": "out of memory", "message": "held 13.0 GiB"}
-ABSENT = {
-    "status": "ok",
-    "value": {
-        "format": "tfjs",
-        "variant": "default",
-        "runtime": "tfjs-webgpu",
-        "device": "gpu",
-        "status": "unavailable",
-        "reason": NO_DEVICE,
-        "message": f"{NO_GPU}: no WebGPU adapter: requestAdapter gave null",
-    },
-}
-PASSED = {"status": "ok", "value": ABSENT["value"] | {"status": "passed", "reason": "", "message": ""}}
-SOFTWARE = {"status": "ok", "value": ABSENT["value"] | {"message": "policy.gpu asks for a real card"}}
+NO_ADAPTER = Cell(
+    format="tfjs",
+    variant="default",
+    runtime="tfjs-webgpu",
+    device="gpu",
+    status="unavailable",
+    reason=NO_DEVICE,
+    message=f"{NO_GPU}: no WebGPU adapter: requestAdapter gave null",
+)
+ABSENT = {"status": "ok", "value": NO_ADAPTER}
+PASSED = {"status": "ok", "value": replace(NO_ADAPTER, status="passed", reason="", message="")}
+SOFTWARE = {"status": "ok", "value": replace(NO_ADAPTER, message="policy.gpu asks for a real card")}
 WRONG = {"status": "python error", "message": "Broken: the tab crashed"}
 
 

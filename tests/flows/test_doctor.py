@@ -10,7 +10,9 @@ from rich.console import Console
 from exporters.jobs import Workers
 from flows import cli
 from flows.machine import doctor
+from tests.flows.doctor_jobs import crash
 from validators.hardware.graphics_cards import Card, device_nodes
+from validators.runtimes.gpu_probe import GpuAdapter, ProbeRequest
 from validators.runtimes.registry import RUNTIMES
 
 
@@ -51,7 +53,7 @@ def test_the_gpus_are_shown_by_every_interface_that_reaches_one():
 
 
 def test_an_interface_that_breaks_is_told_of_and_its_runtimes_are_not_ready(monkeypatch):
-    broken = (doctor.Adapter(interface="Vulkan", problem="crashed: SIGSEGV"),)
+    broken = (GpuAdapter(interface="Vulkan", problem="crashed: SIGSEGV"),)
     monkeypatch.setattr(doctor, "_adapters", lambda browser: broken)
     found = doctor.examine()
     (runtime,) = [runtime for runtime in found.runtimes if runtime.name == "litert-webgpu"]
@@ -59,11 +61,10 @@ def test_an_interface_that_breaks_is_told_of_and_its_runtimes_are_not_ready(monk
     assert "Vulkan none: crashed: SIGSEGV" in page(found)
 
 
-def test_a_driver_that_crashes_takes_nothing_else_along(tmp_path, monkeypatch):
-    monkeypatch.setattr("flows.machine.doctor._PROBE_MODULE", "tests.flows.doctor_jobs")
+def test_a_driver_that_crashes_takes_nothing_else_along(tmp_path):
     with Workers(tmp_path, tmp_path) as workers:
-        (adapter,) = doctor._asked(workers, "crash", {}, ("Vulkan",))
-    assert (adapter.interface, adapter.name) == ("Vulkan", "")
+        (adapter,) = doctor._probed(workers, crash, ProbeRequest(), ("Vulkan",))
+    assert (adapter.interface, adapter.name) == ("Vulkan", None)
     assert adapter.problem.startswith("crashed: ")
 
 
@@ -145,7 +146,7 @@ def test_a_chromium_that_cannot_be_run_is_not_ready(monkeypatch, tmp_path):
 def test_a_card_is_named_as_the_driver_names_it(monkeypatch):
     card = Card(uuid="GPU-1", name="NVIDIA H100", driver="560.1")
     monkeypatch.setattr("flows.machine.doctor.cards", lambda: (card,))
-    assert doctor.examine().adapters[0] == doctor.Adapter(interface="CUDA", name="NVIDIA H100, driver 560.1")
+    assert doctor.examine().adapters[0] == GpuAdapter(interface="CUDA", name="NVIDIA H100, driver 560.1")
 
 
 def test_a_hidden_card_is_told_of_in_the_same_words_as_by_the_rows_that_want_it(monkeypatch):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from exporters.jobs import Outcome
-from exporters.source.facts import ModelFacts
+from exporters.source.admission import examine
 from exporters.source.model_source import ModelSource
 from flows.config.settings import Settings
 from flows.pipeline.exports import AdmittedModel, Exports
@@ -24,7 +24,7 @@ def test_a_lowering_that_broke_says_how(tmp_path):
         exports = Exports(Settings(model=DIGITS), Jobs(), workspace)
         run = ReleaseRun(Settings(model=DIGITS, output=tmp_path / "other.release"), lambda _: None)
         run._export = exports
-        facts = ModelFacts(name="digits", digest="d", size=1, keras_version="3", generation=3, form="archive")
+        facts = examine(DIGITS)
         run._done.admission = AdmittedModel(facts=facts, source=ModelSource(path=DIGITS), samples=None)
         assert run._lower() == (False, "crashed: lowering could not run: the preloaded process died")
     finally:

@@ -15,7 +15,7 @@ from exporters.contract import Artifact, Signature
 from exporters.files.hashing import sha256_file
 from exporters.formats.registry import rows_of
 from exporters.jobs import Outcome
-from exporters.source.facts import ModelFacts
+from exporters.source.admission import examine
 from exporters.source.model_source import ModelSource
 from flows.config.input_files import asked
 from flows.config.settings import Settings
@@ -47,7 +47,7 @@ def killed(tmp_path):
     (folder / "model.onnx").write_bytes(b"model")
     log = workspace.logs / "export.log"
     log.write_text("said")
-    finished.keep("export onnx", "source", value={"size": 5}, made={folder: "", log: ""})
+    finished.keep("export onnx", dict, "source", value={"size": 5}, made={folder: "", log: ""})
     os.close(workspace._lock)  # as its process's end does
     return workspace.staging
 
@@ -71,14 +71,14 @@ def again(tmp_path):
 
 def test_a_finished_stage_is_found_with_its_files_and_kept_for_the_run_after(killed, again):
     workspace, finished = again()
-    assert finished.find("export onnx", "source") == {"size": 5}
+    assert finished.find("export onnx", dict, "source") == {"size": 5}
     assert (workspace.release / "artifacts" / "onnx" / "model.onnx").read_bytes() == b"model"
     assert (workspace.logs / "export.log").read_text() == "said"
     assert finished.found == ["export onnx"]
     assert finished.digest("export onnx")
     os.close(workspace._lock)  # killed too
     _, third = again()
-    assert third.find("export onnx", "source") == {"size": 5}
+    assert third.find("export onnx", dict, "source") == {"size": 5}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_finished_stage_is_found_with_its_files_and_kept_for_the_run_after(kil
 )
 def test_another_run_stage_or_input_finds_nothing(killed, again, mark, stage, inputs):
     _, finished = again(mark)
-    assert finished.find(stage, *inputs) is None
+    assert finished.find(stage, dict, *inputs) is None
     assert finished.found == []
 
 
@@ -141,7 +141,7 @@ def _out_of_the_folder(left):
 def test_what_is_not_whole_is_done_again(killed, again, tmp_path, spoil):
     spoil(killed)
     workspace, finished = again()
-    assert finished.find("export onnx", "source") is None
+    assert finished.find("export onnx", dict, "source") is None
     assert not (workspace.release / "artifacts").exists()
     (tmp_path / "outside").unlink(missing_ok=True)
 
@@ -259,7 +259,7 @@ def reference_noise_and_cell(target, *, noise):
     run._export = Exports(run.settings, jobs, workspace)
     run._export.finished.begin("mark")
     (row,) = rows_of(("onnx",))
-    facts = ModelFacts(name="digits", digest="d", size=1, keras_version="3", generation=3, form="archive")
+    facts = examine(DIGITS)
     run._done.admission = AdmittedModel(facts=facts, source=ModelSource(path=DIGITS), samples=None)
     run._done.artifacts[row.key] = Artifact(format=row.format, variant=row.variant, status="exported", digest="d")
     run._refer()
