@@ -11,3 +11,5 @@ The rooms, each above all that it imports:
 * `weights`: compares an artifact's constants with the source's weights.
 * `formats`: one module for each format, and the registry that lists them.
 """
+
+__distribution__ = "paritygate"

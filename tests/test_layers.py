@@ -41,6 +41,7 @@ HEAVY_ALLOWED = {
             "batch/loop_in_prefect",
             "batch/nightly",
             "batch/watch",
+            "deployment/bootstrap",
             "prefect/approval",
             "prefect/gpu_concurrency",
             "prefect/model_concurrency",

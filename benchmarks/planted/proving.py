@@ -26,7 +26,7 @@ from exporters.lowering.tracing.job import LowerRequest, lower
 from exporters.source.model_source import ModelSource
 from validators.compare.outputs import compare
 from validators.compare.tolerance import tolerances
-from validators.contract import Cell, Placement, Tensors
+from validators.contract import Cell, Device, Placement, Tensors
 from validators.release.evidence import Evidence, read_evidence
 from validators.runtimes.registry import runtime
 from validators.runtimes.with_preprocessing import preprocessed
@@ -174,7 +174,7 @@ class Proving:
 
     def _saved(self, name: str, rows: Tensors) -> Path:
         path = self._folder / f"{name}.npz"
-        np.savez(path, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})
+        np.savez(path, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})  # type: ignore[arg-type] # allow_pickle is a keyword too
         return path
 
     def _scored(self, fault: Fault, number: int) -> Score:
@@ -290,7 +290,7 @@ class Proving:
             name: np.asarray(tensor) for name, tensor in call(**{k: tf.constant(v) for k, v in rows.items()}).items()
         }
 
-    def _cell(self, made: Made, release: Path, answer: Answer, device: str) -> Cell:
+    def _cell(self, made: Made, release: Path, answer: Answer, device: Device) -> Cell:
         from validators.cells.job import CellRequest, run_cell
 
         row = runtime(_RUNTIMES[made.format], device)
@@ -367,7 +367,8 @@ class _Between:
 
     @property
     def placement(self) -> Placement:
-        return replace(self._inner.placement, **self._elsewhere)
+        inner: Placement = self._inner.placement
+        return replace(inner, **self._elsewhere)
 
     def infer(self, rows: Tensors) -> Tensors:
         return self._answer(rows, self._inner.infer(rows))

@@ -3,7 +3,22 @@
 A command's heavy imports happen inside it, so that `--help` answers at once.
 """
 
-from flows.cli import approve, compare, diagnose, doctor, fleet, gate, inspect, release, submit, sweep, verify, waive
+from flows.cli import (
+    approve,
+    compare,
+    diagnose,
+    doctor,
+    fleet,
+    gate,
+    inspect,
+    release,
+    server,
+    setup,
+    submit,
+    sweep,
+    verify,
+    waive,
+)
 from flows.cli.app import app, main
 
 __all__ = [
@@ -17,6 +32,8 @@ __all__ = [
     "inspect",
     "main",
     "release",
+    "server",
+    "setup",
     "submit",
     "sweep",
     "verify",

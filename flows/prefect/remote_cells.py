@@ -111,7 +111,7 @@ def _ensure_deployment(client: SyncPrefectClient, pool: str) -> None:
         work_pool_name=pool,
         version=mine,
         entrypoint_type=EntrypointType.MODULE_PATH,
-        tags=["paritygate"],  # by which the automation of `deployments.bootstrap` knows runs that may fall silent
+        tags=["paritygate"],  # by which the automation of `flows.deployment` knows runs that may fall silent
         job_variables={"env": dict(_ENVIRONMENT)},
     )
     deployment.apply()

@@ -4,7 +4,7 @@ In: nothing but the environment. Out: `api()`, under which `prefect` may be impo
 PREFECT_API_URL names, else one on a thread of this process, on a free port of loopback. A thread cannot outlive us
 however we end, and it saves importing Prefect twice.
 
-`python -m flows.prefect.server` migrates the database ahead of time; without it the first release does it (15 s more).
+`paritygate setup` migrates the database ahead of time; without it the first release does it (15 s more).
 PREFECT_HOME is the user's if set, else `.paritygate/prefect` of a checkout, else `paritygate/prefect` in the user's
 state folder; never `~/.prefect`.
 """
@@ -14,7 +14,6 @@ import gc
 import importlib.metadata
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,11 +23,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from exporters.errors import Broken
 from exporters.files.locks import wait_for_lock
+from exporters.installation import state_folder
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-_ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 120.0
 _STOP_SECONDS = 5.0
 _AWAY_SECONDS = 60.0
@@ -63,10 +62,7 @@ def home() -> Path:
     """The folder of the embedded server's database."""
     if named := os.environ.get("PREFECT_HOME"):
         return Path(named).expanduser()
-    if (_ROOT / "pyproject.toml").is_file():
-        return _ROOT / ".paritygate" / "prefect"
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "paritygate" / "prefect"
+    return state_folder() / "prefect"
 
 
 @contextlib.contextmanager
@@ -184,14 +180,22 @@ def migrate(folder: Path) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    stamp = folder / f"migrated-{prefect_version()}"
     folder.mkdir(parents=True, exist_ok=True)
-    if stamp.exists() and (folder / "prefect.db").exists():
+    if is_migrated(folder):
         return
     with wait_for_lock(folder / "migrate.lock", what="Prefect's database"):
-        if not (stamp.exists() and (folder / "prefect.db").exists()):
+        if not is_migrated(folder):
             _create_database(folder)
-            stamp.touch()
+            _stamp(folder).touch()
+
+
+def is_migrated(folder: Path) -> bool:
+    """Tells whether the database there has the installed Prefect's schema."""
+    return _stamp(folder).exists() and (folder / "prefect.db").exists()
+
+
+def _stamp(folder: Path) -> Path:
+    return folder / f"migrated-{prefect_version()}"
 
 
 def prefect_version() -> str:
@@ -275,13 +279,3 @@ def _drain_clients() -> None:
 
     EventsWorker.drain_all(timeout=_STOP_SECONDS)
     APILogWorker.drain_all(timeout=_STOP_SECONDS)
-
-
-def main() -> int:
-    """Migrates the database of `home()`."""
-    migrate(home())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

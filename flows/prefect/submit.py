@@ -137,7 +137,7 @@ def look(client: SyncPrefectClient, run: UUID) -> Submitted:
 
 def require_deployment(client: SyncPrefectClient, deployment: str) -> None:
     """Raises BadInput where the server lacks the deployment of flow `release`, naming those it has, or no pool."""
-    where, again = str(client.api_url).rstrip("/"), "python -m deployments.bootstrap makes those of paritygate."
+    where, again = str(client.api_url).rstrip("/"), "`paritygate server deploy` makes those of paritygate."
     ours = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])))
     known = {f"{_FLOW}/{found.name}": found.work_pool_name for found in ours}
     if deployment not in known:

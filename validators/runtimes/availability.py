@@ -10,6 +10,7 @@ from ctypes.util import find_library
 from importlib.util import find_spec
 from pathlib import Path
 
+from exporters.installation import install_command
 from exporters.toolchain import versions
 from validators.contract import Gpu
 from validators.hardware.graphics_cards import VISIBLE, cards, has_hardware, installed_cards
@@ -23,14 +24,8 @@ _CUDNN = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 
 
 def remedy(extra: str) -> str:
-    """The command that brings one of paritygate's extras.
-
-    pip alone cannot bring the converters: without `pyproject.toml`'s overrides a resolve falls back to a tensorflowjs
-    of years ago. `make setup` cannot bring `ort-cuda`, which stands in the place of `ort`.
-    """
-    if extra == "export":
-        return "make setup"
-    return f"pip install 'paritygate[{extra}]'" + ("" if extra == "ort-cuda" else ", or make setup")
+    """Returns the command that brings one of paritygate's extras."""
+    return install_command(extra)
 
 
 def installed(distribution: str) -> str:

@@ -11,18 +11,31 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from exporters.errors import Broken
+from exporters.installation import checkout, data_folder, setup_command
 from validators.web.devtools import Page, open_page
 from validators.web.page_server import PageServer
 
 PAGE = Path(__file__).parent / "page"
-PACKAGES = PAGE / "node_modules"
-PACKAGES_HINT = f"run `make setup`, or `npm ci --ignore-scripts --prefix {PAGE}`"
+
+
+def _packages() -> Path:
+    """Returns the folder of the npm packages: next to the pages in a checkout, else one of the user's for each lock."""
+    beside = PAGE / "node_modules"
+    if checkout() or beside.is_dir():
+        return beside
+    lock = sha256((PAGE / "package-lock.json").read_bytes()).hexdigest()
+    return data_folder() / f"pages-{lock[:12]}" / "node_modules"
+
+
+PACKAGES = _packages()
+PACKAGES_HINT = f"run `{setup_command()}`"
 
 
 def package_version(package: str) -> str | None:

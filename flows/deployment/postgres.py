@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deployments.ports import free_port
 from exporters.errors import Broken
+from flows.deployment.ports import free_port
 
 USER = DATABASE = "prefect"
 _SYSTEM_USER = "postgres"
@@ -96,7 +96,7 @@ def ready() -> None:
 
 def _install() -> None:
     """Installs the package, without the cluster that it would start."""
-    print("setup: PostgreSQL, from the system's packages (20 MB, half a minute)", file=sys.stderr)
+    sys.stderr.write("setup: PostgreSQL, from the system's packages (20 MB, half a minute)\n")
     if os.geteuid() == 0 and (apt := shutil.which("apt-get")):
         settings = Path("/etc/postgresql-common/createcluster.conf")
         settings.parent.mkdir(exist_ok=True)
@@ -179,7 +179,7 @@ def main() -> int:
     try:
         ready()
     except Broken as error:
-        print(f"setup: {error.message}. {error.next_step}", file=sys.stderr)
+        sys.stderr.write(f"setup: {error.message}. {error.next_step}\n")
         return 1
     return 0
 

@@ -1,11 +1,9 @@
-"""Makes everything that the deployments stand on, and deploys them; whatever is there already is kept.
+"""Makes everything that the deployments need on a server, and deploys them; what is there already is kept.
 
 In: a Prefect server (PREFECT_API_URL). Out, on the server: the work pool `paritygate` with the queues `cpu` and `gpu`,
 the global concurrency limit of GPU cells, an automation for runs whose worker was killed, and the deployments of
-`deployments/prefect.yaml`. May be run any number of times: what a person has set on a pool, a queue or a limit
-meanwhile stays.
-
-    .venv/bin/python -m deployments.bootstrap
+`prefect.yaml`. May be run any number of times: what a person has set on a pool, a queue or a limit meanwhile stays.
+`paritygate server deploy` calls it.
 """
 
 import os
@@ -24,17 +22,41 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 
-from exporters.errors import Broken, ParitygateError
+from exporters.errors import BadInput, Broken
+from exporters.installation import checkout
+from flows.deployment import POOL
 from flows.prefect.gpu_concurrency import LIMIT
 from flows.prefect.server import connected
 from validators.hardware.graphics_cards import cards
 
-ROOT = Path(__file__).resolve().parents[1]
-POOL = "paritygate"
+_PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
+_PACKAGES = Path(__file__).resolve().parents[2]
+_DEMO = "examples/digits"
 QUEUES = ("cpu", "gpu")
 SILENT = "paritygate: runs that fell silent"
 SILENCE = timedelta(seconds=90)
-"""Three heartbeats, as often as `deployments/prefect.yaml` asks for them."""
+"""Three heartbeats, as often as `prefect.yaml` asks for them."""
+
+
+def root() -> Path:
+    """Returns the folder that the runs' relative paths start from: PARITYGATE_ROOT, a checkout, the current directory.
+
+    Raises:
+        BadInput: it holds a package of one of our names. Prefect imports a flow with this folder first on `sys.path`.
+    """
+    folder = Path(os.environ.get("PARITYGATE_ROOT") or checkout() or Path.cwd())
+    for name in ("exporters", "validators", "flows"):
+        if (folder / name / "__init__.py").is_file() and (folder / name).resolve() != _PACKAGES / name:
+            raise BadInput(
+                f"{folder} has a package `{name}` of its own, which would hide paritygate's in every run",
+                next_step="Deploy from another folder, or name one in PARITYGATE_ROOT; relative paths start from it.",
+            )
+    return folder
+
+
+def _models() -> str:
+    """Returns the folder of models that the nightly deployments watch, as their parameters name it."""
+    return _DEMO if checkout() else "models"
 
 
 def prepare(client: SyncPrefectClient) -> list[str]:
@@ -85,17 +107,18 @@ def deploy() -> None:
     """Deploys `prefect.yaml`.
 
     Raises:
+        BadInput: see `root`.
         Broken: the command failed; its own words are kept.
     """
     command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", "deploy", "--all"]
-    command += ["--prefect-file", "deployments/prefect.yaml"]
-    environment = {"PARITYGATE_ROOT": str(ROOT), **os.environ}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    command += ["--prefect-file", str(_PREFECT_YAML)]
+    environment = {"PARITYGATE_MODELS": _models(), **os.environ, "PARITYGATE_ROOT": str(root())}
+    # Prefect looks for modules in the current directory first, where a user may have a folder `flows` too.
+    done = subprocess.run(command, cwd=sys.prefix, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Broken(
             f"`prefect deploy` failed with exit code {done.returncode}: {(done.stderr or done.stdout).strip()}",
-            next_step="deployments/prefect.yaml is deployed from the repository's root, to the server that "
-            "PREFECT_API_URL names.",
+            next_step=f"{_PREFECT_YAML} is deployed to the server that PREFECT_API_URL names.",
         )
 
 
@@ -103,6 +126,7 @@ def bootstrap() -> list[str]:
     """Everything, on the server that PREFECT_API_URL names; returns a line about each thing.
 
     Raises:
+        BadInput: see `root`.
         Broken: the server failed or the deployment did.
     """
     with connected() as client:
@@ -118,20 +142,3 @@ def _made(make: Callable[[], object]) -> str:
     except ObjectAlreadyExists:
         return "was there"
     return "made"
-
-
-def main() -> int:
-    """Bootstraps and says what came of it; exit code 3 when it failed."""
-    if not os.environ.get("PREFECT_API_URL"):
-        print("bootstrap: PREFECT_API_URL names no server; `make server` starts one", file=sys.stderr)
-        return 2
-    try:
-        print("\n".join(bootstrap()))
-    except ParitygateError as error:
-        print(f"bootstrap: {error.message}. {error.next_step}", file=sys.stderr)
-        return 3
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

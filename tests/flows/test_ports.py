@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from deployments import ports
 from exporters.errors import Broken
+from flows.deployment import ports
 
 
 def test_a_port_is_below_those_of_outgoing_connections_and_nobody_has_it(monkeypatch):

@@ -1,12 +1,10 @@
 """A complete Prefect installation on this machine: server with its UI, one worker, the deployments.
 
-In: nothing. Out: processes that go on after this one, their logs and pids under `.paritygate/server`, the address of
-the UI on stdout. `stop` ends them by their pids. For a team, see docs: the same pieces on machines of their own.
-
-    .venv/bin/python -m deployments.local start | stop
+In: nothing. Out: processes that go on after this one, their logs and pids under `home()`, the address of the UI.
+`stop` ends them by their pids. For a team, see docs: the same pieces on machines of their own. The commands are
+`paritygate server start` and `stop`; `make server` calls them.
 """
 
-import argparse
 import contextlib
 import os
 import signal
@@ -19,16 +17,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import psutil
 
-from deployments import postgres
-from deployments.bootstrap import POOL, ROOT
-from exporters.errors import Broken, ParitygateError
+from exporters.errors import Broken
+from exporters.installation import state_folder
+from flows.deployment import POOL, postgres
 from flows.prefect import server as prefect_home
 
-HOME = ROOT / ".paritygate" / "server"
 PORT = 4200
 _PREFECT = str(Path(sys.executable).with_name("prefect"))
 Database = Literal["sqlite", "postgres"]
@@ -44,13 +41,18 @@ LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrenc
 """Of a server: slots of concurrency limits are given back after it was restarted. Kept in memory, they stay taken."""
 
 
-def start(home: Path = HOME, port: int = PORT, *, database: Database = "sqlite") -> str:
+def default_home() -> Path:
+    """Returns the folder of database, logs and pids: `.paritygate/server` of a checkout, else one of the user's."""
+    return state_folder() / "server"
+
+
+def start(home: Path, port: int = PORT, *, database: Database = "sqlite") -> str:
     """Starts what does not run yet; returns the UI's address.
 
     Args:
         home: database, logs and pids.
         port: of the server.
-        database: of a server that does not run yet: a file, or a PostgreSQL of our own (`deployments.postgres`).
+        database: of a server that does not run yet: a file, or a PostgreSQL of our own (`flows.deployment.postgres`).
 
     Raises:
         Broken: the port is taken, or a process does not come up; names its log.
@@ -68,8 +70,8 @@ def start(home: Path = HOME, port: int = PORT, *, database: Database = "sqlite")
         serve = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
         _spawn(home, "server", serve, {**environment, "PREFECT_API_DATABASE_CONNECTION_URL": where})
     _await_health(home, api)
-    bootstrap = [sys.executable, "-m", "deployments.bootstrap"]
-    done = subprocess.run(bootstrap, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    deploy = [sys.executable, "-P", "-m", "flows.cli", "server", "deploy"]
+    done = subprocess.run(deploy, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Broken(f"the deployments could not be made: {done.stderr.strip()}", next_step=f"less {home}/server.log")
     if not running["worker"]:
@@ -79,7 +81,7 @@ def start(home: Path = HOME, port: int = PORT, *, database: Database = "sqlite")
     return api.removesuffix("/api")
 
 
-def stop(home: Path = HOME) -> list[str]:
+def stop(home: Path) -> list[str]:
     """Ends what `start` started, the worker first; returns the names of what ran."""
     ended = []
     for name in reversed(_ORDER):
@@ -110,7 +112,6 @@ def _environment(home: Path, port: int) -> dict[str, str]:
         **LEASES,
         **_PATIENCE,
         "DO_NOT_TRACK": "1",
-        "PARITYGATE_ROOT": str(ROOT),
     }
 
 
@@ -119,7 +120,7 @@ def _refuse_taken(port: int) -> None:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise Broken(
                 f"port {port} of 127.0.0.1 is taken by another program",
-                next_step="`make server PORT=4300` takes another one; `ss -ltnp` shows who has it.",
+                next_step="`paritygate server start --port 4300` takes another one; `ss -ltnp` shows who has it.",
             )
 
 
@@ -182,32 +183,3 @@ def _await_health(home: Path, api: str) -> None:
     log = home / "server.log"
     said = log.read_text("utf-8", errors="replace").splitlines()[-_LAST_LINES:] if log.is_file() else []
     raise Broken("\n".join(["the Prefect server did not start", *said]), next_step=f"less {log}")
-
-
-def main() -> int:
-    """Starts or stops; exit code 3 when that failed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=("start", "stop"))
-    parser.add_argument("--port", type=int, default=PORT, help=f"of the server (default {PORT})")
-    parser.add_argument("--database", choices=get_args(Database), default="sqlite", help="of the server")
-    parser.add_argument("--home", type=Path, default=HOME, help="database, logs and pids (default .paritygate/server)")
-    arguments = parser.parse_args()
-    try:
-        if arguments.verb == "stop":
-            print(f"stopped: {', '.join(stop(arguments.home)) or 'nothing ran'}")
-            return 0
-        address = start(arguments.home, arguments.port, database=arguments.database)
-    except ParitygateError as error:
-        print(f"server: {error.message}. {error.next_step}", file=sys.stderr)
-        return 3
-    print(f"Prefect's UI  {address}")
-    print(f"for clients   export PREFECT_API_URL={address}/api")
-    print(
-        'release       prefect deployment run release/manual -p settings=\'{"model": "examples/digits/digits.keras"}\''
-    )
-    print("stop          make server-stop")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

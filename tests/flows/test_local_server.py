@@ -2,8 +2,9 @@
 
 import pytest
 
-from deployments import local
-from exporters.errors import Broken
+from exporters.errors import BadInput, Broken
+from flows.deployment import bootstrap
+from flows.deployment import local_server as local
 
 
 def test_of_a_server_that_ended_as_it_started_the_last_lines_are_said(tmp_path, monkeypatch):
@@ -17,3 +18,14 @@ def test_of_a_server_that_ended_as_it_started_the_last_lines_are_said(tmp_path, 
         local.start(home, 1)
     assert caught.value.message.endswith("line 30\nthe database is away")
     assert caught.value.next_step == f"less {home}/server.log"
+
+
+def test_a_folder_with_a_package_of_our_name_is_refused_before_anything_is_deployed(tmp_path, monkeypatch):
+    """Prefect puts the folder of a run first on `sys.path`."""
+    monkeypatch.setenv("PARITYGATE_ROOT", str(tmp_path))
+    (tmp_path / "flows").mkdir()
+    assert bootstrap.root() == tmp_path  # without __init__.py it hides nothing
+    (tmp_path / "flows" / "__init__.py").touch()
+    with pytest.raises(BadInput, match="has a package `flows` of its own") as caught:
+        bootstrap.root()
+    assert "PARITYGATE_ROOT" in caught.value.next_step
