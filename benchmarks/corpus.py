@@ -41,7 +41,7 @@ from benchmarks.families import table as table_of_families
 from benchmarks.stock import stock_commands
 from exporters.contract import Signature
 from exporters.errors import BadInput
-from exporters.formats.registry import FORMATS
+from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.jobs import GIB, Job, Limits, Outcome, Workers
 from flows.batch import Record, Sweep, shown, sweep
 from flows.config.model_folder import find
@@ -54,7 +54,7 @@ from validators.web.browser import BrowserHost
 
 PATTERN = "*.keras"  # what the stock calls load
 LIMITS = Limits(seconds=300, memory=12 * GIB)
-SHOWN = {"saved_model": "SavedModel", "tflite": "TF Lite", "tfjs": "TF.js", "onnx": "ONNX"}
+SHOWN = {row.format: row.exporter.TITLE for row in EXPORTERS}
 # Of two runtimes one is enough, as long as none diverges: a page picks its backend.
 RUNTIMES = {
     "saved_model": (runtime("tensorflow", "cpu"),),

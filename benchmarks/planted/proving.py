@@ -7,7 +7,6 @@ only that everything happens in one process.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,28 +19,19 @@ from benchmarks.planted.answers import Answer, untouched
 from benchmarks.planted.kinds import FAULTS, Fault
 from benchmarks.planted.stored import overwrite
 from exporters.contract import Signature
-from exporters.formats.registry import EXPORTERS
+from exporters.formats.registry import EXPORTERS, FORMATS, exporter_of
 from validators.compare.outputs import compare
 from validators.compare.tolerance import tolerances
-from validators.contract import Cell, Placement, Tensors
+from validators.contract import Cell, Placement, Runtime, Tensors
 from validators.release.evidence import Evidence, read_evidence
-from validators.runtimes.registry import runtime
+from validators.runtimes.registry import default_requirements, runtime
 from validators.runtimes.with_preprocessing import preprocessed
 from validators.samples.feeding import UnsteadyOutput, feed
 
 _TRUST: Mapping[str, Any] = {"custom_objects": [], "trust_lambda": False}
-_VARIANTS = {
-    "saved_model": "saved_model/default",
-    "tflite": "tflite/dynamic",
-    "tfjs": "tfjs/default",
-    "onnx": "onnx/default",
-}
-_RUNTIMES = {
-    "saved_model": "tensorflow",
-    "tflite": "litert-xnnpack",
-    "tfjs": "tfjs-wasm",
-    "onnx": "onnxruntime",
-}
+# The first row of a format is its main one, in either table.
+_VARIANTS = {row.format: row.key for row in reversed(EXPORTERS)}
+_RUNTIMES = {name: default_requirements((name,))[0].runtime for name in FORMATS}
 _FRESH_ROWS, _OWN_ROWS = 250, 64
 
 
@@ -301,7 +291,7 @@ class Proving:
         """The artifact in its runtime, with what stands between."""
         row = runtime(_RUNTIMES[made.format], "cpu")
         signature = TypeAdapter(Signature).validate_python(made.answer["signature"])
-        load = import_module(row.module).load
+        load = row.module.load
         with load(made.folder, signature, "cpu", {**row.options, **self._options}) as loaded:
             infer = preprocessed(loaded.infer, made.folder, made.answer["preprocessing"], signature)
             yield lambda rows: answer(rows, infer(rows))
@@ -325,10 +315,10 @@ def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndar
 
     source = read(weights)
     own = next(weight.array for weight in source.weights if like in weight.name)
-    module = import_module(f"exporters.{made.format}")
+    module = exporter_of(made.format)
     alike = [array for array in module.constants(made.folder).values() if array.size == own.size]
     overwrite(made.folder, next(a for a in alike if np.isin(np.sort(a, axis=None), own).all()), change)
-    record = TypeAdapter(WeightsRecord).dump_python(match(made.format, source, module.constants(made.folder)))
+    record = TypeAdapter(WeightsRecord).dump_python(match(module.WEIGHTS, source, module.constants(made.folder)))
     return replace(made, answer={**made.answer, "weights": record})
 
 
@@ -347,9 +337,8 @@ class _Between:
 
 
 @contextmanager
-def _between(module: str, answer: Answer, adapter: str, device: str) -> Iterator[None]:
+def _between(owner: Runtime, answer: Answer, adapter: str, device: str) -> Iterator[None]:
     """While active, a runtime's answers pass through a function, and it says that it ran on the device asked for."""
-    owner = import_module(module)
     load = owner.load
 
     @contextmanager

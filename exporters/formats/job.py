@@ -5,7 +5,6 @@ In: a JSON request. Out: a JSON answer; bytes go to the folder the request names
 
 import shutil
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +34,22 @@ def export(request: Mapping[str, Any]) -> dict[str, Any]:
     from exporters.lowering.rewrite_log import noting, rewritten
 
     row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request["artifact"])
-    module = import_module(row.module)
+    exporter = row.exporter
     source, destination = Path(request["source"]), Path(request["destination"])
     shutil.rmtree(destination, ignore_errors=True)  # of an attempt that was killed
     with noting() as acted:
-        signature: Signature = module.export(source, destination, request["options"])
+        signature: Signature = exporter.export(source, destination, request["options"])
     described = names_of(source)
     for name in described:
         shutil.copyfile(source / name, destination / name)
-    findings: tuple[Finding, ...] = (*rewritten(acted), *module.check(destination, signature))
+    findings: tuple[Finding, ...] = (*rewritten(acted), *exporter.check(destination, signature))
     for finding in findings:
         if finding.blocking:
             if finding.limit:
                 raise limited(finding.limit, finding.message)
             raise RuntimeError(f"{finding.code}: {finding.message}")
     given = request.get("weights")
-    weights = _held_against(row, source, Path(given), module.constants(destination)) if given else None
+    weights = _held_against(row, source, Path(given), exporter.constants(destination)) if given else None
     return {
         "signature": TypeAdapter(Signature).dump_python(signature, mode="json"),
         "weights": TypeAdapter(WeightsRecord | None).dump_python(weights, mode="json"),
@@ -66,8 +65,8 @@ def _held_against(row: ExporterRow, source: Path, weights: Path, stored: Mapping
     from exporters.weights.source_weights import read, with_constants
 
     original = read(weights)
-    found = match(row.format, original, stored)
+    found = match(row.exporter.WEIGHTS, original, stored)
     if not found.differences or row.source == "model":
         return found
     # What the model's own code multiplies with is no weight; reading the graph again costs only those that differ.
-    return match(row.format, with_constants(original, Graph.read(source).graph_def), stored)
+    return match(row.exporter.WEIGHTS, with_constants(original, Graph.read(source).graph_def), stored)

@@ -14,6 +14,10 @@ from exporters.lowering.rewrites.dynamic_sizes import sizes_as_tensors
 from exporters.source.keras.loading import load
 from exporters.source.keras.model import tensor_specs
 from exporters.source.readers.checkpoint import SUFFIX, CheckpointWeights
+from exporters.weights.layouts import WeightLayout
+
+TITLE = "SavedModel"
+WEIGHTS = WeightLayout(kernels="source", computes=False)
 
 
 def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:

@@ -8,6 +8,8 @@ order of their own.
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -30,16 +32,32 @@ _GATES = (4, 3, 8, 6, 2)
 _DIRECTIONS = 2
 
 
-def orders(format_: str, rank: int) -> tuple[Order, ...]:
-    """The orders of axes in which a format may store a weight of so many."""
-    same = tuple(range(rank))
-    if format_ == "saved_model":
-        return (same,)
-    if rank <= _ANY_ORDER:
-        return tuple(itertools.permutations(same))
-    if format_ == "tfjs":
-        return (same, (*same[:-2], same[-1], same[-2]))
-    return _ORDERS.get(rank, (same,))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightLayout:
+    """How a format stores the weights of a model.
+
+    Attributes:
+        kernels: the orders of axes of a kernel of rank 4 or more: `source`, as Keras has them; `last_two`, these or
+            with the last two axes swapped; `any`, the orders of `_ORDERS`.
+        computes: whether the converter computes constants from weights (folds and adds them); where it does not, each
+            weight is stored as it is, whatever its rank.
+        packs_gates: whether recurrent operators store the gates of a cell in one constant, in an order of their own.
+    """
+
+    kernels: Literal["source", "last_two", "any"] = "any"
+    computes: bool = True
+    packs_gates: bool = False
+
+    def orders(self, rank: int) -> tuple[Order, ...]:
+        """Returns the orders of axes in which a weight of this rank may be stored."""
+        same = tuple(range(rank))
+        if not self.computes:
+            return (same,)
+        if rank <= _ANY_ORDER:
+            return tuple(itertools.permutations(same))
+        if self.kernels == "last_two":
+            return (same, (*same[:-2], same[-1], same[-2]))
+        return _ORDERS.get(rank, (same,)) if self.kernels == "any" else (same,)
 
 
 def back(stored: np.ndarray, shape: tuple[int, ...], order: Order) -> np.ndarray:

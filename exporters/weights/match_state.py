@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from exporters.contract import WeightDifference
+from exporters.weights.layouts import WeightLayout
 from exporters.weights.source_weights import Normalization, Source, SourceWeight
 
 
@@ -45,7 +46,7 @@ def values_of(array: np.ndarray) -> tuple[int, int]:
 class Matching:
     """The state of one comparison: what is explained already and what is not."""
 
-    format: str
+    layout: WeightLayout
     source: Source
     pieces: list[Piece]
     constants: list[Constant]

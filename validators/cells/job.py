@@ -8,7 +8,6 @@ supervisor.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -72,7 +71,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
     skipped: dict[str, Skip] = {}
     rows = 0
     artifact = Path(request["artifact"])
-    load = import_module(row.module).load
+    load = row.module.load
     started = time.perf_counter()
     with load(artifact, signature, row.device, options) as loaded:
         watch = Stopwatch(loaded, load=time.perf_counter() - started)

@@ -6,7 +6,6 @@ runtime runs.
 """
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
     signature = TypeAdapter(Signature).validate_python(request["signature"])
     artifact, destination = Path(request["artifact"]), Path(request["destination"])
     options = {**row.options, **request["options"]}
-    with import_module(row.module).load(artifact, signature, row.device, options) as loaded:
+    with row.module.load(artifact, signature, row.device, options) as loaded:
         fed: dict[str, np.ndarray] = {}
 
         def infer(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
