@@ -6,12 +6,13 @@ functions and constants with the protocol. `tests/contract/test_registries.py` n
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from exporters.contract import Finding, Signature
-from exporters.weights.layouts import WeightLayout
+from exporters.weights.weight_layout import WeightLayout
+
+if TYPE_CHECKING:  # the command line reads the registry and needs no NumPy
+    import numpy as np
 
 
 @runtime_checkable
@@ -44,5 +45,5 @@ class Exporter(Protocol):
     def check(self, artifact: Path, signature: Signature, /) -> tuple[Finding, ...]:
         """Finds what the format's runtimes cannot run, before one of them is started."""
 
-    def constants(self, artifact: Path, /) -> Mapping[str, np.ndarray]:
+    def constants(self, artifact: Path, /) -> "Mapping[str, np.ndarray]":
         """Reads every constant of the artifact: the format's name for it -> array, in the type that is stored."""

@@ -14,7 +14,7 @@ from typing import Any
 from exporters.contract import Finding, Signature, TensorSpec
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import acted
-from exporters.weights.layouts import WeightLayout
+from exporters.weights.weight_layout import WeightLayout
 
 TITLE = "ONNX"
 WEIGHTS = WeightLayout(packs_gates=True)

@@ -17,7 +17,7 @@ from exporters.lowering.graph import Graph
 from exporters.lowering.rewrites.grouped_convolution import split_grouped_convolutions
 from exporters.lowering.rewrites.strided_padding import pad_in_numbers
 from exporters.target_limits import known_limit, limited
-from exporters.weights.layouts import WeightLayout
+from exporters.weights.weight_layout import WeightLayout
 
 TITLE = "TF.js"
 WEIGHTS = WeightLayout(kernels="last_two")

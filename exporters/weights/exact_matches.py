@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from exporters.weights.layouts import WeightLayout, back, gates, parts
+from exporters.weights.layouts import back, gates, parts
 from exporters.weights.match_state import Constant, Matching, Piece
+from exporters.weights.weight_layout import WeightLayout
 
 
 def exactly(state: Matching, pieces: Sequence[Piece]) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 from exporters.contract import WeightDifference, WeightsRecord
 from exporters.weights.batch_norm_constants import in_kernels, in_vectors
 from exporters.weights.exact_matches import constants_in_parts, exactly, in_parts
-from exporters.weights.layouts import WeightLayout, back
+from exporters.weights.layouts import back
 from exporters.weights.match_state import Constant, Matching, Piece, changed
 from exporters.weights.similarity import ENOUGH, difference
 from exporters.weights.source_weights import Source
 from exporters.weights.swapped_weights import swapped
+from exporters.weights.weight_layout import WeightLayout
 from exporters.weights.weight_sums import in_sums
 
 

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from exporters.contract import WeightDifference
-from exporters.weights.layouts import WeightLayout
 from exporters.weights.source_weights import Normalization, Source, SourceWeight
+from exporters.weights.weight_layout import WeightLayout
 
 
 @dataclass(slots=True)

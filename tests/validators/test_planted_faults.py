@@ -14,7 +14,7 @@ from tiny_words import WORDS, worded
 from benchmarks.planted import answers
 from benchmarks.planted.kinds import FAULTS
 from benchmarks.planted.stored import by_ulps, through
-from exporters.weights.layouts import WeightLayout
+from exporters.weights.weight_layout import WeightLayout
 from exporters.weights.match import match
 from exporters.weights.source_weights import Source, SourceWeight
 from validators.compare.outputs import compare

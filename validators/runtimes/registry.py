@@ -4,7 +4,7 @@ A new runtime is one module, a `validators.contract.Runtime`, and its rows here.
 first use, in a worker process, so that this one stays light.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -34,6 +34,8 @@ class RuntimeRow:
             gives the declared type back, so only the tolerance changes.
         adapter: what the placement's adapter must begin with; empty where any will do.
         required: whether the default policy demands this row.
+        on_request: whether this row runs only where the policy or `--runtimes` names it: a second opinion that would make
+            every release slower where its package is installed.
         tf32: whether products are allowed to round to TF32; such a row runs only when the policy asks for it.
         accelerator: what brings the device, see `Accelerator`.
         host: the preloaded process its cells fork from, a name in `validators.preloads`; empty for a fresh interpreter
@@ -55,6 +57,7 @@ class RuntimeRow:
     computes: Mapping[str, str] = field(default_factory=dict)
     adapter: str = ""
     required: bool = True
+    on_request: bool = False
     tf32: bool = False
     accelerator: Accelerator = "processor"
     host: str = LIGHT
@@ -338,16 +341,22 @@ def default_requirements(formats: tuple[str, ...]) -> tuple[Requirement, ...]:
     return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats)
 
 
-def planned(formats: tuple[str, ...], *, gpu: Gpu = "any", tf32: bool = False) -> tuple[RuntimeRow, ...]:
+def planned(
+    formats: tuple[str, ...], *, gpu: Gpu = "any", tf32: bool = False, asked: Collection[Requirement] = ()
+) -> tuple[RuntimeRow, ...]:
     """The rows that a release of these formats runs, in the table's order.
 
     Args:
         formats: what is exported; with `ORIGINAL` also the original model itself.
         gpu: `off` leaves out every GPU row.
         tf32: whether the rows that allow TF32 run beside those that do not.
+        asked: the cells that the policy or the user names; a row that runs on request must be among them.
     """
     return tuple(
         row
         for row in RUNTIMES
-        if row.format in formats and (gpu != "off" or row.device == "cpu") and (tf32 or not row.tf32)
+        if row.format in formats
+        and (gpu != "off" or row.device == "cpu")
+        and (tf32 or not row.tf32)
+        and (not row.on_request or row.requirement in asked)
     )
