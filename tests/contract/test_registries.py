@@ -73,3 +73,13 @@ def test_a_plan_has_the_rows_of_its_formats_in_the_order_of_the_table():
     assert [row.name for row in planned(("onnx",), gpu="off")] == ["onnxruntime", "ort-web-wasm"]
     assert "keras" in {row.name for row in planned(("onnx", ORIGINAL))}
     assert not [row for row in planned(FORMATS) if row.tf32]
+
+
+def test_a_row_on_request_runs_only_where_the_policy_or_the_user_names_it():
+    rows = [row for row in RUNTIMES if row.on_request]
+    assert rows
+    for row in rows:
+        assert not row.required
+        assert row not in planned(FORMATS)
+        with_row = planned(FORMATS, asked=[row.requirement])
+        assert [each for each in with_row if each not in planned(FORMATS)] == [row]

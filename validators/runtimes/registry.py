@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from validators.contract import Device, Gpu, Requirement, Runtime
 from validators.preloads import LIGHT, TENSORFLOW
-from validators.runtimes import keras_original, litert, litert_gpu, litertjs, ort, ort_web, saved_model, tfjs
+from validators.runtimes import keras_original, litert, litert_gpu, litertjs, openvino, ort, ort_web, saved_model, tfjs
 
 ORIGINAL = "original"
 """The format of the cells that run the Keras model itself: what the hardware alone does to the numbers."""
@@ -34,8 +34,8 @@ class RuntimeRow:
             gives the declared type back, so only the tolerance changes.
         adapter: what the placement's adapter must begin with; empty where any will do.
         required: whether the default policy demands this row.
-        on_request: whether this row runs only where the policy or `--runtimes` names it: a second opinion that would make
-            every release slower where its package is installed.
+        on_request: whether this row runs only where the policy or `--runtimes` names it: a further opinion that would
+            slow down every release where its package is installed.
         tf32: whether products are allowed to round to TF32; such a row runs only when the policy asks for it.
         accelerator: what brings the device, see `Accelerator`.
         host: the preloaded process its cells fork from, a name in `validators.preloads`; empty for a fresh interpreter
@@ -308,6 +308,25 @@ _ROWS = (
 )
 
 
+def _openvino(format_: str, file: str, title: str) -> RuntimeRow:
+    return RuntimeRow(
+        name=f"openvino-{format_.replace('_', '-')}",
+        format=format_,
+        device="cpu",
+        module=openvino,
+        options={"file": file},
+        settings={"one thread": {"threads": "1"}},
+        computes={"float64": "float32"},  # the CPU plugin has no wider float
+        adapter="CPU",
+        required=False,
+        on_request=True,
+        package="openvino",
+        distribution="openvino",
+        extra="openvino",
+        shown=f"OpenVINO, {title} reader",
+    )
+
+
 def _with_tf32(row: RuntimeRow) -> RuntimeRow:
     return replace(
         row,
@@ -320,7 +339,13 @@ def _with_tf32(row: RuntimeRow) -> RuntimeRow:
     )
 
 
-RUNTIMES = (*_ROWS, *(_with_tf32(row) for row in _ROWS if row.accelerator == "cuda"))
+_OPENVINO = (
+    _openvino("saved_model", "", "TensorFlow"),
+    _openvino("tflite", "model.tflite", "TF Lite"),
+    _openvino("onnx", "model.onnx", "ONNX"),
+)
+
+RUNTIMES = (*_ROWS, *_OPENVINO, *(_with_tf32(row) for row in _ROWS if row.accelerator == "cuda"))
 
 
 def runtime(name: str, device: Device) -> RuntimeRow:
