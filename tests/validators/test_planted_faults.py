@@ -14,9 +14,9 @@ from tiny_words import WORDS, worded
 from benchmarks.planted import answers
 from benchmarks.planted.kinds import FAULTS
 from benchmarks.planted.stored import by_ulps, through
-from exporters.weights.weight_layout import WeightLayout
 from exporters.weights.match import match
 from exporters.weights.source_weights import Source, SourceWeight
+from exporters.weights.weight_layout import WeightLayout
 from validators.compare.outputs import compare
 from validators.compare.tolerance import tolerances
 from validators.contract import Noise
