@@ -70,8 +70,9 @@ lock: $(ENVIRONMENT) ## write the lock files anew from pyproject.toml and the Ma
 # One environment holds all extras but ort-cuda, which stands in the place of ort. A machine that only validates needs
 # the base and one extra; locks/ has a lock for each, of the same versions. A worker adds Prefect, from worker.lock,
 # with what builds this project.
-SHARED_EXTRAS := export flow s3 litert ort web dev
-LONE_EXTRAS := litert ort ort-cuda web
+EXTRAS := $(shell sed -n '/^\[project.optional/,/^\[project.scripts/s/^\([a-z0-9-]*\) = \[.*/\1/p' pyproject.toml)
+SHARED_EXTRAS := $(filter-out ort-cuda all,$(EXTRAS))
+LONE_EXTRAS := $(filter-out export flow s3 dev all,$(EXTRAS))
 
 UV_VERSION := 0.13.9
 UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -43,7 +43,7 @@ from benchmarks.stock import stock_commands
 from exporters.contract import Signature
 from exporters.errors import BadInput
 from exporters.files.atomic import write
-from exporters.formats.registry import FORMATS
+from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.jobs import GIB, Answer, Job, Limits, Outcome, Workers
 from flows.batch import Sweep, SweptModel, shown, sweep
 from flows.config.model_folder import find
@@ -56,7 +56,7 @@ from validators.web.browser import BrowserHost
 
 PATTERN = "*.keras"  # what the stock calls load
 LIMITS = Limits(seconds=300, memory=12 * GIB)
-SHOWN = {"saved_model": "SavedModel", "tflite": "TF Lite", "tfjs": "TF.js", "onnx": "ONNX"}
+SHOWN = {row.format: row.exporter.TITLE for row in EXPORTERS}
 # Of two runtimes one is enough, as long as none diverges: a page picks its backend.
 RUNTIMES = {
     "saved_model": (runtime("tensorflow", "cpu"),),

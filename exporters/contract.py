@@ -4,10 +4,9 @@ In: nothing. Out: the frozen records that exporters fill, validators read and `r
 plain data only (strings, numbers, tuples), so pydantic turns each into JSON and back without help.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from exporters.errors import Broken
 
@@ -212,14 +211,3 @@ class Artifact:
         if self.signature is None:
             raise Broken(f"{self.key}: the manifest has no signature for it")
         return self.signature
-
-
-Export = Callable[[Path, Path, Mapping[str, Any]], Signature]
-"""An exporter: (source path, destination, options) -> the artifact's signature.
-
-It only writes bytes to the destination it is given. Hashing, atomic placement and provenance are done once,
-outside (`exporters.files.hashing`). The source is the `.keras` file or a lowered graph, as the registry row says.
-
-Raises:
-    Limited: the target cannot express this model.
-"""

@@ -75,6 +75,14 @@ LIMITS = (
         source="keras Input(batch_shape=...)",
     ),
     Limit(
+        id="openvino-text",
+        format="saved_model",
+        says="OpenVINO takes and gives no text without an extension",
+        way_out="Leave openvino-saved-model out of policy.required: the tensorflow cell has text.",
+        versions="openvino 2026.4",
+        source="openvino#20540",
+    ),
+    Limit(
         id="tflite-dynamic-loop",
         format="tflite",
         pattern=r"TensorListReserve|requires element_shape to be static|TensorList(Stack|SetItem|GetItem|FromTensor)",

@@ -1,13 +1,15 @@
 """The table of exporters: one row for every variant of every format.
 
-A new format is one module with `export` and `check`, and its rows here. Modules are named by dotted path and imported
-on first use, in a worker process.
+A new format is one module, an `exporters.formats.contract.Exporter`, and its rows here. The modules import heavy
+packages on first use, in a worker process, so that this one stays light.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exporters.contract import STATIC, TensorSpec
+from exporters.formats import onnx, saved_model, tfjs, tflite
+from exporters.formats.contract import Exporter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +19,7 @@ class ExporterRow:
     Attributes:
         format: the format's name everywhere.
         variant: the variant's name within the format.
-        module: module with `export` (an `exporters.contract.Export`) and `check`.
+        exporter: module of the format, see `exporters.formats.contract`.
         source: `model` for the model itself, or the name of a lowered form, a key of `FORMS`.
         file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
         options: what the exporter is asked unless the user says otherwise.
@@ -27,7 +29,7 @@ class ExporterRow:
 
     format: str
     variant: str
-    module: str
+    exporter: Exporter
     source: str
     file: str = ""
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
@@ -44,14 +46,14 @@ EXPORTERS = (
     ExporterRow(
         format="saved_model",
         variant="default",
-        module="exporters.formats.saved_model",
+        exporter=saved_model,
         source="model",
         toolchain=("tensorflow", "keras"),
     ),
     ExporterRow(
         format="tflite",
         variant="dynamic",
-        module="exporters.formats.tflite",
+        exporter=tflite,
         source="unrolled",
         file="model.tflite",
         toolchain=("tensorflow", "keras"),
@@ -59,7 +61,7 @@ EXPORTERS = (
     ExporterRow(
         format="tflite",
         variant="batch1",
-        module="exporters.formats.tflite",
+        exporter=tflite,
         source="batch1",
         file="model.tflite",
         toolchain=("tensorflow", "keras"),
@@ -67,7 +69,7 @@ EXPORTERS = (
     ExporterRow(
         format="tfjs",
         variant="default",
-        module="exporters.formats.tfjs",
+        exporter=tfjs,
         source="unrolled",
         file="model.json",
         toolchain=("tensorflow", "keras", "tensorflowjs"),
@@ -75,7 +77,7 @@ EXPORTERS = (
     ExporterRow(
         format="onnx",
         variant="default",
-        module="exporters.formats.onnx",
+        exporter=onnx,
         source="known",
         file="model.onnx",
         options={"opset": 18},
@@ -88,7 +90,7 @@ STATIC_EXPORTERS = (
     ExporterRow(
         format="tflite",
         variant=STATIC,
-        module="exporters.formats.tflite",
+        exporter=tflite,
         source="unrolled",
         file="model.tflite",
         toolchain=("tensorflow", "keras"),
@@ -111,3 +113,12 @@ def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tupl
     """
     open_axes = any(None in spec.shape[1:] for spec in inputs)
     return tuple(row for row in (*EXPORTERS, *STATIC_EXPORTERS * open_axes) if row.format in formats)
+
+
+def exporter_of(format_: str) -> Exporter:
+    """Returns the exporter of a format.
+
+    Raises:
+        KeyError: there is no such format.
+    """
+    return {row.format: row.exporter for row in EXPORTERS}[format_]

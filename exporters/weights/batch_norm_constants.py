@@ -11,7 +11,7 @@ from exporters.weights.folding import (
     shifts,
     ulps_of_factors,
 )
-from exporters.weights.layouts import back, orders
+from exporters.weights.layouts import back
 from exporters.weights.match_state import Constant, Matching, Piece, changed
 
 _NEARLY = 0.05 * 2**23
@@ -33,7 +33,7 @@ def in_kernels(state: Matching) -> None:
 
 
 def _multiplied(state: Matching, piece: Piece, constant: Constant) -> bool:
-    for order in orders(state.format, piece.array.ndim):
+    for order in state.layout.orders(piece.array.ndim):
         stored = back(constant.array, piece.array.shape, order)
         found = scaled(piece.array, stored)
         if found is None or _only_itself(state, found.factors):
@@ -69,7 +69,7 @@ def _take_factors(state: Matching, weight: np.ndarray, tensor: str, found: Scale
 
     A SavedModel stores variables as they are: there nothing does.
     """
-    if state.format == "saved_model":
+    if not state.layout.computes:
         return False
     factors = found.factors
     candidates = [each for each in state.source.normalizations if each.inverse.size == factors.size]

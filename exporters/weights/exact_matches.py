@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from exporters.weights.layouts import back, gates, orders, parts
+from exporters.weights.layouts import back, gates, parts
 from exporters.weights.match_state import Constant, Matching, Piece
+from exporters.weights.weight_layout import WeightLayout
 
 
 def exactly(state: Matching, pieces: Sequence[Piece]) -> None:
@@ -13,15 +14,15 @@ def exactly(state: Matching, pieces: Sequence[Piece]) -> None:
     for piece in pieces:
         if piece.found or not piece.array.size:
             continue
-        for constant in _same(state.format, piece.array, state.alike(piece.array)):
+        for constant in _same(state.layout, piece.array, state.alike(piece.array)):
             constant.known = True
             piece.found = piece.found or constant.tensor
 
 
-def _same(format_: str, array: np.ndarray, constants: Sequence[Constant]) -> Iterator[Constant]:
+def _same(layout: WeightLayout, array: np.ndarray, constants: Sequence[Constant]) -> Iterator[Constant]:
     """The constants that hold an array's very values."""
     for constant in constants:
-        if any(_equal(array, back(constant.array, array.shape, order)) for order in orders(format_, array.ndim)):
+        if any(_equal(array, back(constant.array, array.shape, order)) for order in layout.orders(array.ndim)):
             yield constant
 
 
@@ -48,12 +49,12 @@ def in_parts(state: Matching) -> None:
 
 def constants_in_parts(state: Matching) -> None:
     """ONNX' recurrent operators: gates behind one another, in an order of their own, after a zero bias or before."""
-    if state.format != "onnx":
+    if not state.layout.packs_gates:
         return
     for constant in state.left():
         for cut in gates(constant.array):
             made = [Constant(tensor=constant.tensor, array=part, known=not part.any()) for part in cut]
-            inner = Matching(format=state.format, source=state.source, pieces=list(state.missing()), constants=made)
+            inner = Matching(layout=state.layout, source=state.source, pieces=list(state.missing()), constants=made)
             in_parts(inner)
             exactly(inner, inner.pieces)
             if any(each.known and each.array.any() for each in made):

@@ -6,40 +6,15 @@ filter for each group, one matrix for each gate) and ONNX' recurrent operators w
 order of their own.
 """
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
-Order = tuple[int, ...]
+from exporters.weights.weight_layout import Order
 
-_ANY_ORDER = 3  # axes; what has no more of them (matrices, 1-D filters, heads) may be stored in any order
-_ORDERS: dict[int, tuple[Order, ...]] = {
-    4: (
-        (0, 1, 2, 3),  # as Keras has it; TF Lite's depthwise filters
-        (3, 0, 1, 2),  # OHWI: TF Lite
-        (2, 0, 1, 3),  # OHWI of a transposed convolution, whose kernel is HWOI
-        (3, 2, 0, 1),  # OIHW: ONNX
-        (2, 3, 0, 1),  # ONNX' depthwise filters
-        (0, 1, 3, 2),
-    ),
-    5: ((0, 1, 2, 3, 4), (4, 3, 0, 1, 2), (4, 0, 1, 2, 3), (3, 0, 1, 2, 4)),
-}
 _MOST_PARTS = 64
 _GATES = (4, 3, 8, 6, 2)
 _DIRECTIONS = 2
-
-
-def orders(format_: str, rank: int) -> tuple[Order, ...]:
-    """The orders of axes in which a format may store a weight of so many."""
-    same = tuple(range(rank))
-    if format_ == "saved_model":
-        return (same,)
-    if rank <= _ANY_ORDER:
-        return tuple(itertools.permutations(same))
-    if format_ == "tfjs":
-        return (same, (*same[:-2], same[-1], same[-2]))
-    return _ORDERS.get(rank, (same,))
 
 
 def back(stored: np.ndarray, shape: tuple[int, ...], order: Order) -> np.ndarray:

@@ -17,25 +17,26 @@ import numpy as np
 from exporters.contract import WeightDifference, WeightsRecord
 from exporters.weights.batch_norm_constants import in_kernels, in_vectors
 from exporters.weights.exact_matches import constants_in_parts, exactly, in_parts
-from exporters.weights.layouts import back, orders
+from exporters.weights.layouts import back
 from exporters.weights.match_state import Constant, Matching, Piece, changed
 from exporters.weights.similarity import ENOUGH, difference
 from exporters.weights.source_weights import Source
 from exporters.weights.swapped_weights import swapped
+from exporters.weights.weight_layout import WeightLayout
 from exporters.weights.weight_sums import in_sums
 
 
-def match(format_: str, source: Source, stored: Mapping[str, np.ndarray]) -> WeightsRecord:
+def match(layout: WeightLayout, source: Source, stored: Mapping[str, np.ndarray]) -> WeightsRecord:
     """Holds an artifact's constants against the source's weights.
 
     Args:
-        format_: of the artifact; it says which layouts are possible.
+        layout: how the artifact's format stores weights.
         source: the original's weights.
         stored: every constant of the artifact by its own name there.
     """
     constants = [Constant(tensor=name, array=array) for name, array in stored.items() if array.dtype.kind in "biufcV"]
     state = Matching(
-        format=format_,
+        layout=layout,
         source=source,
         pieces=[Piece(weight=w, array=w.array) for w in source.weights],
         constants=constants,
@@ -82,7 +83,7 @@ def _closest(state: Matching, piece: Piece) -> WeightDifference | None:
     """The difference from the constant that is most like a piece of a weight; None where none is."""
     best: tuple[float, WeightDifference, Constant] | None = None
     for constant in state.left(piece.array.size):
-        for order in orders(state.format, piece.array.ndim):
+        for order in state.layout.orders(piece.array.ndim):
             found = difference(
                 piece.weight, piece.array, constant.tensor, back(constant.array, piece.array.shape, order)
             )
@@ -109,5 +110,5 @@ def _instead(state: Matching, piece: Piece) -> WeightDifference | None:
     constant = max(left, key=lambda each: weight.layer in each.tensor)
     constant.known = True
     wide = array.astype("float64")
-    errors = (abs(back(constant.array, array.shape, order) - wide) for order in orders(state.format, array.ndim))
+    errors = (abs(back(constant.array, array.shape, order) - wide) for order in state.layout.orders(array.ndim))
     return changed(weight, constant.tensor, min(errors, key=lambda error: float(error.max())))

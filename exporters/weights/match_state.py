@@ -8,6 +8,7 @@ import numpy as np
 
 from exporters.contract import WeightDifference
 from exporters.weights.source_weights import Normalization, Source, SourceWeight
+from exporters.weights.weight_layout import WeightLayout
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ def values_of(array: np.ndarray) -> tuple[int, int]:
 class Matching:
     """The state of one comparison: what is explained already and what is not."""
 
-    format: str
+    layout: WeightLayout
     source: Source
     pieces: list[Piece]
     constants: list[Constant]

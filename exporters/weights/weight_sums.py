@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from exporters.weights.layouts import back, orders
+from exporters.weights.layouts import back
 from exporters.weights.match_state import Matching
 from exporters.weights.source_weights import SourceWeight
 
@@ -15,13 +15,13 @@ _MOST_ADDENDS = 8
 
 def in_sums(state: Matching) -> None:
     """Tables that others were added to: a converter adds up constants, as the bias of a patch and its position."""
-    for piece in state.missing() if state.format != "saved_model" else ():
+    for piece in state.missing() if state.layout.computes else ():
         if piece.array.ndim <= 1 or piece.array.dtype.kind != "f":  # a vector that took up another is a bias
             continue
         addends = [w for w in state.source.weights if w is not piece.weight and _adds(w.array, piece.array)]
         sums = [each for count in (1, 2) for each in itertools.combinations(addends[:_MOST_ADDENDS], count)]
         for constant in state.left(piece.array.size) if sums else ():
-            for order in orders(state.format, piece.array.ndim):
+            for order in state.layout.orders(piece.array.ndim):
                 stored = back(constant.array, piece.array.shape, order)
                 if others := next((each for each in sums if _is_sum(stored, piece.array, each)), None):
                     constant.known = True

@@ -227,7 +227,8 @@ class Terms(Section):
 
     @property
     def _planned(self) -> tuple[RuntimeRow, ...]:
-        return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32)
+        asked = (*self.required, *self.elsewhere)
+        return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32, asked=asked)
 
 
 class Settings(Terms, _Subject):

@@ -13,7 +13,7 @@ from exporters.contract import Artifact
 from exporters.errors import BadInput
 from validators.contract import Device, Requirement
 from validators.release.manifest import Manifest
-from validators.runtimes.registry import RuntimeRow, planned
+from validators.runtimes.registry import RUNTIMES, RuntimeRow, planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,9 @@ def select(
             'the policy of this release says gpu = "off": it has no GPU cell that could be run again',
             next_step='Release the model again with policy.gpu = "any" or "hardware", or verify without --device.',
         )
-    rows = planned(tuple(formats or policy.formats), gpu=policy.gpu, tf32=policy.tf32)
+    named = {row.requirement for row in RUNTIMES if row.name in (runtimes or ())}
+    asked = {*policy.required, *policy.elsewhere, *named}
+    rows = planned(tuple(formats or policy.formats), gpu=policy.gpu, tf32=policy.tf32, asked=asked)
     rows = tuple(row for row in rows if device in {None, row.device})
     _refuse_unknown("runtime", runtimes, list(dict.fromkeys(row.name for row in rows)), on=device)
     rows = tuple(row for row in rows if runtimes is None or row.name in runtimes)

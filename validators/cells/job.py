@@ -7,7 +7,6 @@ raises here (a runtime that breaks) becomes `errored` in the supervisor.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
@@ -101,7 +100,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
     diffs: list[TensorDiff] = []
     skipped: dict[str, Skip] = {}
     rows = 0
-    load = import_module(row.module).load
+    load = row.module.load
     started = time.perf_counter()
     with load(request.path, signature, row.device, options) as loaded:
         watch = Stopwatch(loaded, load=time.perf_counter() - started)

@@ -20,7 +20,7 @@ from validators.contract.cell import Cell, CellStatus, Skip
 from validators.contract.performance import Performance, Timing
 from validators.contract.placement import TEXTURE_PRECISION, Device, Gpu, Placement
 from validators.contract.policy import BaselineLimits, Kept, PolicyRecord, Waiver, Weak
-from validators.contract.runtime import Load, Runtime, Tensors
+from validators.contract.runtime import LoadedArtifact, Runtime, Tensors
 from validators.contract.samples import Batch, Coverage, Domain, Grounds, NoiseBySet, Origin, SampleSet, Task
 from validators.contract.tensor_diff import Decisions, Flip, Histogram, TensorDiff, Worst
 from validators.contract.tolerance import PARTS, ByHand, Noise, Tolerance
@@ -45,7 +45,7 @@ __all__ = [
     "Grounds",
     "Histogram",
     "Kept",
-    "Load",
+    "LoadedArtifact",
     "Noise",
     "NoiseBySet",
     "Origin",
