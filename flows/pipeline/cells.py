@@ -17,7 +17,7 @@ from exporters.errors import Broken, Cancelled, Limited
 from exporters.jobs import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outcome, Workers
 from exporters.target_limits import known_limit
 from flows.progress.events import waiting
-from validators.contract import ByHand, Cell, PolicyRecord, Task
+from validators.contract import Cell, PolicyRecord, Task, ToleranceOverride
 from validators.hardware.graphics_cards import VISIBLE, card_lock, cards, installed_cards
 from validators.runtimes.availability import missing
 from validators.runtimes.registry import RuntimeRow
@@ -54,7 +54,7 @@ class Cells:
         self._release = release
         self._limits = Limits(seconds=policy.seconds, memory=int(policy.memory_gib * GIB))
         self._retries = policy.retries
-        self._by_hand = (*policy.tolerances, ByHand(atol=policy.atol, rtol=policy.rtol))
+        self._by_hand = (*policy.tolerances, ToleranceOverride(atol=policy.atol, rtol=policy.rtol))
         self._request: dict[str, Any] = {
             "gpu": policy.gpu,
             "sample_seconds": policy.sample_seconds,
@@ -176,12 +176,13 @@ class Cells:
             "artifact": str(self._release / artifact.path),
             "format": artifact.format,
             "variant": artifact.variant,
+            "precision": artifact.precision,
             "signature": TypeAdapter(Signature | None).dump_python(artifact.signature, mode="json"),
             "preprocessing": artifact.preprocessing,
             "runtime": row.name,
             "device": row.device,
             "options": dict(options),
-            "by_hand": [asdict(own) for own in self._by_hand if own.fits(artifact.format, row.name, row.device)],
+            "by_hand": [asdict(own) for own in self._by_hand if own.fits(artifact.key, row.name, row.device)],
             **self._request,
         }
         long = row.device == "gpu"  # most of all where the adapter is a program

@@ -255,12 +255,12 @@ class Exports:
         inputs = (source, json.dumps(shapes, sort_keys=True))
         if (found := self.finished.find(stage, *inputs)) is not None:
             return TypeAdapter(Artifact).validate_python(found)
-        chosen = getattr(self._settings, row.section).model_dump() if row.section else {}
-        options = {**row.options, **chosen}
+        options = self._settings.export_options(row)
         artifact = Artifact(
             format=row.format,
             variant=row.variant,
             status="errored",
+            precision=row.precision,
             source=model_digest,
             options=options,
             toolchain=versions((*row.toolchain, *self._reader)),

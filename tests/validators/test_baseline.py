@@ -8,11 +8,11 @@ import factory
 import pytest
 
 from exporters.contract import FileRecord
-from validators.contract import BaselineLimits, BaselineRecord, Comparison, Performance, Task, Timing
+from validators.contract import BaselineRecord, Comparison, Performance, RegressionLimits, Task, Timing
 from validators.gate.regressions import compare_releases, regressions
 from validators.report import junit, markdown
 
-LIMITS = BaselineLimits()
+LIMITS = RegressionLimits()
 KEY = "tflite/dynamic litert-xnnpack cpu"
 TASK = Task(metric="accuracy", output="digit", original=0.96, rows=64)
 
@@ -89,7 +89,7 @@ def test_a_better_release_is_no_regression():
 
 
 def test_the_limits_of_the_policy_decide():
-    tight = BaselineLimits(size_ratio=0.5, latency_ratio=0.5, distance_ratio=0.01, metric_drop=0.0)
+    tight = RegressionLimits(size_ratio=0.5, latency_ratio=0.5, distance_ratio=0.01, metric_drop=0.0)
     assert codes(release(), limits=tight) == ["size regression", "latency regression", "distance regression"]
     assert codes(release(task=0.9), limits=replace(tight, metric_drop=0.1))[-1:] == ["distance regression"]
 

@@ -104,7 +104,7 @@ def take(path):
         (take(["cells", 0, "diffs"]), "cells[0].diffs: is missing"),
         (take(["artifacts", 0, "signature", "inputs", 0, "native"]), "artifacts[0].signature.inputs[0].native: is"),
         (put(["cells"], {}), "cells: Input should be a valid array"),
-        (put(["schema_version"], "7"), "schema_version: got '7', this paritygate reads '3'"),
+        (put(["schema_version"], "7"), "schema_version: got '7', this paritygate reads '3' and '4'"),
         (take(["schema_version"]), "schema_version: got None"),
     ],
 )

@@ -79,7 +79,7 @@ def test_every_step_of_a_preprocessing_and_every_parameter_of_it_is_described():
 
 def test_the_schema_is_a_valid_schema_and_names_its_version():
     jsonschema.Draft202012Validator.check_schema(schema())
-    assert schema()["properties"]["schema_version"]["const"] == "3"
+    assert schema()["properties"]["schema_version"]["const"] == "4"
     assert "schema version 3" in schema()["title"]
 
 

@@ -14,14 +14,14 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
-from exporters.contract import Signature
+from exporters.contract import Precision, Signature
 from exporters.errors import Unavailable
 from validators.cells.findings import findings
 from validators.cells.stopwatch import Stopwatch
 from validators.compare.outputs import NOTHING, SHAPE, compare, unmeasured
 from validators.compare.task_metric import accuracy, fitting, function_named, scored
 from validators.compare.tolerance import dtype_name, tolerances
-from validators.contract import ByHand, Cell, Noise, Origin, Placement, SampleSet, Skip, TensorDiff, Tensors
+from validators.contract import Cell, Noise, Origin, Placement, SampleSet, Skip, TensorDiff, Tensors, ToleranceOverride
 from validators.release.evidence import Evidence, read_evidence
 from validators.runtimes.registry import RuntimeRow, runtime
 from validators.runtimes.with_preprocessing import preprocessed
@@ -40,7 +40,7 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
             `signature` (of the artifact), `preprocessing` (the artifact's file of that name; empty for none),
             `runtime`, `device`, `options` (beside the row's own), `task_output` (the output that accuracy is read
-            from, empty for none), `metric` (the user's own function, empty for none), `by_hand` (`ByHand`s: what the
+            from, empty for none), `precision` (the artifact's own), `metric` (the user's own function, empty for none), `by_hand` (`ToleranceOverride`s: what the
             policy sets of the tolerances of this cell), `gpu` (`any` or `hardware`), `sample_seconds` and
             `software_seconds` (on a software adapter; see `validators.samples.feeding.Patience`).
 
@@ -65,7 +65,8 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
     signature = TypeAdapter(Signature).validate_python(request["signature"])
     evidence = read_evidence(Path(request["release"]))
     measured, task = evidence.noise(), _task(evidence, request)
-    by_hand = [ByHand(**entry) for entry in request["by_hand"]]
+    by_hand = [ToleranceOverride(**entry) for entry in request["by_hand"]]
+    precision: Precision = request.get("precision", "float32")
     values: dict[str, float | None] = {}
     options = {**row.options, **request["options"]}
     diffs: list[TensorDiff] = []
@@ -91,7 +92,9 @@ def _compared(asked: Cell, row: RuntimeRow, request: Mapping[str, Any]) -> Cell:
             reference = evidence.reference(sample_set)
             dtypes = _computed_in(row, reference, evidence, measured.get(sample_set.name, {}))
             noise = measured.get(sample_set.name, {})
-            allowed = tolerances(reference, noise=noise, device=row.device, by_hand=by_hand, dtypes=dtypes)
+            allowed = tolerances(
+                reference, noise=noise, device=row.device, by_hand=by_hand, dtypes=dtypes, precision=precision
+            )
             try:
                 fed = feed(infer, evidence.samples(sample_set), sample_set.batch, patience)
             except UnsteadyOutput as error:

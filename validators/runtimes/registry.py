@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from exporters.formats.registry import formats_of
 from validators.contract import Device, Gpu, Requirement
 from validators.preloads import LIGHT, TENSORFLOW
 
@@ -312,7 +313,7 @@ def runtime(name: str, device: Device) -> RuntimeRow:
 
 def default_requirements(formats: tuple[str, ...]) -> tuple[Requirement, ...]:
     """The required rows of the named formats, in the table's order."""
-    return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats)
+    return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats_of(formats))
 
 
 def planned(formats: tuple[str, ...], *, gpu: Gpu = "any", tf32: bool = False) -> tuple[RuntimeRow, ...]:
@@ -326,5 +327,5 @@ def planned(formats: tuple[str, ...], *, gpu: Gpu = "any", tf32: bool = False) -
     return tuple(
         row
         for row in RUNTIMES
-        if row.format in formats and (gpu != "off" or row.device == "cpu") and (tf32 or not row.tf32)
+        if row.format in formats_of(formats) and (gpu != "off" or row.device == "cpu") and (tf32 or not row.tf32)
     )

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from validators.contract import PARTS, ByHand, Coverage, TensorDiff
+from validators.contract import PARTS, Coverage, TensorDiff, ToleranceOverride
 from validators.gate.regressions import said
 from validators.gate.weight_reasons import sentence
 from validators.gate.weight_reasons import summary as stored
@@ -258,7 +258,7 @@ def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
     model, policy = manifest.model, manifest.policy
     by_hand = "; ".join(
         f"`{own.cells}`, output `{own.output}`: {parts}"
-        for own in (*policy.tolerances, ByHand(atol=policy.atol, rtol=policy.rtol))
+        for own in (*policy.tolerances, ToleranceOverride(atol=policy.atol, rtol=policy.rtol))
         if (parts := ", ".join(f"{part} {value:g}" for part in PARTS if (value := getattr(own, part)) is not None))
     )
     facts = [
