@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from exporters.errors import BadInput
-from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS, VARIANTS, ExporterRow, selects
+from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS, VARIANTS, ExporterRow, formats_of, selects
 from flows.config.policy import Policy, Section, requirement_of, unknown
 from flows.config.release_toml import faults, merge, read, spelled_shape
 from validators.contract import PolicyRecord, Requirement
@@ -190,10 +190,8 @@ class Terms(Section):
     def _required_cells_can_be(self) -> Self:
         for key, requirements in (("required", self.required), ("elsewhere", self.elsewhere)):
             for requirement in requirements:
-                if requirement.format not in (*self.formats, ORIGINAL):
-                    msg = f"policy.{key} demands `{requirement}`, but formats leaves out {requirement.format}"
-                    raise ValueError(msg)
-                if requirement.variant and not selects(self.formats, requirement.artifacts):
+                exported = requirement.format in (*formats_of(self.formats), ORIGINAL)
+                if not exported or (requirement.variant and not selects(self.formats, requirement.artifacts)):
                     msg = f"policy.{key} demands `{requirement}`, but formats leaves out {requirement.artifacts}"
                     raise ValueError(msg)
                 if requirement.of_format not in [row.requirement for row in self._planned]:

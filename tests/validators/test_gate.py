@@ -553,3 +553,74 @@ def test_an_artifact_whose_weights_nobody_looked_at_is_refused():
 def test_what_was_never_exported_has_no_weights():
     verdict = one(artifacts=[artifact(), artifact("tflite/batch1", "limited", "no string ops")])
     assert verdict.passed
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "into", "allowed"),
+    [
+        ("float32", "rounded", "float16", False),
+        ("float32", "quantized", "int8", False),
+        ("float16 weights", "rounded", "float16", True),
+        ("float16", "rounded", "float16", True),
+        ("float16 weights", "rounded", "bfloat16", False),
+        ("float16 weights", "quantized", "int8", False),
+        ("float16 weights", "changed", "", False),
+        ("float16", "swapped", "conv2d/kernel", False),
+        ("int8 weights", "quantized", "int8", True),
+        ("int8", "quantized", "int8", True),
+        ("int16x8", "quantized", "int8", True),
+        ("int4 weights", "quantized", "int8", False),
+        ("int8", "rounded", "float16", False),
+    ],
+)
+def test_a_difference_of_weights_is_a_reason_unless_the_artifacts_own_precision_declares_it(
+    precision, kind, into, allowed
+):
+    reduced = factory.weight_difference(kind=kind, ulps=None, into=into)
+    weights = dataclasses.replace(factory.WEIGHTS, differences=(reduced,))
+    verdict = one(artifacts=[artifact(weights=weights, precision=precision)])
+    assert found(verdict) == ([] if allowed else [("weights differ", "onnx/default")])
+
+
+BATCH1 = dataclasses.replace(TFLITE, variant="batch1")
+DYNAMIC = dataclasses.replace(TFLITE, variant="dynamic")
+
+
+def test_a_requirement_of_one_variant_is_met_by_that_variant_and_leaves_its_siblings_alone():
+    cells = [lite("batch1"), lite("dynamic", "unavailable", reason="no runtime"), proof_of("dynamic")]
+    assert one(cells=cells, artifacts=BOTH, required=[BATCH1]).passed
+    assert found(one(cells=cells, artifacts=BOTH, required=[TFLITE])) == [
+        ("unavailable", "tflite/dynamic litert-xnnpack cpu")
+    ]
+
+
+def test_no_sibling_meets_a_requirement_of_one_variant():
+    cells = [lite("batch1"), lite("dynamic", "limited", reason="loop"), proof_of("dynamic")]
+    assert one(cells=cells, artifacts=BOTH, required=[TFLITE]).passed
+    assert found(one(cells=cells, artifacts=BOTH, required=[DYNAMIC])) == [
+        ("limited", "tflite/dynamic litert-xnnpack cpu")
+    ]
+    absent = one(cells=[lite("batch1")], artifacts=[artifact("tflite/batch1")], required=[DYNAMIC])
+    assert found(absent) == [("missing required cell", "tflite/dynamic litert-xnnpack cpu")]
+
+
+def test_an_attestation_of_another_variant_does_not_answer_for_the_one_that_is_demanded():
+    cells, proof = [lite("batch1"), lite("dynamic")], lite("batch1")
+    given = {"cells": cells, "artifacts": BOTH, "required": [BATCH1], "attested": [proof]}
+    assert found(one(**given, elsewhere=(DYNAMIC,))) == [("awaiting attestation", "tflite/dynamic litert-xnnpack cpu")]
+    assert one(**given, elsewhere=(BATCH1,)).passed
+
+
+@pytest.mark.parametrize("name", [str(BATCH1), str(TFLITE)])
+def test_a_waiver_of_a_variant_or_of_its_format_waives_a_requirement_of_that_variant(name):
+    waiver = Waiver(cell=name, until=date(2026, 11, 27), by="Ann", why="known")
+    cells = [cell(), lite("batch1", "errored", reason="timeout"), proof_of("batch1")]
+    artifacts = [artifact(), artifact("tflite/batch1")]
+    given = {"cells": cells, "artifacts": artifacts, "required": [ONNX, BATCH1], "today": date(2026, 11, 1)}
+    assert one(**given, waivers=(waiver,)).passed
+    other = dataclasses.replace(waiver, cell=str(DYNAMIC))
+    assert found(one(**given, waivers=(other,))) == [("errored", "tflite/batch1 litert-xnnpack cpu")]
+
+
+def proof_of(variant):
+    return cell(f"tflite/{variant}", "litert-reference")

@@ -98,7 +98,7 @@ def take(path):
         (put(["cells", 1, "diffs", 0, "failing"], "12"), "cells[1].diffs[0].failing: Input should be a valid integer"),
         (put(["cells", 1, "diffs", 0, "max_abs"], float("nan")), "cells[1].diffs[0].max_abs: Input should be a finite"),
         (put(["cells", 0, "status"], "fine"), "cells[0].status: Input should be 'passed', 'failed'"),
-        (put(["cells", 0, "stauts"], "passed"), "cells[0].stauts: is not a key of schema version 3"),
+        (put(["cells", 0, "stauts"], "passed"), "cells[0].stauts: is not a key of schema version 4"),
         (put(["verdict", "passed"], 1), "verdict.passed: Input should be a valid boolean"),
         (take(["verdict"]), "verdict: is missing"),
         (take(["cells", 0, "diffs"]), "cells[0].diffs: is missing"),

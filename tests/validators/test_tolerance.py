@@ -150,3 +150,31 @@ def test_small_probabilities_may_carry_the_rounding_of_one_and_other_small_numbe
         else:
             assert allowed.atol == pytest.approx(epsilons * 2.0**-23)
             assert f"{epsilons:g} epsilon of float32 of one" in allowed.reason
+
+
+def test_an_entry_can_name_one_variant():
+    own = ToleranceOverride(cells="tflite/batch1 * cpu")
+    assert own.fits("tflite/batch1", "litert-xnnpack", "cpu")
+    assert not own.fits("tflite/dynamic", "litert-xnnpack", "cpu")
+    assert ToleranceOverride(cells="*/batch1 * *").fits("tflite/batch1", "litert-xnnpack", "cpu")
+    assert not ToleranceOverride(cells="onnx/* * *").fits("tflite/batch1", "litert-xnnpack", "cpu")
+
+
+@pytest.mark.parametrize("precision", ["float16", "float16 weights"])
+def test_the_tolerance_is_that_of_the_type_which_the_artifact_declares(precision):
+    reference = {"y": np.ones((1, 2), np.float32), "id": np.ones((1,), np.int64)}
+    noise = {"y": Noise(floor=1e-7, rows=13, scale=1.0)}
+    found = tolerances(reference, noise=noise, precision=precision)
+    assert found["y"].rtol == pytest.approx(4 * 2.0**-10)
+    assert found["id"] is None
+    assert tolerances(reference, noise=noise)["y"].rtol == pytest.approx(2.0**-22)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8 weights", "int16x8", "int4 weights"])
+def test_a_quantized_artifact_has_no_tolerance_until_a_policy_sets_one(precision):
+    reference = {"y": np.ones((1, 2), np.float32)}
+    with pytest.raises(BadInput, match="no tolerance is derived"):
+        tolerances(reference, precision=precision, by_hand=[ToleranceOverride(atol=0.1)])
+    by_hand = [ToleranceOverride(atol=0.1), ToleranceOverride(rtol=0.2)]
+    found = tolerances(reference, precision=precision, by_hand=by_hand)["y"]
+    assert (found.atol, found.rtol) == (0.1, 0.2)

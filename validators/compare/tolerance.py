@@ -76,8 +76,8 @@ _DEFAULTS: Mapping[str, tuple[float, float, str]] = {
 
 
 _COMPUTES: Mapping[Precision, str] = {"float16 weights": "float16", "float16": "float16"}
-"""Floating type whose default holds for an artifact of reduced precision. Weights that are rounded to half precision err
-as much as if every layer rounded to it."""
+"""Floating type whose default holds for an artifact of reduced precision. Weights that are rounded to half precision
+err as much as if every layer rounded to it."""
 
 
 def dtype_name(array: np.ndarray) -> str:
@@ -199,7 +199,7 @@ def _default(dtype: str, scale: float, noise: Noise | None) -> tuple[float, floa
     return absolute, relative, told
 
 
-def tolerances(
+def tolerances(  # noqa: PLR0913 - each part of the rule by its name
     reference: Tensors,
     *,
     noise: Mapping[str, Noise] | None = None,

@@ -55,7 +55,7 @@ class RegressionLimits:
     size_ratios: Mapping[str, float] = field(default_factory=dict)
 
     def size_ratio_of(self, key: str) -> float:
-        """Returns the ratio that holds for an artifact, named `format/variant`: its own, its format's, or that of all."""
+        """Returns the ratio for an artifact, named `format/variant`: its own, its format's, or that of all."""
         return self.size_ratios.get(key, self.size_ratios.get(key.partition("/")[0], self.size_ratio))
 
 

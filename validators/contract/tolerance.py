@@ -45,7 +45,8 @@ class ToleranceOverride:
 
         Args:
             artifact: `format/variant`.
-            runtime, device: of the cell.
+            runtime: registry name of the cell's runtime.
+            device: where the cell is asked to run.
         """
         asked_artifact, *asked_place = self.cells.split()
         format_, slash, variant = asked_artifact.partition("/")

@@ -7,16 +7,16 @@ A reason stands against the release when
 
 * there are no cells, or nothing is required (`empty report`);
 * a file's digest does not match (`digest mismatch`);
-* an exported artifact stores another weight than the original's and its precision does not declare it, or nobody looked (`weights differ`, `weights
-  unchecked`);
+* an exported artifact stores another weight than the original's and its precision does not declare it (`weights
+  differ`), or nobody looked (`weights unchecked`);
 * any cell failed, required or not: it ran and contradicts equality (the cell's own reason);
 * any cell says it passed and its own record contradicts it: it ran elsewhere than asked or nowhere, or on a software
   adapter where the policy demands a card (`wrong device`),
   compared nothing (`nothing compared`), carries a difference that did not pass (`inconsistent cell`), lacks an output
   over a sample set that it had to be fed, leaves a set out without a good excuse, or counts another number of rows than
   it was fed (`incomplete cell`), or belongs to no exported artifact (`unknown artifact`);
-* a variant of a required (format or variant, runtime, device) is `errored`, `unavailable` or `limited` there, or was exported and
-  has no cell there; or the format has no artifact at all (`missing required cell`);
+* a variant of a required (format or variant, runtime, device) is `errored`, `unavailable` or `limited` there, or was
+  exported and has no cell there; or there is no such artifact at all (`missing required cell`);
 * an artifact was exported, required or not, and no cell proves it (`unproven artifact`): it would ship all the same;
 * the policy demands a cell from elsewhere, and no attestation proves it for every exported variant (`awaiting
   attestation`);
@@ -82,7 +82,7 @@ def judge(
     """Decides whether a release goes out.
 
     Args:
-        manifest: of the release; its own `verdict` and `files` are not read, and the order of its cells does not matter.
+        manifest: of the release; its own `verdict` and `files` are not read, and the order of cells does not matter.
         attestations: whose cells and waivers count; what people decided is weighed later (`validators.gate.approvals`).
         problems: one sentence for each file whose digest does not match, or that is missing or extra.
         today: the day, UTC, on which waivers are in force or not.
