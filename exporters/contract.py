@@ -13,6 +13,12 @@ from exporters.errors import Broken
 STATIC = "static"
 """Name of the variant in which every axis has a length."""
 ArtifactStatus = Literal["exported", "limited", "errored"]
+Precision = Literal["float32", "float16 weights", "int8 weights", "float16", "int8", "int16x8", "int4 weights"]
+"""What an artifact stores and computes in.
+
+`float32`: the model's own types, nothing is reduced. `... weights`: only the weights are stored so, and the arithmetic
+stays in floating point. `int16x8`: activations of 16 bits, weights of 8.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +170,7 @@ class Artifact:
         format: `saved_model`, `tflite`, `tfjs`, `onnx`.
         variant: `default`, `dynamic`, `batch1`, `static`.
         status: `exported`; `limited` (the target cannot express the model); `errored` (the exporter broke).
+        precision: what it declares to store and compute in; the gate and the tolerances hold it to that.
         reason: one sentence for `limited` and `errored`, naming the limit or the error; else empty.
         limit: the row of `exporters.target_limits` for `limited`, what a waiver names; else empty.
         path: the file or folder, relative to the release directory; empty unless `exported`.
@@ -183,6 +190,7 @@ class Artifact:
     format: str
     variant: str
     status: ArtifactStatus
+    precision: Precision = "float32"
     reason: str = ""
     limit: str = ""
     path: str = ""

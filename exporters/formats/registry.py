@@ -4,10 +4,10 @@ A new format is one module, an `exporters.formats.contract.Exporter`, and its ro
 packages on first use, in a worker process, so that this one stays light.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporters.contract import STATIC, TensorSpec
+from exporters.contract import STATIC, Precision, TensorSpec
 from exporters.formats import onnx, saved_model, tfjs, tflite
 from exporters.formats.contract import Exporter
 
@@ -24,6 +24,7 @@ class ExporterRow:
         file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
         options: what the exporter is asked unless the user says otherwise.
         section: section of `release.toml` where the user says otherwise; empty where there is nothing to say.
+        precision: what its artifacts store and compute in.
         toolchain: distribution packages whose versions are recorded with the artifact.
     """
 
@@ -34,6 +35,7 @@ class ExporterRow:
     file: str = ""
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     section: str = ""
+    precision: Precision = "float32"
     toolchain: tuple[str, ...]
 
     @property
@@ -102,17 +104,39 @@ LiteRT.js and LiteRT's GPU accelerator take no dynamic shape at all.
 """
 
 FORMATS: tuple[str, ...] = tuple(dict.fromkeys(row.format for row in EXPORTERS))
+VARIANTS: tuple[str, ...] = tuple(row.key for row in (*EXPORTERS, *STATIC_EXPORTERS))
+"""`format/variant` of every row."""
+
+
+def selects(selectors: Collection[str], key: str) -> bool:
+    """Returns whether an artifact is among what was asked for.
+
+    Args:
+        selectors: `tflite` for the format's default variants, which reduce no precision; `tflite/batch1` for one.
+        key: `format/variant` of the artifact.
+    """
+    if key in selectors:
+        return True
+    reduced = any(row.key == key and row.precision != "float32" for row in (*EXPORTERS, *STATIC_EXPORTERS))
+    return key.partition("/")[0] in selectors and not reduced
+
+
+def formats_of(selectors: Iterable[str]) -> tuple[str, ...]:
+    """Returns the formats that selectors name, each once: `("tflite/batch1", "onnx")` names `tflite` and `onnx`."""
+    return tuple(dict.fromkeys(selector.partition("/")[0] for selector in selectors))
 
 
 def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tuple[ExporterRow, ...]:
-    """The rows of the named formats, in the table's order.
+    """The rows of the named formats and variants, in the table's order.
 
     Args:
-        formats: their names.
+        formats: `tflite` for a format's default variants, `tflite/batch1` for one.
         inputs: of the model; where one of them leaves an axis besides the batch open, static rows are among the rows.
+            A static row that is named is there for every model.
     """
     open_axes = any(None in spec.shape[1:] for spec in inputs)
-    return tuple(row for row in (*EXPORTERS, *STATIC_EXPORTERS * open_axes) if row.format in formats)
+    static = (row for row in STATIC_EXPORTERS if open_axes or row.key in formats)
+    return tuple(row for row in (*EXPORTERS, *static) if selects(formats, row.key))
 
 
 def exporter_of(format_: str) -> Exporter:

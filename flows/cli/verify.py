@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.app import app
-from flows.cli.options import Digest, Json
+from flows.cli.options import Digest, Json, comma_separated
 from flows.cli.output import console, print_record
 
 
@@ -18,7 +18,12 @@ def verify(  # noqa: PLR0913 - one parameter for every flag
     digest: Digest = None,
     formats: Annotated[
         list[str] | None,
-        Parameter(consume_multiple=True, negative=(), help="Only these formats; default: all that the release has."),
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            converter=comma_separated,
+            help="Only these formats, or variants such as tflite/batch1; default: all that the release has.",
+        ),
     ] = None,
     device: Annotated[str | None, Parameter(help="Only cells on this device: cpu or gpu; default: both.")] = None,
     runtimes: Annotated[

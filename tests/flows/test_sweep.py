@@ -29,7 +29,7 @@ from flows.config.model_folder import find
 from flows.config.settings import load_settings
 from flows.progress.events import Event
 from tests.exporters import jobs
-from validators.contract import BaselineLimits, BaselineRecord, Comparison, Coverage, Grounds, Placement, Requirement
+from validators.contract import BaselineRecord, Comparison, Coverage, Grounds, Placement, RegressionLimits, Requirement
 from validators.runtimes.registry import default_requirements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def test_what_the_policy_asks_beside_parity_fails_every_format_it_speaks_against
 
     larger = Comparison(what="size", subject="onnx/default", before=1, now=3, allowed=2)
     record = BaselineRecord(
-        digest="ab", model="m", created="c", headline="RELEASED", limits=BaselineLimits(), comparisons=(larger,)
+        digest="ab", model="m", created="c", headline="RELEASED", limits=RegressionLimits(), comparisons=(larger,)
     )
     found = states(replace(factory.manifest(), baseline=record))
     assert [each.format for each in found.values() if each.code == "size regression"] == ["onnx"]

@@ -18,7 +18,6 @@ from validators.compare.outputs import NOTHING, SHAPE, compare, unmeasured
 from validators.compare.task_metric import accuracy, fitting, function_named, scored
 from validators.compare.tolerance import dtype_name, tolerances
 from validators.contract import (
-    ByHand,
     Cell,
     Device,
     Gpu,
@@ -29,6 +28,7 @@ from validators.contract import (
     Skip,
     TensorDiff,
     Tensors,
+    ToleranceOverride,
 )
 from validators.release.evidence import Evidence, read_evidence
 from validators.runtimes.registry import RuntimeRow, runtime
@@ -64,7 +64,7 @@ class CellRequest:
     runtime: str
     device: Device
     options: Mapping[str, str]
-    tolerances: tuple[ByHand, ...]
+    tolerances: tuple[ToleranceOverride, ...]
     gpu: Gpu
     sample_seconds: float
     software_seconds: float
@@ -119,7 +119,14 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
             reference = evidence.reference(sample_set)
             dtypes = _computed_in(row, reference, evidence, measured.get(sample_set.name, {}))
             noise = measured.get(sample_set.name, {})
-            allowed = tolerances(reference, noise=noise, device=row.device, by_hand=request.tolerances, dtypes=dtypes)
+            allowed = tolerances(
+                reference,
+                noise=noise,
+                device=row.device,
+                by_hand=request.tolerances,
+                dtypes=dtypes,
+                precision=artifact.precision,
+            )
             try:
                 fed = feed(infer, evidence.samples(sample_set), sample_set.batch, patience)
             except UnsteadyOutput as error:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from exporters.formats.registry import formats_of
 from validators.contract import Device, Gpu, Requirement, Runtime
 from validators.preloads import LIGHT, TENSORFLOW
 from validators.runtimes import keras_original, litert, litert_gpu, litertjs, openvino, ort, ort_web, saved_model, tfjs
@@ -363,7 +364,7 @@ def runtime(name: str, device: Device) -> RuntimeRow:
 
 def default_requirements(formats: tuple[str, ...]) -> tuple[Requirement, ...]:
     """The required rows of the named formats, in the table's order."""
-    return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats)
+    return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats_of(formats))
 
 
 def planned(
@@ -380,7 +381,7 @@ def planned(
     return tuple(
         row
         for row in RUNTIMES
-        if row.format in formats
+        if row.format in formats_of(formats)
         and (gpu != "off" or row.device == "cpu")
         and (tf32 or not row.tf32)
         and (not row.on_request or row.requirement in asked)

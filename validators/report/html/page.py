@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from validators.contract import PARTS, ByHand, Coverage, TensorDiff
+from validators.contract import PARTS, Coverage, TensorDiff, ToleranceOverride
 from validators.release.manifest import Manifest
 from validators.report import view
 from validators.report.comparison import Pair
@@ -182,7 +182,7 @@ def _flips(row: view.OutputRow) -> str:
 
 def _coverage(coverage: Coverage) -> str:
     if coverage.weak:
-        return f"Weak evidence: {coverage.why}."
+        return f"WeakEvidenceAction evidence: {coverage.why}."
     return (
         f"Over all samples it runs through {number(coverage.spread)}; its largest magnitude: {number(coverage.scale)}."
     )
@@ -243,7 +243,7 @@ def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
     model, policy = manifest.model, manifest.policy
     by_hand = "; ".join(
         f"`{own.cells}`, output `{own.output}`: {parts}"
-        for own in (*policy.tolerances, ByHand(atol=policy.atol, rtol=policy.rtol))
+        for own in (*policy.tolerances, ToleranceOverride(atol=policy.atol, rtol=policy.rtol))
         if (parts := ", ".join(f"{part} {value:g}" for part in PARTS if (value := getattr(own, part)) is not None))
     )
     facts = [
