@@ -3,7 +3,7 @@
 import pytest
 
 from exporters.contract import TensorSpec
-from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS, rows_of
+from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS, VARIANTS, rows_of
 from exporters.lowering.tracing.forms import FORMS, RECURRENCES
 from flows.config.settings import Settings
 
@@ -27,7 +27,7 @@ def test_every_lowered_form_is_used_by_some_row():
 
 def test_the_form_of_the_settings_offers_the_formats():
     formats = Settings.model_json_schema()["properties"]["formats"]
-    assert formats["items"] == {"type": "string", "enum": list(FORMATS)}
+    assert formats["items"] == {"type": "string", "enum": [*FORMATS, *VARIANTS]}
     assert formats["default"] == list(FORMATS)
 
 

@@ -40,7 +40,7 @@ def run(tmp_path, monkeypatch, fake):
         bounds = {"gpu": "any", "sample_seconds": 60.0, "software_seconds": 60.0}
         rounds_to = more.pop("rounds_to", {})
         row = {key: value for key, value in more.items() if key not in bounds}
-        facts = {"name": "fake", "format": "onnx", "device": device, "module": "fake_runtime", "shown": "fake"}
+        facts = {"name": "fake", "format": "onnx", "device": device, "module": fake_runtime, "shown": "fake"}
         facts |= {"package": "numpy", "distribution": "numpy", "extra": "ort", "options": {"of": "row"}}
         monkeypatch.setattr(cell, "runtime", lambda _name, _device: RuntimeRow(**facts, **row))
         signature = specs(dtype)

@@ -223,7 +223,7 @@ def test_what_the_comparisons_rest_on_is_told():
     for said in (
         "Without the set beyond: the original fails over it",
         "among others otherwise than alone",
-        "WeakEvidenceAction evidence: output digit varies by 0",
+        "Weak evidence: output digit varies by 0",
         "accuracy over 360 labelled rows; no policy.task_margin is set",
     ):
         assert said in shown.text
