@@ -40,9 +40,10 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         request: `release` (directory with `evidence/`), `artifact` (folder or file, path), `format`, `variant`,
             `signature` (of the artifact), `preprocessing` (the artifact's file of that name; empty for none),
             `runtime`, `device`, `options` (beside the row's own), `task_output` (the output that accuracy is read
-            from, empty for none), `precision` (the artifact's own), `metric` (the user's own function, empty
-            for none), `by_hand` (`ToleranceOverride`s: what the policy sets of the tolerances of this cell), `gpu` (`any` or `hardware`), `sample_seconds` and
-            `software_seconds` (on a software adapter; see `validators.samples.feeding.Patience`).
+            from, empty for none), `precision` (the artifact's own), `metric` (the user's own function, empty for
+            none), `by_hand` (`ToleranceOverride`s: what the policy sets of the tolerances of this cell), `gpu` (`any`
+            or `hardware`), `sample_seconds` and `software_seconds` (on a software adapter; see
+            `validators.samples.feeding.Patience`).
 
     Returns:
         The cell as JSON.
