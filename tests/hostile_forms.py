@@ -107,7 +107,7 @@ H5: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a key twice": (_text(b'{"class_name": "A", "class_name": "B"}'), "model_config has the key 'class_name' twice"),
     "a large text": (
         _text(b'{"class_name": "' + b"x" * (65 << 20)),
-        r"holds 68,\d+,\d+ bytes beside its arrays; at most",
+        r"holds 68,\d+,\d+ bytes in addition to its arrays; at most",
     ),
     "no model": (_text(b'{"a": 1}'), "model_config describes no model"),
     "bytecode": (

@@ -1,7 +1,7 @@
 """The tape: which preprocessing layers were called while a model was traced, on what, and what they made.
 
-In: a trace that runs while `recording` is active. Out: one `Call` for each. Layers are followed into nested models and
-into layers of the user's own; the ones that a preprocessing layer calls itself belong to it.
+In: a trace that runs while `recording` is active. Out: one `LayerCall` for each. Layers are followed into nested models
+and into layers of the user's own; the ones that a preprocessing layer calls itself belong to it.
 """
 
 import sys
@@ -19,7 +19,7 @@ _RECORDED = (*TEXT_LAYERS, "Discretization")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class LayerCall:
     """One call of a preprocessing layer.
 
     Attributes:
@@ -48,11 +48,11 @@ class Call:
 
 
 @contextmanager
-def recording() -> Iterator[list[Call]]:
+def recording() -> Iterator[list[LayerCall]]:
     """While active, calls of preprocessing layers in a graph are added to the list that it gives."""
     import keras
 
-    calls: list[Call] = []
+    calls: list[LayerCall] = []
     with ExitStack() as patches:
         for package in (keras, sys.modules.get("tf_keras")):
             if package is not None:
@@ -61,7 +61,7 @@ def recording() -> Iterator[list[Call]]:
         yield calls
 
 
-def _noting(original: Any, calls: list[Call]) -> Any:
+def _noting(original: Any, calls: list[LayerCall]) -> Any:
     import keras
     import tensorflow as tf
 
@@ -81,7 +81,9 @@ def _noting(original: Any, calls: list[Call]) -> Any:
         finally:
             depth -= 1
         inputs = tuple(keras.tree.flatten((arguments, options)))
-        call = Call(layer=self, kind=kind, inputs=inputs, output=output, begin=begin, end=len(graph.get_operations()))
+        call = LayerCall(
+            layer=self, kind=kind, inputs=inputs, output=output, begin=begin, end=len(graph.get_operations())
+        )
         calls.append(call)
         return output
 

@@ -26,7 +26,7 @@ _AGAIN = "Take the artifact's folder as `paritygate release` wrote it, or make t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fed:
+class Feed:
     """One input of the core.
 
     Attributes:
@@ -54,7 +54,7 @@ class Description:
     version: Literal["1"]
     inputs: tuple[TensorSpec, ...]
     steps: tuple[AnyStep, ...]
-    feeds: tuple[Fed, ...]
+    feeds: tuple[Feed, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The split of a traced model at its last operator that needs text or tables.
 
-In: a traced function whose graph has such operators, and the tape of its preprocessing layers. Out: a `Split`: the
+In: a traced function whose graph has such operators, and the tape of its preprocessing layers. Out: a `GraphSplit`: the
 tensors that the numeric core starts from, and the description of how they come about from the model's inputs. What
 every operator that needs text depends on belongs to the preprocessing, everything else to the core.
 """
@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from exporters.contract import Signature, TensorSpec
-from exporters.preprocessing.call_recorder import Call
-from exporters.preprocessing.description import VERSION, Description, Fed, Preprocessing
+from exporters.preprocessing.call_recorder import LayerCall
+from exporters.preprocessing.description import VERSION, Description, Feed, Preprocessing
 from exporters.preprocessing.graph_ancestors import upstream
 from exporters.preprocessing.layers import Inside, write_layer
 from exporters.preprocessing.operators import Inexpressible, write_operator
@@ -39,7 +39,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
+class GraphSplit:
     """Where a model is split.
 
     Attributes:
@@ -51,7 +51,9 @@ class Split:
     preprocessing: Preprocessing
 
 
-def find_split(graph: Any, outputs: Iterable[Any], calls: Sequence[Call], signature: Signature) -> Split | None:
+def find_split(
+    graph: Any, outputs: Iterable[Any], calls: Sequence[LayerCall], signature: Signature
+) -> GraphSplit | None:
     """Splits a traced graph; None when nothing in it needs text or tables.
 
     Args:
@@ -70,11 +72,11 @@ def find_split(graph: Any, outputs: Iterable[Any], calls: Sequence[Call], signat
 class _Plan:
     """The search for the cut, over operators by name."""
 
-    def __init__(self, graph: Any, outputs: list[Any], calls: Sequence[Call], signature: Signature) -> None:
+    def __init__(self, graph: Any, outputs: list[Any], calls: Sequence[LayerCall], signature: Signature) -> None:
         self._inputs = {f"{spec.name}:0": spec for spec in signature.inputs}
         self._outputs = outputs
         self._operators = operators = graph.get_operations()
-        self._call_of: dict[str, Call] = {}
+        self._call_of: dict[str, LayerCall] = {}
         for call in calls:
             self._call_of.update((operator.name, call) for operator in operators[call.begin : call.end])
         needed = [op for op in upstream(outputs) if op.type != "Placeholder" and self._needs_text(op)]
@@ -86,7 +88,7 @@ class _Plan:
         self._signature = signature
         self._needed_by = ""
 
-    def split(self) -> Split:
+    def split(self) -> GraphSplit:
         tensors = list(self._starts())
         for tensor in tensors:
             if tensor.dtype.name == "string":
@@ -108,9 +110,11 @@ class _Plan:
             version=VERSION,
             inputs=self._signature.inputs,
             steps=tuple(self._writer.steps),
-            feeds=tuple(Fed(name=name, tensor=fed.name) for name, fed in zip(names, feeds, strict=True)),
+            feeds=tuple(Feed(name=name, tensor=fed.name) for name, fed in zip(names, feeds, strict=True)),
         )
-        return Split(cuts=tuple(cuts), preprocessing=Preprocessing(description=description, files=self._writer.files))
+        return GraphSplit(
+            cuts=tuple(cuts), preprocessing=Preprocessing(description=description, files=self._writer.files)
+        )
 
     def _needs_text(self, operator: Any) -> bool:
         call = self._call_of.get(operator.name)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporters.preprocessing.call_recorder import Call
+from exporters.preprocessing.call_recorder import LayerCall
 from exporters.preprocessing.step_builder import Made, Writer
 from exporters.preprocessing.steps import (
     PUNCTUATION,
@@ -48,7 +48,7 @@ class Inside:
     made_of: Callable[[Any], Made]
 
 
-def write_layer(call: Call, inputs: Sequence[Made], writer: Writer, inside: Inside) -> Made:
+def write_layer(call: LayerCall, inputs: Sequence[Made], writer: Writer, inside: Inside) -> Made:
     """Adds the steps of one call.
 
     Args:
@@ -67,11 +67,11 @@ def write_layer(call: Call, inputs: Sequence[Made], writer: Writer, inside: Insi
     return _LAYERS[call.kind](call, inputs, writer)
 
 
-def _inexpressible(call: Call, what: str) -> Exception:
+def _inexpressible(call: LayerCall, what: str) -> Exception:
     return limited("string-op", f"{call.title} with {what}")
 
 
-def _text_vectorization(call: Call, made: Made, writer: Writer, inside: Inside) -> Made:
+def _text_vectorization(call: LayerCall, made: Made, writer: Writer, inside: Inside) -> Made:
     layer, title = call.layer, call.title
     lookup = layer._lookup_layer  # noqa: SLF001 - settings that the layer has no public name for
     if getattr(layer, "_ragged", False):
@@ -95,7 +95,7 @@ def _text_vectorization(call: Call, made: Made, writer: Writer, inside: Inside) 
     return writer.add(Pad, title, made, shape=(*made.shape[:-1], length), ragged=False, length=length, value=0)
 
 
-def _standardized(call: Call, made: Made, writer: Writer) -> Made:
+def _standardized(call: LayerCall, made: Made, writer: Writer) -> Made:
     rule = call.layer._standardize  # noqa: SLF001
     if rule in {"lower", "lower_and_strip_punctuation"}:
         made = writer.add(Lower, call.title, made)
@@ -104,7 +104,7 @@ def _standardized(call: Call, made: Made, writer: Writer) -> Made:
     return made
 
 
-def _by_own_rule(call: Call, inside: Inside) -> Made:
+def _by_own_rule(call: LayerCall, inside: Inside) -> Made:
     """What the user's own standardisation made: the operand of the one operator that cuts at white space."""
     cutting = [operator for operator in inside.operators if operator.type == "StringSplitV2"]
     if call.layer._split != "whitespace" or len(cutting) != 1:  # noqa: SLF001
@@ -112,7 +112,7 @@ def _by_own_rule(call: Call, inside: Inside) -> Made:
     return inside.made_of(cutting[0].inputs[0])
 
 
-def _split(call: Call, made: Made, writer: Writer) -> Made:
+def _split(call: LayerCall, made: Made, writer: Writer) -> Made:
     rule = call.layer._split  # noqa: SLF001
     if rule is None:
         return made
@@ -129,11 +129,11 @@ def _named(rule: Any) -> str:
     return str(getattr(rule, "__name__", rule))
 
 
-def _lookup(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+def _lookup(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     return _looked_up(call, call.layer, inputs[0], writer)
 
 
-def _looked_up(call: Call, layer: Any, made: Made, writer: Writer) -> Made:
+def _looked_up(call: LayerCall, layer: Any, made: Made, writer: Writer) -> Made:
     """The numbers of entries, encoded the way the lookup layer is asked to."""
     if layer.invert:
         raise _inexpressible(call, "invert=True")
@@ -169,7 +169,7 @@ def _type_name(dtype: Any) -> str:
     return str(getattr(dtype, "name", dtype))
 
 
-def _vocabulary(call: Call, layer: Any, *, of_text: bool) -> tuple[list[str] | list[int], int]:
+def _vocabulary(call: LayerCall, layer: Any, *, of_text: bool) -> tuple[list[str] | list[int], int]:
     """The entries of a layer's table in order, and the number of the first."""
     import tensorflow as tf
 
@@ -203,7 +203,7 @@ def _unknown(layer: Any, *, of_text: bool) -> Unknown:
     return Unknown(rule="farmhash64", first=first, buckets=buckets)
 
 
-def _encoded(call: Call, made: Made, writer: Writer, *, mode: str, depth: int) -> Made:
+def _encoded(call: LayerCall, made: Made, writer: Writer, *, mode: str, depth: int) -> Made:
     """Numbers as vectors: as Keras does it, a last axis of length one is none where each number becomes a vector."""
     dtype = call.output.dtype.name
     if mode == "one_hot":
@@ -217,7 +217,7 @@ def _encoded(call: Call, made: Made, writer: Writer, *, mode: str, depth: int) -
     )
 
 
-def _hashing(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+def _hashing(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     layer, title = call.layer, call.title
     (made,) = inputs
     if made.dtype.startswith("float"):
@@ -238,7 +238,7 @@ def _hashing(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
     return _numbered(call, numbers, writer, depth=layer.num_bins)
 
 
-def _numbered(call: Call, numbers: Made, writer: Writer, *, depth: int) -> Made:
+def _numbered(call: LayerCall, numbers: Made, writer: Writer, *, depth: int) -> Made:
     """Numbers in the layer's own type, or encoded."""
     if call.layer.output_mode != "int":
         return _encoded(call, numbers, writer, mode=call.layer.output_mode, depth=depth)
@@ -246,12 +246,12 @@ def _numbered(call: Call, numbers: Made, writer: Writer, *, depth: int) -> Made:
     return numbers if dtype == numbers.dtype else writer.add(Cast, call.title, numbers, dtype=dtype)
 
 
-def _crossing(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+def _crossing(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     numbers = writer.add(Cross, call.title, *inputs, dtype="int64", bins=call.layer.num_bins, seed=_CROSS_SEED)
     return _numbered(call, numbers, writer, depth=call.layer.num_bins)
 
 
-def _discretization(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+def _discretization(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     (made,) = inputs
     if made.dtype != "float32":
         raise _inexpressible(call, f"an input of type {made.dtype}")
@@ -260,7 +260,7 @@ def _discretization(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
     return _numbered(call, numbers, writer, depth=len(boundaries) + 1)
 
 
-_LAYERS: Mapping[str, Callable[[Call, Sequence[Made], Writer], Made]] = {
+_LAYERS: Mapping[str, Callable[[LayerCall, Sequence[Made], Writer], Made]] = {
     "StringLookup": _lookup,
     "IntegerLookup": _lookup,
     "Hashing": _hashing,

@@ -14,14 +14,14 @@ import numpy as np
 
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
-from exporters.preprocessing.graph_split import Split
+from exporters.preprocessing.graph_split import GraphSplit
 from exporters.preprocessing.interpreter import Interpreter
 from exporters.preprocessing.trial_inputs import probes
 
 _CALLS = 64  # of one row, or of a fixed batch
 
 
-def prove(concrete: Any, split: Split) -> None:
+def prove(concrete: Any, split: GraphSplit) -> None:
     """Raises RuntimeError when the description and the model's own preprocessing differ, or when neither takes any.
 
     Args:
@@ -54,13 +54,13 @@ def _calls(count: int, shapes: Sequence[TensorSpec]) -> Iterator[np.ndarray]:
         yield np.arange(call * size, (call + 1) * size) % count
 
 
-def _shapes(concrete: Any, split: Split) -> tuple[TensorSpec, ...]:
+def _shapes(concrete: Any, split: GraphSplit) -> tuple[TensorSpec, ...]:
     """The model's inputs with the shapes that were traced."""
     traced = {tensor.op.name: tuple(tensor.shape) for tensor in concrete.inputs}
     return tuple(replace(spec, shape=traced[spec.name]) for spec in split.preprocessing.description.inputs)
 
 
-def _half(concrete: Any, split: Split) -> Any:
+def _half(concrete: Any, split: GraphSplit) -> Any:
     """The model's own preprocessing as a function of its inputs by name."""
     import tensorflow as tf
     from tensorflow.python.eager.wrap_function import VariableHolder, WrappedFunction

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporters.weights.source_weights import Normalization, Source
+from exporters.weights.source_weights import Normalization, SourceWeights
 
 MOST_ULPS = 8
 """1 / sqrt, two products, and the rounding of each input: five roundings, and room for an approximate 1 / sqrt."""
@@ -111,7 +111,7 @@ def _ulps(factors: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where((factors == expected) | np.isnan(factors), 0.0, ulps)
 
 
-def explained(weight: np.ndarray, found: Scaled, source: Source) -> bool:
+def explained(weight: np.ndarray, found: Scaled, source: SourceWeights) -> bool:
     """Whether the original holds what a converter may have multiplied a weight with, for each channel.
 
     That is what one or two of its normalizations, scaling layers or weights multiply with or divide by, or the length
@@ -146,7 +146,7 @@ def _pairs(factors: np.ndarray, vectors: Sequence[np.ndarray]) -> Iterator[tuple
         yield from zip(*(places.tolist() for places in np.nonzero(np.triu(near))), strict=True)
 
 
-def _multipliers(size: int, source: Source) -> Iterator[np.ndarray]:
+def _multipliers(size: int, source: SourceWeights) -> Iterator[np.ndarray]:
     yield from (each.inverse for each in source.normalizations if each.inverse.size == size)
     vectors = [each for each in source.scales if each.size == size]
     vectors += [

@@ -20,12 +20,12 @@ from exporters.weights.exact_matches import constants_in_parts, exactly, in_part
 from exporters.weights.layouts import back, orders
 from exporters.weights.match_state import Constant, Matching, Piece, changed
 from exporters.weights.similarity import ENOUGH, difference
-from exporters.weights.source_weights import Source
+from exporters.weights.source_weights import SourceWeights
 from exporters.weights.swapped_weights import swapped
 from exporters.weights.weight_sums import in_sums
 
 
-def match(format_: str, source: Source, stored: Mapping[str, np.ndarray]) -> WeightsRecord:
+def match(format_: str, source: SourceWeights, stored: Mapping[str, np.ndarray]) -> WeightsRecord:
     """Holds an artifact's constants against the source's weights.
 
     Args:

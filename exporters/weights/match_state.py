@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from exporters.contract import WeightDifference
-from exporters.weights.source_weights import Normalization, Source, SourceWeight
+from exporters.weights.source_weights import Normalization, SourceWeight, SourceWeights
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Matching:
     """The state of one comparison: what is explained already and what is not."""
 
     format: str
-    source: Source
+    source: SourceWeights
     pieces: list[Piece]
     constants: list[Constant]
     folded: set[str] = field(default_factory=set)

@@ -63,7 +63,7 @@ class Normalization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class SourceWeights:
     """What of the original a converter may store.
 
     Attributes:
@@ -95,7 +95,7 @@ def note(model: SourceModel, folder: Path) -> None:
     (folder / _INDEX).write_text(json.dumps(index), "utf-8")
 
 
-def read(folder: Path) -> Source:
+def read(folder: Path) -> SourceWeights:
     """Reads what `note` wrote; arrays stay in the file until they are looked at."""
     import ml_dtypes  # noqa: F401 - makes bfloat16 a type that NumPy knows by name
 
@@ -106,7 +106,7 @@ def read(folder: Path) -> Source:
         )
         for name, layer, as_is, dtype, shape, offset in index["weights"]
     )
-    return Source(
+    return SourceWeights(
         weights=weights,
         normalizations=tuple(_normalization(*row) for row in index["normalizations"]),
         scales=tuple(np.asarray(scale, "float64") for scale in index["scales"]),
@@ -171,7 +171,7 @@ def _scales(layer: Any) -> Iterator[list[float]]:
         yield from _vector(1.0 / np.maximum(np.sqrt(np.asarray(layer.variance, "float64")), _LEAST_DEVIATION))
 
 
-def with_constants(source: Source, graph_def: Any) -> Source:
+def with_constants(source: SourceWeights, graph_def: Any) -> SourceWeights:
     """The source with the vectors that its traced graph holds: what its own code multiplies with is no weight.
 
     Args:

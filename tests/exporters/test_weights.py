@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from exporters.weights.match import match
-from exporters.weights.source_weights import Normalization, Source, SourceWeight
+from exporters.weights.source_weights import Normalization, SourceWeight, SourceWeights
 
 RANDOM = np.random.default_rng(3)
 EPSILON = 1e-3
@@ -18,7 +18,7 @@ def weight(name, *shape, array=None):
 
 
 def source(*weights, normalizations=(), scales=()):
-    return Source(weights=weights, normalizations=normalizations, scales=scales)
+    return SourceWeights(weights=weights, normalizations=normalizations, scales=scales)
 
 
 def normalized(channels=8, layer="norm"):

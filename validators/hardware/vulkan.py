@@ -36,7 +36,7 @@ _PROPERTIES_BYTES = 4096  # VkPhysicalDeviceProperties takes 824
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adapter:
+class VulkanAdapter:
     """One adapter.
 
     Attributes:
@@ -80,7 +80,7 @@ def software_driver() -> Path | None:
     return _beside_chromium(SOFTWARE_DRIVER)
 
 
-def adapters() -> tuple[Adapter, ...]:
+def adapters() -> tuple[VulkanAdapter, ...]:
     """The adapters that Vulkan's loader finds in the environment as it is.
 
     Raises:
@@ -153,8 +153,8 @@ def _beside_chromium(name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def _described(vulkan: ctypes.CDLL, device: int | None) -> Adapter:
+def _described(vulkan: ctypes.CDLL, device: int | None) -> VulkanAdapter:
     properties = _Properties()
     vulkan.vkGetPhysicalDeviceProperties(ctypes.c_void_p(device), ctypes.byref(properties))
     name, kind = properties.name.decode(errors="replace"), dict(enumerate(_KINDS)).get(properties.type, "")
-    return Adapter(name=name, software=imitated(kind=kind, name=name))
+    return VulkanAdapter(name=name, software=imitated(kind=kind, name=name))

@@ -69,7 +69,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fed:
+class FeedResult:
     """What came of feeding a sample set.
 
     Attributes:
@@ -83,7 +83,9 @@ class Fed:
     stopped: str = ""
 
 
-def feed(infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int, patience: Patience | None = None) -> Fed:
+def feed(
+    infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int, patience: Patience | None = None
+) -> FeedResult:
     """Runs a sample set through a runtime, `batch` rows a call, as far as patience reaches, and joins the outputs.
 
     A batch-1 artifact is fed row by row this way.
@@ -103,13 +105,13 @@ def feed(infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int, patie
     for part in batches(arrays, batch):
         if patience and (why := patience.refuses(_rows(part))):
             begun = f"{sum(sizes)} of {_rows(arrays)} rows were compared: " if sizes else ""
-            return Fed(outputs=joined(outputs, sizes), rows=sum(sizes), stopped=f"{begun}{why}")
+            return FeedResult(outputs=joined(outputs, sizes), rows=sum(sizes), stopped=f"{begun}{why}")
         started = time.monotonic()
         outputs.append(infer(part))
         sizes.append(_rows(part))
         if patience:
             patience.spend(sizes[-1], time.monotonic() - started)
-    return Fed(outputs=joined(outputs, sizes, whole=whole), rows=sum(sizes))
+    return FeedResult(outputs=joined(outputs, sizes, whole=whole), rows=sum(sizes))
 
 
 def first_rows(reference: Tensors, sample_set: SampleSet, rows: int) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ from exporters.lowering.rewrites.softsign import softsign_in_arithmetic
 from exporters.lowering.rewrites.xla_functions import xla_wrappers_inlined
 from exporters.lowering.tracing.numeric_core import cut_graph
 from exporters.preprocessing.call_recorder import recording
-from exporters.preprocessing.graph_split import Split, find_split
+from exporters.preprocessing.graph_split import GraphSplit, find_split
 from exporters.preprocessing.verification import prove
 from exporters.source.keras.model import Loop, SourceModel, tensor_specs
 from exporters.target_limits import limited
@@ -107,7 +107,7 @@ def trace(
     return replace(_frozen(concrete, model.signature, batch, split), rewrites=tuple(sorted(names)))
 
 
-def _frozen(concrete: Any, signature: Signature, batch: int | None, split: Split | None) -> Graph:
+def _frozen(concrete: Any, signature: Signature, batch: int | None, split: GraphSplit | None) -> Graph:
     """Weights as constants, calls inlined, names of the graph's tensors noted in the signature; of the core alone."""
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -129,7 +129,7 @@ def _frozen(concrete: Any, signature: Signature, batch: int | None, split: Split
     return Graph(graph_def=graph_def, signature=named)
 
 
-def _core(whole: Any, outputs: tuple[TensorSpec, ...], split: Split) -> Graph:
+def _core(whole: Any, outputs: tuple[TensorSpec, ...], split: GraphSplit) -> Graph:
     """The part of a frozen graph behind the cut."""
     graph_def, inputs = cut_graph(whole, split.cuts, [spec.native for spec in outputs])
     fed = {spec.native for spec in inputs}

@@ -1,6 +1,6 @@
-"""The seam between the forms a model is stored in and everybody else: which one a path is, and how it is opened.
+"""Finds out which form a model is stored in, and opens it. No other module distinguishes the forms.
 
-In: a path and, for weights alone, their architecture. Out: an open `Source`, the same for every form.
+In: a path and, for weights only, their architecture. Out: an open `StoredModel`, the same for every form.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,10 +14,10 @@ from exporters.source.readers import h5_model, keras_archive, saved_model
 from exporters.source.readers import weights_with_architecture as assembled
 from exporters.source.readers.checkpoint import INDEX, STATE
 from exporters.source.readers.hdf5 import opened as opened_hdf5
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 from exporters.source.untrusted_files import plain_files, regular_file
 
-Opener = Callable[[Path, str], AbstractContextManager[Source]]
+Opener = Callable[[Path, str], AbstractContextManager[StoredModel]]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _OPENERS: Mapping[Form, Opener] = {
     "archive": lambda path, _: keras_archive.opened(path),
@@ -30,12 +30,13 @@ SAVED_MODEL = saved_model.GRAPH
 
 
 @contextmanager
-def opened(path: Path, architecture: str = "") -> Iterator[Source]:
+def opened(path: Path, architecture: str = "") -> Iterator[StoredModel]:
     """Opens a stored model.
 
     Args:
         path: the file, the folder, or the prefix of a TensorFlow checkpoint.
-        architecture: where the path holds weights alone: a `model.json`, or a function, see `assembled`.
+        architecture: where the path holds weights only: a `model.json`, or a function, see
+            `exporters.source.readers.weights_with_architecture`.
 
     Raises:
         BadInput: it is no model, damaged or doctored.
@@ -45,12 +46,12 @@ def opened(path: Path, architecture: str = "") -> Iterator[Source]:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything under this path or, for a checkpoint, this prefix."""
+    """Tells whether a file or folder of this path exists or, for a checkpoint, files with this prefix."""
     return path.exists() or Path(f"{path}{INDEX}").exists()
 
 
 def digest_of(path: Path, architecture: str = "") -> str:
-    """The digest that `ModelFacts` will have; nothing in the files is looked at.
+    """Returns the digest that `ModelFacts` will have, without examining the files.
 
     Raises:
         BadInput: a file of a checkpoint is missing.
@@ -60,7 +61,7 @@ def digest_of(path: Path, architecture: str = "") -> str:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files that a model consists of, all of them below its path or beside it.
+    """Returns the files that a model consists of, all of them below its path or next to it.
 
     Raises:
         BadInput: one is missing, or a folder holds a link.
@@ -75,7 +76,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
 
 
 def form_of(path: Path, architecture: str = "") -> Form:
-    """How a model is stored, by its first bytes or its files; suffixes are not believed.
+    """Finds out how a model is stored, from its first bytes or its files; the suffix does not count.
 
     Raises:
         BadInput: there is nothing to read, or a folder of another kind, or an architecture for a file that has one.
