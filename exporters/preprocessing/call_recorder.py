@@ -1,7 +1,7 @@
-"""The tape: which preprocessing layers were called while a model was traced, on what, and what they made.
+"""Records which preprocessing layers were called while a model was traced, on what, and what they returned.
 
-In: a trace that runs while `recording` is active. Out: one `LayerCall` for each. Layers are followed into nested models
-and into layers of the user's own; the ones that a preprocessing layer calls itself belong to it.
+In: a trace that runs while `recording` is active. Out: one `LayerCall` for each. Layers are followed into nested
+models and into the user's own layers; a layer that a preprocessing layer calls itself belongs to that one.
 """
 
 import sys
@@ -39,7 +39,7 @@ class LayerCall:
 
     @property
     def title(self) -> str:
-        """The layer for a person: `words (TextVectorization)`."""
+        """Returns the layer's name for messages: `words (TextVectorization)`."""
         return f"{self.layer.name} ({self.kind})"
 
     @property
@@ -49,7 +49,7 @@ class LayerCall:
 
 @contextmanager
 def recording() -> Iterator[list[LayerCall]]:
-    """While active, calls of preprocessing layers in a graph are added to the list that it gives."""
+    """Records the calls of preprocessing layers in a graph, in the list that it yields, while active."""
     import keras
 
     calls: list[LayerCall] = []
@@ -57,11 +57,11 @@ def recording() -> Iterator[list[LayerCall]]:
         for package in (keras, sys.modules.get("tf_keras")):
             if package is not None:
                 layer = package.layers.Layer
-                patches.enter_context(mock.patch.object(layer, "__call__", _noting(layer.__call__, calls)))
+                patches.enter_context(mock.patch.object(layer, "__call__", _recorded_call(layer.__call__, calls)))
         yield calls
 
 
-def _noting(original: Any, calls: list[LayerCall]) -> Any:
+def _recorded_call(original: Any, calls: list[LayerCall]) -> Any:
     import keras
     import tensorflow as tf
 

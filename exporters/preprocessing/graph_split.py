@@ -1,8 +1,9 @@
-"""The split of a traced model at its last operator that needs text or tables.
+"""Splits a traced model at its last operator that needs text or tables.
 
-In: a traced function whose graph has such operators, and the tape of its preprocessing layers. Out: a `GraphSplit`: the
-tensors that the numeric core starts from, and the description of how they come about from the model's inputs. What
-every operator that needs text depends on belongs to the preprocessing, everything else to the core.
+In: a traced function whose graph has such operators, and the recorded calls of its preprocessing layers. Out: a
+`GraphSplit`: the tensors that the numeric core starts from, and a description of how they are computed from the
+model's inputs. Every operator that needs text belongs to the preprocessing, with all that it depends on; the rest is
+the core.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,8 +31,8 @@ class Cut:
 
     Attributes:
         tensor: in the traced graph.
-        spec: the core's input in its place, `native` still empty. It may be narrower than the tensor: int32 for numbers
-            that fit, since several targets have no int64; the core widens it.
+        spec: the core's input that replaces it, `native` still empty. It may be narrower than the tensor: int32 for
+            numbers that fit, since several targets have no int64; the core widens it.
     """
 
     tensor: Any
@@ -40,11 +41,11 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSplit:
-    """Where a model is split.
+    """A model's split into preprocessing and numeric core.
 
     Attributes:
-        cuts: the inputs of the core; inputs of the model that it takes as they are among them.
-        preprocessing: what makes them.
+        cuts: the inputs of the core, including inputs of the model that it takes unchanged.
+        preprocessing: the steps that compute them.
     """
 
     cuts: tuple[Cut, ...]
@@ -59,7 +60,7 @@ def find_split(
     Args:
         graph: the traced graph.
         outputs: its output tensors.
-        calls: the tape.
+        calls: as `exporters.preprocessing.call_recorder.recording` recorded them.
         signature: of the source model.
 
     Raises:
@@ -70,7 +71,7 @@ def find_split(
 
 
 class _Plan:
-    """The search for the cut, over operators by name."""
+    """Searches for the cut, over operators by name."""
 
     def __init__(self, graph: Any, outputs: list[Any], calls: Sequence[LayerCall], signature: Signature) -> None:
         self._inputs = {f"{spec.name}:0": spec for spec in signature.inputs}
@@ -124,7 +125,7 @@ class _Plan:
         return operator.type.startswith("LookupTable") or any(t.dtype.name == "string" for t in tensors)
 
     def _starts(self) -> Iterator[Any]:
-        """The tensors that the core takes from before the cut, or from the model's inputs."""
+        """Yields the tensors that the core takes from before the cut, or from the model's inputs."""
         seen: set[str] = set()
         pending = list(reversed(self._outputs))
         while pending:
@@ -138,7 +139,7 @@ class _Plan:
                 pending += reversed(tensor.op.inputs)
 
     def _made_of(self, tensor: Any) -> Made:
-        """The description's tensor for one of the graph's, with all the steps that make it."""
+        """Returns the description's tensor for a tensor of the graph, after adding all the steps that make it."""
         if tensor.name in self._inputs:
             spec = self._inputs[tensor.name]
             return Made(name=spec.name, dtype=spec.dtype, shape=tuple(tensor.shape))
@@ -152,23 +153,23 @@ class _Plan:
             return self._write_operator(tensor.op, self._made_of)
         if getattr(call.output, "name", None) != tensor.name:  # ragged, or not what the layer gave out
             raise limited("string-op", f"{call.title} gives {type(call.output).__name__}")
-        given = [value for value in call.inputs if hasattr(value, "dtype")]
-        if unusual := [value for value in given if not hasattr(value, "op")]:
+        layer_inputs = [value for value in call.inputs if hasattr(value, "dtype")]
+        if unusual := [value for value in layer_inputs if not hasattr(value, "op")]:
             raise limited("string-op", f"{call.title} takes {type(unusual[0]).__name__}")
         outer, self._needed_by = self._needed_by, f", before {call.title}"
         inside = Inside(
             operators=self._operators[call.begin : call.end],
-            made_of=partial(self._made_inside, [t.name for t in given]),
+            made_of=partial(self._made_inside, [t.name for t in layer_inputs]),
         )
-        made = write_layer(call, [self._made_of(value) for value in given], self._writer, inside)
+        made = write_layer(call, [self._made_of(value) for value in layer_inputs], self._writer, inside)
         self._needed_by = outer
         return made
 
-    def _made_inside(self, given: Sequence[str], tensor: Any) -> Made:
-        """The description's tensor for one inside a layer, by operators alone, up to what the layer was given."""
-        if tensor.name in given:
+    def _made_inside(self, layer_inputs: Sequence[str], tensor: Any) -> Made:
+        """Returns the description's tensor for one inside a layer, from its operators back to the layer's inputs."""
+        if tensor.name in layer_inputs:
             return self._made_of(tensor)
-        return self._write_operator(tensor.op, partial(self._made_inside, given))
+        return self._write_operator(tensor.op, partial(self._made_inside, layer_inputs))
 
     def _write_operator(self, operator: Any, made_of: Callable[[Any], Made]) -> Made:
         try:
@@ -179,7 +180,7 @@ class _Plan:
             raise limited("lookup-table" if table else "string-op", what) from error
 
     def _narrowed(self, tensor: Any) -> Made:
-        """What the core is fed in the place of a tensor: int32 where a layer's numbers fit."""
+        """Returns the tensor that the core is fed instead of this one: int32 where a layer's numbers fit."""
         made = self._made_of(tensor)
         call = self._call_of.get(tensor.op.name)
         if call is None or made.dtype != "int64" or (getattr(call.layer, "num_bins", 0) or 0) >= _INT32:
@@ -191,7 +192,7 @@ class _Plan:
         return str(call.layer.name if call else tensor.op.name.replace("/", "_"))
 
     def _source(self, tensor: Any) -> str:
-        """Who made a tensor, past operators that only hand it on."""
+        """Names the layer or operator that computes a tensor, skipping identities."""
         while tensor.op.type == "Identity" and tensor.op.name not in self._call_of:
             (tensor,) = tensor.op.inputs
         call = self._call_of.get(tensor.op.name)

@@ -1,7 +1,7 @@
-"""The preprocessing layers of Keras, written down as steps.
+"""Describes the preprocessing layers of Keras as steps.
 
-In: a recorded call of a layer. Out: steps that make what the layer made, in whichever Keras (3 or 2) it is. A layer
-that computes something no step says exactly is `limited`, and the reason names the layer and its setting.
+In: a recorded call of a layer. Out: steps that compute what the layer computed, in Keras 3 or 2. A layer with a
+computation that no step describes exactly is `limited`, and the reason names the layer and its setting.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,11 +37,11 @@ _MATRIX = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
-    """What a layer did, for a rule of the user's own in it.
+    """The operators inside a layer, which describe a rule that the user wrote.
 
     Attributes:
         operators: of the call.
-        made_of: the description's tensor for one of theirs, by operators alone.
+        made_of: returns the description's tensor for one of theirs, from operators only.
     """
 
     operators: Sequence[Any]
@@ -52,10 +52,10 @@ def write_layer(call: LayerCall, inputs: Sequence[Made], writer: Writer, inside:
     """Adds the steps of one call.
 
     Args:
-        call: from the tape.
-        inputs: what the layer was called on.
+        call: as recorded.
+        inputs: the tensors that the layer was called on.
         writer: receives the steps.
-        inside: what the layer did.
+        inside: the operators of the call.
 
     Raises:
         Limited: the layer has a setting that the steps cannot express.
@@ -78,8 +78,8 @@ def _text_vectorization(call: LayerCall, made: Made, writer: Writer, inside: Ins
         raise _inexpressible(call, "ragged=True")
     if getattr(lookup, "sparse", False):
         raise _inexpressible(call, "sparse=True")
-    own = callable(layer._standardize)  # noqa: SLF001
-    made = _split(call, _by_own_rule(call, inside) if own else _standardized(call, made, writer), writer)
+    custom_rule = callable(layer._standardize)  # noqa: SLF001
+    made = _split(call, _by_own_rule(call, inside) if custom_rule else _standardized(call, made, writer), writer)
     if layer._ngrams is not None:  # noqa: SLF001
         if not made.ragged:
             raise _inexpressible(call, "ngrams without split")
@@ -105,7 +105,7 @@ def _standardized(call: LayerCall, made: Made, writer: Writer) -> Made:
 
 
 def _by_own_rule(call: LayerCall, inside: Inside) -> Made:
-    """What the user's own standardisation made: the operand of the one operator that cuts at white space."""
+    """Returns what the user's own standardisation computed: the input of the one operator that cuts at white space."""
     cutting = [operator for operator in inside.operators if operator.type == "StringSplitV2"]
     if call.layer._split != "whitespace" or len(cutting) != 1:  # noqa: SLF001
         raise _inexpressible(call, f"standardize={_named(call.layer._standardize)}")  # noqa: SLF001
@@ -134,7 +134,7 @@ def _lookup(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
 
 
 def _looked_up(call: LayerCall, layer: Any, made: Made, writer: Writer) -> Made:
-    """The numbers of entries, encoded the way the lookup layer is asked to."""
+    """Adds the lookup of entries, and their encoding in the layer's output mode."""
     if layer.invert:
         raise _inexpressible(call, "invert=True")
     of_text = _type_name(layer.vocabulary_dtype) == "string"
@@ -170,7 +170,7 @@ def _type_name(dtype: Any) -> str:
 
 
 def _vocabulary(call: LayerCall, layer: Any, *, of_text: bool) -> tuple[list[str] | list[int], int]:
-    """The entries of a layer's table in order, and the number of the first."""
+    """Returns the entries of a layer's table in order, and the number of the first."""
     import tensorflow as tf
 
     with tf.init_scope():
@@ -188,7 +188,7 @@ def _vocabulary(call: LayerCall, layer: Any, *, of_text: bool) -> tuple[list[str
 
 
 def _unknown(layer: Any, *, of_text: bool) -> Unknown:
-    """What the layer does with entries that are not in its vocabulary."""
+    """Returns the layer's rule for entries that are not in its vocabulary."""
     buckets = layer.num_oov_indices
     first = layer._oov_start_index()  # noqa: SLF001
     if buckets == 0:
@@ -204,7 +204,7 @@ def _unknown(layer: Any, *, of_text: bool) -> Unknown:
 
 
 def _encoded(call: LayerCall, made: Made, writer: Writer, *, mode: str, depth: int) -> Made:
-    """Numbers as vectors: as Keras does it, a last axis of length one is none where each number becomes a vector."""
+    """Adds the encoding of numbers as vectors; `one_hot` first drops a last axis of length one, as Keras does."""
     dtype = call.output.dtype.name
     if mode == "one_hot":
         if len(made.shape) > 1 and made.shape[-1] == 1:
@@ -239,7 +239,7 @@ def _hashing(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
 
 
 def _numbered(call: LayerCall, numbers: Made, writer: Writer, *, depth: int) -> Made:
-    """Numbers in the layer's own type, or encoded."""
+    """Adds the cast of numbers to the layer's type, or their encoding."""
     if call.layer.output_mode != "int":
         return _encoded(call, numbers, writer, mode=call.layer.output_mode, depth=depth)
     dtype = call.output.dtype.name
