@@ -1,8 +1,8 @@
-"""What targets cannot express, each with its upstream source: the versioned table behind every `limited`.
+"""Lists what targets cannot express, each with its upstream source: the versioned table behind every `limited`.
 
 In: a row's id, from code that found the limit itself, or the message a converter failed with. Out: the `Limited` error
-that the row writes; for a message that no row explains None, and then the exporter is `errored`. A row names the
-target, the versions it was seen with, and where upstream says so; a version that mends it takes the row away.
+of the row; None for a message that no row explains, and then the exporter is `errored`. A row names the target, the
+versions it was seen with, and its upstream source. A version that fixes the limit removes the row.
 """
 
 import re
@@ -16,14 +16,14 @@ class TargetLimit:
     """One limit of one target.
 
     Attributes:
-        id: stable identifier, what a waiver names.
+        id: stable identifier, which waivers name.
         format: the target; empty for a limit of every target that starts from a lowered graph.
         pattern: regular expression found in the message of a converter or a runtime; None where our own code finds it.
         runtimes: registry names of the runtimes whose messages the pattern explains; empty: the converter's.
         says: the limit in a sentence.
         way_out: what the user can do.
         versions: toolchain it was seen with.
-        source: upstream thread, or the file that says so where there is no thread.
+        source: upstream thread, or the file that documents it where there is no thread.
     """
 
     id: str
@@ -40,14 +40,14 @@ LIMITS = (
     TargetLimit(
         id="graphdef-2gib",
         says="a graph with its weights as constants ends at 2 GiB, which is all that one protocol buffer holds",
-        way_out="SavedModel keeps weights beside the graph and is not affected.",
+        way_out="SavedModel keeps weights outside of the graph and is not affected.",
         versions="tensorflow 2.21",
         source="tensorflow#62850",
     ),
     TargetLimit(
         id="lookup-table",
-        says="the model looks values up in a table, which no target but SavedModel has, and that is not the doing of a "
-        "layer whose preprocessing can be described",
+        says="the model looks values up in a table, which no target but SavedModel has, and the lookup does not belong "
+        "to a layer whose preprocessing can be described",
         way_out="Use StringLookup, IntegerLookup or TextVectorization, or ship the SavedModel.",
         versions="tensorflow 2.21",
         source="tensorflow#8665",
@@ -63,7 +63,7 @@ LIMITS = (
     TargetLimit(
         id="text-output",
         says="the model gives text, and no target but SavedModel has any",
-        way_out="Give the numbers out and put words in their place after the model, or ship the SavedModel.",
+        way_out="Output the numbers and replace them by words after the model, or ship the SavedModel.",
         versions="tensorflow 2.21",
         source="tensorflow#59517",
     ),
@@ -172,7 +172,7 @@ LIMITS = (
         id="tfjs-loop",
         format="tfjs",
         says="TF.js does not run a loop that keeps its steps in a list of tensors",
-        way_out="Write the loop with keras.layers.RNN, whose steps stand in one tensor.",
+        way_out="Write the loop with keras.layers.RNN, which keeps its steps in one tensor.",
         versions="tensorflowjs 4.22",
         source="tfjs#7422",
     ),
@@ -213,8 +213,8 @@ LIMITS = (
     TargetLimit(
         id="onnx-loop",
         format="onnx",
-        says="tf2onnx writes a loop with convolutions in it (ConvLSTM over a dynamic or long time axis) as no runtime "
-        "loads it",
+        says="tf2onnx writes a loop with convolutions in it (ConvLSTM over a dynamic or long time axis) in a form that "
+        "no runtime loads",
         way_out="Give the layer a static time axis of at most 256 steps: it is then written out step by step.",
         versions="tf2onnx 1.17",
         source="tensorflow-onnx#1760",
@@ -269,7 +269,7 @@ _OPERATORS = re.compile(
 
 
 def limited(limit: str, detail: str = "") -> Limited:
-    """The error for a limit that our own code found; the caller raises it.
+    """Builds the error for a limit that our own code found; the caller raises it.
 
     Args:
         limit: identifier of a row in `LIMITS`.
@@ -281,16 +281,16 @@ def limited(limit: str, detail: str = "") -> Limited:
 
 
 def known_limit(target: str, message: str, runtime: str = "") -> Limited | None:
-    """The error for a converter's or runtime's message, naming the operators it complained of; None: no row matches.
+    """Builds the error for a converter's or runtime's message, naming the operators in it; None if no row matches.
 
     Args:
         target: the format that was being made or run.
         message: the whole error message.
-        runtime: registry name of the runtime that said it; empty for the format's converter.
+        runtime: registry name of the runtime that raised it; empty for the format's converter.
     """
     for limit in LIMITS:
-        said_here = limit.format == target and runtime in (limit.runtimes or ("",))
-        if said_here and limit.pattern and re.search(limit.pattern, message):
+        applies = limit.format == target and runtime in (limit.runtimes or ("",))
+        if applies and limit.pattern and re.search(limit.pattern, message):
             named = sorted({part for match in _OPERATORS.findall(message) for part in match if part})
             return limited(limit.id, ", ".join(named))
     return None

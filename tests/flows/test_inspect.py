@@ -32,7 +32,7 @@ def test_the_page_of_a_sound_model_holds_what_a_user_asks(tmp_path):
         "2: Dense 1, InputLayer 1",
         "15  (60 B)",
         "without the optimizer's state",
-        "A release can begin",
+        "A release can start",
     ):
         assert words in text
 
@@ -87,13 +87,13 @@ def test_a_subclass_and_a_custom_loss_are_shown(tmp_path):
     loss = {"module": "builtins", "class_name": "function", "config": "focal"}
     config = {"module": None, "class_name": "Net", "config": {}, "compile_config": {"loss": loss}}
     text = page(keras_file(tmp_path / "m.keras", config=config))
-    assert "only building it can tell" in text
+    assert "known only once the model is built" in text
     assert "focal (custom; not needed for inference)" in text
 
 
 def test_a_file_of_keras_2_is_shown(tmp_path):
     text = page(keras_file(tmp_path / "m.keras", metadata={"keras_version": "2.15.0"}))
-    for words in ("Keras 2.15.0", "`.keras` archive of Keras 2, read through tf_keras", "A release can begin"):
+    for words in ("Keras 2.15.0", "`.keras` archive of Keras 2, read through tf_keras", "A release can start"):
         assert words in text
 
 

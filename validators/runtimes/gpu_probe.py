@@ -1,6 +1,6 @@
-"""Which GPUs the runtimes find on this machine: asked of each interface itself, not guessed from files.
+"""Asks each interface of this machine which GPUs the runtimes find; nothing is guessed from files.
 
-In: nothing, or the shared browser's address. Out: `Adapter`s by interface. Drivers crash, so both functions are jobs of
+In: nothing, or the shared browser's address. Out: adapters by interface. Drivers crash, so both functions are jobs of
 the isolated worker.
 """
 
@@ -14,7 +14,7 @@ from validators.web.page_session import PAGE, open_session
 
 
 def native(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What Vulkan's loader finds, as LiteRT's WebGPU accelerator will see it.
+    """Lists the adapters that Vulkan's loader finds, as LiteRT's WebGPU accelerator will see them.
 
     Returns:
         `interface`, `name`, `software` of each adapter; `problem` says why there is none.
@@ -29,7 +29,7 @@ def native(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def browser(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What a page in Chromium is given for WebGL and WebGPU.
+    """Lists the adapters that a page in Chromium gets for WebGL and WebGPU.
 
     Args:
         request: `endpoint`, the browser's DevTools address.
@@ -38,13 +38,13 @@ def browser(request: Mapping[str, Any]) -> list[dict[str, Any]]:
         As `native`.
     """
     with open_session(request["endpoint"], "probe", PAGE) as session:
-        told = session.load({})
+        adapters = session.load({})
     return [
         {"interface": name, "name": adapter_name(info), "software": is_software(info), "problem": ""}
         if info
         else _absent(name, "Chromium gives its pages none")
-        for name, info in told.items()
-        if name != "seconds"  # how long the page took, which every module's facts hold
+        for name, info in adapters.items()
+        if name != "seconds"  # the page's own time, which every module reports
     ]
 
 
