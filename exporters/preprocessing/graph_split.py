@@ -80,6 +80,7 @@ class _Plan:
         self._call_of: dict[str, LayerCall] = {}
         for call in calls:
             self._call_of.update((operator.name, call) for operator in operators[call.begin : call.end])
+        # Placeholders are left out: a text input by itself needs no preprocessing, only its use does.
         needed = [op for op in upstream(outputs) if op.type != "Placeholder" and self._needs_text(op)]
         self.needs_text = bool(needed)
         self._before = {op.name for op in upstream(tensor for op in needed for tensor in op.inputs)}

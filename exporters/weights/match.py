@@ -40,6 +40,7 @@ def match(format_: str, source: SourceWeights, stored: Mapping[str, np.ndarray])
         pieces=[Piece(weight=w, array=w.array) for w in source.weights],
         constants=constants,
     )
+    # From certain to uncertain: what an exact match explains cannot be taken for something similar later.
     exactly(state, state.pieces)
     in_parts(state)
     constants_in_parts(state)

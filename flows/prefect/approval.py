@@ -34,8 +34,8 @@ from validators.report import markdown
 _POLL_SECONDS = 2
 
 
-class Decision(RunInput):
-    """A person's decision about the release, with name and reason; both are kept with the release."""
+class ApprovalForm(RunInput):
+    """The form on which a person decides about the release; name and reason are kept with the release."""
 
     who: str = Field(title="Who", pattern=r"\S", description="Your name, as the release keeps it.")
     why: str = Field(title="Why", pattern=r"\S", description="Your reason, as the release keeps it.")
@@ -74,7 +74,7 @@ def ask(release: Path, digest: str, *, seconds: float) -> GateReport:
     """
     if flow_run.parent_flow_run_id or not (deployment.id or pauses_here()):
         return gate(release, digest=digest)
-    form = Decision.with_initial_data(description=markdown.render(load(release)))
+    form = ApprovalForm.with_initial_data(description=markdown.render(load(release)))
     try:
         if deployment.id:
             decision = suspend_flow_run(wait_for_input=form, timeout=math.ceil(seconds), key=_key(digest))

@@ -53,8 +53,8 @@ def test_every_form_says_what_it_is_and_what_its_optimizer_takes_up(form, tmp_pa
         described = hostile_forms.small_older_model() | {"keras_version": "2.3.0"}
         (tmp_path / "model.json").write_text(json.dumps(described), "utf-8")
     text = page(path, architecture)
-    kinds = {"h5": "HDF5 file of Keras 2", "saved_model": "SavedModel folder of Keras 2", "checkpoint": "weights, and"}
-    for words in (kinds[form], "read through tf_keras", "15  (60 B)", "without the optimizer's state", "can begin"):
+    kinds = {"h5": "HDF5 file of Keras 2", "saved_model": "SavedModel folder of Keras 2", "checkpoint": "weights with"}
+    for words in (kinds[form], "read through tf_keras", "15  (60 B)", "without the optimizer's state", "can start"):
         assert words in text
     assert inspect(path, architecture).optimizer_bytes == 48
 
@@ -64,7 +64,7 @@ def test_weights_without_an_optimizer_say_that_training_cannot_go_on(tmp_path):
     path.write_bytes(hostile.h5(hostile_forms.named_weights))
     text = page(path, "nets:make")
     assert "training cannot go on from this file as it was" in text
-    assert "the architecture is what nets:make returns" in text
+    assert "nets:make returns the architecture" in text
 
 
 @pytest.mark.parametrize(

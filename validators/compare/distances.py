@@ -139,6 +139,7 @@ def _measure_real(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> 
         limit = np.where(finite, allowed.atol + relative, 0.0)
         powers = _powers(a[finite], b[finite])
     failing = nonfinite | ~(distance <= limit)
+    # The worst element is of the worst kind: one NaN matters more than any finite error.
     if nonfinite.any():
         rank, score = 2, nonfinite
     elif failing.any():

@@ -53,7 +53,7 @@ class Patience:
         if not self._per_row:
             return ""
         seconds, setting = self._bound()
-        if len(self._per_row) == 1:
+        if len(self._per_row) == 1:  # the first call compiled too, so nothing is known about the second
             expected, forecast = 0.0, ""
         else:
             expected = rows * min(self._per_row)

@@ -52,7 +52,7 @@ def provide(source: StoredModel, given: Sequence[str], registry: MutableMapping[
         theirs = {name: value for name, value in defined(module).items() if not _is_keras_own(name, generation)}
         registry.update(theirs)
     found: dict[tuple[str, str], UsedCode] = {}
-    unmet: list[CodeNeed] = []
+    unmet: list[CodeNeed] = []  # all of them are collected, so that one message names everything that is missing
     needs = _needs(source)
     for need in needs:
         place = _find(need, modules, registry)

@@ -106,6 +106,7 @@ def _give_weights(model: SourceModel, graph: Any) -> None:
     for layer, twin in zip(_layers(model.graph), _layers(graph), strict=True):
         if hasattr(layer, "lookup_table"):
             raise NoDouble(f"layer {layer.name} looks words up in a table")
+        # Normalization derives constants from its variables; without this they keep the initial values.
         if hasattr(twin, "finalize_state"):
             twin.finalize_state()
 

@@ -128,6 +128,7 @@ def from_names(model: Any, source: StoredModel, layout: Any) -> None:
         group = file[weights.group] if weights.group else file
         names = layout.load_attributes_from_hdf5_group(group, "layer_names")
         stored = [name for name in names if layout.load_attributes_from_hdf5_group(group[name], "weight_names")]
+        # All names or none: a partial match by name would leave layers without their weights.
         by_name = sorted(stored) == sorted(layer.name for layer in model.layers if layer.weights)
         load = layout.load_weights_from_hdf5_group_by_name if by_name else layout.load_weights_from_hdf5_group
         load(group, model)

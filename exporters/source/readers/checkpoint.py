@@ -226,6 +226,7 @@ def _entries(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         length, at = varint(block, at)
         if shared > len(key) or at + fresh + length > end:
             raise ValueError("an entry leads out of its block")
+        # Prefix compression: an entry stores only the end of its key, after the part it shares with the key before.
         key = key[:shared] + bytes(block[at : at + fresh])
         yield key, block[at + fresh : at + fresh + length]
         at += fresh + length

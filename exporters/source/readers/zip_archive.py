@@ -200,6 +200,7 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
 
 def _check_expansion(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     """Refuses decompression bombs, one member or spread over many."""
+    # The sum counts too: many members below the floor would unpack to as much as one above it.
     rows = [(f"member {info.filename!r}", info.file_size, info.compress_size) for info in infos]
     rows.append(("the archive", sum(row[1] for row in rows), sum(row[2] for row in rows)))
     for what, size, stored in rows:
