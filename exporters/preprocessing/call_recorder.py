@@ -72,7 +72,7 @@ def _recorded_call(original: Any, calls: list[LayerCall]) -> Any:
         kind = type(self).__name__
         known = kind in _RECORDED and is_of_keras(self)
         graph = tf.compat.v1.get_default_graph()
-        # Depth: a TextVectorization calls a StringLookup, which then belongs to it. Eager calls are no part of the trace.
+        # Depth: a TextVectorization calls a StringLookup, which belongs to it. Eager calls are no part of the trace.
         if not known or depth or tf.executing_eagerly():
             return original(self, *arguments, **options)
         begin = len(graph.get_operations())

@@ -48,11 +48,11 @@ def gpu_slot(stage: Stage, stopping: threading.Event) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as held:
-        told = False
+        reported = False
         while not (_is_free(len(here)) and _taken(held)):
-            if not told:
+            if not reported:
                 stage.waits(f"for a slot of the server's concurrency limit {LIMIT}: other runs hold all of them")
-                told = True
+                reported = True
             if stopping.wait(_POLL_SECONDS):
                 raise Cancelled(f"the run ended while it waited for a slot of the concurrency limit {LIMIT}")
         yield

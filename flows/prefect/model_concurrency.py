@@ -125,7 +125,7 @@ class _Turn:
 def _wait(mine: _Turn, run: ReleaseRun) -> tuple[bool, str]:
     """Waits for the turn, and takes it from a run that has ended."""
     seen: tuple[UUID, dict[str, Any]] | None = None
-    since, told = time.monotonic(), ""
+    since, reported = time.monotonic(), ""
     while True:
         asked = time.monotonic()
         there = patiently(mine.take)
@@ -139,9 +139,9 @@ def _wait(mine: _Turn, run: ReleaseRun) -> tuple[bool, str]:
             patiently(partial(_remove, there.id))
             continue
         holder = str(found[1].get("name") or "another run")
-        if holder != told:
+        if holder != reported:
             waiting(f"for {holder}, which releases the same model")
-            told = holder
+            reported = holder
         if run.cancelled:
             raise Cancelled(f"the run ended while it waited for {holder}, which releases the same model")
         time.sleep(_POLL_SECONDS)

@@ -90,8 +90,8 @@ def prove_elsewhere(settings: Settings, digest: str) -> tuple[bool, str]:
         idle = ""
         with contextlib.suppress(httpx.HTTPError):  # it only explains
             idle = _idle(client, pool)
-    told = [_told(run, one.device, settings, idle) for run, one in zip(runs, handed, strict=True)]
-    return all(run.state is not None and run.state.is_completed() for run in runs), "; ".join(told)
+    sentences = [_sentence(run, one.device, settings, idle) for run, one in zip(runs, handed, strict=True)]
+    return all(run.state is not None and run.state.is_completed() for run in runs), "; ".join(sentences)
 
 
 _ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
@@ -133,7 +133,7 @@ def _started(settings: Settings, digest: str, device: Device) -> _Handed:
 def _awaited(client: SyncPrefectClient, handed: Sequence[_Handed], settings: Settings) -> "list[FlowRun]":
     """Waits until all runs have ended or the time is over, and returns them; a server that is away is waited for."""
     deadline = time.monotonic() + settings.limits.pool_seconds
-    said = ""
+    logged = ""
     while True:
         try:
             runs = [client.read_flow_run(one.id) for one in handed]
@@ -148,9 +148,9 @@ def _awaited(client: SyncPrefectClient, handed: Sequence[_Handed], settings: Set
             if time.monotonic() > deadline:
                 raise
             why = f"the Prefect server gives no answer: {error or type(error).__name__}"
-        if why and why != said:
+        if why and why != logged:
             get_run_logger().warning("%s", why)
-        said = why
+        logged = why
         time.sleep(_POLL_SECONDS)
 
 
@@ -183,11 +183,11 @@ def _cancel_unfinished(client: SyncPrefectClient, one: _Handed) -> None:
         state = client.read_flow_run(one.id).state
         if state is None or not state.is_final():
             client.set_flow_run_state(one.id, Cancelling(message="the release no longer waits for it"))
-    except httpx.HTTPError as error:  # what ended the wait must still be told, and the other runs cancelled
+    except httpx.HTTPError as error:  # the error that ended the wait must still be raised, and the other runs cancelled
         get_run_logger().warning("the run %s of %s could not be cancelled: %s", one.id, validate.name, error)
 
 
-def _told(run: "FlowRun", device: Device, settings: Settings, idle: str) -> str:
+def _sentence(run: "FlowRun", device: Device, settings: Settings, idle: str) -> str:
     name = f"{run.name} ({device})"
     if run.state is None or not run.state.is_final():
         state = run.state.name if run.state else "not started"

@@ -111,8 +111,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_names(given: set[str], names: Sequence[str]) -> None:
-    missing, extra = sorted(set(names) - given), sorted(given - set(names))
+def _check_names(found: set[str], names: Sequence[str]) -> None:
+    missing, extra = sorted(set(names) - found), sorted(found - set(names))
     if not missing and not extra:
         return
     near = [(name, difflib.get_close_matches(name, missing, n=1)) for name in extra]

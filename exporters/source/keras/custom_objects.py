@@ -29,7 +29,7 @@ _OTHERS = ("keras", "tf_keras", "tensorflow")
 _SHOWN = 12
 
 
-def provide(source: StoredModel, given: Sequence[str], registry: MutableMapping[str, Any]) -> tuple[UsedCode, ...]:
+def provide(source: StoredModel, code: Sequence[str], registry: MutableMapping[str, Any]) -> tuple[UsedCode, ...]:
     """Registers the user's code and returns which of it the file asks for.
 
     An object that a decorator registered under the name in the file comes first; else the class of that name is taken
@@ -37,7 +37,7 @@ def provide(source: StoredModel, given: Sequence[str], registry: MutableMapping[
 
     Args:
         source: the open model.
-        given: modules (`package.module`) or Python files.
+        code: the user's modules (`package.module`) or Python files.
         registry: Keras' own, by name or `package>name`.
 
     Returns:
@@ -46,7 +46,7 @@ def provide(source: StoredModel, given: Sequence[str], registry: MutableMapping[
     Raises:
         BadInput: a module cannot be imported, or none defines what Keras will look for.
     """
-    modules = {name: imported(name) for name in given}
+    modules = {name: imported(name) for name in code}
     generation = source.generation or 3
     for module in modules.values():  # all of it: a layer of theirs may build another one by its name
         theirs = {name: value for name, value in defined(module).items() if not _is_keras_own(name, generation)}
@@ -82,10 +82,10 @@ def _find(need: CodeNeed, modules: Mapping[str, ModuleType], registry: Mapping[s
     """Finds (the module as the user named it, the object); the first is empty where another of their modules has it."""
     value = registry.get(need.registered_name or need.name)
     plain = need.name.rpartition(">")[2]
-    for given, module in modules.items():
-        own = vars(module).get(plain)
-        if own is not None and (own is value or (value is None and _is_the_users(own))):
-            return given, own
+    for option, module in modules.items():
+        member = vars(module).get(plain)
+        if member is not None and (member is value or (value is None and _is_the_users(member))):
+            return option, member
     return None if value is None else ("", value)
 
 
@@ -93,14 +93,14 @@ def _is_the_users(value: Any) -> bool:
     return callable(value) and str(getattr(value, "__module__", "")).partition(".")[0] not in _OTHERS
 
 
-def _record(found: dict[tuple[str, str], UsedCode], need: CodeNeed, given: str, value: Any) -> None:
+def _record(found: dict[tuple[str, str], UsedCode], need: CodeNeed, option: str, value: Any) -> None:
     """Adds the need to the record of the object."""
     key = (need.name, need.registered_name)
     layers = found[key].layers if key in found else ()
     found[key] = UsedCode(
         kind=need.kind,
         name=need.registered_name or need.name,
-        given=_shown(given),
+        given=_shown(option),
         module=value.__module__,
         digest=_digest(value),
         layers=tuple(dict.fromkeys((*layers, *filter(None, [need.layer])))),
@@ -113,9 +113,9 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
-def _shown(given: str) -> str:
+def _shown(option: str) -> str:
     """Returns a module as it was named, a file without its folders, which do not concern the reader of a release."""
-    return Path(given).name if given.endswith(".py") else given
+    return Path(option).name if option.endswith(".py") else option
 
 
 def _first(names: Sequence[str]) -> str:

@@ -23,11 +23,11 @@ from exporters.source.keras.model import (
     Loading,
     Loop,
     SourceModel,
+    keras_errors_as_bad_input,
     one_or_dict,
     only,
     refuse_needless_shapes,
     specs,
-    told_as_bad_input,
     unknown_shape,
     without_training,
 )
@@ -113,7 +113,7 @@ def load(source: StoredModel, loading: Loading, built: Any) -> Keras2Model:
     with keras_is_tf_keras():
         code = provide(source, loading.custom_objects, tf_keras.saving.get_custom_objects())
     with (
-        told_as_bad_input(name, f"tf_keras {tf_keras.__version__}"),
+        keras_errors_as_bad_input(name, f"tf_keras {tf_keras.__version__}"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # about code that a Lambda layer was written in

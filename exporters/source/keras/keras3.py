@@ -20,11 +20,11 @@ from exporters.source.keras.model import (
     Loading,
     Loop,
     SourceModel,
+    keras_errors_as_bad_input,
     one_or_dict,
     only,
     refuse_needless_shapes,
     specs,
-    told_as_bad_input,
     unknown_shape,
     without_training,
 )
@@ -99,7 +99,7 @@ def load(source: StoredModel, loading: Loading, built: Any) -> Keras3Model:
 
     code = provide(source, loading.custom_objects, keras.saving.get_custom_objects())
     name = source.path.name
-    with told_as_bad_input(name, f"Keras {keras.__version__}"), warnings.catch_warnings():
+    with keras_errors_as_bad_input(name, f"Keras {keras.__version__}"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the optimizer and about metrics: inference needs neither
         if source.form == "archive":
             with _built(name, loading):

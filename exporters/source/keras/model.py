@@ -145,7 +145,7 @@ class SourceModel(ABC):
 
 
 @contextmanager
-def told_as_bad_input(name: str, keras: str) -> Iterator[None]:
+def keras_errors_as_bad_input(name: str, keras: str) -> Iterator[None]:
     """Turns an error of Keras about a model that it cannot build into BadInput with the cause in Keras' words.
 
     Args:

@@ -10,8 +10,7 @@ from pathlib import Path
 from exporters.errors import BadInput
 from exporters.files.hashing import digest_tree
 from exporters.source.facts import Form
-from exporters.source.readers import h5_model, keras_archive, saved_model
-from exporters.source.readers import weights_with_architecture as assembled
+from exporters.source.readers import h5_model, keras_archive, saved_model, weights_with_architecture
 from exporters.source.readers.checkpoint import INDEX, STATE
 from exporters.source.readers.hdf5 import opened as opened_hdf5
 from exporters.source.readers.stored_model import StoredModel
@@ -23,7 +22,7 @@ _OPENERS: Mapping[Form, Opener] = {
     "archive": lambda path, _: keras_archive.opened(path),
     "h5": lambda path, _: h5_model.opened_model(path),
     "saved_model": lambda path, _: saved_model.opened(path),
-    "weights": assembled.opened_weights,
+    "weights": weights_with_architecture.opened_weights,
 }
 SAVED_MODEL = saved_model.GRAPH
 """The file that makes a folder a SavedModel."""
@@ -57,7 +56,7 @@ def digest_of(path: Path, architecture: str = "") -> str:
         BadInput: a file of a checkpoint is missing.
         OSError: a file cannot be read.
     """
-    return (assembled.digest_of(path, architecture) if architecture else digest_tree(path))[0]
+    return (weights_with_architecture.digest_of(path, architecture) if architecture else digest_tree(path))[0]
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -69,10 +68,14 @@ def files_of(path: Path) -> tuple[Path, ...]:
     if path.is_dir():
         inside = plain_files(path)
         state = path / STATE
-        return inside if _form_of_folder(path) == "saved_model" else (state, *assembled.files_of_weights(path))
+        return (
+            inside
+            if _form_of_folder(path) == "saved_model"
+            else (state, *weights_with_architecture.files_of_weights(path))
+        )
     if path.is_file() and path.suffix != INDEX:
         return (path,)
-    return assembled.files_of_weights(path)
+    return weights_with_architecture.files_of_weights(path)
 
 
 def form_of(path: Path, architecture: str = "") -> Form:

@@ -44,8 +44,8 @@ class ObjectWeights(Weights):
             for parent, step in zip(["", *steps], steps, strict=False):
                 group = group[step]
                 if parent in _LAYERS or (not parent and step not in (*_LAYERS, "vars")):
-                    given = group["vars"].attrs.get("name") if "vars" in group else None
-                    names.append(given if isinstance(given, str) else step)
+                    name = group["vars"].attrs.get("name") if "vars" in group else None
+                    names.append(name if isinstance(name, str) else step)
         return printable("/".join(names)) or _ITSELF
 
 
