@@ -31,7 +31,7 @@ class Graph:
         graph_def: the `GraphDef`; weights are `Const` nodes.
         signature: canonical names; `native` is the tensor in the graph, `node:0`.
         rewrites: names of the rewrites that acted while it was traced (`exporters.lowering.rewrite_log`).
-        preprocessing: what makes the inputs from those of the model, where the graph is the core of a split one.
+        preprocessing: the steps from the model's inputs to the graph's, where the graph is the core of a split model.
     """
 
     graph_def: Any
@@ -64,7 +64,7 @@ class Graph:
         return cls(graph_def=graph_def, signature=signature, rewrites=rewrites)
 
     def imported(self) -> Any:
-        """The graph as a `tf.Graph`; making a function of it takes ten times as long."""
+        """Imports the graph as a `tf.Graph`; a function of it would take ten times as long to build."""
         import tensorflow as tf
 
         imported = tf.Graph()

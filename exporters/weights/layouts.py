@@ -1,9 +1,8 @@
-"""In which orders a format may store a weight, and in which parts.
+"""Lists the axis orders and the parts in which a format may store a weight.
 
-A weight keeps its values whatever the target; their order changes: Keras' HWIO filters become OHWI in TF Lite and OIHW
-in ONNX, a dense kernel is transposed, heads of attention are laid side by side. Converters also cut weights up (one
-filter for each group, one matrix for each gate) and ONNX' recurrent operators want the gates behind one another in an
-order of their own.
+A weight keeps its values in every target; their order changes: Keras' HWIO filters become OHWI in TF Lite and OIHW in
+ONNX, a dense kernel is transposed, attention heads are joined. Converters also split weights (one filter for each
+group, one matrix for each gate), and ONNX' recurrent operators join the gates in another order.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ _DIRECTIONS = 2
 
 
 def back(stored: np.ndarray, shape: tuple[int, ...], order: Order) -> np.ndarray:
-    """A constant in the source's own order and shape; a view wherever NumPy can.
+    """Returns a constant in the source's axis order and shape; a view wherever NumPy can.
 
     Args:
         stored: of as many elements as the shape has, whatever its own shape is.
@@ -30,7 +29,7 @@ def back(stored: np.ndarray, shape: tuple[int, ...], order: Order) -> np.ndarray
 
 
 def parts(array: np.ndarray, sizes: set[int]) -> Iterator[list[np.ndarray]]:
-    """The ways to cut a weight into equal parts along its last or first axis so that constants of that size exist."""
+    """Yields the splits of a weight into equal parts, along its last or first axis, whose size some constant has."""
     for axis in dict.fromkeys((array.ndim - 1, 0)) if array.ndim else ():
         length = array.shape[axis]
         for count in range(2, min(length, _MOST_PARTS) + 1):
@@ -39,7 +38,7 @@ def parts(array: np.ndarray, sizes: set[int]) -> Iterator[list[np.ndarray]]:
 
 
 def gates(stored: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """The ways in which ONNX may have laid gates behind one another: [directions, gates x units], and x inputs."""
+    """Yields the splits of ONNX' joined gates, [directions, gates x units] or [directions, gates x units, inputs]."""
     if stored.ndim not in {2, 3} or stored.shape[0] > _DIRECTIONS:  # a convolution's kernels look alike, and are many
         return
     for count in _GATES:

@@ -1,4 +1,4 @@
-"""Constants that are sums of weights."""
+"""Finds constants that are sums of weights."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from exporters.weights.match_state import Matching
 from exporters.weights.source_weights import SourceWeight
 
 _MOST_ADDENDS = 8
-"""Weights of which any two may have been added to a table; more of one shape are too many to try."""
+"""Most weights of one shape of which pairs are tried as addends; more would take too long."""
 
 
 def in_sums(state: Matching) -> None:
-    """Tables that others were added to: a converter adds up constants, as the bias of a patch and its position."""
+    """Finds tables that others were added to: a converter sums constants, such as a patch's bias and position."""
     for piece in state.missing() if state.layout.computes else ():
         if piece.array.ndim <= 1 or piece.array.dtype.kind != "f":  # a vector that took up another is a bias
             continue
@@ -30,13 +30,13 @@ def in_sums(state: Matching) -> None:
 
 
 def _adds(array: np.ndarray, table: np.ndarray) -> bool:
-    """Whether a weight may be added to a table: another one of its size, or a bias along its last axis."""
+    """Tells whether a weight may be added to a table: another one of its size, or a bias along its last axis."""
     fits = array.shape[-1:] == table.shape[-1:] and array.size in {table.size, table.shape[-1]}
     return fits and array.dtype == table.dtype and bool(array.any())
 
 
 def _is_sum(stored: np.ndarray, array: np.ndarray, others: Sequence[SourceWeight]) -> bool:
-    """Whether a constant is the sum of weights, up to the rounding of these additions in any order."""
+    """Tells whether a constant is the sum of weights, up to the rounding of these additions in any order."""
     if stored.dtype != array.dtype:
         return False
     terms = [array, *(w.array.reshape(array.shape) if w.array.size == array.size else w.array for w in others)]

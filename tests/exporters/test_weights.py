@@ -7,7 +7,7 @@ import pytest
 
 from exporters.formats.registry import exporter_of
 from exporters.weights.match import match as match_with
-from exporters.weights.source_weights import Normalization, Source, SourceWeight
+from exporters.weights.source_weights import Normalization, SourceWeight, SourceWeights
 
 RANDOM = np.random.default_rng(3)
 EPSILON = 1e-3
@@ -23,7 +23,7 @@ def weight(name, *shape, array=None):
 
 
 def source(*weights, normalizations=(), scales=()):
-    return Source(weights=weights, normalizations=normalizations, scales=scales)
+    return SourceWeights(weights=weights, normalizations=normalizations, scales=scales)
 
 
 def normalized(channels=8, layer="norm"):

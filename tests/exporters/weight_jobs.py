@@ -40,10 +40,10 @@ def vectors(request: Mapping[str, Any]) -> list[list[float]]:
     """
     import tensorflow as tf
 
-    from exporters.weights.source_weights import Source, with_constants
+    from exporters.weights.source_weights import SourceWeights, with_constants
 
     with tf.Graph().as_default() as graph:
         for name, values in request["constants"].items():
             tf.constant(values, tf.float32, name=name)
-    found = with_constants(Source(weights=(), normalizations=()), graph.as_graph_def())
+    found = with_constants(SourceWeights(weights=(), normalizations=()), graph.as_graph_def())
     return [scale.tolist() for scale in found.scales]

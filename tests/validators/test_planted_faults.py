@@ -15,7 +15,7 @@ from benchmarks.planted import answers
 from benchmarks.planted.kinds import FAULTS
 from benchmarks.planted.stored import by_ulps, through
 from exporters.weights.match import match
-from exporters.weights.source_weights import Source, SourceWeight
+from exporters.weights.source_weights import SourceWeight, SourceWeights
 from exporters.weights.weight_layout import WeightLayout
 from validators.compare.outputs import compare
 from validators.compare.tolerance import tolerances
@@ -200,7 +200,7 @@ def changed(fault):
 
 
 def held_against_the_source(good, weights):
-    source = Source(
+    source = SourceWeights(
         weights=tuple(SourceWeight(name=f"{n}/kernel", layer=n, array=a) for n, a in good.items()), normalizations=()
     )
     return match(

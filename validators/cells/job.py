@@ -34,7 +34,7 @@ from validators.release.evidence import Evidence, read_evidence
 from validators.runtimes.registry import RuntimeRow, runtime
 from validators.runtimes.with_preprocessing import preprocessed
 from validators.samples import misfit
-from validators.samples.feeding import Fed, Patience, UnsteadyOutput, feed, first_rows
+from validators.samples.feeding import FeedResult, Patience, UnsteadyOutput, feed, first_rows
 from validators.text import operators
 
 WRONG_DEVICE = "wrong device"
@@ -180,7 +180,7 @@ def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
     return sample_set.batch, get_args(Origin).index(sample_set.origin), sample_set.rows
 
 
-def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, Fed], float | None]:
+def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, FeedResult], float | None]:
     """What takes an artifact's outputs over the set `user` to the task metric, and all others to None.
 
     A function of the user's comes with the request, never from the evidence: whoever verifies a release that somebody
@@ -189,7 +189,7 @@ def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, Fed]
     labels, output, metric = evidence.labels(), request.task_output, request.metric
     function = function_named(metric) if metric else None
 
-    def value(sample_set: SampleSet, fed: Fed) -> float | None:
+    def value(sample_set: SampleSet, fed: FeedResult) -> float | None:
         if labels is None or sample_set.name != "user" or fed.stopped:
             return None
         if metric and function:

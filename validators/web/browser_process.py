@@ -23,7 +23,7 @@ from validators.hardware.graphics_cards import device_nodes
 from validators.web.gpu_adapters import gpu_flags
 
 FOLDER_PREFIX = "paritygate-web-"
-"""How the folder is called that a Chromium of ours lives in: by it a process is known as ours."""
+"""Prefix of the folder of a Chromium that we started: it identifies our processes."""
 FLAGS = (
     "--headless",
     "--remote-debugging-port=0",
@@ -34,7 +34,7 @@ FLAGS = (
     "--no-default-browser-check",
     # A container's /dev/shm is 64 MB; one large tensor on its way to the page would crash the tab.
     "--disable-dev-shm-usage",
-    # Samples may be private: whatever the page or the browser itself asks of another machine goes to a dead proxy.
+    # Samples may be private: every request of the page or the browser to another machine goes to a dead proxy.
     # Loopback addresses bypass the proxy by Chromium's own rule.
     "--proxy-server=http://127.0.0.1:9",
     "--disable-background-networking",
@@ -47,8 +47,8 @@ FLAGS = (
     # Several cells share one browser and none of their tabs is in front.
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
-    # Every tab would bring a window whose address bar loads pages of its own, and a renderer in reserve: 0.8 s of CPU a
-    # cell (puppeteer#15278).
+    # Else every tab opens a window whose address bar loads its own pages, and a spare renderer: 0.8 s of CPU a cell
+    # (puppeteer#15278).
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess",
 )
 
@@ -64,7 +64,7 @@ def launch_flags(profile: Path) -> list[str]:
 
 
 def _scratch() -> Path:
-    """Makes the folder that Chromium lives in; the path of a socket it puts there must stay below 108 bytes."""
+    """Makes Chromium's folder; the path of a socket that it puts there must stay below 108 bytes."""
     parent = tempfile.gettempdir()
     fits = len(f"{parent}/{FOLDER_PREFIX}12345678/org.chromium.Chromium.123456/SingletonSocket") < 108  # noqa: PLR2004 - sun_path
     return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent if fits else "/tmp"))  # noqa: S108 - a fresh folder
@@ -87,12 +87,12 @@ def _launch(chromium: Path, folder: Path, log: Path) -> subprocess.Popen[bytes]:
 def _await_endpoint(process: subprocess.Popen[bytes], log: Path, stop: threading.Event) -> dict[str, str]:
     while not stop.wait(0.01):
         ended = process.poll() is not None
-        said = log.read_text(errors="replace")
-        found = re.search(r"DevTools listening on (ws://\S+)", said)
+        output = log.read_text(errors="replace")
+        found = re.search(r"DevTools listening on (ws://\S+)", output)
         if found:
             return {"endpoint": found[1]}
         if ended:
-            return {"error": f"it ended with code {process.returncode} and said: {said.strip()[-2000:]}"}
+            return {"error": f"it ended with code {process.returncode} and said: {output.strip()[-2000:]}"}
     return {"error": "it was told to stop"}
 
 
@@ -117,9 +117,9 @@ def _stop_at_end_of_stdin(stop: threading.Event) -> None:
     stop.set()
 
 
-def _announce(folder: Path, told: dict[str, str]) -> None:
+def _announce(folder: Path, announcement: dict[str, str]) -> None:
     """Writes the line that the supervisor waits for."""
-    print(json.dumps({**told, "folder": str(folder)}), flush=True)  # noqa: T201 - stdout is the way to the supervisor
+    print(json.dumps({**announcement, "folder": str(folder)}), flush=True)  # noqa: T201 - stdout is the way to the supervisor
 
 
 def main(arguments: list[str]) -> int:
@@ -133,8 +133,8 @@ def main(arguments: list[str]) -> int:
     try:
         process = _launch(Path(arguments[0]), folder, folder / "log")
         threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
-        _announce(folder, told := _await_endpoint(process, folder / "log", stop))
-        while "error" not in told and process.poll() is None and not stop.wait(0.1):
+        _announce(folder, announced := _await_endpoint(process, folder / "log", stop))
+        while "error" not in announced and process.poll() is None and not stop.wait(0.1):
             pass
     except OSError as error:  # no executable of this machine's kind, a script without an interpreter, no memory ...
         _announce(folder, {"error": f"{arguments[0]} cannot be run: {error}"})

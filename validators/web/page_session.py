@@ -1,4 +1,4 @@
-"""An artifact loaded in a page, and tensors on their way through it.
+"""Loads an artifact in a page, and passes tensors through it.
 
 In: the DevTools address of a browser, the name of a page module (`page/NAME.mjs`) and the artifact's folder. Out: the
 tensors that the module computed, under the artifact's own names. Tensors travel as raw little-endian bytes, text as
@@ -47,12 +47,12 @@ def package_version(package: str) -> str | None:
 
 
 def package_names() -> tuple[str, ...]:
-    """The browser packages that the page asks for, in alphabetical order."""
+    """Returns the browser packages that the page asks for, in alphabetical order."""
     return tuple(sorted(json.loads((PAGE / "package.json").read_bytes())["dependencies"]))
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of those browser packages that are installed."""
+    """Returns the versions of those browser packages that are installed."""
     found = {name: package_version(name) for name in package_names()}
     return {name: version for name, version in found.items() if version is not None}
 
@@ -67,7 +67,7 @@ class Session:
     """One page with its server.
 
     Attributes:
-        server: what the page can reach.
+        server: the only server that the page can reach.
         page: the tab.
         browser: name and version, as the browser reports them.
     """
@@ -78,17 +78,17 @@ class Session:
 
     @property
     def shown(self) -> str:
-        """The browser in short: `Chromium 150`."""
+        """Returns the browser's short name: `Chromium 150`."""
         major = re.search(r"/(\d+)", self.browser)
         return f"Chromium {major[1]}" if major else self.browser
 
     @property
     def binaries(self) -> str:
-        """The names of the WebAssembly files that the page loaded; empty when it loaded none."""
+        """Returns the names of the WebAssembly files that the page loaded; empty when it loaded none."""
         return ", ".join(sorted({Path(path).name for path in self.server.served if path.endswith(".wasm")}))
 
     def load(self, options: Mapping[str, str]) -> dict[str, Any]:
-        """Lets the page module load the artifact and returns what it says of itself."""
+        """Lets the page module load the artifact, and returns the facts that the module reports."""
         return dict(self._call("load", options))
 
     def infer(
@@ -101,7 +101,7 @@ class Session:
             outputs: native names wanted.
 
         Returns:
-            The outputs by native name, and what the module says of itself after the run.
+            The outputs by native name, and the facts that the module reports after the run.
         """
         specs = [self._put(index, name, array) for index, (name, array) in enumerate(inputs.items())]
         try:
