@@ -1,8 +1,8 @@
-"""The preloaded processes that jobs fork from: what each imports once.
+"""Lists the modules that each preloaded process imports; jobs fork from these processes.
 
-In: nothing. Out: `hosts()`. TensorFlow and Keras take seconds to import, the light runtimes half a second each; a
-fork takes milliseconds. The two are apart because a machine that only validates has no TensorFlow, and because the
-cells of the light runtimes must not find it loaded.
+In: nothing. Out: `preloaded_modules()`. TensorFlow and Keras take seconds to import, light runtimes half a second; a
+fork takes milliseconds. There are two processes because a machine that only validates has no TensorFlow, and because
+the cells of the light runtimes must not find TensorFlow loaded.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _LIGHT = ("ai_edge_litert.interpreter", "ai_edge_litert.compiled_model", "onnxru
 
 
 def hosts() -> Mapping[str, tuple[str, ...]]:
-    """Modules by host; a runtime that is not installed is left out."""
+    """Returns the modules of each preloaded process; a runtime that is not installed is left out."""
     light = tuple(module for module in _LIGHT if find_spec(module.partition(".")[0]) is not None)
     return {
         TENSORFLOW: (

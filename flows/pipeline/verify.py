@@ -101,7 +101,7 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
     """
     manifest, own_digest = load_with_digest(release)
     selection = select(manifest, formats=formats, device=device, runtimes=runtimes)
-    problems = tuple(check_files(release, manifest, digest=digest, own=own_digest))
+    problems = tuple(check_files(release, manifest, digest=digest, found=own_digest))
     reasons = [Reason(code=DIGEST, subject="release", message=problem) for problem in problems]
     reasons += [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in false_claims(release, manifest)]
     attestations, faults = read(release, manifest=own_digest)

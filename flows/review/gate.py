@@ -90,7 +90,7 @@ def gate(release: Path, *, digest: str | None = None) -> GateReport:
     """
     manifest, own_digest = load_with_digest(release)
     attestations, faults = read(release, manifest=own_digest)
-    judged = _judged(manifest, attestations, check_files(release, manifest, digest=digest, own=own_digest))
+    judged = _judged(manifest, attestations, check_files(release, manifest, digest=digest, found=own_digest))
     claims = [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in false_claims(release, manifest)]
     # What stood against the release when it was made still does, also what its records alone do not show any more.
     found = {(reason.code, reason.subject) for reason in (*judged.reasons, *judged.waived)}

@@ -6,13 +6,13 @@ A parity failure is data; only infrastructure raises. Plain data and protocols; 
 * `placement`: where a cell runs.
 * `runtime`: what a runtime provides.
 * `tolerance`: how far an output may lie from the reference.
-* `samples`: what the comparisons rest on.
+* `samples`: the sample sets, and facts about them that the comparisons depend on.
 * `tensor_diff`: one output compared.
 * `performance`: how fast an artifact was.
 * `cell`: one artifact in one runtime on one device.
 * `policy`: what was demanded.
 * `verdict`: what the gate decided.
-* `baseline`: a release held against an earlier one.
+* `baseline`: a release compared with an earlier one.
 """
 
 from validators.contract.baseline import BaselineRecord, Comparison, What

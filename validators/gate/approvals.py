@@ -1,11 +1,11 @@
-"""What people decide about a release: they approve it, reject it, or force it out against what the gate said.
+"""Applies the decisions of people to a release: they approve it, reject it, or force it against the gate.
 
-In: the gate's reasons, and the approvals among the attestations. Out: the reasons that stand now, and those that
-somebody overrode. Pure.
+In: the gate's reasons, and the approvals among the attestations. Out: the reasons that remain, and those that a person
+overrode. Pure.
 
-Forcing overrides exactly the reasons that stood when it was done, by their code and subject, a rejection by its words:
-what comes up later refuses the release again. Nobody forces bytes that changed, a manifest that contradicts itself, or
-a folder of attestations that cannot be read: whoever decided did not see those.
+Forcing overrides exactly the reasons that existed at that moment, by their code and subject, a rejection by its words.
+A reason that appears later refuses the release again. Changed bytes, a manifest that contradicts itself, and a folder
+of attestations that cannot be read cannot be forced: the person who decided did not see those.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ NO_WORD = "the policy demands that a person approves this release (`paritygate a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The reasons after everybody's word.
+    """Holds the gate's reasons after the decisions of people.
 
     Attributes:
-        standing: what speaks against the release now.
-        overridden: what spoke against it and was forced.
+        standing: the reasons that refuse the release now.
+        overridden: the reasons that a person overrode.
     """
 
     standing: tuple[Reason, ...]
@@ -36,7 +36,7 @@ class Decided:
 
 
 def decided(reasons: Sequence[Reason], approvals: Sequence[Approval], *, demanded: bool) -> Decided:
-    """Weighs what people said against what the gate said.
+    """Adds rejections and a missing approval to the gate's reasons, and takes out those that a person overrode.
 
     Args:
         reasons: the gate's.
@@ -60,5 +60,5 @@ def decided(reasons: Sequence[Reason], approvals: Sequence[Approval], *, demande
 
 
 def _identity(reason: Reason) -> tuple[str, ...]:
-    """What makes a reason the same one later; all rejections have one subject."""
+    """Returns the parts by which a reason is recognised later; all rejections have one subject."""
     return (reason.code, reason.subject, *([reason.message] if reason.code == REJECTED else []))

@@ -1,12 +1,12 @@
-"""A release beside the last one that was let out: is it larger, slower, further from Keras, or worse at its task?
+"""Compares a release with its baseline: is it larger, slower, further from Keras, or worse at its task?
 
 In: the manifests of both. Out: one `Comparison` for every artifact, cell and metric that either has, and the gate's
-reasons. What cannot be compared says why; nothing is left out. Pure.
+reasons. A figure that cannot be compared carries the reason; none is left out. Pure.
 
 Size is that of an artifact, in bytes. Latency is a cell's median call, in seconds, of the smallest batch that both
-timed with inputs of the same shapes; compared only between equal processors, adapters, threads and clocks, since
-everything else measures the machine. Distance is the largest |actual - reference| of a cell as a share of the absolute
-tolerance there, so that outputs of another scale compare. The metric is the original's and every cell's, over the same
+timed with inputs of the same shapes. It is compared only between equal processors, adapters, threads and clocks, since
+anything else measures the machine. Distance is the largest |actual - reference| of a cell as a share of the absolute
+tolerance, so that outputs of another scale compare. The metric is the original's and every cell's, over the same
 rows.
 """
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 _ROUNDING = 0.1
 """Distances below a tenth of the tolerance count as that much: rounding, which other weights change by any factor."""
-_LEAST_CALLS = 3
+_LEAST_CALLS = 3  # the median of two calls is their mean, which one outlier decides
 _USER = "evidence/samples/user"
 
 
 def regressions(baseline: BaselineRecord | None) -> tuple[Reason, ...]:
-    """The gate's reasons: `size regression`, `latency regression`, `distance regression`, `metric regression`."""
+    """Returns the gate's reasons: `size`, `latency`, `distance` and `metric regression`."""
     if baseline is None:
         return ()
     limits = baseline.limits
@@ -49,7 +49,7 @@ def regressions(baseline: BaselineRecord | None) -> tuple[Reason, ...]:
 
 
 def said(what: What, value: float | None) -> str:
-    """A figure for a person: `12,034 bytes`, `1.23 ms`, `0.12 of the tolerance`, `0.97`."""
+    """Formats a figure for a person: `12,034 bytes`, `1.23 ms`, `0.12 of the tolerance`, `0.97`."""
     if value is None:
         return "-"
     if what == "size":
@@ -60,7 +60,7 @@ def said(what: What, value: float | None) -> str:
 
 
 def compare_releases(now: "Manifest", before: "Manifest", limits: RegressionLimits) -> tuple[Comparison, ...]:
-    """Every figure of a release beside the baseline's: sizes, then cells, then the metric.
+    """Compares every figure of a release with the baseline's: sizes, then cells, then the metric.
 
     Args:
         now: the release that is judged.
@@ -106,7 +106,7 @@ def _sizes(now: "Manifest", before: "Manifest", limits: RegressionLimits) -> Ite
 
 
 def _other_machine(now: "Manifest", before: "Manifest") -> str:
-    """Why the machines of two releases are not of one kind; empty when they are."""
+    """Returns the reason why the machines of two releases are not of one kind; empty when they are."""
     kinds = {"processor": (now.processor, before.processor), "system": (_system(now), _system(before))}
     return _difference(kinds)
 
@@ -123,7 +123,7 @@ def _difference(pairs: Mapping[str, tuple[object, object]]) -> str:
 
 
 def _latency(ours: Cell, other: Cell, elsewhere: str, limits: RegressionLimits) -> Comparison:
-    """The median call of the smallest batch that both timed."""
+    """Compares the median call of the smallest batch that both timed."""
     key = ours.key
     if elsewhere:
         return _not("latency", key, elsewhere)
@@ -158,7 +158,7 @@ def _distance(ours: Cell, other: Cell, limits: RegressionLimits) -> Comparison:
 
 
 def _share(cell: Cell) -> float | None:
-    """The largest distance as a share of the absolute tolerance; None where nothing is compared with one."""
+    """Returns the largest distance as a share of the absolute tolerance; None where nothing is compared with one."""
     return max(
         (
             diff.max_abs / diff.tolerance.atol
@@ -198,7 +198,7 @@ def _metrics(now: "Manifest", before: "Manifest", limits: RegressionLimits) -> I
 
 
 def _rows(manifest: "Manifest") -> frozenset[tuple[str, str]]:
-    """The user's samples and labels, by path and digest."""
+    """Returns the user's samples and labels, by path and digest."""
     return frozenset(
         (file.path, file.sha256) for file in manifest.files if file.path.startswith(_USER) or "/label" in file.path
     )
