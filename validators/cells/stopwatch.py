@@ -45,7 +45,7 @@ class InPage(Protocol):
 
 @dataclass(slots=True)
 class _Calls:
-    """Collects calls with inputs of one shape: the first inputs, for repetitions, and the seconds of calls that count."""
+    """Collects calls with inputs of one shape: the first inputs, to repeat them, and the seconds that count."""
 
     inputs: _Tensors
     batch: int
@@ -109,7 +109,7 @@ class Stopwatch:
         )
 
     def _chosen(self) -> list[_Calls]:
-        """Returns the calls of the smallest and the largest batch; of several shapes with one batch, the most called."""
+        """Returns the calls of the smallest and largest batch; of several shapes with one batch, the most called."""
         batches = {calls.batch for calls in self._calls.values()}
         return [
             max((calls for calls in self._calls.values() if calls.batch == batch), key=lambda calls: len(calls.seconds))

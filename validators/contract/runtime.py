@@ -19,7 +19,7 @@ class LoadedArtifact(Protocol):
 
     @property
     def placement(self) -> Placement:
-        """Returns the place where inference ran, as the runtime reports it after a call; never a copy of the request."""
+        """Returns the place where inference ran, as the runtime reports it after a call, never the request's."""
 
     def infer(self, inputs: Tensors, /) -> dict[str, np.ndarray]:
         """Runs one batch.

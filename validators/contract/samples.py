@@ -35,7 +35,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """Records how far one output of the original varies over all samples; an output that hardly varies shows few faults.
+    """Records how far one output of the original varies over all samples; one that hardly varies shows few faults.
 
     Attributes:
         spread: the largest range of any element over the rows of one set, in the output's unit; for

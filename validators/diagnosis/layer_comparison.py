@@ -1,7 +1,7 @@
-"""The job that holds an artifact's inner tensors against the original, layer by layer.
+"""Compares an artifact's inner tensors with the original, layer by layer, as a job.
 
-In: the admitted model, one call's inputs, and what `taps` kept. Out: the `Suspicion` and what shows it: for the suspect
-its layer alone as a `.keras` file, its inputs and outputs. Runs where TensorFlow is.
+In: the admitted model, one call's inputs, and the tensors from `tensor_capture`. Out: the `Suspicion`, and its proof:
+only the suspected layer as a `.keras` file, its inputs and outputs. Runs where TensorFlow is.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from validators.samples.tensor_files import read_tensors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
-    """An artifact's tensors to compare with the original's.
+    """Names an artifact's tensors to compare with the original's.
 
     Attributes:
         model: the admitted model.
@@ -37,7 +37,7 @@ class SearchRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Searched:
-    """The layer that the artifact gets wrong, and every layer that ran, in order."""
+    """Holds the layer that the artifact gets wrong, and every layer that ran, in order."""
 
     suspicion: Suspicion
     calls: tuple[Call, ...]
@@ -55,13 +55,13 @@ def search_layers(request: SearchRequest) -> Searched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartRequest:
-    """Some layers of a model to cut out.
+    """Names layers of a model to cut out.
 
     Attributes:
         model: the admitted model.
         inputs: folder of tensors.
         calls: numbers of calls, in order.
-        until: whether the part is all that leads from the inputs to the last call; else it is only these calls.
+        until: whether the part is everything from the inputs to the last call; otherwise it is only these calls.
         destination: folder to create.
     """
 

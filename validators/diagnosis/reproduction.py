@@ -1,11 +1,11 @@
-"""The reproduction folder: shows a difference without paritygate, ready to attach to an upstream issue.
+"""Writes the reproduction folder: it shows a difference without paritygate, ready to attach to an upstream issue.
 
 In: an `Exhibit`. Out:
 
     README.md        what was found, how to run it, versions
-    reproduce.py     a few lines on the stock libraries alone (`reproduce.js` for TF.js)
-    layer.keras      the suspect alone, where Keras can save it
-    artifact/        the suspect's part of the artifact, or a new export of the layer, or the whole artifact
+    reproduce.py     a few lines that use only the stock libraries (`reproduce.js` for TF.js)
+    layer.keras      only the suspected layer, where Keras can save it
+    artifact/        the layer's part of the artifact, or a new export of the layer, or the whole artifact
     inputs/          what the artifact is fed, .npy
     expected.npy     what the original computes, in the artifact's layout
     diagnosis.json   the diagnosis with all its figures
@@ -22,17 +22,17 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exhibit:
-    """What shows the difference.
+    """Holds the files and facts that show the difference.
 
     Attributes:
         format, runtime: of the cell.
-        artifact: folder of what is run.
-        what: what that is, in words.
-        inputs: what it is fed, by the names of its signature.
-        output: the output that is looked at, by its name in the file.
+        artifact: folder of the artifact that is run.
+        what: a description of that artifact.
+        inputs: its inputs, by the names of its signature.
+        output: the output that is compared, by its name in the file.
         expected: what the original computes, in the artifact's layout.
-        layer: `.keras` file of the suspect alone; None where there is none.
-        title: what was found, in a sentence.
+        layer: `.keras` file of only the suspected layer; None where there is none.
+        title: the finding, in a sentence.
         versions: of the packages that took part.
     """
 
@@ -178,7 +178,7 @@ _SCRIPTED = {"tensorflow", "litert-xnnpack", "litert-reference", "onnxruntime", 
 
 
 def _line(text: str) -> str:
-    """Text for a comment of one line: names of layers are the model's."""
+    """Returns text for a comment of one line: the names of layers come from the model and may hold line breaks."""
     return " ".join(text.split())
 
 
@@ -193,11 +193,11 @@ def _readme(exhibit: Exhibit, script: str) -> str:
     ]
     if exhibit.runtime not in _SCRIPTED:
         text = (
-            f"The cell ran in `{exhibit.runtime}`, which takes a browser or a GPU; the script runs the same artifact "
-            "on the processor. Where it shows no difference there, the fault is that runtime's own."
+            f"The cell ran in `{exhibit.runtime}`, which needs a browser or a GPU; the script runs the same artifact "
+            "on the processor. If it shows no difference there, the fault is in that runtime."
         )
         lines += [text, ""]
     if exhibit.layer:
-        lines += ["`layer.keras` is the layer alone: `keras.saving.load_model` opens it.", ""]
+        lines += ["`layer.keras` holds only the layer: `keras.saving.load_model` opens it.", ""]
     lines += ["Versions:", "", *(f"* {name} {version}" for name, version in sorted(exhibit.versions.items())), ""]
     return "\n".join(lines)

@@ -1,6 +1,7 @@
-"""Models made of some layers of another: the suspect alone, and the model up to it.
+"""Builds models from some layers of another: only the suspect, or the model up to it.
 
-In: a `Tape` of the original. Out: a `.keras` file, for exporting anew and for a reproduction. Runs where TensorFlow is.
+In: a recorded run of the original. Out: a `.keras` file, to export again and for a reproduction. Runs where TensorFlow
+is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,17 @@ from validators.diagnosis.layer_recorder import Tape, to_array
 from validators.diagnosis.tensor_match import distance
 
 _SAME = 1e-5
-"""How far a layer alone may lie from itself in the model, as a share of its scale: threads sum in other orders."""
+"""Largest difference between a separate layer and that in the model, as a share of its scale: summation order."""
 
 
 def leading_to(tape: Tape, last: Call) -> list[int] | str:
-    """The calls that lead from the model's inputs to one call, it included, in order; or why they cannot be told."""
+    """Returns the calls from the model's inputs to one call, it included, in order; or why they are not known."""
     needed: set[int] = set()
     pending = [last.number]
     while pending:
         call = tape.calls[pending.pop()]
         if any(value.startswith("?") for value in call.inputs):
-            return f"`{call.layer}` takes what the model computes between its layers"
+            return f"`{call.layer}` takes a value that the model computes between its layers"
         if call.number not in needed:
             needed.add(call.number)
             pending += [int(value.partition(".")[0]) for value in call.inputs if value[0].isdigit()]
@@ -38,8 +39,8 @@ def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> Pa
         tape: a run of the original.
         numbers: of the calls, in order.
         path: of the `.keras` file.
-        expected: what the last of them gave. A layer that computes something else alone (for want of a mask that came
-            with its input) is no evidence.
+        expected: the outputs of the last of them. A separate layer that computes something else (it lacks a mask that
+            came with its input) is no evidence, and is refused.
 
     Returns:
         The file and its inputs, or why there is none.
@@ -68,10 +69,10 @@ def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> Pa
         model = framework.keras.Model(_only(list(inputs.values())), _only(outputs))
         model.save(path)
     except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
-        return Part(refused=f"Keras cannot save it alone: {' '.join(str(error).split())[:300]}")
+        return Part(refused=f"Keras cannot save it as a model of its own: {' '.join(str(error).split())[:300]}")
     again = framework.tensors(model(_only(list(fed.values())), training=False))
     if not all(_agree(array, to_array(tensor)) for array, tensor in zip(expected, again, strict=True)):
-        return Part(refused="alone it does not compute what it does in the model: a mask came with its input, say")
+        return Part(refused="outside of the model it computes something else; a mask may have come with its input")
     return Part(model=path, inputs=names)
 
 
@@ -89,5 +90,5 @@ def _neutral(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _put(symbols: Mapping[int, Any]) -> Any:
-    """What puts symbols in the places of tensors."""
+    """Returns a function that replaces tensors by their symbols."""
     return lambda leaf: symbols.get(id(leaf), leaf)

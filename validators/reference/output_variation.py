@@ -1,4 +1,4 @@
-"""How far the original's outputs vary over the samples: where one hardly does, few faults can show in it.
+"""Measures how far the original's outputs vary over the samples: an output that hardly varies shows few faults.
 
 In: the reference outputs of every sample set. Out: `Coverage` for each output. Pure.
 """
@@ -12,12 +12,12 @@ from validators.compare.tolerance import scale_of
 from validators.contract import Coverage, SampleSet, Tensors
 
 LEAST_SPREAD = 2.0**-10
-"""A share of the output's largest magnitude: a classifier that is sure of the same class over all samples moves less,
-and so does what has died. Its numbers may then agree to a thousandth while nothing that varies was ever compared."""
+"""A share of the output's largest magnitude: a classifier that is sure of the same class over all samples varies less,
+and so does a dead output. Its numbers may then agree to a thousandth although nothing that varies was compared."""
 
 
 def coverage(sets: Sequence[SampleSet], outputs: Mapping[str, Tensors]) -> dict[str, Coverage]:
-    """The coverage of every output, values beyond the domain left out.
+    """Returns the variation of every output; sets beyond the domain do not count.
 
     Args:
         sets: the sample sets.
@@ -42,7 +42,7 @@ def _of_one(name: str, arrays: Sequence[np.ndarray]) -> Coverage:
 
 
 def _different(arrays: Iterable[np.ndarray]) -> int:
-    """How many different rows of one length there are, counted up to two; elements, where there is one row."""
+    """Counts different rows of one length, up to two; elements, where there is one row."""
     rows: dict[int, set[object]] = {}
     for array in arrays:
         count = len(array) if array.ndim and len(array) > 1 else max(array.size, 1)
@@ -54,7 +54,7 @@ def _different(arrays: Iterable[np.ndarray]) -> int:
 
 
 def _range(array: np.ndarray) -> float:
-    """The largest range that an element runs through over the rows, or over the elements where there is one row."""
+    """Returns the largest range of an element over the rows, or over the elements where there is one row."""
     rows = array if array.ndim and len(array) > 1 else array.reshape(-1)
     rows = rows.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
     finite = np.isfinite(rows)

@@ -1,7 +1,7 @@
-"""Which samples can serve as evidence: the original decides, set by set.
+"""Selects the samples that can serve as evidence: the original decides, set by set.
 
-In: one call of the original, and what is wanted. Out: `Answers`: the sets that it answers, with its answers. Needs no
-TensorFlow: an original played by a function does as well.
+In: one call of the original, and the sources of samples. Out: `Answers`: the sets that it answers, with its answers.
+Needs no TensorFlow: tests use a plain function as the original.
 """
 
 import itertools
@@ -22,24 +22,24 @@ from validators.samples.sample_sets import spread
 from validators.samples.value_ranges import OTHER_RANGES, Range, guessing_otherwise, unknown_range
 
 _STRETCHES = (1, 8, 64, 512)
-"""What lengths of dynamic sequences are multiplied with until the original gives something finite: 16 to 8192 steps."""
+"""Factors for the lengths of dynamic sequences, tried until the original gives finite values: 16 to 8192 steps."""
 _SAME = 1e-3
-"""How far two answers to the same samples may lie apart, as a share of the largest one: threads sum in other orders."""
+"""Largest difference of two answers to the same samples, as a share of the largest: threads sum in other orders."""
 
 Infer = Callable[[Tensors], Tensors]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is asked of an original.
+    """Names the inputs of an original and the sources of values for them.
 
     Attributes:
         inputs: its inputs.
         user: the user's samples; None when there are none.
         batches: sizes of the seeded sets.
-        known: input -> entries that the original knows there; it may refuse all others.
-        ranges: input -> what its layers say of the values they expect.
-        beyond: why no values beyond the ranges are fed; empty where they are.
+        known: input -> the entries of the original's vocabulary there; it may refuse all others.
+        ranges: input -> the range of values that its layers expect.
+        beyond: the reason why no values beyond the ranges are fed; empty where they are.
     """
 
     inputs: Sequence[TensorSpec]
@@ -52,14 +52,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What the original computed: for every sample set its inputs and outputs.
+    """Holds what the original computed: for every sample set its inputs and outputs.
 
     Attributes:
         sets: in the order of `validators.samples.plan`.
         samples, outputs: by the name of the set.
-        dropped: set -> why it is not among them, in a sentence.
-        drawn, ranges: what the seeded values were drawn from, by input.
-        chosen: which of the user's rows are the set `user`.
+        dropped: set -> why it is not used, in a sentence.
+        drawn, ranges: the entries and ranges that the seeded values were drawn from, by input.
+        chosen: indices of the user's rows in the set `user`.
     """
 
     sets: tuple[SampleSet, ...] = ()
@@ -82,15 +82,15 @@ class Answers:
 
 
 class Unsound(Exception):
-    """The original cannot serve as a reference over some samples: it fails, or gives only NaN or infinity."""
+    """Reports that the original is no reference over some samples: it fails, or gives only NaN or infinity."""
 
 
 def sound(infer: Infer, wanted: Wanted) -> Answers:
-    """Sets, samples and outputs that can serve as evidence: every output has something finite in every set.
+    """Returns sets, samples and outputs that can serve as evidence: every output has a finite value in every set.
 
-    A model that halves a dynamic axis six times has nothing left of sixteen steps, so longer ones are tried. A model
-    may also answer no seeded sample at all (a range it checks, a grammar it expects): the user's own are enough then.
-    Edges and values beyond the range may well give NaN, which is compared too, or fail, which is said.
+    A model that halves a dynamic axis six times leaves none of sixteen steps, so longer sequences are tried. A model
+    may also answer no seeded sample at all (it checks a range, or expects a grammar): then the user's are enough.
+    Edges and values beyond the range may give NaN, which is compared too, or fail, which is recorded in `dropped`.
 
     Args:
         infer: one call of the original; raises `Unsound` where it fails.
@@ -108,15 +108,15 @@ def sound(infer: Infer, wanted: Wanted) -> Answers:
         seeded = _varied(infer, wanted)
     except Unsound as error:
         if own.sets:
-            why = f"only the given samples are used: over seeded ones the original {error}"
+            why = f"only the user's samples are used: over seeded ones the original {error}"
             return replace(own, dropped={"seeded": why})
-        next_step = "Bring samples of the model's own domain: --samples held_out.npz"
+        next_step = "Provide samples from the domain of the model: --samples held_out.npz"
         raise BadInput(f"the original itself {error}", next_step=next_step) from error
     return own + seeded
 
 
 def _varied(infer: Infer, wanted: Wanted) -> Answers:
-    """The answers to the seeded sets, drawn from another range where the guessed one leaves an output dead."""
+    """Returns the answers to the seeded sets; tries other ranges where a guessed one leaves an output constant."""
     ranges = {spec.name: wanted.ranges.get(spec.name) or unknown_range(spec) for spec in wanted.inputs}
     best = _seeded(infer, wanted, ranges)
     dead = _weak(best)
@@ -136,7 +136,7 @@ def _weak(answers: Answers) -> int:
 
 
 def _seeded(infer: Infer, wanted: Wanted, ranges: Mapping[str, Range]) -> Answers:
-    """The answers to the seeded sets, of the first entries and the first length at which there are any."""
+    """Returns the answers to the seeded sets, with the first entries and the first length that give any."""
     stretches = _STRETCHES if sequences(wanted.inputs) else _STRETCHES[:1]
     mixed = {name: with_unknown(entries, WORDS) for name, entries in wanted.known.items()}
     *others, last = itertools.product([mixed, wanted.known] if wanted.known else [{}], stretches)
@@ -151,7 +151,7 @@ def _drawn_sets(wanted: Wanted, stretch: int) -> list[SampleSet]:
 
 
 def _special(infer: Infer, wanted: Wanted, seeded: Answers) -> Answers:
-    """The answers to edges and to values beyond the range, at the lengths and of the entries of the seeded sets."""
+    """Returns the answers to edges and values beyond the range, with the lengths and entries of the seeded sets."""
     found = Answers(drawn=seeded.drawn, ranges=seeded.ranges)
     for each in plan(wanted.inputs, seeded=wanted.batches):
         if each.origin not in {"edges", "beyond"}:
@@ -178,7 +178,7 @@ def _answers(  # noqa: PLR0913 - what is drawn from what, named where it differs
 ) -> Answers:
     """Feeds sets to the original.
 
-    NaN equals NaN in a comparison: an original that gives nothing else would prove every artifact.
+    NaN equals NaN in a comparison, so an original that gives only NaN would prove every artifact.
 
     Args:
         infer: as for `sound`.
@@ -186,10 +186,10 @@ def _answers(  # noqa: PLR0913 - what is drawn from what, named where it differs
         sets: what to feed.
         drawn: entries that values are drawn from, by input.
         ranges: ranges that the others are drawn from.
-        finite: whether every output has to have something finite in every set.
+        finite: whether every output has to have a finite value in every set.
 
     Raises:
-        Unsound: it fails, or some output has nothing finite in some set.
+        Unsound: it fails, or some output has no finite value in some set.
         BadInput: it answers the same samples with other numbers when it is called again.
     """
     inputs = wanted.inputs
@@ -204,7 +204,7 @@ def _answers(  # noqa: PLR0913 - what is drawn from what, named where it differs
 
 
 def batch_of(answers: Answers, inputs: Sequence[TensorSpec]) -> Batch:
-    """Whether a row gets the same answer alone as among others: seeded sets of one seed begin with the same rows."""
+    """Tells whether a row's answer depends on its batch: seeded sets of one seed begin with the same rows."""
     if fixed_batch(inputs):
         return "fixed"
     for one, other in itertools.combinations([each for each in answers.sets if each.origin == "seeded"], 2):
@@ -222,7 +222,7 @@ def _alike(answers: Answers, one: SampleSet, other: SampleSet) -> Iterator[bool]
 
 
 def _refuse_random(once: Tensors, again: Tensors) -> None:
-    """An original that draws random numbers at inference is no reference: no copy can draw the same ones."""
+    """Refuses an original that draws random numbers at inference: no copy can draw the same ones."""
     for name, array in once.items():
         if not _close(array, again[name]):
             raise BadInput(
@@ -233,7 +233,7 @@ def _refuse_random(once: Tensors, again: Tensors) -> None:
 
 
 def _close(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two answers are the same but for the order in which threads sum."""
+    """Tells whether two answers are the same except for the order in which threads sum."""
     if one.dtype.kind not in "fcV":  # V: bfloat16
         return np.array_equal(one, other)
     wide = np.complex128 if one.dtype.kind == "c" else np.float64
@@ -243,7 +243,7 @@ def _close(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _nothing_finite(sample_set: str, tensors: Tensors) -> str:
-    """The first output that is nothing but NaN and infinity."""
+    """Names the first output that holds only NaN and infinity; empty when there is none."""
     for name, array in tensors.items():
         if array.dtype.kind in "fc" and not np.isfinite(array).any():
             return f"gives only NaN or infinity for output `{name}` over sample set `{sample_set}`"

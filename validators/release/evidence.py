@@ -39,7 +39,7 @@ _LABELS = "labels"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRecord:
-    """Holds the content of `evidence/evidence.json`: sets, inputs and outputs of the model, and `Evidence.rounds_to`."""
+    """Holds the content of `evidence/evidence.json`: sets, the model's inputs and outputs, and `Evidence.rounds_to`."""
 
     sets: tuple[SampleSet, ...]
     inputs: tuple[TensorSpec, ...]
@@ -207,7 +207,7 @@ def write_evidence(
 def withhold(release: Path) -> None:
     """Replaces every tensor of the evidence by its digest: samples, references, labels and derived tensors.
 
-    A person who has the tensors can prove with `evidence/digests.json` (path below `evidence/` -> SHA-256) that they match.
+    With `evidence/digests.json` (path below `evidence/` -> SHA-256) the owner of the tensors can prove that they match.
 
     Raises:
         OSError: the directory cannot be written.

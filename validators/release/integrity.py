@@ -20,7 +20,7 @@ ATTESTATIONS = "attestations"
 
 
 def manifest_digest(release_dir: Path) -> str:
-    """Returns the SHA-256 of `release.json`, which names the release: kept outside the directory it shows any change."""
+    """Returns the SHA-256 of `release.json`, which names the release; kept elsewhere it shows any change."""
     return sha256_file(release_dir / MANIFEST)
 
 

@@ -1,4 +1,4 @@
-"""SavedModel opened: its serving function is frozen and flattened, and any tensor of that graph can be asked for."""
+"""Exposes inner tensors of a SavedModel: freezes and flattens its serving function, whose graph has them all."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -60,7 +60,7 @@ def _input(frozen: Any, name: str) -> Any:
 
 
 def _computed(graph: Any, own: set[str]) -> list[str]:
-    """Tensors that nodes compute, in order."""
+    """Lists the tensors that nodes compute, in order."""
     return [
         tensor.name
         for operation in graph.get_operations()
@@ -71,7 +71,7 @@ def _computed(graph: Any, own: set[str]) -> list[str]:
 
 
 def _cut(graph: Any, fed: set[str], wanted: Sequence[str]) -> list[str]:
-    """What of the fed tensors the wanted ones are computed from."""
+    """Returns the fed tensors that the wanted ones are computed from."""
     used: dict[str, None] = {}
     seen: set[str] = set()
     pending = list(wanted)
@@ -99,11 +99,11 @@ def _save(frozen: Any, feeds: Mapping[str, Any], fetches: Mapping[str, Any], des
     def serve(**inputs: Any) -> Any:
         return pruned(*[inputs[name] for name in names])
 
-    # A part is fed tensors of any batch; the graph may know more of a shape than what flows there.
+    # A part is fed tensors of any batch; the shape in the graph may be narrower than the fed tensors.
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in feeds.items()}
     module = tf.Module()
     module.serve = serve
-    # Nobody derives it, and the gradient of a swish captures a tensor that is no longer anywhere.
+    # Gradients are not needed, and that of a swish captures a tensor that freezing has removed.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(
         module, str(destination), signatures={_KEY: serve.get_concrete_function(**specs)}, options=options

@@ -1,4 +1,4 @@
-"""TF.js opened: its executor computes whatever nodes it is asked for, so only the signature of `model.json` changes."""
+"""Exposes inner tensors of TF.js: its executor computes any node, so only the signature of `model.json` changes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
     model = json.loads((artifact / FILE).read_text("utf-8"))
     nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
     declared = model["signature"]
@@ -60,7 +60,7 @@ def write(
 
 
 def _computed(nodes: Mapping[str, Any]) -> list[str]:
-    """Tensors that nodes compute, in an order in which they can be; what flows in TensorFlow 1's loops is no value."""
+    """Lists the tensors that nodes compute, in an order of computation; control flow of TensorFlow 1 is left out."""
     made: dict[str, None] = {}
     used = {_full(name) for node in nodes.values() for name in node.get("input", ()) if not name.startswith("^")}
     for name in _ordered(nodes):
@@ -89,7 +89,7 @@ def _before(node: Mapping[str, Any]) -> list[str]:
 
 
 def _cut(nodes: Mapping[str, Any], fed: set[str], wanted: Sequence[str]) -> list[str]:
-    """What of the fed tensors the wanted ones are computed from."""
+    """Returns the fed tensors that the wanted ones are computed from."""
     used: dict[str, None] = {}
     seen: set[str] = set()
     pending = list(wanted)
