@@ -26,9 +26,9 @@ from flows.pipeline.cells import Cells
 from flows.pipeline.exports import Exports
 from flows.pipeline.workspace import Workspace
 from tests.exporters.unmended import ExportWithout, LowerWithout, export_without, lower_without
-from validators.contract import Cell, Grounds, SampleSet, Verdict
+from validators.contract import Cell, ComparisonBasis, SampleSet, Verdict
 from validators.gate.verdict import judge
-from validators.preloads import TENSORFLOW, hosts
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.runtimes.registry import RuntimeRow, default_requirements, planned
 from validators.samples import static_shapes
 from validators.web.browser import BrowserHost
@@ -89,7 +89,7 @@ class Proof:
             model=replace(base.model, signature=self.signature),
             policy=replace(base.policy, required=default_requirements(FORMATS)),
             samples=tuple(self.sets),
-            grounds=Grounds(),
+            grounds=ComparisonBasis(),
             artifacts=tuple(self.artifacts.values()),
             cells=tuple({**self.cells, **{cell.key: cell for cell in instead}}.values()),
         )
@@ -118,7 +118,7 @@ class Bench:
         self.folder = folder
         jobs = folder / "jobs"
         jobs.mkdir()
-        self.workers = Workers(jobs, jobs, hosts=hosts())
+        self.workers = Workers(jobs, jobs, hosts=preloaded_modules())
         self.browser = BrowserHost()
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="bench")
         self._proofs: dict[str, Future[Proof]] = {}

@@ -14,7 +14,7 @@ LIGHT = "runtimes"
 _LIGHT = ("ai_edge_litert.interpreter", "ai_edge_litert.compiled_model", "onnxruntime", "websockets.sync.client")
 
 
-def hosts() -> Mapping[str, tuple[str, ...]]:
+def preloaded_modules() -> Mapping[str, tuple[str, ...]]:
     """Returns the modules of each preloaded process; a runtime that is not installed is left out."""
     light = tuple(module for module in _LIGHT if find_spec(module.partition(".")[0]) is not None)
     return {

@@ -13,7 +13,7 @@ from exporters.jobs import Preloaded
 from flows.cli.app import app
 from flows.cli.options import Flags, Json
 from flows.cli.output import console, print_bytes, print_record
-from validators.preloads import TENSORFLOW, hosts
+from validators.preloads import TENSORFLOW, preloaded_modules
 
 if TYPE_CHECKING:
     from flows.config.settings import Settings
@@ -76,7 +76,7 @@ def _importing() -> Iterator[Preloaded]:
     """TensorFlow's import, on which everything waits, begun before our own imports, which take half a second."""
     with (
         tempfile.TemporaryDirectory(prefix="paritygate-hosts-") as logs,
-        closing(Preloaded(hosts(), Path(logs))) as preloaded,
+        closing(Preloaded(preloaded_modules(), Path(logs))) as preloaded,
     ):
         preloaded.host(TENSORFLOW)
         yield preloaded

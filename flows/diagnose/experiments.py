@@ -25,10 +25,10 @@ from flows.pipeline.run import Shared
 from flows.pipeline.workspace import Workspace
 from validators.contract import Cell
 from validators.diagnosis.contract import Call, Files, Part, Suspicion
-from validators.diagnosis.inner_tensors.job import OpenRequest, open_artifact
+from validators.diagnosis.inner_tensors.job import ExposeRequest, expose_inner_tensors
 from validators.diagnosis.layer_comparison import PartRequest, SearchRequest, cut_part, search_layers
 from validators.diagnosis.tensor_capture import CaptureRequest
-from validators.preloads import TENSORFLOW, hosts
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.samples.tensor_files import write_tensors
 from validators.web.browser import BrowserHost
 
@@ -76,7 +76,7 @@ class Laboratory:
         row = self.subject.row
         workspace = Workspace(self._folder / "work")
         shared = self._shared
-        preloaded = shared.preloaded if shared else hosts()
+        preloaded = shared.preloaded if shared else preloaded_modules()
         with ExitStack() as held:
             browser = shared.browser if shared else held.enter_context(BrowserHost())
             workers = held.enter_context(Workers(workspace.scratch, workspace.logs, hosts=preloaded))
@@ -116,7 +116,7 @@ class Laboratory:
             The copy, or why the artifact cannot be read, or not be cut so.
         """
         folder = self._new("opened")
-        request = OpenRequest(
+        request = ExposeRequest(
             format=self.subject.artifact.format,
             artifact=artifact,
             destination=folder,
@@ -124,7 +124,7 @@ class Laboratory:
             fed=cut[0] if cut else None,
             wanted=tuple(cut[1]) if cut else None,
         )
-        outcome = self._run(open_artifact, request)
+        outcome = self._run(expose_inner_tensors, request)
         if outcome.status != "ok":
             return f"{outcome.status}: {outcome.message}"
         shown = outcome.unwrap().signature

@@ -34,8 +34,8 @@ from flows.pipeline.verdict import Results, conclude
 from flows.pipeline.workspace import Workspace, refuse_target
 from flows.progress.events import Event, Listener, Work, perform, said
 from flows.review.gate import GateReport
-from validators.contract import Cell, Grounds, NoiseBySet
-from validators.preloads import LIGHT, TENSORFLOW, hosts
+from validators.contract import Cell, ComparisonBasis, NoiseBySet
+from validators.preloads import LIGHT, TENSORFLOW, preloaded_modules
 from validators.reference.job import Reference
 from validators.release.evidence import unmeasured, without_floor, write_noise
 from validators.release.integrity import manifest_digest
@@ -124,7 +124,7 @@ class StageResults:
     def referred(self) -> Reference:
         return _there(self.reference, "reference")
 
-    def grounds(self) -> Grounds:
+    def grounds(self) -> ComparisonBasis:
         """Returns what the comparisons rest on, the measured noise included."""
         grounds = self.referred().grounds
         return replace(grounds, noise=self.noise) if self.noise is not None else grounds
@@ -183,7 +183,7 @@ class ReleaseRun:
         self._workers = Workers(
             self._workspace.scratch,
             self._workspace.logs,
-            hosts=shared.preloaded if shared else hosts(),
+            hosts=shared.preloaded if shared else preloaded_modules(),
             cores=shared.cores if shared else None,
             memory=shared.memory if shared else None,
             hear=said,

@@ -29,7 +29,15 @@ from flows.config.model_folder import find
 from flows.config.settings import load_settings
 from flows.progress.events import Event
 from tests.exporters import jobs
-from validators.contract import BaselineRecord, Comparison, Coverage, Grounds, Placement, RegressionLimits, Requirement
+from validators.contract import (
+    BaselineRecord,
+    Comparison,
+    ComparisonBasis,
+    OutputVariation,
+    Placement,
+    RegressionLimits,
+    Requirement,
+)
 from validators.runtimes.registry import default_requirements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,8 +88,8 @@ def test_a_good_release_is_proven_in_every_format():
 
 
 def test_what_the_policy_asks_beside_parity_fails_every_format_it_speaks_against():
-    dead = Coverage(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0")
-    weak = replace(factory.manifest(), grounds=Grounds(coverage={"digit": dead}))
+    dead = OutputVariation(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0")
+    weak = replace(factory.manifest(), grounds=ComparisonBasis(coverage={"digit": dead}))
     assert {each.state for each in states(weak).values()} == {"proven"}
     found = states(with_policy(weak, weak_evidence="refuse"))
     assert {(each.state, each.code) for each in found.values()} == {("failed", "weak evidence")}

@@ -68,7 +68,7 @@ def test_there_is_a_row_for_the_original_for_saved_model_and_for_onnx_each_with_
 def test_a_machine_without_a_card_is_told_where_to_run_them(machine, row):
     machine(cudnn=True, ort_cuda=True)
     assert missing(row) == (
-        "this machine has no NVIDIA card, or no driver for it: on one that has, "
+        "this machine has no NVIDIA card, or no driver for it: on a machine that has one, "
         "`paritygate verify RELEASE_DIR --device gpu --attest` adds these cells"
     )
 
@@ -148,7 +148,7 @@ def test_under_a_policy_for_real_cards_a_software_adapter_is_no_device(machine):
     webgl, wasm = runtime("tfjs-webgl", "gpu"), runtime("tfjs-wasm", "cpu")
     machine()
     assert missing(webgl, gpu="hardware").startswith(
-        "policy.gpu asks for a real card and this machine has only software adapters: on one that has, `paritygate"
+        "policy.gpu asks for a real card and this machine has only software adapters: on a machine that has one, "
     )
     assert "real card" not in missing(webgl) + missing(wasm, gpu="hardware")
     machine(nodes=(Path("/dev/dri/renderD128"),))

@@ -11,14 +11,14 @@ import pytest
 from test_diagnosis_opened import ROWS, onnx_file, tflite_file
 from tfjs_graphs import dense
 
-from validators.diagnosis.reproduction import Exhibit, write
+from validators.diagnosis.reproduction import ReproductionCase, write
 
 PAGE = Path(__file__).parents[2] / "validators" / "web" / "page"
 SUMMARY = 'layer `add` ("""Add""") is wrong'
 
 
 def exhibit(kind, runtime, artifact, inputs, expected):
-    return Exhibit(
+    return ReproductionCase(
         format=kind,
         runtime=runtime,
         artifact=artifact,

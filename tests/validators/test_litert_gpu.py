@@ -14,7 +14,7 @@ from exporters.errors import Broken, Unavailable
 from validators.hardware import vulkan
 from validators.preloads import LIGHT
 from validators.runtimes import litert, litert_gpu
-from validators.runtimes.litert_gpu import UNNAMED, told_by
+from validators.runtimes.litert_gpu import UNNAMED, parse_log
 from validators.runtimes.registry import runtime as row_of
 
 TWINS = "tests.contract.more_models:twins"
@@ -103,7 +103,7 @@ def ran(runtime, *rows):
 
 
 def test_the_log_names_the_adapter_and_what_stayed_on_the_cpu_and_counts_the_unnamed():
-    told = told_by(f"INFO: x\n{SELECTED}\n{REFUSED}I0000 more\n{REFUSED}")
+    told = parse_log(f"INFO: x\n{SELECTED}\n{REFUSED}I0000 more\n{REFUSED}")
     assert (told.adapter, told.backend, told.kind) == ("NVIDIA H200", "Vulkan", "Discrete GPU")
     assert told.accelerated == 6
     assert told.fallbacks == {"GATHER": 2, "WHILE": 2, UNNAMED: 6}
@@ -111,11 +111,11 @@ def test_the_log_names_the_adapter_and_what_stayed_on_the_cpu_and_counts_the_unn
 
 def test_only_what_stands_between_the_refusal_and_the_count_is_an_operator():
     around = "INFO: created\nWARNING: slow\n"
-    told = told_by(
+    told = parse_log(
         f"{around}{REFUSED}{around}0 operations will run on the GPU, and the remaining 2 operations will run on"
     )
     assert told.fallbacks == {"GATHER": 1, "WHILE": 1, UNNAMED: 5}
-    assert told_by(around).accelerated is None
+    assert parse_log(around).accelerated is None
 
 
 NOTHING = "No operations will run on the GPU, and all 7 operations will run on the CPU."

@@ -94,7 +94,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
     artifact = request.artifact
     signature = artifact.exported_signature()
     evidence = read_evidence(request.release)
-    measured, task = evidence.noise(), _task(evidence, request)
+    measured, task = evidence.noise(), _metric_over_user_set(evidence, request)
     values: dict[str, float | None] = {}
     options = {**row.options, **request.options}
     diffs: list[TensorDiff] = []
@@ -112,7 +112,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
             return request.sample_seconds, "limits.sample_seconds"
 
         patience = Patience(bound)
-        for sample_set in sorted(evidence.sets, key=_turn):
+        for sample_set in sorted(evidence.sets, key=_feeding_order):
             if other := misfit(artifact.variant, signature.inputs, sample_set):
                 skipped[sample_set.name] = other
                 continue
@@ -171,7 +171,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
     )
 
 
-def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
+def _feeding_order(sample_set: SampleSet) -> tuple[int, int, int]:
     """Returns the sort key of a set: first sets of many small calls, which show soonest how fast a runtime is.
 
     The user's samples come before seeded ones of the same batch, and edges last: the former prove most if there is no
@@ -180,7 +180,7 @@ def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
     return sample_set.batch, get_args(Origin).index(sample_set.origin), sample_set.rows
 
 
-def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, FeedResult], float | None]:
+def _metric_over_user_set(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, FeedResult], float | None]:
     """Returns a function that computes the task metric over the set `user`, and None over all other sets.
 
     The user's function comes with the request, never from the evidence: a user who verifies a release of another

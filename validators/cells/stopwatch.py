@@ -25,14 +25,14 @@ _Tensors = Mapping[str, np.ndarray]
 _DIGITS = 6  # of a second: the clock of an isolated page ticks every 5 microseconds
 
 
-class Infers(Protocol):
+class TimedRuntime(Protocol):
     """Describes the call that is timed: one inference of a runtime."""
 
     def infer(self, inputs: _Tensors) -> dict[str, np.ndarray]: ...
 
 
 @runtime_checkable
-class InPage(Protocol):
+class SelfTimedRuntime(Protocol):
     """Describes a runtime in a page, which times itself there: the way to the page and back does not count."""
 
     @property
@@ -62,9 +62,9 @@ class Stopwatch:
         load: seconds that loading took, seen from here.
     """
 
-    def __init__(self, runtime: Infers, *, load: float) -> None:
+    def __init__(self, runtime: TimedRuntime, *, load: float) -> None:
         self._runtime = runtime
-        self._page = runtime if isinstance(runtime, InPage) else None
+        self._page = runtime if isinstance(runtime, SelfTimedRuntime) else None
         self._load = self._page.load_seconds if self._page else load
         self._first: float | None = None
         self._calls: dict[tuple[tuple[int, ...], ...], _Calls] = {}

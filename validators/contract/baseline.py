@@ -6,7 +6,7 @@ from typing import Literal
 
 from validators.contract.policy import RegressionLimits
 
-What = Literal["size", "latency", "distance", "metric"]
+Figure = Literal["size", "latency", "distance", "metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Comparison:
         why_not: why it is not compared; empty where it is.
     """
 
-    what: What
+    what: Figure
     subject: str
     before: float | None = None
     now: float | None = None

@@ -34,7 +34,7 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class OutputVariation:
     """Records how far one output of the original varies over all samples; one that hardly varies shows few faults.
 
     Attributes:
@@ -91,7 +91,7 @@ class SampleSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grounds:
+class ComparisonBasis:
     """Records the facts, in addition to the samples, that the comparisons of a release depend on.
 
     Attributes:
@@ -108,5 +108,5 @@ class Grounds:
     dropped: Mapping[str, str] = field(default_factory=dict)
     batch: Batch = "independent"
     noise: NoiseBySet = field(default_factory=dict)
-    coverage: Mapping[str, Coverage] = field(default_factory=dict)
+    coverage: Mapping[str, OutputVariation] = field(default_factory=dict)
     task: Task | None = None

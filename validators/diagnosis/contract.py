@@ -86,14 +86,14 @@ class Part:
     """Records some layers of the original as a separate model.
 
     Attributes:
-        fed, given: their inputs and outputs, value -> `.npy`, as the original computes them.
+        fed, computed: their inputs and outputs, value -> `.npy`, as the original computes them.
         model: the `.keras` file; None where Keras cannot save one.
         inputs: its inputs' names -> values.
         refused: why there is no file.
     """
 
     fed: Files = field(default_factory=dict)
-    given: Files = field(default_factory=dict)
+    computed: Files = field(default_factory=dict)
     model: Path | None = None
     inputs: Mapping[str, str] | None = None
     refused: str | None = None

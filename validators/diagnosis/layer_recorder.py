@@ -17,7 +17,7 @@ from exporters.source.keras.model import SourceModel
 from validators.diagnosis.contract import Arrays, Call, Result, Run, Visit
 
 
-class Tape:
+class LayerRecorder:
     """Records one run of the original.
 
     Attributes:
@@ -69,14 +69,14 @@ class Tape:
 
     def _wrapped(self, owner: Any, but: Any = ()) -> Any:
         original = owner.__call__
-        tape = self
+        recorder = self
 
         def call(layer: Any, *arguments: Any, **options: Any) -> Any:
-            if tape._leaf or isinstance(layer, but):
+            if recorder._leaf or isinstance(layer, but):
                 return original(layer, *arguments, **options)
-            if isinstance(layer, tape.framework.Model):
-                return tape._descend(layer, original, arguments, options)
-            return tape._record(layer, original, arguments, options)
+            if isinstance(layer, recorder.framework.Model):
+                return recorder._descend(layer, original, arguments, options)
+            return recorder._record(layer, original, arguments, options)
 
         return call
 
@@ -123,7 +123,7 @@ class Tape:
 
 def runner(model: SourceModel, inputs: Mapping[str, np.ndarray]) -> Run:
     """Returns a function that runs the original over these inputs."""
-    return lambda visit: Tape(model, visit).run(model, inputs)
+    return lambda visit: LayerRecorder(model, visit).run(model, inputs)
 
 
 def to_array(tensor: Any) -> np.ndarray:

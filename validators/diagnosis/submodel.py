@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 
 from validators.diagnosis.contract import Arrays, Call, Part
-from validators.diagnosis.layer_recorder import Tape, to_array
+from validators.diagnosis.layer_recorder import LayerRecorder, to_array
 from validators.diagnosis.tensor_match import distance
 
 _SAME = 1e-5
 """Largest difference between a separate layer and that in the model, as a share of its scale: summation order."""
 
 
-def leading_to(tape: Tape, last: Call) -> list[int] | str:
+def leading_to(recorder: LayerRecorder, last: Call) -> list[int] | str:
     """Returns the calls from the model's inputs to one call, it included, in order; or why they are not known."""
     needed: set[int] = set()
     pending = [last.number]
     while pending:
-        call = tape.calls[pending.pop()]
+        call = recorder.calls[pending.pop()]
         if any(value.startswith("?") for value in call.inputs):
             return f"`{call.layer}` takes a value that the model computes between its layers"
         if call.number not in needed:
@@ -32,11 +32,11 @@ def leading_to(tape: Tape, last: Call) -> list[int] | str:
     return sorted(needed)
 
 
-def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> Part:
+def save(recorder: LayerRecorder, numbers: Sequence[int], path: Path, expected: Arrays) -> Part:
     """Saves the layers of some calls as a model: its inputs are what they take from outside.
 
     Args:
-        tape: a run of the original.
+        recorder: a run of the original.
         numbers: of the calls, in order.
         path: of the `.keras` file.
         expected: the outputs of the last of them. A separate layer that computes something else (it lacks a mask that
@@ -45,13 +45,13 @@ def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> Pa
     Returns:
         The file and its inputs, or why there is none.
     """
-    framework = tape.framework
+    framework = recorder.framework
     values: dict[str, Any] = {}
     inputs: dict[str, Any] = {}
     fed: dict[str, Any] = {}
     names: dict[str, str] = {}
     for number in numbers:
-        call, layer, (arguments, options) = tape.calls[number], tape.layers[number], tape.arguments[number]
+        call, layer, (arguments, options) = recorder.calls[number], recorder.layers[number], recorder.arguments[number]
         symbols = {}
         for value, tensor in zip(call.inputs, framework.tensors((arguments, options)), strict=True):
             if value not in values:
@@ -60,10 +60,10 @@ def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> Pa
                 inputs[name] = framework.keras.Input(batch_shape=shape, dtype=tensor.dtype.name, name=name)
                 values[value], names[name], fed[name] = inputs[name], value, tensor
             symbols[id(tensor)] = values[value]
-        given, named = framework.map(_put(symbols), (arguments, _neutral(options)))
-        outputs = framework.flat(layer(*given, **named))
+        positional, keywords = framework.map(_put(symbols), (arguments, _neutral(options)))
+        outputs = framework.flat(layer(*positional, **keywords))
         values |= {call.value(k): output for k, output in enumerate(outputs)}
-    last = tape.calls[numbers[-1]]
+    last = recorder.calls[numbers[-1]]
     outputs = [values[last.value(k)] for k in range(last.outputs)]
     try:
         model = framework.keras.Model(_only(list(inputs.values())), _only(outputs))

@@ -12,18 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from validators.contract import Reason
-from validators.gate.consistency import CLAIM
+from validators.gate.consistency import FALSE_CLAIM
 from validators.gate.verdict import APPROVAL, DIGEST
 from validators.release.attestations import BROKEN, FOREIGN, Approval
 
 REJECTED = "rejected"
-UNFORCEABLE = frozenset({DIGEST, CLAIM, BROKEN, FOREIGN})
+UNFORCEABLE = frozenset({DIGEST, FALSE_CLAIM, BROKEN, FOREIGN})
 
-NO_WORD = "the policy demands that a person approves this release (`paritygate approve RELEASE_DIR --by WHO --why WHY`)"
+NOT_APPROVED = (
+    "the policy demands that a person approves this release (`paritygate approve RELEASE_DIR --by WHO --why WHY`)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class ReviewedReasons:
     """Holds the gate's reasons after the decisions of people.
 
     Attributes:
@@ -35,7 +37,7 @@ class Decided:
     overridden: tuple[Reason, ...]
 
 
-def decided(reasons: Sequence[Reason], approvals: Sequence[Approval], *, demanded: bool) -> Decided:
+def apply_approvals(reasons: Sequence[Reason], approvals: Sequence[Approval], *, demanded: bool) -> ReviewedReasons:
     """Adds rejections and a missing approval to the gate's reasons, and takes out those that a person overrode.
 
     Args:
@@ -43,20 +45,20 @@ def decided(reasons: Sequence[Reason], approvals: Sequence[Approval], *, demande
         approvals: all of the release.
         demanded: whether the policy demands that a person approves.
     """
-    said = [
+    decisions = [
         Reason(code=REJECTED, subject="release", message=f"by {each.who}: {each.why}")
         for each in approvals
         if each.act == "rejected"
     ]
     if demanded and not approvals:
-        said.append(Reason(code=APPROVAL, subject="release", message=NO_WORD))
+        decisions.append(Reason(code=APPROVAL, subject="release", message=NOT_APPROVED))
     forced = {_identity(reason) for each in approvals if each.act == "forced" for reason in each.overridden}
     standing: list[Reason] = []
     overridden: list[Reason] = []
-    for reason in (*reasons, *said):
+    for reason in (*reasons, *decisions):
         lifted = _identity(reason) in forced and reason.code not in UNFORCEABLE
         (overridden if lifted else standing).append(reason)
-    return Decided(standing=tuple(standing), overridden=tuple(overridden))
+    return ReviewedReasons(standing=tuple(standing), overridden=tuple(overridden))
 
 
 def _identity(reason: Reason) -> tuple[str, ...]:

@@ -14,17 +14,17 @@ from validators.gate.verdict import APPROVAL, AWAITING, UNPROVEN
 from validators.release.evidence import read_evidence
 from validators.release.manifest import Manifest
 
-CLAIM = "false claim"
+FALSE_CLAIM = "false claim"
 OPEN = {APPROVAL, AWAITING, UNPROVEN}
 """Codes of the reasons that a later attestation can still settle."""
 
 
-def standing(manifest: Manifest) -> Sequence[Reason]:
+def lasting_reasons(manifest: Manifest) -> Sequence[Reason]:
     """Returns the recorded reasons against the release that no later attestation can settle."""
     return [reason for reason in manifest.verdict.reasons if reason.code not in OPEN]
 
 
-def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
+def contradictions(release: Path, manifest: Manifest) -> Iterator[str]:
     """Yields one sentence for each statement of the manifest that its records or its evidence contradict."""
     verdict, policy = manifest.verdict, manifest.policy
     if verdict.passed is bool(verdict.reasons):

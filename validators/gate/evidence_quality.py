@@ -5,7 +5,7 @@ In: the comparison basis of a release, and its cells. Out: reasons for the gate,
 
 from collections.abc import Iterator, Sequence
 
-from validators.contract import Cell, Grounds, Reason, Task
+from validators.contract import Cell, ComparisonBasis, Reason, Task
 
 WEAK = "weak evidence"
 WORSE = "worse at the task"
@@ -13,7 +13,7 @@ _USER = "user"
 """The sample set whose rows have labels."""
 
 
-def weak(grounds: Grounds) -> Iterator[Reason]:
+def weak(grounds: ComparisonBasis) -> Iterator[Reason]:
     """Yields a reason for each output that the samples hardly exercise."""
     for name, coverage in sorted(grounds.coverage.items()):
         if coverage.weak:

@@ -52,7 +52,7 @@ from validators.contract import Cell, Gpu, Reason, Requirement, SampleSet, Verdi
 from validators.gate.evidence_quality import unmeasured, weak, worse_at_task
 from validators.gate.regressions import regressions
 from validators.gate.waivers import Violation, apply_waivers, cell_violation, requirement_violation, subject_violation
-from validators.gate.weight_reasons import against
+from validators.gate.weight_reasons import weight_violations
 from validators.release.attestations import Attestation, AttestedCells, AttestedWaiver
 from validators.release.manifest import Manifest
 from validators.runtimes.registry import ORIGINAL
@@ -69,7 +69,7 @@ UNPROVEN = "unproven artifact"
 AWAITING = "awaiting attestation"
 APPROVAL = "awaiting approval"
 
-NO_WORD = "the policy demands this cell from another machine: no attestation has it yet"
+NOT_ATTESTED = "the policy demands this cell from another machine: no attestation has it yet"
 
 _NEVER_RAN = ("errored", "unavailable", "limited")
 _RAN = ("passed", "failed")
@@ -94,24 +94,24 @@ def judge(
     policy = manifest.policy
     cells = sorted(manifest.cells, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
     artifacts = sorted(manifest.artifacts, key=lambda artifact: (artifact.format, artifact.variant))
-    brought = [cell for each in attestations if isinstance(each, AttestedCells) for cell in each.cells]
-    own, attested = _Judged.of(cells, manifest), _Judged.of(_conclusive(brought), manifest)
+    attested_cells = [cell for each in attestations if isinstance(each, AttestedCells) for cell in each.cells]
+    released, attested = _CheckedCells.of(cells, manifest), _CheckedCells.of(_conclusive(attested_cells), manifest)
     waivers = (*policy.waivers, *(each.waiver for each in attestations if isinstance(each, AttestedWaiver)))
 
     violations = [Violation(reason=reason) for reason in _empty(cells, policy.required)]
     violations += [Violation(reason=Reason(code=DIGEST, subject="release", message=each)) for each in problems]
-    violations += [Violation(reason=reason) for reason in against(artifacts)]
+    violations += [Violation(reason=reason) for reason in weight_violations(artifacts)]
     for requirement in policy.required:
-        unmet = _unmet(requirement, judged=own, artifacts=artifacts)
+        unmet = _unmet(requirement, judged=released, artifacts=artifacts)
         violations += [requirement_violation(requirement, reason) for reason in unmet]
     for requirement in policy.elsewhere:
         unmet = _unmet(requirement, judged=attested, artifacts=artifacts)
         violations += [requirement_violation(requirement, _awaited(reason)) for reason in unmet]
-    violations += [cell_violation(cell, reason) for cell, reason in (*own.contradicted, *attested.contradicted)]
-    violations += _beside_parity(manifest, cells, attested.cells)
+    violations += [cell_violation(cell, reason) for cell, reason in (*released.contradicted, *attested.contradicted)]
+    violations += _quality_violations(manifest, cells, attested.cells)
     standing, waived = apply_waivers(violations, waivers, today=today)
-    said = tuple(reason.subject for reason in standing if reason.code != AWAITING)
-    unproven = _unproven(artifacts, cells=cells, proven=(*own.proven, *attested.proven), said=said)
+    named = tuple(reason.subject for reason in standing if reason.code != AWAITING)
+    unproven = _unproven(artifacts, cells=cells, proven=(*released.proven, *attested.proven), named=named)
     regressed = map(subject_violation, regressions(manifest.baseline))
     worse, worse_and_waived = apply_waivers(regressed, waivers, today=today)
     reasons = tuple(dict.fromkeys((*standing, *unproven, *worse)))
@@ -124,7 +124,7 @@ def judge(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
+class _CheckedCells:
     """Holds cells, each checked by itself.
 
     Attributes:
@@ -147,7 +147,7 @@ class _Judged:
         )
 
 
-def _beside_parity(manifest: Manifest, cells: Sequence[Cell], attested: Sequence[Cell]) -> Iterator[Violation]:
+def _quality_violations(manifest: Manifest, cells: Sequence[Cell], attested: Sequence[Cell]) -> Iterator[Violation]:
     """Yields violations for weak evidence and for the task metric, as far as the policy asks for them."""
     policy, task = manifest.policy, manifest.grounds.task
     if policy.weak_evidence == "refuse":
@@ -171,7 +171,7 @@ def _awaited(reason: Reason) -> Reason:
     """Turns a missing attested cell into an awaited one: nothing is wrong yet, and nothing is proven."""
     if reason.code not in {MISSING, "unavailable"}:
         return reason
-    message = f"no attestation proves this cell yet: {reason.message}" if reason.code == "unavailable" else NO_WORD
+    message = f"no attestation proves this cell yet: {reason.message}" if reason.code == "unavailable" else NOT_ATTESTED
     return replace(reason, code=AWAITING, message=message)
 
 
@@ -191,19 +191,19 @@ def _contradiction(cell: Cell, manifest: Manifest) -> Reason | None:
     exported = {artifact.key: artifact for artifact in manifest.artifacts if artifact.status == "exported"}
     artifact = exported.get(f"{cell.format}/{cell.variant}")
     sets, outputs = manifest.samples, [output.name for output in manifest.model.signature.outputs]
-    code, message = _belied(cell, artifact, manifest.policy.gpu)
-    if not code and (lacking := _badly_excused(cell, artifact, sets) or _lacking(cell, sets, outputs)):
+    code, message = _false_pass(cell, artifact, manifest.policy.gpu)
+    if not code and (lacking := _invalid_skip(cell, artifact, sets) or _incomplete(cell, sets, outputs)):
         code, message = INCOMPLETE, f"the cell says it passed, but {lacking}"
     return Reason(code=code, subject=cell.key, message=message) if code else None
 
 
-def _belied(cell: Cell, artifact: Artifact | None, gpu: Gpu) -> tuple[str, str]:
+def _false_pass(cell: Cell, artifact: Artifact | None, gpu: Gpu) -> tuple[str, str]:
     """Returns code and message of what contradicts a cell that says it passed; two empty strings when nothing does."""
     if artifact is None and cell.format != ORIGINAL:
         key = f"{cell.format}/{cell.variant}"
         return UNKNOWN, f"the cell says it passed, but {key} is not among the exported artifacts"
-    if misplaced := _misplaced(cell, gpu):
-        return DEVICE, misplaced
+    if wrong_place := _wrong_place(cell, gpu):
+        return DEVICE, wrong_place
     for diff in cell.diffs:
         if not diff.passed or diff.failing or diff.nonfinite_mismatches:
             why = diff.message or f"{diff.failing} of {diff.elements} elements fail"
@@ -213,7 +213,7 @@ def _belied(cell: Cell, artifact: Artifact | None, gpu: Gpu) -> tuple[str, str]:
     return "", ""
 
 
-def _misplaced(cell: Cell, gpu: Gpu) -> str:
+def _wrong_place(cell: Cell, gpu: Gpu) -> str:
     """Returns the reason why the place where a cell ran proves nothing; empty when it is the right place."""
     place = cell.placement
     if place is None:
@@ -225,7 +225,7 @@ def _misplaced(cell: Cell, gpu: Gpu) -> str:
     return ""
 
 
-def _badly_excused(cell: Cell, artifact: Artifact | None, sets: Sequence[SampleSet]) -> str:
+def _invalid_skip(cell: Cell, artifact: Artifact | None, sets: Sequence[SampleSet]) -> str:
     """Names a sample set that a cell skipped for its shape although the artifact takes it; empty when there is none."""
     named = [each for each in sets if each.name in cell.skipped and cell.skipped[each.name].kind != "too slow"]
     inputs = artifact.signature.inputs if artifact and artifact.signature else ()
@@ -241,7 +241,7 @@ def _badly_excused(cell: Cell, artifact: Artifact | None, sets: Sequence[SampleS
     return ""
 
 
-def _lacking(cell: Cell, sets: Sequence[SampleSet], outputs: Sequence[str]) -> str:
+def _incomplete(cell: Cell, sets: Sequence[SampleSet], outputs: Sequence[str]) -> str:
     """Names what a cell had to be fed and was not; empty when it covers everything."""
     seen = {(diff.sample_set, diff.name) for diff in cell.diffs}
     # A set that stopped for lack of time is listed as skipped too; for the rows that were fed, every output is due.
@@ -265,19 +265,19 @@ def _lacking(cell: Cell, sets: Sequence[SampleSet], outputs: Sequence[str]) -> s
     return f"it counts {cell.rows} rows, and the sets that it was fed have {valid}"
 
 
-def _unmet(requirement: Requirement, *, judged: _Judged, artifacts: Sequence[Artifact]) -> Iterator[Reason]:
+def _unmet(requirement: Requirement, *, judged: _CheckedCells, artifacts: Sequence[Artifact]) -> Iterator[Reason]:
     """Yields reasons why a requirement is not met, by variant; failed and contradicted cells have reasons already."""
-    mine = [cell for cell in judged.cells if requirement.asks_for(cell)]
+    matching = [cell for cell in judged.cells if requirement.asks_for(cell)]
     # Another variant proves the format where the target cannot express this one; a requirement of one variant has none.
     met = any(requirement.asks_for(cell) for cell in judged.proven)
     variants = [artifact for artifact in artifacts if requirement.covers(artifact.key)]
-    covered = {cell.variant for cell in mine if cell.status in {*_RAN, *_NEVER_RAN}}
-    records: list[Cell | Artifact] = [*mine, *(a for a in variants if a.variant not in covered)]
-    explained = met or any(cell.status in _RAN for cell in mine)
+    covered = {cell.variant for cell in matching if cell.status in {*_RAN, *_NEVER_RAN}}
+    records: list[Cell | Artifact] = [*matching, *(a for a in variants if a.variant not in covered)]
+    explained = met or any(cell.status in _RAN for cell in matching)
     for record in records:
         if record.status in _NEVER_RAN and not (record.status == "limited" and met):
             explained = True
-            yield _stopped(record)
+            yield _never_compared(record)
         elif record.status == "exported":
             explained = True
             subject = f"{record.key} {requirement.runtime} {requirement.device}"
@@ -288,22 +288,22 @@ def _unmet(requirement: Requirement, *, judged: _Judged, artifacts: Sequence[Art
 
 
 def _unproven(
-    artifacts: Sequence[Artifact], *, cells: Sequence[Cell], proven: Sequence[Cell], said: Sequence[str]
+    artifacts: Sequence[Artifact], *, cells: Sequence[Cell], proven: Sequence[Cell], named: Sequence[str]
 ) -> Iterator[Reason]:
     """Yields a reason for each exported artifact that no cell proves, unless another reason names it already."""
     known = {(cell.format, cell.variant) for cell in proven}
     for artifact in artifacts:
-        named = any(subject == artifact.key or subject.startswith(f"{artifact.key} ") for subject in said)
-        if artifact.status != "exported" or named or (artifact.format, artifact.variant) in known:
+        has_reason = any(subject == artifact.key or subject.startswith(f"{artifact.key} ") for subject in named)
+        if artifact.status != "exported" or has_reason or (artifact.format, artifact.variant) in known:
             continue
-        mine = [cell for cell in cells if (cell.format, cell.variant) == (artifact.format, artifact.variant)]
-        found = "; ".join(f"{cell.runtime} {cell.device} is {cell.status}: {_why(cell)}" for cell in mine)
-        broken = any(cell.status == "errored" for cell in mine)
+        matching = [cell for cell in cells if (cell.format, cell.variant) == (artifact.format, artifact.variant)]
+        found = "; ".join(f"{cell.runtime} {cell.device} is {cell.status}: {_why(cell)}" for cell in matching)
+        broken = any(cell.status == "errored" for cell in matching)
         message = f"this artifact was exported, and no cell proves it: {found or 'no runtime ran it'}"
         yield Reason(code=UNPROVEN, subject=artifact.key, message=message, broken=broken)
 
 
-def _stopped(record: Cell | Artifact) -> Reason:
+def _never_compared(record: Cell | Artifact) -> Reason:
     """Returns the reason for a cell or an artifact that was never compared."""
     return Reason(
         code=record.status,

@@ -23,7 +23,7 @@ _DECLARED: Mapping[Precision, Collection[tuple[str, str]]] = {
 """Differences (kind, stored type) that are no fault in an artifact, because its precision declares them."""
 
 
-def against(artifacts: Sequence[Artifact]) -> Iterator[Reason]:
+def weight_violations(artifacts: Sequence[Artifact]) -> Iterator[Reason]:
     """Yields reasons to refuse exported artifacts because of the weights that they store, before any of them runs."""
     for artifact in artifacts:
         if artifact.status != "exported":

@@ -23,7 +23,7 @@ of a small model, eight of a ResNet50. A bound in seconds would give another tol
 _SEED = 99
 
 
-def affordable(inputs: Sequence[TensorSpec], samples: Tensors, parameters: int) -> int:
+def rows_to_measure(inputs: Sequence[TensorSpec], samples: Tensors, parameters: int) -> int:
     """Returns the number of rows of one kind over which rounding is measured.
 
     Args:
@@ -35,7 +35,7 @@ def affordable(inputs: Sequence[TensorSpec], samples: Tensors, parameters: int) 
     return min(max(COST // max(1, parameters * positions), LEAST_ROWS), MOST_ROWS)
 
 
-def further_rows(
+def draw_extra_rows(
     answers: Answers, inputs: Sequence[TensorSpec], user: UserSamples | None, *, parameters: int
 ) -> dict[str, Tensors]:
     """Draws additional rows by kind: with those of the sets, as many as rounding is measured over.
@@ -46,7 +46,7 @@ def further_rows(
         user: the user's samples.
         parameters: how many numbers the model holds.
     """
-    most = affordable(inputs, answers.samples[answers.sets[0].name], parameters)
+    most = rows_to_measure(inputs, answers.samples[answers.sets[0].name], parameters)
     batch = fixed_batch(inputs) or 1
     found: dict[str, Tensors] = {}
     for origin in ("user", "seeded", "beyond"):

@@ -17,10 +17,10 @@ from exporters.source.keras.model import SourceModel
 from exporters.source.model_source import ModelSource
 from exporters.weights.source_weights import note
 from validators.compare.task_metric import ACCURACY, accuracy, fitting, function_named, scored
-from validators.contract import Grounds, SampleSet, Task, Tensors
-from validators.reference.extra_rows import further_rows
-from validators.reference.output_variation import coverage
-from validators.reference.usable_sets import Answers, Infer, Unsound, Wanted, batch_of, sound
+from validators.contract import ComparisonBasis, SampleSet, Task, Tensors
+from validators.reference.extra_rows import draw_extra_rows
+from validators.reference.output_variation import output_variation
+from validators.reference.usable_sets import Answers, Infer, SampleSources, UnusableSamples, batch_of, usable_answers
 from validators.release.evidence import reference_folder, write_evidence, write_labels
 from validators.samples import check_samples, read_samples
 from validators.samples.input_domains import ranges_of
@@ -63,7 +63,7 @@ class Reference:
 
     signature: Signature
     sets: tuple[SampleSet, ...]
-    grounds: Grounds
+    grounds: ComparisonBasis
     code: tuple[UsedCode, ...]
 
 
@@ -77,7 +77,7 @@ def compute_reference(request: ReferenceRequest) -> Reference:
     inputs = model.signature.inputs
     user = check_samples(read_samples(request.samples), inputs) if request.samples else None
     halves = rounds_to(model)
-    wanted = Wanted(
+    sources = SampleSources(
         inputs=inputs,
         user=user,
         batches=request.batches,
@@ -88,20 +88,20 @@ def compute_reference(request: ReferenceRequest) -> Reference:
         if not halves
         else f"it computes in {', '.join(sorted(set(halves.values())))}, which overflows sooner",
     )
-    answers = sound(inference(model), wanted)
+    answers = usable_answers(inference(model), sources)
     write_evidence(
         request.release, signature=model.signature, sets=answers.sets, samples=answers.samples, rounds_to=halves
     )
     note(model, request.weights)
     for name, tensors in answers.outputs.items():
         write_tensors(reference_folder(request.release, name), tensors)
-    for kind, rows in further_rows(answers, inputs, user, parameters=model.parameter_bytes() // 4).items():
+    for kind, rows in draw_extra_rows(answers, inputs, user, parameters=model.parameter_bytes() // 4).items():
         write_tensors(request.extra_rows / kind, rows)
-    grounds = Grounds(
+    grounds = ComparisonBasis(
         domains={name: known.domain for name, known in answers.ranges.items()},
         dropped=answers.dropped,
         batch=batch_of(answers, inputs),
-        coverage=coverage(answers.sets, answers.outputs),
+        coverage=output_variation(answers.sets, answers.outputs),
         task=None
         if user is None or user.labels is None
         else _task(request.release, answers, user.labels, request.metric),
@@ -123,7 +123,7 @@ def _task(release: Path, answers: Answers, labels: np.ndarray, metric: str | Non
 
 
 def inference(model: SourceModel) -> Infer:
-    """Returns one call of the original in Keras; it raises `Unsound` where the original fails.
+    """Returns one call of the original in Keras; it raises `UnusableSamples` where the original fails.
 
     A model that loops over time is a graph, as in `predict`: called eagerly, each step of each row takes milliseconds.
     """
@@ -136,7 +136,7 @@ def inference(model: SourceModel) -> Infer:
         try:
             outputs = call({name: tf.constant(array, dtypes[name]) for name, array in batch.items()})
         except (tf.errors.OpError, ValueError) as error:
-            raise Unsound(f"fails: {' '.join(str(error).split())[:300]}") from error
+            raise UnusableSamples(f"fails: {' '.join(str(error).split())[:300]}") from error
         return {name: np.asarray(tensor) for name, tensor in outputs.items()}
 
     return infer

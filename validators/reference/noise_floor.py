@@ -29,7 +29,7 @@ from validators.compare.distances import kind_of
 from validators.compare.tolerance import dtype_name, most_noise, scale_of
 from validators.contract import Noise, NoiseBySet, Origin, Tensors
 from validators.reference.job import inference
-from validators.reference.usable_sets import Infer, Unsound
+from validators.reference.usable_sets import Infer, UnusableSamples
 from validators.release.evidence import Evidence, read_evidence, unmeasured, write_exact, write_noise
 from validators.samples import fixed_batch
 from validators.samples.feeding import UnsteadyOutput, feed
@@ -89,12 +89,12 @@ def measure_noise(request: NoiseRequest) -> MeasuredNoise:
     """
     model = load(request.model)
     evidence = read_evidence(request.release)
-    noise = measured(model, evidence, request.extra_rows)
+    noise = noise_by_set(model, evidence, request.extra_rows)
     write_noise(evidence.release, noise)
     return MeasuredNoise(by_set=noise)
 
 
-def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
+def noise_by_set(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
     """Measures the noise of every output over every set; without floors, but with the reason, where float64 fails.
 
     Args:
@@ -105,7 +105,7 @@ def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
     kinds = dict.fromkeys(KINDS[each.origin] for each in evidence.sets)
     try:
         # First in float32: a float64 model changes what Keras takes for a number's type by default.
-        fed = {kind: [*_sets(evidence, kind), *_further(model, more / kind)] for kind in kinds}
+        fed = {kind: [*_sets(evidence, kind), *_extra_parts(model, more / kind)] for kind in kinds}
         double = in_float64(model)
         call = _traced(double)
         exact = {kind: [part.through(call) for part in parts] for kind, parts in fed.items()}
@@ -114,19 +114,21 @@ def measured(model: SourceModel, evidence: Evidence, more: Path) -> NoiseBySet:
             for kind, parts in fed.items():
                 moved = _floors([part.through(call) for part in parts], exact[kind])
                 floors[kind] = {name: max(floor, moved[name]) for name, floor in floors[kind].items()}
-    except (NoDouble, Unsound, UnsteadyOutput) as error:
+    except (NoDouble, UnusableSamples, UnsteadyOutput) as error:
         return unmeasured(" ".join(str(error).split())[:300], evidence.sets, evidence.signature)
     noise = {
         kind: {name: _noise(name, floor, fed[kind], exact[kind], evidence) for name, floor in floors[kind].items()}
         for kind in kinds
     }
-    _keep_ties(evidence, {kind: parts for kind, parts in fed.items() if _faithful(parts, noise[kind])}, exact)
+    _keep_ties(evidence, {kind: parts for kind, parts in fed.items() if _float64_is_trusted(parts, noise[kind])}, exact)
     if _BEYOND in noise:
-        noise[_BEYOND] = {name: _however_far(each, floors[_BEYOND][name]) for name, each in noise[_BEYOND].items()}
+        noise[_BEYOND] = {
+            name: _noise_beyond_domain(each, floors[_BEYOND][name]) for name, each in noise[_BEYOND].items()
+        }
     return {each.name: noise[KINDS[each.origin]] for each in evidence.sets}
 
 
-def _however_far(noise: Noise, distance: float) -> Noise:
+def _noise_beyond_domain(noise: Noise, distance: float) -> Noise:
     """Returns the noise of an output beyond the domain, where rounding may change every digit.
 
     A softmax that is saturated by values far outside the domain flips from one answer to another with the last bit of
@@ -157,7 +159,7 @@ def _traced(model: SourceModel) -> Infer:
         try:
             outputs = traced(**{name: tf.constant(array, specs[name].dtype) for name, array in batch.items()})
         except (tf.errors.OpError, ValueError) as error:
-            raise Unsound(f"fails in float64: {cause(error)[:300]}") from error
+            raise UnusableSamples(f"fails in float64: {cause(error)[:300]}") from error
         return {name: np.asarray(tensor) for name, tensor in outputs.items()}
 
     return call
@@ -174,13 +176,13 @@ def _sets(evidence: Evidence, kind: str) -> Iterator[_Part]:
         )
 
 
-def _further(model: SourceModel, folder: Path) -> Iterator[_Part]:
+def _extra_parts(model: SourceModel, folder: Path) -> Iterator[_Part]:
     """Yields the additional rows of a kind; nothing where the original fails on one of them."""
     if not folder.is_dir():
         return
     samples = read_tensors(folder)
     batch = fixed_batch(model.signature.inputs) or _BATCH
-    with suppress(Unsound, UnsteadyOutput):
+    with suppress(UnusableSamples, UnsteadyOutput):
         narrow = feed(inference(model), samples, batch).outputs
         yield _Part(name="", samples=samples, batch=batch, narrow=narrow)
 
@@ -204,7 +206,7 @@ def _jittered(double: SourceModel) -> Iterator[None]:
         variable.assign(values)
 
 
-def _faithful(parts: Sequence[_Part], noise: Mapping[str, Noise]) -> bool:
+def _float64_is_trusted(parts: Sequence[_Part], noise: Mapping[str, Noise]) -> bool:
     """Tells whether the float64 answers can be trusted: each numeric output is as close as rounding explains."""
     return all(noise[name].floor is not None for name, array in parts[0].narrow.items() if kind_of(array) == "real")
 

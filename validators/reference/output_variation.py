@@ -1,6 +1,6 @@
 """Measures how far the original's outputs vary over the samples: an output that hardly varies shows few faults.
 
-In: the reference outputs of every sample set. Out: `Coverage` for each output. Pure.
+In: the reference outputs of every sample set. Out: `OutputVariation` for each output. Pure.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +9,14 @@ import numpy as np
 
 from validators.compare.distances import kind_of
 from validators.compare.tolerance import scale_of
-from validators.contract import Coverage, SampleSet, Tensors
+from validators.contract import OutputVariation, SampleSet, Tensors
 
 LEAST_SPREAD = 2.0**-10
 """A share of the output's largest magnitude: a classifier that is sure of the same class over all samples varies less,
 and so does a dead output. Its numbers may then agree to a thousandth although nothing that varies was compared."""
 
 
-def coverage(sets: Sequence[SampleSet], outputs: Mapping[str, Tensors]) -> dict[str, Coverage]:
+def output_variation(sets: Sequence[SampleSet], outputs: Mapping[str, Tensors]) -> dict[str, OutputVariation]:
     """Returns the variation of every output; sets beyond the domain do not count.
 
     Args:
@@ -28,17 +28,17 @@ def coverage(sets: Sequence[SampleSet], outputs: Mapping[str, Tensors]) -> dict[
     return {name: _of_one(name, [tensors[name] for tensors in counted if name in tensors]) for name in names}
 
 
-def _of_one(name: str, arrays: Sequence[np.ndarray]) -> Coverage:
+def _of_one(name: str, arrays: Sequence[np.ndarray]) -> OutputVariation:
     if kind_of(arrays[0]) != "real":
         different = _different(arrays)
         why = f"output `{name}` is the same for all samples" if different < 2 else ""  # noqa: PLR2004 - it varies
-        return Coverage(spread=float(different), scale=0.0, weak=bool(why), why=why)
+        return OutputVariation(spread=float(different), scale=0.0, weak=bool(why), why=why)
     scale = max(map(scale_of, arrays))
     reached = max(map(_range, arrays))
     if reached > LEAST_SPREAD * scale:
-        return Coverage(spread=reached, scale=scale, weak=False)
+        return OutputVariation(spread=reached, scale=scale, weak=False)
     why = f"output `{name}` varies by {reached:.2g} over all samples and is up to {scale:.2g} large"
-    return Coverage(spread=reached, scale=scale, weak=True, why=why)
+    return OutputVariation(spread=reached, scale=scale, weak=True, why=why)
 
 
 def _different(arrays: Iterable[np.ndarray]) -> int:

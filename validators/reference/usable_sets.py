@@ -15,7 +15,7 @@ from exporters.contract import TensorSpec
 from exporters.errors import BadInput
 from exporters.preprocessing.vocabularies import with_unknown
 from validators.contract import Batch, SampleSet, Tensors
-from validators.reference.output_variation import coverage
+from validators.reference.output_variation import output_variation
 from validators.samples import WORDS, UserSamples, fixed_batch, generate, plan, sequences
 from validators.samples.feeding import feed
 from validators.samples.sample_sets import spread
@@ -30,7 +30,7 @@ Infer = Callable[[Tensors], Tensors]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SampleSources:
     """Names the inputs of an original and the sources of values for them.
 
     Attributes:
@@ -81,11 +81,11 @@ class Answers:
         )
 
 
-class Unsound(Exception):
+class UnusableSamples(Exception):
     """Reports that the original is no reference over some samples: it fails, or gives only NaN or infinity."""
 
 
-def sound(infer: Infer, wanted: Wanted) -> Answers:
+def usable_answers(infer: Infer, sources: SampleSources) -> Answers:
     """Returns sets, samples and outputs that can serve as evidence: every output has a finite value in every set.
 
     A model that halves a dynamic axis six times leaves none of sixteen steps, so longer sequences are tried. A model
@@ -93,83 +93,83 @@ def sound(infer: Infer, wanted: Wanted) -> Answers:
     Edges and values beyond the range may give NaN, which is compared too, or fail, which is recorded in `dropped`.
 
     Args:
-        infer: one call of the original; raises `Unsound` where it fails.
-        wanted: what is asked of it.
+        infer: one call of the original; raises `UnusableSamples` where it fails.
+        sources: its inputs, and where their values come from.
 
     Raises:
         BadInput: the original answers neither the user's samples nor, without them, seeded ones of any length.
     """
-    own = Answers()
-    user = wanted.user
+    from_user = Answers()
+    user = sources.user
     try:
         if user:
-            sets = [each for each in plan(wanted.inputs, user=user) if each.origin == "user"]
-            own = replace(_answers(infer, wanted, sets), chosen=spread(user.rows, sets[0].rows))
-        seeded = _varied(infer, wanted)
-    except Unsound as error:
-        if own.sets:
+            sets = [each for each in plan(sources.inputs, user=user) if each.origin == "user"]
+            from_user = replace(_answers(infer, sources, sets), chosen=spread(user.rows, sets[0].rows))
+        seeded = _best_seeded(infer, sources)
+    except UnusableSamples as error:
+        if from_user.sets:
             why = f"only the user's samples are used: over seeded ones the original {error}"
-            return replace(own, dropped={"seeded": why})
+            return replace(from_user, dropped={"seeded": why})
         next_step = "Provide samples from the domain of the model: --samples held_out.npz"
         raise BadInput(f"the original itself {error}", next_step=next_step) from error
-    return own + seeded
+    return from_user + seeded
 
 
-def _varied(infer: Infer, wanted: Wanted) -> Answers:
+def _best_seeded(infer: Infer, sources: SampleSources) -> Answers:
     """Returns the answers to the seeded sets; tries other ranges where a guessed one leaves an output constant."""
-    ranges = {spec.name: wanted.ranges.get(spec.name) or unknown_range(spec) for spec in wanted.inputs}
-    best = _seeded(infer, wanted, ranges)
+    ranges = {spec.name: sources.ranges.get(spec.name) or unknown_range(spec) for spec in sources.inputs}
+    best = _seeded(infer, sources, ranges)
     dead = _weak(best)
     if dead and any(known.guessed for known in ranges.values()):
         for ends in OTHER_RANGES:
-            with suppress(Unsound):
-                other = _seeded(infer, wanted, guessing_otherwise(ranges, ends))
+            with suppress(UnusableSamples):
+                other = _seeded(infer, sources, guessing_otherwise(ranges, ends))
                 if _weak(other) < dead:
                     best, dead = other, _weak(other)
             if not dead:
                 break
-    return best + _special(infer, wanted, best)
+    return best + _edges_and_beyond(infer, sources, best)
 
 
 def _weak(answers: Answers) -> int:
-    return sum(each.weak for each in coverage(answers.sets, answers.outputs).values())
+    return sum(each.weak for each in output_variation(answers.sets, answers.outputs).values())
 
 
-def _seeded(infer: Infer, wanted: Wanted, ranges: Mapping[str, Range]) -> Answers:
+def _seeded(infer: Infer, sources: SampleSources, ranges: Mapping[str, Range]) -> Answers:
     """Returns the answers to the seeded sets, with the first entries and the first length that give any."""
-    stretches = _STRETCHES if sequences(wanted.inputs) else _STRETCHES[:1]
-    mixed = {name: with_unknown(entries, WORDS) for name, entries in wanted.known.items()}
-    *others, last = itertools.product([mixed, wanted.known] if wanted.known else [{}], stretches)
+    stretches = _STRETCHES if sequences(sources.inputs) else _STRETCHES[:1]
+    mixed = {name: with_unknown(entries, WORDS) for name, entries in sources.known.items()}
+    *others, last = itertools.product([mixed, sources.known] if sources.known else [{}], stretches)
     for drawn, stretch in others:
-        with suppress(Unsound):
-            return _answers(infer, wanted, _drawn_sets(wanted, stretch), drawn, ranges)
-    return _answers(infer, wanted, _drawn_sets(wanted, last[1]), last[0], ranges)
+        with suppress(UnusableSamples):
+            return _answers(infer, sources, _drawn_sets(sources, stretch), drawn, ranges)
+    return _answers(infer, sources, _drawn_sets(sources, last[1]), last[0], ranges)
 
 
-def _drawn_sets(wanted: Wanted, stretch: int) -> list[SampleSet]:
-    return [each for each in plan(wanted.inputs, seeded=wanted.batches, stretch=stretch) if each.origin == "seeded"]
+def _drawn_sets(sources: SampleSources, stretch: int) -> list[SampleSet]:
+    return [each for each in plan(sources.inputs, seeded=sources.batches, stretch=stretch) if each.origin == "seeded"]
 
 
-def _special(infer: Infer, wanted: Wanted, seeded: Answers) -> Answers:
+def _edges_and_beyond(infer: Infer, sources: SampleSources, seeded: Answers) -> Answers:
     """Returns the answers to edges and values beyond the range, with the lengths and entries of the seeded sets."""
     found = Answers(drawn=seeded.drawn, ranges=seeded.ranges)
-    for each in plan(wanted.inputs, seeded=wanted.batches):
+    for each in plan(sources.inputs, seeded=sources.batches):
         if each.origin not in {"edges", "beyond"}:
             continue
-        if each.origin == "beyond" and wanted.beyond:
-            found = found + replace(found, dropped={each.name: f"not fed to the original: {wanted.beyond}"})
+        if each.origin == "beyond" and sources.beyond:
+            found = found + replace(found, dropped={each.name: f"not fed to the original: {sources.beyond}"})
             continue
         like = replace(each, dynamic=seeded.sets[0].dynamic)
         try:
-            found = found + _answers(infer, wanted, [like], seeded.drawn, seeded.ranges, finite=False)
-        except Unsound as error:
+            found = found + _answers(infer, sources, [like], seeded.drawn, seeded.ranges, finite=False)
+        except UnusableSamples as error:
             found = found + replace(found, dropped={each.name: f"the original {error}"})
     return found
 
 
 def _answers(  # noqa: PLR0913 - what is drawn from what, named where it differs
     infer: Infer,
-    wanted: Wanted,
+    sources: SampleSources,
     sets: Sequence[SampleSet],
     drawn: Mapping[str, Sequence[str | int]] | None = None,
     ranges: Mapping[str, Range] | None = None,
@@ -181,25 +181,25 @@ def _answers(  # noqa: PLR0913 - what is drawn from what, named where it differs
     NaN equals NaN in a comparison, so an original that gives only NaN would prove every artifact.
 
     Args:
-        infer: as for `sound`.
-        wanted: as for `sound`.
+        infer: as for `usable_answers`.
+        sources: as for `usable_answers`.
         sets: what to feed.
         drawn: entries that values are drawn from, by input.
         ranges: ranges that the others are drawn from.
         finite: whether every output has to have a finite value in every set.
 
     Raises:
-        Unsound: it fails, or some output has no finite value in some set.
+        UnusableSamples: it fails, or some output has no finite value in some set.
         BadInput: it answers the same samples with other numbers when it is called again.
     """
-    inputs = wanted.inputs
-    samples = {s.name: generate(s, inputs, user=wanted.user, drawn=drawn, ranges=ranges) for s in sets}
+    inputs = sources.inputs
+    samples = {s.name: generate(s, inputs, user=sources.user, drawn=drawn, ranges=ranges) for s in sets}
     outputs = {s.name: feed(infer, samples[s.name], s.batch).outputs for s in sets}
     for first in sets[:1]:
         _refuse_random(outputs[first.name], feed(infer, samples[first.name], first.batch).outputs)
     for name, tensors in outputs.items():
         if finite and (fault := _nothing_finite(name, tensors)):
-            raise Unsound(fault)
+            raise UnusableSamples(fault)
     return Answers(sets=tuple(sets), samples=samples, outputs=outputs, drawn=drawn or {}, ranges=ranges or {})
 
 

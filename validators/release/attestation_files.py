@@ -40,7 +40,7 @@ _REMOVE = "take the file out of the folder, or write it again with the command t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attested:
+class StoredAttestation:
     """Holds an attestation and its file, as a path relative to the release directory."""
 
     file: str
@@ -130,7 +130,7 @@ def _write(release: Path, attestation: Attestation, more: str = "") -> Path:
     return file
 
 
-def read(release: Path, *, manifest: str) -> tuple[tuple[Attested, ...], tuple[Reason, ...]]:
+def read(release: Path, *, manifest: str) -> tuple[tuple[StoredAttestation, ...], tuple[Reason, ...]]:
     """Reads every attestation of a release; the files are not trusted.
 
     Args:
@@ -145,7 +145,7 @@ def read(release: Path, *, manifest: str) -> tuple[tuple[Attested, ...], tuple[R
     Raises:
         OSError: the folder cannot be read.
     """
-    found: dict[bytes, Attested] = {}
+    found: dict[bytes, StoredAttestation] = {}
     reasons: list[Reason] = []
     for path in _entries(release / ATTESTATIONS):
         file = f"{ATTESTATIONS}/{path.name}"
@@ -162,7 +162,7 @@ def read(release: Path, *, manifest: str) -> tuple[tuple[Attested, ...], tuple[R
             )
             reasons.append(Reason(code=FOREIGN, subject=file, message=f"{about}; {_REMOVE}"))
             continue
-        found.setdefault(raw, Attested(file=file, attestation=attestation))
+        found.setdefault(raw, StoredAttestation(file=file, attestation=attestation))
     return tuple(found.values()), tuple(reasons)
 
 

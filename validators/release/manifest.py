@@ -19,7 +19,7 @@ from exporters.jobs.job import Attempt
 from validators.contract import (
     BaselineRecord,
     Cell,
-    Grounds,
+    ComparisonBasis,
     PolicyRecord,
     SampleSet,
     Verdict,
@@ -109,7 +109,7 @@ class Manifest:
     asked: str
     policy: PolicyRecord
     samples: tuple[SampleSet, ...]
-    grounds: Grounds
+    grounds: ComparisonBasis
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
     baseline: BaselineRecord | None

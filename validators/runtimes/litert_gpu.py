@@ -49,7 +49,7 @@ _POLL = 0.0002  # seconds between two looks for a line that is on its way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class LogFacts:
     """Records the facts about a model in a section of LiteRT's log.
 
     Attributes:
@@ -68,7 +68,7 @@ class Told:
     fallbacks: Mapping[str, int] = field(default_factory=dict)
 
 
-def told_by(log: str) -> Told:
+def parse_log(log: str) -> LogFacts:
     """Parses LiteRT's log of compiling or running a model.
 
     The operators that stay on the CPU are listed between the line that announces them and the one that counts them.
@@ -90,7 +90,7 @@ def told_by(log: str) -> Told:
         elif listing and (operator_line := _OPERATOR.match(line)):
             named.append(operator_line[1])
     name, backend, kind = selected.groups() if selected else ("", "", "")
-    return Told(adapter=name, backend=backend, kind=kind, accelerated=accelerated, fallbacks=fallbacks)
+    return LogFacts(adapter=name, backend=backend, kind=kind, accelerated=accelerated, fallbacks=fallbacks)
 
 
 def dynamic_shape(log: str, signature: Signature) -> Limited | None:
@@ -122,7 +122,7 @@ class LiteRtGpuRuntime:
         self._compile_model = compile_model
         self._read_log = read_log
         self._precision = precision
-        self._adapter = Told()
+        self._adapter = LogFacts()
         self._fallbacks: dict[str, int] = {}
         self._fully = True
         self._ran_on_gpu = True
@@ -131,7 +131,7 @@ class LiteRtGpuRuntime:
             raise Broken("LiteRT named no GPU adapter in its log, so nothing proves where the model runs")
         self._inputs: dict[str, Any] = self._model.get_input_tensor_details(SIGNATURE_KEY)
         self._outputs = tuple(self._model.get_output_tensor_details(SIGNATURE_KEY))
-        self._shapes = self._own_shapes()
+        self._shapes = self._file_shapes()
 
     @property
     def placement(self) -> Placement:
@@ -192,13 +192,13 @@ class LiteRtGpuRuntime:
         if self._ran:
             self._model.close()
             self._compile()
-            self._shapes = self._own_shapes()
+            self._shapes = self._file_shapes()
         for name, shape in shapes.items():
             if shape != self._shapes[name]:
                 self._model.resize_input_tensor_by_name(SIGNATURE_KEY, name, shape)
         self._shapes = shapes
 
-    def _own_shapes(self) -> dict[str, tuple[int, ...]]:
+    def _file_shapes(self) -> dict[str, tuple[int, ...]]:
         """Returns the input shapes in the file."""
         return {name: tuple(details["shape"]) for name, details in self._inputs.items()}
 
@@ -212,7 +212,7 @@ class LiteRtGpuRuntime:
         """Reads LiteRT's log since the last call and updates the facts about the compiled model."""
         log = self._read_log()
         _raise_if_invalid(log)
-        summary = told_by(log)
+        summary = parse_log(log)
         if summary.adapter and not imitated(kind=self._adapter.kind, name=self._adapter.adapter):
             self._adapter = summary
         if summary.accelerated is not None:

@@ -16,7 +16,7 @@ from exporters.contract import Signature
 from exporters.errors import Broken, Limited
 from exporters.target_limits import limited
 from validators.contract import Device, Placement, Tensors
-from validators.runtimes.litert_gpu import dynamic_shape, told_by
+from validators.runtimes.litert_gpu import dynamic_shape, parse_log
 from validators.text import counted
 from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
 from validators.web.page_session import Session, open_session, package_version
@@ -61,9 +61,9 @@ def load(
 
 def _limit(signature: Signature) -> Limited | None:
     """Finds a limit that LiteRT.js would report only at the first call, or without the name of the tensor."""
-    strangers = [spec for spec in (*signature.inputs, *signature.outputs) if spec.dtype not in TYPES]
-    if strangers:
-        return limited("litertjs-type", ", ".join(f"{spec.name} is {spec.dtype}" for spec in strangers))
+    unsupported = [spec for spec in (*signature.inputs, *signature.outputs) if spec.dtype not in TYPES]
+    if unsupported:
+        return limited("litertjs-type", ", ".join(f"{spec.name} is {spec.dtype}" for spec in unsupported))
     dynamic = [spec for spec in signature.inputs if None in spec.shape]
     if dynamic:
         shown = ", ".join(f"{spec.name} is {[size or '?' for size in spec.shape]}" for spec in dynamic)
@@ -81,7 +81,7 @@ class LiteRtJsRuntime:
 
     def __init__(self, *, session: Session, facts: dict[str, Any]) -> None:
         self._session = session
-        self._log = told_by("\n".join(facts["log"]))
+        self._log = parse_log("\n".join(facts["log"]))
         self._facts = facts
         self.load_seconds: float = facts["seconds"]
 
@@ -98,7 +98,7 @@ class LiteRtJsRuntime:
                 device="cpu",
                 runtime=runtime,
                 adapter=adapter,
-                fallbacks=self._told.fallbacks,
+                fallbacks=self._log.fallbacks,
                 threads=facts["threads"],
                 details=details,
             )
@@ -107,7 +107,7 @@ class LiteRtJsRuntime:
             runtime=runtime,
             adapter=f"WebGPU ({adapter_name(facts['adapter'])}), {shown}",
             software=is_software(facts["adapter"]),
-            fallbacks=self._told.fallbacks,
+            fallbacks=self._log.fallbacks,
             details={
                 **details,
                 "precision": str(facts["precision"]),

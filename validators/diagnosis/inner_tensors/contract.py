@@ -14,8 +14,8 @@ class CannotCut(ParitygateError):
     """Reports that the artifact computes the wanted tensors from more than the fed ones."""
 
 
-class Opener(Protocol):
-    """Writes a copy of an artifact that exposes inner tensors; `OPENERS` has one for each format that can do so."""
+class Exposer(Protocol):
+    """Writes a copy of an artifact that exposes inner tensors; `EXPOSERS` has one for each format that can do so."""
 
     def __call__(
         self,

@@ -2,7 +2,7 @@
 
 In: an artifact's folder. Out: a folder that the same runtime loads in the same way, and its `Signature`. With `fed`,
 the copy starts from inner tensors as well: it is the part of the artifact between the fed and the wanted tensors.
-`OPENERS` has a row for each format that can do so. Runs where TensorFlow is.
+`EXPOSERS` has a row for each format that can do so. Runs where TensorFlow is.
 """
 
 import shutil
@@ -14,9 +14,9 @@ import numpy as np
 
 from exporters.contract import Signature
 from validators.diagnosis.inner_tensors import onnx, saved_model, tfjs, tflite
-from validators.diagnosis.inner_tensors.contract import CannotCut, Opener
+from validators.diagnosis.inner_tensors.contract import CannotCut, Exposer
 
-OPENERS: Mapping[str, Opener] = {
+EXPOSERS: Mapping[str, Exposer] = {
     "saved_model": saved_model.write,
     "tflite": tflite.write,
     "tfjs": tfjs.write,
@@ -26,7 +26,7 @@ OPENERS: Mapping[str, Opener] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRequest:
+class ExposeRequest:
     """Names a copy of an artifact to write.
 
     Attributes:
@@ -47,21 +47,21 @@ class OpenRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class ExposedCopy:
     """Holds the signature of a copy with exposed inner tensors, or the reason why there is none."""
 
     signature: Signature | None = None
     refused: str | None = None
 
 
-def open_artifact(request: OpenRequest) -> Opened:
+def expose_inner_tensors(request: ExposeRequest) -> ExposedCopy:
     """Writes a copy of an artifact that exposes its inner tensors."""
-    opener = OPENERS.get(request.format)
-    if opener is None:
-        return Opened(refused=f"inner tensors of the format {request.format} cannot be exposed")
+    exposer = EXPOSERS.get(request.format)
+    if exposer is None:
+        return ExposedCopy(refused=f"inner tensors of the format {request.format} cannot be exposed")
     shutil.copytree(request.artifact, request.destination)
     try:
-        signature = opener(
+        signature = exposer(
             request.artifact,
             request.destination,
             request.signature,
@@ -69,5 +69,5 @@ def open_artifact(request: OpenRequest) -> Opened:
             wanted=request.wanted,
         )
     except CannotCut as error:
-        return Opened(refused=error.message)
-    return Opened(signature=signature)
+        return ExposedCopy(refused=error.message)
+    return ExposedCopy(signature=signature)

@@ -19,21 +19,27 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Opener`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Exposer`."""
     import onnx
 
     model = onnx.load(str(artifact / FILE))
     graph = model.graph
-    called = {f"input {each.name}": each.native for each in signature.inputs}
-    called |= {f"output {each.name}": each.native for each in signature.outputs}
-    own = {each.native for each in signature.outputs}
-    names = [called.get(n, n) for n in wanted] if wanted is not None else [n for n in _computed(model) if n not in own]
+    native_of = {f"input {each.name}": each.native for each in signature.inputs}
+    native_of |= {f"output {each.name}": each.native for each in signature.outputs}
+    artifact_outputs = {each.native for each in signature.outputs}
+    names = (
+        [native_of.get(n, n) for n in wanted]
+        if wanted is not None
+        else [n for n in _computed(model) if n not in artifact_outputs]
+    )
     inputs = signature.inputs
     if fed is not None:
-        given = {called.get(name, name): name for name in fed}
-        used = {name: f"x{k}" for k, name in enumerate(_cut(graph, set(given), names))}
-        _replace(graph.input, [_value_info(plain, fed[given[name]]) for name, plain in used.items()])
-        inputs = tuple(spec(plain, given[name], native=plain, example=fed[given[name]]) for name, plain in used.items())
+        name_of = {native_of.get(name, name): name for name in fed}
+        used = {name: f"x{k}" for k, name in enumerate(_cut(graph, set(name_of), names))}
+        _replace(graph.input, [_value_info(plain, fed[name_of[name]]) for name, plain in used.items()])
+        inputs = tuple(
+            spec(plain, name_of[name], native=plain, example=fed[name_of[name]]) for name, plain in used.items()
+        )
         _rename(graph, used)
     if wanted is not None:
         del graph.output[:]

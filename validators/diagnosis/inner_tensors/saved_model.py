@@ -22,7 +22,7 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Exposer`; a tensor is called `NODE:INDEX`."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -30,25 +30,25 @@ def write(
     served = loaded.signatures[_KEY]
     frozen = convert_variables_to_constants_v2(served, lower_control_flow=False, aggressive_inlining=True)
     graph = frozen.graph
-    own = dict(zip(sorted(served.structured_outputs), frozen.outputs, strict=True))
-    called = {f"input {each.name}": _input(frozen, each.name).name for each in signature.inputs}
-    called |= {f"output {name}": tensor.name for name, tensor in own.items()}
-    inner = _computed(graph, {tensor.name for tensor in own.values()})
-    names = inner if wanted is None else [called.get(name, name) for name in wanted]
+    artifact_outputs = dict(zip(sorted(served.structured_outputs), frozen.outputs, strict=True))
+    native_of = {f"input {each.name}": _input(frozen, each.name).name for each in signature.inputs}
+    native_of |= {f"output {name}": tensor.name for name, tensor in artifact_outputs.items()}
+    inner = _computed(graph, {tensor.name for tensor in artifact_outputs.values()})
+    names = inner if wanted is None else [native_of.get(name, name) for name in wanted]
     fetches = {f"inner_{k}": graph.get_tensor_by_name(name) for k, name in enumerate(names)}
     shown = tuple(spec(f"inner_{k}", name, native=f"inner_{k}") for k, name in enumerate(names))
     if fed is None:
         feeds = {spec.name: _input(frozen, spec.name) for spec in signature.inputs}
         inputs = signature.inputs
     else:
-        given = {called.get(name, name): name for name in fed}
-        used = _cut(graph, set(given), names)
+        name_of = {native_of.get(name, name): name for name in fed}
+        used = _cut(graph, set(name_of), names)
         feeds = {f"x{k}": graph.get_tensor_by_name(name) for k, name in enumerate(used)}
         inputs = tuple(
-            spec(f"x{k}", given[name], native=f"x{k}", example=fed[given[name]]) for k, name in enumerate(used)
+            spec(f"x{k}", name_of[name], native=f"x{k}", example=fed[name_of[name]]) for k, name in enumerate(used)
         )
     if wanted is None:
-        fetches |= own
+        fetches |= artifact_outputs
     shutil.rmtree(destination)
     _save(frozen, feeds, fetches, destination)
     return Signature(inputs=inputs, outputs=(*(signature.outputs if wanted is None else ()), *shown))
@@ -59,14 +59,15 @@ def _input(frozen: Any, name: str) -> Any:
     return tensor
 
 
-def _computed(graph: Any, own: set[str]) -> list[str]:
+def _computed(graph: Any, artifact_outputs: set[str]) -> list[str]:
     """Lists the tensors that nodes compute, in order."""
     return [
         tensor.name
         for operation in graph.get_operations()
         if operation.type not in _NOTHING
         for tensor in operation.outputs
-        if (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool) and tensor.name not in own
+        if (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool)
+        and tensor.name not in artifact_outputs
     ]
 
 

@@ -23,17 +23,17 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `INDEX name`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Exposer`; a tensor is called `INDEX name`."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf((artifact / FILE).read_bytes(), 0)
     (entry,) = model.signatureDefs
     graph = model.subgraphs[entry.subgraphIndex]
-    own = {output.tensorIndex for output in entry.outputs}
+    artifact_outputs = {output.tensorIndex for output in entry.outputs}
     called = {f"input {each.name.decode()}": each.tensorIndex for each in entry.inputs}
     called |= {f"output {each.name.decode()}": each.tensorIndex for each in entry.outputs}
     if wanted is None:
-        shown = [index for index in _computed(schema, graph) if index not in own]
+        shown = [index for index in _computed(schema, graph) if index not in artifact_outputs]
         kept = list(entry.outputs)
     else:
         shown, kept = [_index(name, called) for name in wanted], []
