@@ -17,6 +17,7 @@ _LIGHT = ("ai_edge_litert.interpreter", "ai_edge_litert.compiled_model", "onnxru
 def preloaded_modules() -> Mapping[str, tuple[str, ...]]:
     """Returns the modules of each preloaded process; a runtime that is not installed is left out."""
     light = tuple(module for module in _LIGHT if find_spec(module.partition(".")[0]) is not None)
+    # Our job modules are listed too, so that a forked process has nothing left to import.
     return {
         TENSORFLOW: (
             "exporters.jobs.preload_tensorflow",

@@ -135,7 +135,7 @@ EDITS = {
     ),
     "a cell twice": (
         lambda tree: tree["cells"].append(tree["cells"][0]),
-        "cells: 'onnx/default onnxruntime gpu' stands",
+        "cells: 'onnx/default onnxruntime gpu' occurs",
     ),
     "a key left out": (lambda tree: tree["cells"][0].pop("rows"), "cells[0].rows: is missing"),
 }

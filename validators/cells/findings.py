@@ -21,6 +21,7 @@ def findings(row: RuntimeRow, placement: Placement) -> tuple[Finding, ...]:
 
 
 def _findings(row: RuntimeRow, placement: Placement) -> Iterator[Finding]:
+    # A cell that asked for a GPU and ran on the CPU fails (`wrong device`); this is about some of the operators.
     if row.device == placement.device == "gpu" and placement.fallbacks:
         yield Finding(
             code=PARTIAL,

@@ -106,6 +106,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
         watch = Stopwatch(loaded, load=time.perf_counter() - started)
         infer = preprocessed(watch.infer, request.path, artifact.preprocessing, signature)
 
+        # Evaluated during the calls: some runtimes know only after a call whether they run on a software adapter.
         def bound() -> tuple[float, str]:
             if loaded.placement.software:
                 return request.software_seconds, "limits.software_seconds"
@@ -147,6 +148,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
                     exact=exact,
                 )
                 values[sample_set.name] = task(sample_set, fed)
+        # Repetitions are for latency only: not where time was short already, nor on a software adapter.
         if not any(skip.kind == "too slow" for skip in skipped.values()) and not loaded.placement.software:
             watch.repeat()
         placement = loaded.placement

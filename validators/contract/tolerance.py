@@ -50,6 +50,7 @@ class ToleranceOverride:
         """
         asked_artifact, *asked_place = self.cells.split()
         format_, slash, variant = asked_artifact.partition("/")
+        # `FORMAT` means every variant of it.
         asked = (format_, variant if slash else "*", *asked_place)
         return all(
             word in {"*", name} for word, name in zip(asked, (*artifact.split("/"), runtime, device), strict=True)

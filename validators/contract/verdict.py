@@ -88,4 +88,5 @@ class Verdict:
         """Returns the exit code: 0 released, 1 refused, 3 broken."""
         if self.passed:
             return 0
+        # One broken cell is enough: without it the gate cannot know whether the model would be released.
         return 3 if any(reason.broken for reason in self.reasons) else 1

@@ -48,6 +48,7 @@ def search_layers(request: SearchRequest) -> SearchResult:
     model = load(request.model)
     inputs = read_tensors(request.inputs)
     suspicion = search(runner(model, inputs), _read(request.tensors), _read(request.outputs))
+    # The search runs the model many times, also with replaced tensors; one more run lists the calls for the report.
     recorder = LayerRecorder(model)
     recorder.run(model, inputs)
     return SearchResult(suspicion=suspicion, calls=tuple(recorder.calls))
@@ -97,12 +98,13 @@ def cut_part(request: PartRequest) -> Part:
         for value, array in zip(recorder.calls[n].inputs, seen[n][0], strict=True)
         if value not in made
     }
-    computed = {last.value(k): array for k, array in enumerate(seen[last.number][1])}
     saved = save(recorder, leading, folder / "layer.keras", seen[last.number][1])
     return replace(
         saved,
         fed={value: _kept(folder / f"fed-{k}.npy", array) for k, (value, array) in enumerate(fed.items())},
-        computed={value: _kept(folder / f"computed-{k}.npy", array) for k, (value, array) in enumerate(computed.items())},
+        computed={
+            last.value(k): _kept(folder / f"computed-{k}.npy", array) for k, array in enumerate(seen[last.number][1])
+        },
     )
 
 

@@ -86,6 +86,7 @@ def _only(tensors: list[Any]) -> Any:
 
 
 def _neutral(options: dict[str, Any]) -> dict[str, Any]:
+    # `training` is decided when the saved model is called, not fixed in its layers.
     return {key: value for key, value in options.items() if key != "training"}
 
 

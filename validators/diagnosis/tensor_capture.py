@@ -73,7 +73,7 @@ def capture_tensors(request: CaptureRequest) -> Captured:
     request.destination.mkdir(parents=True)
     tensors = {}
     for number, (name, array) in enumerate([*((f"input {n}", a) for n, a in fed.items()), *outputs.items()]):
-        if array.dtype.kind in "biufc":
+        if array.dtype.kind in "biufc":  # text has no distance to compare
             tensors[name] = request.destination / f"{number}.npy"
             np.save(tensors[name], np.ascontiguousarray(array))
     return Captured(tensors=tensors, placement=placement)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 NONFINITE = 1e9
-_TINY = 1e-30
-_FEW = 512
+_TINY = 1e-30  # a tensor below it counts as zero: its distances are absolute
+_FEW = 512  # elements of the quick comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,4 +63,5 @@ def apply_approvals(reasons: Sequence[Reason], approvals: Sequence[Approval], *,
 
 def _identity(reason: Reason) -> tuple[str, ...]:
     """Returns the parts by which a reason is recognised later; all rejections have one subject."""
+    # Two persons may reject the same release; forcing one rejection does not force the other.
     return (reason.code, reason.subject, *([reason.message] if reason.code == REJECTED else []))

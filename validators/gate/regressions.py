@@ -193,7 +193,7 @@ def _metrics(now: "Manifest", before: "Manifest", limits: RegressionLimits) -> I
         if new is not None and old is not None:
             allowed = old - limits.metric_drop
             yield Comparison(what="metric", subject=subject, before=old, now=new, allowed=allowed)
-        elif new is not old:
+        elif new is not old:  # one of the two is None; where both are, there is nothing to compare
             yield _not_compared(
                 "metric", subject, f"{'this release' if new is None else 'the baseline'} did not measure it"
             )

@@ -112,6 +112,7 @@ def judge(
     standing, waived = apply_waivers(violations, waivers, today=today)
     named = tuple(reason.subject for reason in standing if reason.code != AWAITING)
     unproven = _unproven(artifacts, cells=cells, proven=(*released.proven, *attested.proven), named=named)
+    # Regressions do not count as named: a regression of an artifact must not hide that no cell proves it.
     regressed = map(subject_violation, regressions(manifest.baseline))
     worse, worse_and_waived = apply_waivers(regressed, waivers, today=today)
     reasons = tuple(dict.fromkeys((*standing, *unproven, *worse)))

@@ -62,6 +62,7 @@ def apply_waivers(
     waived: dict[Reason, None] = {}
     for violation in violations:
         matching = [waiver for waiver in waivers if waiver.cell in violation.cells]
+        # Of several waivers for one cell the one that ends last counts.
         last = max(matching, key=lambda waiver: waiver.until, default=None)
         reason = violation.reason
         if last is None:
@@ -71,5 +72,6 @@ def apply_waivers(
             standing[replace(reason, message=message)] = None
         else:
             waived[replace(reason, message=f"until {last.until} by {last.by} ({last.why}): {reason.message}")] = None
+    # A cell may be waived under one requirement and not under another: then it is only listed as remaining.
     named = {(reason.code, reason.subject) for reason in standing}
     return tuple(standing), tuple(reason for reason in waived if (reason.code, reason.subject) not in named)

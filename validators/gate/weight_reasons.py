@@ -17,7 +17,7 @@ _DECLARED: Mapping[Precision, Collection[tuple[str, str]]] = {
     "float16": (("rounded", "float16"),),
     "int8 weights": (("quantized", "int8"),),
     "int8": (("quantized", "int8"),),
-    "int16x8": (("quantized", "int8"),),
+    "int16x8": (("quantized", "int8"),),  # activations are int16, weights int8
     "int4 weights": (("quantized", "int4"),),
 }
 """Differences (kind, stored type) that are no fault in an artifact, because its precision declares them."""

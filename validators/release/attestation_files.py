@@ -124,6 +124,7 @@ def _write(release: Path, attestation: Attestation, more: str = "") -> Path:
             next_step="Run the command again.",
         )
     now = datetime.fromisoformat(attestation.created)
+    # Random at the end: several machines may write into a shared folder in the same second.
     name = f"{attestation.kind}-{now:%Y%m%dT%H%M%SZ}{more}-{secrets.token_hex(3)}.json"
     file = release / ATTESTATIONS / name
     write(file, dump(attestation), mode=0o644)  # others of a shared folder read it

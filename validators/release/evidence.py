@@ -219,6 +219,7 @@ def withhold(release: Path) -> None:
         if name.parts[0] not in {RECORD, NOISE, LOGS}:
             digests[name.as_posix()] = sha256_file(path)
             path.unlink()
+    # In reverse order folders come before their parents, which are then empty too.
     for empty in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
         if not any(empty.iterdir()):
             empty.rmdir()
@@ -240,6 +241,7 @@ def read_evidence(release: Path) -> Evidence:
         raise BadInput(f"{path}: cannot be read ({error.strerror})", next_step=RESTORE) from error
     if not record.sets:
         raise BadInput(f"{path}: sets: got none, valid is at least one sample set", next_step=RESTORE)
+    # The record is not trusted, and these names become folders: none may lead out of the release.
     for sample_set in record.sets:
         checked_name(sample_set.name, f"{path}: sample set")
     signature = Signature(inputs=record.inputs, outputs=record.outputs)

@@ -27,6 +27,7 @@ def encoded(record: _T, adapter: "TypeAdapter[_T]", *, version: str) -> bytes:
     """
     tree = adapter.dump_python(record, mode="json", warnings=False)
     raw = json.dumps(tree, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    # Serialization accepts wrong values (NaN, NumPy scalars), so the bytes are read back with the strict rules.
     decoded(raw, adapter, version=version)
     return raw
 

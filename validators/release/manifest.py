@@ -194,6 +194,7 @@ def unsafe_names(manifest: Manifest) -> Iterator[str]:
 
 def _stays_below(path: str) -> bool:
     pure = PurePosixPath(path)
+    # Normalized by PurePosixPath: `a//b`, `./a` and `a/` are second names of one file, and are refused.
     plain = str(pure) == path and not {"\\", "\0"} & set(path)
     return plain and not pure.is_absolute() and ".." not in pure.parts and path != "."
 

@@ -19,7 +19,7 @@ def upgrade_release_3(release: dict[str, Any]) -> dict[str, Any]:
     for where, record in _records(release, ("policy", "required"), ("policy", "elsewhere"), ("verdict", "required")):
         _add(record, where, "variant", None)
     for where, record in _records(release, ("artifacts",)):
-        _add(record, where, "precision", "float32")
+        _add(record, where, "precision", "float32")  # version 3 knew no other
     for path in (("policy", "baseline"), ("baseline", "limits")):
         limits = _at(release, path)
         if isinstance(limits, dict):

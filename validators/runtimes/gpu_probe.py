@@ -37,7 +37,7 @@ class ProbeRequest:
 
 def probe_native(request: ProbeRequest) -> tuple[GpuAdapter, ...]:
     """Returns what Vulkan's loader finds, as LiteRT's WebGPU accelerator will see it."""
-    del request
+    del request  # every job takes one
     try:
         with vulkan.best_driver():
             found = vulkan.adapters()

@@ -65,6 +65,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
     import tensorflow as tf
 
     with watching(device, options) as watch:
+        # Only the device may differ from the reference, so no graph optimizer may rewrite the operators.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         model = load_original(TypeAdapter(ModelSource).validate_json(options["model"]))
         yield KerasRuntime(model, watch)

@@ -170,7 +170,7 @@ class LiteRtGpuRuntime:
         results = {name: self._model.create_output_buffer_by_name(SIGNATURE_KEY, name) for name in self._outputs}
         self._ran = True
         self._model.run_by_name(SIGNATURE_KEY, feeds, results)
-        self._look()
+        self._update_from_log()
         self._ran_on_gpu = self._ran_on_gpu and self._on_gpu
         return {name: _read(result) for name, result in results.items()}
 
@@ -206,9 +206,9 @@ class LiteRtGpuRuntime:
         self._model = self._compile_model()
         self._accelerated = 0
         self._ran = False
-        self._look()
+        self._update_from_log()
 
-    def _look(self) -> None:
+    def _update_from_log(self) -> None:
         """Reads LiteRT's log since the last call and updates the facts about the compiled model."""
         log = self._read_log()
         _raise_if_invalid(log)

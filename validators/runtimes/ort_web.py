@@ -39,6 +39,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         Unavailable: the browser has no WebGPU adapter.
         Broken: ORT cannot load the model (its message is kept), or the browser is gone.
     """
+    # A page cannot list a folder, so it gets the names of the weight files.
     external = sorted(path.name for path in artifact.iterdir() if path.name != FILE)
     with open_session(options["endpoint"], "ort", artifact) as session:
         try:

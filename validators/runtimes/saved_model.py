@@ -44,6 +44,7 @@ class SavedModelRuntime:
 def _array(tensor: Any) -> np.ndarray:
     array: np.ndarray = tensor.numpy()
     if array.dtype == object:
+        # Bytes that are not UTF-8 must stay different from each other.
         text = [value.decode(errors="surrogateescape") for value in array.reshape(-1).tolist()]
         return np.array(text, dtype=object).reshape(array.shape)
     return array

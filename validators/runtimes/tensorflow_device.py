@@ -98,6 +98,7 @@ def watching(asked: Device, options: Mapping[str, str]) -> Iterator[Watch]:
         tf.config.experimental.set_memory_growth(card, True)  # else it takes the whole card
     tf.config.experimental.enable_tensor_float_32_execution(tf32)
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision": False})
+    # Without collection TensorFlow keeps no partition graphs, and there is no proof of where operators ran.
     context.enable_graph_collection()
     try:
         yield Watch(asked)

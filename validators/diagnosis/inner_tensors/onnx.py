@@ -86,6 +86,7 @@ def _cut(graph: Any, fed: set[str], wanted: Sequence[str]) -> list[str]:
     _replace(graph.node, [node for node in graph.node if node.output and node.output[0] in needed])
     read = {name for node in graph.node for name in _read(node)}
     _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
+    # Shapes that were recorded for the whole graph need not hold for tensors that are fed now.
     del graph.value_info[:]
     return list(used)
 
