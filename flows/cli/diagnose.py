@@ -12,7 +12,8 @@ from flows.cli.output import console, print_record
 _EXAMPLES = """Examples:
   paritygate diagnose model.release "onnx/default onnxruntime cpu"
       Diagnose one cell, named as the report names it.
-  paritygate diagnose model.release "onnx/default onnxruntime cpu" --model m.keras
+  paritygate diagnose model.release "onnx/default onnxruntime cpu" \\
+      --model models/model.keras
       Say where the model is; its digest has to match the release.
   paritygate diagnose model.release "tfjs/default tfjs-wasm cpu" -o repro
       Write the reproduction into repro/.

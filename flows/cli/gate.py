@@ -30,7 +30,7 @@ def gate(
     Checks every digest and reads the cells that `paritygate verify --attest`
     added on other machines. Says what is still missing and which command adds
     it. A cell that failed on any machine refuses the release. Attestations are
-    not signed: anyone who can write into the folder can add or remove one.
+    not signed yet: anyone who can write into the folder can add or remove one.
     """
     from flows.review import gate as judgement
 

@@ -41,6 +41,7 @@ def parses(arguments: list[str]) -> str:
 def test_each_example_of_a_command_parses_and_is_explained(name):
     epilogue = app[name].help_epilogue
     assert epilogue, f"{name}: no examples; give @app.command a help_epilogue"
+    assert max(map(len, epilogue.splitlines())) < 80
     lines = epilogue.replace("\\\n", " ").splitlines()
     examples = [at for at, line in enumerate(lines) if line.startswith("  paritygate ")]
     assert examples
