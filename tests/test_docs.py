@@ -1,0 +1,49 @@
+"""The pages agree with the tree: their links, the files they name and the folders of docs/architecture.md."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "deployments").rglob("README.md")),
+]
+LAYERS = ("exporters", "validators", "flows")
+# Folders that the branch `install` adds: it takes this set away.
+COMING = {"flows/setup", "flows/deployment"}
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_link_leads_to_a_file(page):
+    for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
+def test_each_named_module_exists(page):
+    for module in re.findall(r"\b(?:exporters|validators|flows)/[a-z0-9_/]+\.py\b", page.read_text("utf-8")):
+        assert (ROOT / module).is_file(), module
+
+
+def test_each_page_is_in_the_index():
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    for page in (ROOT / "docs").iterdir():
+        if page.suffix == ".md" and page.name != "README.md":
+            assert f"({page.name})" in index, page.name
+
+
+def test_the_architecture_names_every_folder_once():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    named = re.findall(rf"^\| `((?:{'|'.join(LAYERS)})[\w/]*)` \|", text, flags=re.MULTILINE)
+    folders = {
+        file.parent.relative_to(ROOT).as_posix() for layer in LAYERS for file in (ROOT / layer).rglob("__init__.py")
+    }
+    assert len(named) == len(set(named))
+    assert set(named) - COMING == folders - COMING
