@@ -1,6 +1,8 @@
 """The pages agree with the tree: their links, the files they name and the folders of docs/architecture.md."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,11 +41,42 @@ def test_each_page_is_in_the_index():
             assert f"({page.name})" in index, page.name
 
 
-def test_the_architecture_names_every_folder_once():
+def folders_in_order() -> list[str]:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    named = re.findall(rf"^\| `((?:{'|'.join(LAYERS)})[\w/]*)` \|", text, flags=re.MULTILINE)
-    folders = {
-        file.parent.relative_to(ROOT).as_posix() for layer in LAYERS for file in (ROOT / layer).rglob("__init__.py")
-    }
+    return re.findall(rf"^\| `((?:{'|'.join(LAYERS)})[\w/]*)` \|", text, flags=re.MULTILINE)
+
+
+def imported_folders(file: Path) -> Iterator[str]:
+    """Folders of the three packages that a module imports from, inside of functions too."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
+        for name in names:
+            path = ROOT / name.replace(".", "/")
+            if path.with_suffix(".py").is_file():
+                yield path.parent.relative_to(ROOT).as_posix()
+            elif path.is_dir():
+                yield path.relative_to(ROOT).as_posix()
+
+
+def test_the_architecture_names_every_folder_once():
+    named = folders_in_order()
+    files = [file for layer in LAYERS for file in (ROOT / layer).rglob("__init__.py")]
+    folders = {file.parent.relative_to(ROOT).as_posix() for file in files}
     assert len(named) == len(set(named))
     assert set(named) - COMING == folders - COMING
+
+
+def test_a_folder_imports_only_from_folders_above_it_in_the_architecture():
+    place = {name: at for at, name in enumerate(folders_in_order())}
+    upwards = {
+        f"{file.relative_to(ROOT)} imports from {folder}"
+        for layer in LAYERS
+        for file in (ROOT / layer).rglob("*.py")
+        for folder in imported_folders(file)
+        if place.get(folder, -1) > place.get(file.parent.relative_to(ROOT).as_posix(), -1)
+    }
+    assert not upwards
