@@ -15,16 +15,15 @@ DATABASE ?= sqlite
 
 # A stamp stands inside what it vouches for, so deleting the folder deletes the stamp.
 ENVIRONMENT := .venv/.ready
-BROWSER_PACKAGES := $(PAGE)/node_modules/.ready
-PREFECT := .paritygate/prefect/.ready
 SWIFT := .paritygate/swift/.ready
 
-.PHONY: help setup demo test test-quick lint bench server server-stop matrix lock clean chromium postgres
+.PHONY: help setup demo test test-quick lint bench server server-stop matrix lock clean postgres wheel-check
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(ENVIRONMENT) $(BROWSER_PACKAGES) $(PREFECT) chromium ## environment, browser packages, browser, Prefect's database
+setup: $(ENVIRONMENT) ## environment, TF.js converter, browser packages, browser, Prefect's database
+	@.venv/bin/paritygate setup
 
 demo: setup ## release the digits model and show the verdict
 	rm -rf build/digits.release
@@ -36,6 +35,9 @@ test: setup $(SWIFT) postgres ## all tests, the quick ones first, in three proce
 test-quick: $(ENVIRONMENT) ## tests that need no TensorFlow, browser or Prefect server (seconds)
 	$(PY) -m pytest -m 'not slow'
 
+wheel-check: $(ENVIRONMENT) ## install the wheel with plain pip in a new environment and release the digits model (minutes)
+	$(PY) -m tools.wheel_check
+
 lint: $(ENVIRONMENT) ## ruff and mypy
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -45,10 +47,10 @@ bench: setup ## the figures of the README: paritygate against the stock converte
 	$(PY) benchmarks/stock.py
 
 server: setup ## a complete local Prefect: server with UI, worker, deployments (PORT=4200, DATABASE=sqlite or postgres)
-	@$(PY) -m deployments.local start --port $(PORT) --database $(DATABASE)
+	@.venv/bin/paritygate server start --port $(PORT) --database $(DATABASE)
 
 server-stop: ## end what `make server` started
-	@$(PY) -m deployments.local stop
+	@.venv/bin/paritygate server stop
 
 matrix: $(ENVIRONMENT) ## write the README's matrix anew from the registries
 	$(PY) -m tools.matrix
@@ -61,14 +63,16 @@ lock: $(ENVIRONMENT) ## write the lock files anew from pyproject.toml and the Ma
 	done
 	echo 'hatchling>=1.27' | $(UV_COMPILE) pyproject.toml - --extra flow --extra s3 --constraints requirements.lock --no-annotate \
 	  -o locks/worker.lock
+	echo 'tensorflowjs>=4.22,<5' | $(UV_COMPILE) - --no-deps --no-annotate -o flows/setup/converter.lock
 	echo 'uv==$(UV_VERSION)' | $(UV_COMPILE) - --no-annotate -o tools/installer.lock
 	echo 'swift>=2.38' | $(UV_COMPILE) - --no-annotate -o tests/object_store/swift.lock
 
 # One environment holds all extras but ort-cuda, which stands in the place of ort. A machine that only validates needs
 # the base and one extra; locks/ has a lock for each, of the same versions. A worker adds Prefect, from worker.lock,
 # with what builds this project.
-SHARED_EXTRAS := export flow s3 litert ort web dev
-LONE_EXTRAS := litert ort ort-cuda web
+EXTRAS := $(shell sed -n '/^\[project.optional/,/^\[project.scripts/s/^\([a-z0-9-]*\) = \[.*/\1/p' pyproject.toml)
+SHARED_EXTRAS := $(filter-out ort-cuda all,$(EXTRAS))
+LONE_EXTRAS := $(filter-out export flow s3 dev all,$(EXTRAS))
 
 UV_VERSION := 0.13.9
 UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -78,27 +82,11 @@ clean: ## remove what set-up, the demo and the checks left behind
 	rm -rf .venv .paritygate build .mypy_cache .pytest_cache .ruff_cache $(PAGE)/node_modules
 
 postgres: $(ENVIRONMENT)
-	@$(PY) -m deployments.postgres
-
-chromium: $(ENVIRONMENT)
-	@$(PY) -m tools.chromium
+	@$(PY) -m flows.deployment.postgres
 
 $(ENVIRONMENT): requirements.lock pyproject.toml tools/installer.lock tools/environment.sh
 	@PYTHON='$(PYTHON)' tools/environment.sh
 	@touch $@
-
-$(BROWSER_PACKAGES): $(PAGE)/package-lock.json $(PAGE)/package.json $(PAGE)/prune.mjs
-	@command -v npm >/dev/null || { echo 'setup: npm not found; install Node 20 with npm (Debian: apt-get install npm)' >&2; exit 1; }
-	@echo 'setup: browser packages (TF.js, ONNX Runtime Web, LiteRT.js; a few seconds)' >&2
-	@npm ci --prefix $(PAGE) --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
-	@npm run --prefix $(PAGE) --silent prune
-	@touch $@
-
-# An order-only dependency would keep a database of an older Prefect: a new environment migrates it anew.
-$(PREFECT): $(ENVIRONMENT)
-	@echo "setup: Prefect's database (about 20 seconds)" >&2
-	@$(PY) -m flows.prefect.server
-	@mkdir -p $(@D) && touch $@
 
 # The object server of the tests, in an environment of its own: it is no part of paritygate.
 $(SWIFT): tests/object_store/swift.lock $(ENVIRONMENT)

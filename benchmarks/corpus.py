@@ -42,9 +42,10 @@ from benchmarks.families import table as table_of_families
 from benchmarks.stock import stock_commands
 from exporters.contract import Signature
 from exporters.errors import BadInput
-from exporters.formats.registry import FORMATS
+from exporters.files.atomic import write
+from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.jobs import GIB, Answer, Job, Limits, Outcome, Workers
-from flows.batch import Record, Sweep, shown, sweep
+from flows.batch import Sweep, SweptModel, shown, sweep
 from flows.config.model_folder import find
 from validators.preloads import TENSORFLOW, hosts
 from validators.release.evidence import read_evidence
@@ -55,7 +56,7 @@ from validators.web.browser import BrowserHost
 
 PATTERN = "*.keras"  # what the stock calls load
 LIMITS = Limits(seconds=300, memory=12 * GIB)
-SHOWN = {"saved_model": "SavedModel", "tflite": "TF Lite", "tfjs": "TF.js", "onnx": "ONNX"}
+SHOWN = {row.format: row.exporter.TITLE for row in EXPORTERS}
 # Of two runtimes one is enough, as long as none diverges: a page picks its backend.
 RUNTIMES = {
     "saved_model": (runtime("tensorflow", "cpu"),),
@@ -141,9 +142,7 @@ class Stock:
                 name: {"convert": each.convert, "run": each.run, "agree": each.agree} for name, each in found.items()
             },
         }
-        fresh = kept.with_suffix(".partial")
-        fresh.write_text(json.dumps(said, indent=1), "utf-8")
-        fresh.replace(kept)
+        write(kept, json.dumps(said, indent=1))
         return found
 
     def _work(self, model: Path, release: Path, work: Path) -> dict[str, Found]:
@@ -231,7 +230,7 @@ def bound(signature: Signature, theirs: Mapping[str, Sequence[str]]) -> dict[str
     return {"inputs": inputs, "outputs": outputs}
 
 
-def ours(record: Record, release: Path) -> dict[str, Found]:
+def ours(record: SweptModel, release: Path) -> dict[str, Found]:
     """What came of one file in paritygate; `agree` is the sweep's `proven`."""
     manifest = load(release)
     found = {}

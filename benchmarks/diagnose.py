@@ -205,7 +205,9 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.diagnose", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.diagnose", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("wanted", nargs="*", help="parts of the lines of the faults to plant")
     parser.add_argument("-o", "--output", type=Path, default=Path("build/diagnose.json"))
     parser.add_argument("--from", dest="earlier", type=Path, nargs="+", default=(), help="what earlier runs wrote")

@@ -118,7 +118,7 @@ def _with(model: Any, name: str, fault: Callable[[Any], Any]) -> Any:
     for layer, cloned in zip(model.layers, copy.layers, strict=True):
         weights = layer.get_weights()
         if layer.name == name:
-            weights = CHANGES.get(fault, lambda weights: weights)(weights)
+            weights = CHANGES[fault](weights) if fault in CHANGES else weights
         if not isinstance(layer, keras.Model):
             cloned.set_weights(weights)
     return copy

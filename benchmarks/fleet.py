@@ -161,7 +161,7 @@ def main() -> int:
         for number in range(arguments.models):
             stamped(arguments.model, shelf / f"model{number:03}.keras", number)
         with prefect_server(work / "prefect") as environment:
-            timed([PYTHON, "-m", "deployments.bootstrap"], ROOT, environment)
+            timed([PYTHON, "-m", "flows.cli", "server", "deploy"], ROOT, environment)
             time.sleep(1)
             rows = [measure(shelf, workers, work, environment) for workers in arguments.workers]
     machine = f"{os.cpu_count()} cores, {platform.machine()}"

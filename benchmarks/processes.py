@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from deployments.ports import free_port
+from flows.deployment.ports import free_port
 from validators.web.browser_process import FOLDER_PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]

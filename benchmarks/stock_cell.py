@@ -6,7 +6,6 @@ In: a JSON request. Out: a JSON answer. Each runs in a process of its own, bound
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,7 @@ def execute(request: Mapping[str, Any]) -> str:
     seeded = [each for each in evidence.sets if each.origin == "seeded"]
     chosen = next((each for each in seeded if each.batch == BATCH), seeded[0])  # the model's own batch may be fixed
     samples = {inputs[name]: array for name, array in evidence.samples(chosen).items()}
-    with import_module(row.module).load(Path(request["artifact"]), signature, row.device, options) as loaded:
+    with row.module.load(Path(request["artifact"]), signature, row.device, options) as loaded:
         found = feed(loaded.infer, samples, chosen.batch).outputs
     reference = evidence.reference(chosen)
     diffs = compare(

@@ -1,1 +1,1 @@
-"""What is deployed to a Prefect server, and what stands there before it."""
+"""What runs paritygate elsewhere: container files, a GitHub action, a GitLab template and their annotations."""

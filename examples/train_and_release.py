@@ -1,7 +1,7 @@
 """Trains the digits model and hands it to paritygate the moment `fit` ends.
 
-In: a Prefect server (PREFECT_API_URL) with paritygate's deployments (`make server` starts one). Out: `digits.keras`
-and `samples.npz` in the folder given, and the event `paritygate.model.trained`, on which the deployment
+In: a Prefect server (PREFECT_API_URL) with paritygate's deployments (`paritygate server start` starts one). Out:
+`digits.keras` and `samples.npz` in the folder given, and the event `paritygate.model.trained`, on which the deployment
 `release/after-training` releases the model. Nothing of paritygate is imported here: a training environment needs Keras
 and Prefect's client.
 
@@ -24,7 +24,7 @@ from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL
 
 
-class ReleaseAfterTraining(keras.callbacks.Callback):
+class ReleaseAfterTraining(keras.callbacks.Callback):  # type: ignore[misc] # Keras is untyped
     """Saves the model when training ends, and tells the Prefect server where it is.
 
     Args:

@@ -1,13 +1,15 @@
-"""The export layer: from one stored Keras model to artifacts. Knows nothing of validation or of Prefect.
+"""Exports one stored Keras model to artifacts. Knows nothing of validation or of Prefect.
 
 The rooms, each above all that it imports:
 
 * `contract`, `errors`, `tensor_names`, `target_limits`, `toolchain`: records, errors and tables that every room uses.
-* `files`: hashing files, placing them in one step.
-* `jobs`: runs a function in a bounded process of its own; its death is a typed result.
+* `files`: hashes files, and places them in one step.
+* `jobs`: runs a function in a bounded process; its death is a typed result.
 * `source`: reads, admits and loads a stored model (Keras 2 and 3).
 * `preprocessing`: describes what a model does to text and tables, and runs it without Keras.
 * `lowering`: traces the model into one flat graph that every converter takes.
 * `weights`: compares an artifact's constants with the source's weights.
 * `formats`: one module for each format, and the registry that lists them.
 """
+
+__distribution__ = "paritygate"

@@ -4,16 +4,21 @@ In: nothing. Out: the frozen records that exporters fill, validators read and `r
 plain data only (strings, numbers, tuples), so pydantic turns each into JSON and back without help.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from exporters.errors import Broken
 
 STATIC = "static"
 """Name of the variant in which every axis has a length."""
 ArtifactStatus = Literal["exported", "limited", "errored"]
+Precision = Literal["float32", "float16 weights", "int8 weights", "float16", "int8", "int16x8", "int4 weights"]
+"""What an artifact stores and computes in.
+
+`float32`: the model's own types, nothing is reduced. `... weights`: only the weights are stored so, and the arithmetic
+stays in floating point. `int16x8`: activations of 16 bits, weights of 8.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +170,7 @@ class Artifact:
         format: `saved_model`, `tflite`, `tfjs`, `onnx`.
         variant: `default`, `dynamic`, `batch1`, `static`.
         status: `exported`; `limited` (the target cannot express the model); `errored` (the exporter broke).
+        precision: what it declares to store and compute in; the gate and the tolerances hold it to that.
         reason: one sentence for `limited` and `errored`, naming the limit or the error; else empty.
         limit: the row of `exporters.target_limits` for `limited`, what a waiver names; else empty.
         path: the file or folder, relative to the release directory; empty unless `exported`.
@@ -184,6 +190,7 @@ class Artifact:
     format: str
     variant: str
     status: ArtifactStatus
+    precision: Precision = "float32"
     reason: str = ""
     limit: str = ""
     path: str = ""
@@ -212,14 +219,3 @@ class Artifact:
         if self.signature is None:
             raise Broken(f"{self.key}: the manifest has no signature for it")
         return self.signature
-
-
-Export = Callable[[Path, Path, Mapping[str, Any]], Signature]
-"""An exporter: (source path, destination, options) -> the artifact's signature.
-
-It only writes bytes to the destination it is given. Hashing, atomic placement and provenance are done once,
-outside (`exporters.files.hashing`). The source is the `.keras` file or a lowered graph, as the registry row says.
-
-Raises:
-    Limited: the target cannot express this model.
-"""

@@ -1,4 +1,4 @@
-"""The errors a person can meet, and the exit code each one becomes.
+"""Defines the errors that a user can see, and the exit code of each one.
 
 ParitygateError
 ├── BadInput        exit 2: the model, the samples or the configuration is at fault; nothing was run
@@ -30,7 +30,7 @@ class ParitygateError(Exception):
         self.next_step = next_step
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Crosses a process boundary whatever its constructor asks for, which Python would call with the message."""
+        """Pickles the error without its constructor, which Python would call with the message only."""
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Limited(ParitygateError):
 
     Args:
         message: what the target lacks, in a sentence.
-        limit: identifier of the row in `exporters.target_limits` that says so.
+        limit: identifier of the row in `exporters.target_limits`.
     """
 
     def __init__(self, message: str, *, limit: str, next_step: str = "") -> None:
@@ -76,4 +76,4 @@ class LimitReached:
 
 
 class Unavailable(ParitygateError):
-    """This machine has no such device or runtime; the next step is the way to get it."""
+    """This machine has no such device or runtime; the next step names how to get it."""

@@ -1,8 +1,8 @@
-"""What targets cannot express, each with its upstream source: the versioned table behind every `limited`.
+"""Lists what targets cannot express, each with its upstream source: the versioned table behind every `limited`.
 
 In: a row's id, from code that found the limit itself, or the message a converter failed with. Out: the `Limited` error
-that the row writes; for a message that no row explains None, and then the exporter is `errored`. A row names the
-target, the versions it was seen with, and where upstream says so; a version that mends it takes the row away.
+of the row; None for a message that no row explains, and then the exporter is `errored`. A row names the target, the
+versions it was seen with, and its upstream source. A version that fixes the limit removes the row.
 """
 
 import re
@@ -12,18 +12,18 @@ from exporters.errors import Limited
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class TargetLimit:
     """One limit of one target.
 
     Attributes:
-        id: stable identifier, what a waiver names.
+        id: stable identifier, which waivers name.
         format: the target; empty for a limit of every target that starts from a lowered graph.
         pattern: regular expression found in the message of a converter or a runtime; None where our own code finds it.
         runtimes: registry names of the runtimes whose messages the pattern explains; empty: the converter's.
         says: the limit in a sentence.
         way_out: what the user can do.
         versions: toolchain it was seen with.
-        source: upstream thread, or the file that says so where there is no thread.
+        source: upstream thread, or the file that documents it where there is no thread.
     """
 
     id: str
@@ -37,22 +37,22 @@ class Limit:
 
 
 LIMITS = (
-    Limit(
+    TargetLimit(
         id="graphdef-2gib",
         says="a graph with its weights as constants ends at 2 GiB, which is all that one protocol buffer holds",
-        way_out="SavedModel keeps weights beside the graph and is not affected.",
+        way_out="SavedModel keeps weights outside of the graph and is not affected.",
         versions="tensorflow 2.21",
         source="tensorflow#62850",
     ),
-    Limit(
+    TargetLimit(
         id="lookup-table",
-        says="the model looks values up in a table, which no target but SavedModel has, and that is not the doing of a "
-        "layer whose preprocessing can be described",
+        says="the model looks values up in a table, which no target but SavedModel has, and the lookup does not belong "
+        "to a layer whose preprocessing can be described",
         way_out="Use StringLookup, IntegerLookup or TextVectorization, or ship the SavedModel.",
         versions="tensorflow 2.21",
         source="tensorflow#8665",
     ),
-    Limit(
+    TargetLimit(
         id="string-op",
         says="no target but SavedModel has text, and what the model does before its last text operator has no exact "
         "description",
@@ -60,21 +60,29 @@ LIMITS = (
         versions="tensorflow 2.21",
         source="tensorflow#42673",
     ),
-    Limit(
+    TargetLimit(
         id="text-output",
         says="the model gives text, and no target but SavedModel has any",
-        way_out="Give the numbers out and put words in their place after the model, or ship the SavedModel.",
+        way_out="Output the numbers and replace them by words after the model, or ship the SavedModel.",
         versions="tensorflow 2.21",
         source="tensorflow#59517",
     ),
-    Limit(
+    TargetLimit(
         id="fixed-batch",
         says="the model's own batch is fixed, so there is no variant with another",
         way_out="Use the format's other variant, or build the model with a free batch.",
         versions="keras 3.15",
         source="keras Input(batch_shape=...)",
     ),
-    Limit(
+    TargetLimit(
+        id="openvino-text",
+        format="saved_model",
+        says="OpenVINO takes and gives no text without an extension",
+        way_out="Leave openvino-saved-model out of policy.required: the tensorflow cell has text.",
+        versions="openvino 2026.4",
+        source="openvino#20540",
+    ),
+    TargetLimit(
         id="tflite-dynamic-loop",
         format="tflite",
         pattern=r"TensorListReserve|requires element_shape to be static|TensorList(Stack|SetItem|GetItem|FromTensor)",
@@ -84,7 +92,7 @@ LIMITS = (
         versions="tensorflow 2.21",
         source="tensorflow#62849",
     ),
-    Limit(
+    TargetLimit(
         id="tflite-length-of-text",
         format="tflite",
         says="the text itself decides how long this axis is, so there is no variant with every shape fixed",
@@ -92,7 +100,7 @@ LIMITS = (
         versions="keras 3.15",
         source="keras TextVectorization(output_sequence_length=None)",
     ),
-    Limit(
+    TargetLimit(
         id="tflite-no-builtin",
         format="tflite",
         pattern=r"(?:op is neither a custom op nor a flex op|Some ops are not supported by the native TFLite runtime)",
@@ -101,7 +109,7 @@ LIMITS = (
         versions="tensorflow 2.21",
         source="LiteRT#6458",
     ),
-    Limit(
+    TargetLimit(
         id="tflite-flex-op",
         format="tflite",
         says="the file needs TensorFlow's own kernels (Flex), which no current LiteRT runtime has",
@@ -109,7 +117,7 @@ LIMITS = (
         versions="tensorflow 2.21, ai-edge-litert 2.3",
         source="LiteRT#6458",
     ),
-    Limit(
+    TargetLimit(
         id="litert-reference-kernel",
         format="tflite",
         pattern=r"Didn't find op for builtin opcode '\w+' version",
@@ -119,7 +127,7 @@ LIMITS = (
         versions="ai-edge-litert 2.3",
         source="tensorflow#43279",
     ),
-    Limit(
+    TargetLimit(
         id="tflite-custom-op",
         format="tflite",
         says="the file needs custom operators, which a runtime has only where the app registers them",
@@ -127,7 +135,7 @@ LIMITS = (
         versions="tensorflow 2.21, ai-edge-litert 2.3",
         source="tensorflow#37844",
     ),
-    Limit(
+    TargetLimit(
         id="litert-gpu-dynamic-batch",
         format="tflite",
         says="LiteRT's GPU accelerator takes no graph in which a shape is computed from the batch or another open axis",
@@ -135,7 +143,7 @@ LIMITS = (
         versions="ai-edge-litert 2.3",
         source="tensorflow#38036",
     ),
-    Limit(
+    TargetLimit(
         id="litert-gpu-dynamic-tensor",
         format="tflite",
         says="LiteRT's GPU accelerator takes no graph with a tensor whose shape is computed while the model runs",
@@ -143,7 +151,7 @@ LIMITS = (
         versions="ai-edge-litert 2.3",
         source="tensorflow#62867",
     ),
-    Limit(
+    TargetLimit(
         id="litertjs-dynamic-batch",
         format="tflite",
         says="LiteRT.js takes no input with a dynamic axis",
@@ -151,7 +159,7 @@ LIMITS = (
         versions="@litertjs/core 2.5.3",
         source="LiteRT litert/js/packages/core/src/signature_runner.ts",
     ),
-    Limit(
+    TargetLimit(
         id="litertjs-type",
         format="tflite",
         says="a tensor of LiteRT.js holds float32, int32 or uint8 and nothing else",
@@ -159,7 +167,7 @@ LIMITS = (
         versions="@litertjs/core 2.5.3",
         source="LiteRT litert/js/packages/core/src/datatypes.ts",
     ),
-    Limit(
+    TargetLimit(
         id="tfjs-unknown-op",
         format="tfjs",
         pattern=r"Unsupported Ops in the model",
@@ -168,15 +176,15 @@ LIMITS = (
         versions="tensorflowjs 4.22",
         source="tfjs#8304",
     ),
-    Limit(
+    TargetLimit(
         id="tfjs-loop",
         format="tfjs",
         says="TF.js does not run a loop that keeps its steps in a list of tensors",
-        way_out="Write the loop with keras.layers.RNN, whose steps stand in one tensor.",
+        way_out="Write the loop with keras.layers.RNN, which keeps its steps in one tensor.",
         versions="tensorflowjs 4.22",
         source="tfjs#7422",
     ),
-    Limit(
+    TargetLimit(
         id="tfjs-no-kernel",
         format="tfjs",
         pattern=r"Kernel '\w+' not registered for backend",
@@ -186,7 +194,7 @@ LIMITS = (
         versions="tensorflowjs 4.22",
         source="tfjs#7439",
     ),
-    Limit(
+    TargetLimit(
         id="tfjs-int64",
         format="tfjs",
         says="TF.js has no integers beyond 32 bits and would cut them",
@@ -194,7 +202,7 @@ LIMITS = (
         versions="tensorflowjs 4.22",
         source="tfjs#970",
     ),
-    Limit(
+    TargetLimit(
         id="tfjs-float64",
         format="tfjs",
         says="TF.js has no float64, and a number beyond float32 would become infinite",
@@ -202,7 +210,7 @@ LIMITS = (
         versions="tensorflowjs 4.22",
         source="tfjs#1110",
     ),
-    Limit(
+    TargetLimit(
         id="onnx-unknown-op",
         format="onnx",
         says="the model needs an operator that tf2onnx cannot translate",
@@ -210,16 +218,16 @@ LIMITS = (
         versions="tf2onnx 1.17",
         source="tensorflow-onnx support_status.md",
     ),
-    Limit(
+    TargetLimit(
         id="onnx-loop",
         format="onnx",
-        says="tf2onnx writes a loop with convolutions in it (ConvLSTM over a dynamic or long time axis) as no runtime "
-        "loads it",
+        says="tf2onnx writes a loop with convolutions in it (ConvLSTM over a dynamic or long time axis) in a form that "
+        "no runtime loads",
         way_out="Give the layer a static time axis of at most 256 steps: it is then written out step by step.",
         versions="tf2onnx 1.17",
         source="tensorflow-onnx#1760",
     ),
-    Limit(
+    TargetLimit(
         id="onnx-custom-domain",
         format="onnx",
         says="the model needs operators of a domain outside the ONNX standard, which runtimes do not know",
@@ -227,7 +235,7 @@ LIMITS = (
         versions="tf2onnx 1.17",
         source="tensorflow-onnx#904",
     ),
-    Limit(
+    TargetLimit(
         id="ortweb-no-kernel",
         format="onnx",
         pattern=r"Could not find an implementation for \w+\(\d+\) node"
@@ -239,7 +247,7 @@ LIMITS = (
         versions="onnxruntime-web 1.30",
         source="onnxruntime#27371",
     ),
-    Limit(
+    TargetLimit(
         id="ortweb-type",
         format="onnx",
         pattern=r"unsupported data type: \d+",
@@ -249,7 +257,7 @@ LIMITS = (
         versions="onnxruntime-web 1.30",
         source="onnxruntime js/common/lib/tensor.ts",
     ),
-    Limit(
+    TargetLimit(
         id="ortweb-float16",
         format="onnx",
         pattern=r"requires f16 but the device does not support it",
@@ -269,7 +277,7 @@ _OPERATORS = re.compile(
 
 
 def limited(limit: str, detail: str = "") -> Limited:
-    """The error for a limit that our own code found; the caller raises it.
+    """Builds the error for a limit that our own code found; the caller raises it.
 
     Args:
         limit: identifier of a row in `LIMITS`.
@@ -281,16 +289,16 @@ def limited(limit: str, detail: str = "") -> Limited:
 
 
 def known_limit(target: str, message: str, runtime: str = "") -> Limited | None:
-    """The error for a converter's or runtime's message, naming the operators it complained of; None: no row matches.
+    """Builds the error for a converter's or runtime's message, naming the operators in it; None if no row matches.
 
     Args:
         target: the format that was being made or run.
         message: the whole error message.
-        runtime: registry name of the runtime that said it; empty for the format's converter.
+        runtime: registry name of the runtime that raised it; empty for the format's converter.
     """
     for limit in LIMITS:
-        said_here = limit.format == target and runtime in (limit.runtimes or ("",))
-        if said_here and limit.pattern and re.search(limit.pattern, message):
+        applies = limit.format == target and runtime in (limit.runtimes or ("",))
+        if applies and limit.pattern and re.search(limit.pattern, message):
             named = sorted({part for match in _OPERATORS.findall(message) for part in match if part})
             return limited(limit.id, ", ".join(named))
     return None

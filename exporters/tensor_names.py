@@ -1,8 +1,7 @@
-"""Canonical tensor names: the one way a tensor is called in every format, sample file and report.
+"""Gives tensors canonical names: one name for each, in every format, sample file and report.
 
-In: where each tensor stands in the model's structure, and the model's own name for it. Out: unique names that match
-`[A-Za-z][A-Za-z0-9_]*` and are no keyword, so that every target, file system and programming language takes them as
-they are.
+In: the path of each tensor in the model's structure, and the model's own name for it. Out: unique names that match
+`[A-Za-z][A-Za-z0-9_]*` and are no keyword, so that every target, file system and programming language accepts them.
 """
 
 import json
@@ -16,7 +15,7 @@ TreePath = tuple[str | int, ...]
 
 
 _TAKEN = {"self"}
-"""What TensorFlow makes of a signature is a method with keyword arguments."""
+"""TensorFlow turns a signature into a method with keyword arguments, where `self` would collide."""
 
 
 def canonical(paths_and_names: Sequence[tuple[TreePath, str]]) -> tuple[str, ...]:
@@ -39,7 +38,7 @@ def canonical(paths_and_names: Sequence[tuple[TreePath, str]]) -> tuple[str, ...
 
 
 def display_path(path: TreePath) -> str:
-    """The path as a person would write it in Python: `["a"][0]`; empty for a structure that is one tensor."""
+    """Writes the path as in Python: `["a"][0]`; empty for a structure that is one tensor."""
     return "".join(f"[{json.dumps(step, ensure_ascii=False)}]" for step in path)
 
 

@@ -5,7 +5,7 @@ from importlib import metadata
 
 
 def versions(packages: Iterable[str]) -> Mapping[str, str]:
-    """Installed versions of distribution packages; a package that is absent is left out."""
+    """Returns the installed versions of distribution packages; a package that is absent is left out."""
     found = {}
     for package in packages:
         try:

@@ -12,3 +12,5 @@ The rooms, each above all that it imports:
 * `diagnose`: finds the layer that a failed cell gets wrong.
 * `cli`: one module for each command.
 """
+
+__distribution__ = "paritygate"

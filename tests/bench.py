@@ -8,8 +8,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
+
+import factory
 
 from exporters.contract import Artifact, Signature
 from exporters.formats.job import Exported, ExportRequest, export
@@ -18,12 +21,12 @@ from exporters.jobs import Answer, Job, Outcome, Request, Workers
 from exporters.jobs.messages import resolve
 from exporters.lowering.tracing.job import Lowered, LoweredForm, LowerRequest, lower
 from exporters.source.model_source import ModelSource
-from flows.config.settings import Limits, Settings, load_settings
+from flows.config.settings import JobLimits, Settings, load_settings
 from flows.pipeline.cells import Cells
 from flows.pipeline.exports import Exports
 from flows.pipeline.workspace import Workspace
 from tests.exporters.unmended import ExportWithout, LowerWithout, export_without, lower_without
-from validators.contract import Cell, SampleSet, Verdict
+from validators.contract import Cell, Grounds, SampleSet, Verdict
 from validators.gate.verdict import judge
 from validators.preloads import TENSORFLOW, hosts
 from validators.runtimes.registry import RuntimeRow, default_requirements, planned
@@ -80,14 +83,17 @@ class Proof:
 
     def verdict(self, *instead: Cell, digest_problems: Sequence[str] = ()) -> Verdict:
         """What the gate says under the default policy, with these cells in the place of the good ones."""
-        return judge(
-            cells=list({**self.cells, **{cell.key: cell for cell in instead}}.values()),
-            artifacts=list(self.artifacts.values()),
-            required=default_requirements(FORMATS),
-            sample_sets=self.sets,
-            outputs=[output.name for output in self.signature.outputs],
-            digest_problems=digest_problems,
+        base = factory.manifest()
+        manifest = replace(
+            base,
+            model=replace(base.model, signature=self.signature),
+            policy=replace(base.policy, required=default_requirements(FORMATS)),
+            samples=tuple(self.sets),
+            grounds=Grounds(),
+            artifacts=tuple(self.artifacts.values()),
+            cells=tuple({**self.cells, **{cell.key: cell for cell in instead}}.values()),
         )
+        return judge(manifest, problems=digest_problems, today=date.max)
 
 
 class Lane:
@@ -191,7 +197,7 @@ class Bench:
     def cell(self, release: Path, artifact: Artifact, row: RuntimeRow, *, lane: str = "") -> Cell:
         """Runs one cell of an artifact in a release, from any thread."""
         jobs = Lane(self.workers, lane or f"cell{next(self._numbers)}")
-        patient = Limits(seconds=300, sample_seconds=240, software_seconds=120)  # a busy machine skips no sample
+        patient = JobLimits(seconds=300, sample_seconds=240, software_seconds=120)  # a busy machine skips no sample
         settings = Settings(model=release / "model.keras", limits=patient)
         cells = Cells(jobs, self.browser, release, policy=settings.record)
         return cells.run(artifact, row)

@@ -107,7 +107,7 @@ H5: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a key twice": (_text(b'{"class_name": "A", "class_name": "B"}'), "model_config has the key 'class_name' twice"),
     "a large text": (
         _text(b'{"class_name": "' + b"x" * (65 << 20)),
-        r"holds 68,\d+,\d+ bytes beside its arrays; at most",
+        r"holds 68,\d+,\d+ bytes in addition to its arrays; at most",
     ),
     "no model": (_text(b'{"a": 1}'), "model_config describes no model"),
     "bytecode": (
@@ -239,7 +239,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a negative axis": (_with(_KERNEL, entry(_ONES, 0, shape=((1 << 64) - 1, 12))), "kernel.* has type 1 and shape"),
     "a place behind the end": (_with(_KERNEL, entry(_ONES, 1 << 40)), "kernel.* ends at byte 1,099,511,627,824"),
     "an odd type": (_with(_KERNEL, entry(_ONES, 0, kind=20)), "kernel.* has type 20"),
-    "another shard": (_with(_KERNEL, entry(_ONES, 0) + field(3, 7)), "lies in m.data-00007-of-00001, which is not"),
+    "another shard": (_with(_KERNEL, entry(_ONES, 0) + field(3, 7)), "lies in m.data-00007-of-00001, which does not"),
     "partitioned": (_with(_KERNEL, entry(_ONES, 0) + field(7, b"")), "is partitioned"),
     "a broken entry": (_with(_KERNEL, field(2, b"abc")[:-1]), "declares 3 bytes and 2 are left"),
     "variables by name": (_with(GRAPH, None), "as TensorFlow 1 wrote them"),

@@ -15,8 +15,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from deployments.local import LEASES
-from deployments.ports import free_port
+from flows.deployment.local_server import LEASES
+from flows.deployment.ports import free_port
 from flows.prefect import server as prefect_home
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -70,17 +70,6 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
         elsewhere=tuple(elsewhere),
     )
     record = replace(record, **policy)
-    verdict = judge(
-        cells=[own],
-        artifacts=[artifact],
-        required=record.required,
-        elsewhere=record.elsewhere,
-        sample_sets=[SET],
-        outputs=["y"],
-        waivers=record.waivers,
-        today=date(2026, 11, 27),
-    )
-    reasons = (*decided(verdict.reasons, (), demanded=record.approval).standing, *reasons)
     manifest = factory.manifest(
         model=replace(factory.MODEL, name="small.keras", signature=SIGNATURE),
         asked="a5" * 32,
@@ -89,9 +78,11 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
         grounds=Grounds(noise=NOISE),
         artifacts=(artifact,),
         cells=(own,),
-        verdict=replace(verdict, passed=not reasons, reasons=reasons),
         files=record_files(folder),
     )
+    verdict = judge(manifest, today=date(2026, 11, 27))
+    reasons = (*decided(verdict.reasons, (), demanded=record.approval).standing, *reasons)
+    manifest = replace(manifest, verdict=replace(verdict, passed=not reasons, reasons=reasons))
     (folder / MANIFEST).write_bytes(dump(manifest))
     return folder
 

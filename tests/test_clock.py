@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-from deployments import local
+from flows.deployment import local_server as local
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("exporters", "validators", "flows", "deployments")

@@ -14,8 +14,6 @@ PAGES = [
     *sorted((ROOT / "deployments").rglob("README.md")),
 ]
 LAYERS = ("exporters", "validators", "flows")
-# Folders that the branch `install` adds: it takes this set away.
-COMING = {"flows/setup", "flows/deployment"}
 
 
 def name_of(page: Path) -> str:
@@ -67,7 +65,7 @@ def test_the_architecture_names_every_folder_once():
     files = [file for layer in LAYERS for file in (ROOT / layer).rglob("__init__.py")]
     folders = {file.parent.relative_to(ROOT).as_posix() for file in files}
     assert len(named) == len(set(named))
-    assert set(named) - COMING == folders - COMING
+    assert set(named) == folders
 
 
 def test_a_folder_imports_only_from_folders_above_it_in_the_architecture():

@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from flows.setup import converter
+from validators.runtimes.registry import RUNTIMES
+
 ROOT = Path(__file__).resolve().parents[1]
-LONE_EXTRAS = ("litert", "ort", "ort-cuda", "web")
+LONE_EXTRAS = sorted({row.extra for row in RUNTIMES} - {"export"})
 """A machine that only validates has the base and one of these; each has a lock of its own."""
 LOCKS = ("requirements.lock", "tools/installer.lock", *(f"locks/{extra}.lock" for extra in LONE_EXTRAS))
 WORKER_LOCK, SERVER_LOCK = "locks/worker.lock", "tests/object_store/swift.lock"
+CONVERTER_LOCK = "flows/setup/converter.lock"
 PACKAGE_LOCK = "validators/web/page/package-lock.json"
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ \\;]+)", re.MULTILINE)
 # Written so that this file does not match its own patterns.
@@ -44,14 +48,14 @@ def machine_paths(content: bytes) -> list[bytes]:
     return [found for pattern in MACHINE_PATHS for found in re.findall(pattern, content)]
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, WORKER_LOCK, SERVER_LOCK])
+@pytest.mark.parametrize("lock", [*LOCKS, WORKER_LOCK, SERVER_LOCK, CONVERTER_LOCK])
 def test_every_pin_carries_a_hash(lock):
     blocks = re.split(r"^(?=\w)", (ROOT / lock).read_text("utf-8"), flags=re.MULTILINE)[1:]
     assert len(blocks) == len(pins(lock)) > 0
     assert [block.splitlines()[0] for block in blocks if "--hash=sha256:" not in block] == []
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, WORKER_LOCK, SERVER_LOCK])
+@pytest.mark.parametrize("lock", [*LOCKS, WORKER_LOCK, SERVER_LOCK, CONVERTER_LOCK])
 def test_a_lock_names_no_address(lock):
     lines = (ROOT / lock).read_text("utf-8").splitlines()
     assert [line for line in lines if "://" in line or line.startswith("-") or " @ " in line] == []
@@ -72,7 +76,7 @@ def unmet(lock, extras):
 
 
 def test_the_lock_satisfies_what_pyproject_asks_for():
-    extras = set(project()["optional-dependencies"]) - {"ort-cuda"}  # stands in the place of `ort`
+    extras = set(project()["optional-dependencies"]) - {"all", "ort-cuda"}  # other extras; in the place of `ort`
     assert unmet("requirements.lock", extras) == set(), "run: make lock"
 
 
@@ -106,10 +110,27 @@ def test_the_two_builds_of_onnx_runtime_are_of_one_version_and_in_no_lock_togeth
 
 
 def test_make_lock_writes_a_lock_for_every_extra():
-    makefile = (ROOT / "Makefile").read_text("utf-8")
-    named = {name: line.split() for name, line in re.findall(r"^(\w+_EXTRAS) := (.+)$", makefile, re.MULTILINE)}
+    make = [shutil.which("make"), "-pn", "help"]
+    database = subprocess.run(make, check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    named = {name: line.split() for name, line in re.findall(r"^(\w+_EXTRAS) := (.+)$", database, re.MULTILINE)}
     assert sorted(named["LONE_EXTRAS"]) == sorted(LONE_EXTRAS)
-    assert sorted([*named["SHARED_EXTRAS"], "ort-cuda"]) == sorted(project()["optional-dependencies"])
+    assert sorted([*named["SHARED_EXTRAS"], "all", "ort-cuda"]) == sorted(project()["optional-dependencies"])
+
+
+def test_the_extra_all_is_every_other_one_but_those_of_developers_and_of_a_second_onnx_runtime():
+    extras = project()["optional-dependencies"]
+    (itself,) = map(Requirement, extras["all"])
+    assert itself.name == "paritygate"
+    assert itself.extras == set(extras) - {"all", "dev", "ort-cuda"}
+
+
+def test_no_extra_asks_for_the_converter_whose_demands_pip_cannot_meet():
+    asked = {Requirement(text).name for extra in project()["optional-dependencies"].values() for text in extra}
+    assert {name for name, _ in pins(CONVERTER_LOCK)} == {"tensorflowjs"}
+    assert converter.locked_version() == dict(pins(CONVERTER_LOCK))["tensorflowjs"]
+    assert "tensorflowjs" not in asked
+    assert "tensorflowjs" not in dict(pins("requirements.lock"))
+    assert "override-dependencies" not in (ROOT / "pyproject.toml").read_text("utf-8")  # pip knows no such thing
 
 
 @pytest.mark.slow
@@ -122,7 +143,7 @@ def test_a_machine_that_only_validates_fetches_less_than_80_mb(extra, tmp_path):
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
     install = [uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--python", tmp_path / "venv"]
     install += ["-r", ROOT / "locks" / f"{extra}.lock"]
-    # Away from pyproject.toml, whose overrides would take the place of pins. `make setup` filled the cache.
+    # `make setup` filled the cache.
     if subprocess.run([*install, "--offline"], check=False, capture_output=True, cwd=tmp_path).returncode:
         subprocess.run(install, check=True, cwd=tmp_path)
     (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
@@ -137,7 +158,7 @@ def test_the_changelog_names_the_locked_toolchain():
     newest = (ROOT / "CHANGELOG.md").read_text("utf-8").split("\n## ")[1]
     table = dict(re.findall(r"^\| (\S+(?: Runtime)?)(?: \(converter\))? \| ([\d.]+) \|$", newest, re.MULTILINE))
     named = {name.lower().replace(" ", ""): version for name, version in table.items()}
-    locked = pins("requirements.lock")
+    locked = pins("requirements.lock") + pins(CONVERTER_LOCK)
     assert {"tensorflow", "keras", "tf2onnx", "onnxruntime", "tensorflowjs", "ai-edge-litert", "prefect"} <= set(named)
     stale = {name for name, version in named.items() if (name, version) not in locked}
     assert stale <= {"tf.js", "litert.js", "chromium"}  # not Python packages

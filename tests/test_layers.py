@@ -38,8 +38,10 @@ HEAVY_ALLOWED = {
         f"flows/{name}.py": {"prefect"}
         for name in (
             "batch/fleet",
+            "batch/loop_in_prefect",
             "batch/nightly",
             "batch/watch",
+            "deployment/bootstrap",
             "prefect/approval",
             "prefect/gpu_concurrency",
             "prefect/model_concurrency",
@@ -83,6 +85,8 @@ def violations(root: Path) -> list[str]:
                 package = name.partition(".")[0].partition(":")[0]
                 if package in FORBIDDEN[layer]:
                     found.append(f"{path}:{line}: {layer} must not know {package}")
+                elif ":" in name and package in LAYERS:
+                    found.append(f"{path}:{line}: a job is given by reference, not by the string {name}")
                 elif not deferred and package in HEAVY - HEAVY_ALLOWED.get(path, set()):
                     found.append(f"{path}:{line}: {package} at the top of a module; import it inside the function")
     return found
@@ -133,6 +137,7 @@ PLANTED = {
     "exporters that know validators": ("exporters/a.py", "import validators.compare.outputs\n"),
     "exporters that know flows inside a function": ("exporters/a.py", "def f():\n    from flows import cli\n"),
     "exporters that name a validator's job": ("exporters/a.py", 'JOB = "validators.cells.job:run"\n'),
+    "a job named by a string in its own layer": ("flows/a.py", 'JOB = "exporters.formats.job:export"\n'),
     "validators that know flows": ("validators/a.py", "from flows.cli import main\n"),
     "validators that know Prefect for its types": (
         "validators/a.py",

@@ -39,17 +39,16 @@ host_pip --require-hashes --no-deps -r tools/installer.lock
 
 say "packages of ${LOCKS[*]} (the first time up to 2.3 GB, one to three minutes)"
 # Byte code is compiled here and not left to the first import: it halves the start of every TensorFlow process, also
-# where PYTHONDONTWRITEBYTECODE is set. uv works from outside the project: inside, it puts pyproject's overrides in the
-# place of the lock's pins, and a packaging that is newer than the pinned one has no hash there.
+# where PYTHONDONTWRITEBYTECODE is set.
 locks=("${LOCKS[@]/#/-r$PWD/}")
-if ! (cd / && "$VIRTUAL_ENV/bin/uv" pip install --quiet --no-deps --require-hashes --compile-bytecode "${locks[@]}"); then
+if ! "$VIRTUAL_ENV/bin/uv" pip install --quiet --no-deps --require-hashes --compile-bytecode "${locks[@]}"; then
     say "uv could not install them; trying pip, which may know another index (several minutes)"
     host_pip --no-deps --require-hashes "${locks[@]}"
 fi
 
 say 'paritygate itself, editable'
 "$VENV/bin/uv" pip install --quiet --no-deps --no-build-isolation --offline --editable .
-"$VENV/bin/python" -m compileall -q exporters validators flows
+"$VENV/bin/python" -m compileall -q paritygate.py exporters validators flows
 
 rm "$UNFINISHED"
 say "environment ready: $("$VENV/bin/python" --version) in $VENV"

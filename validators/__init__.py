@@ -15,3 +15,5 @@ The rooms, each above all that it imports:
 * `diagnosis`: finds the layer that an artifact gets wrong.
 * `report`: what a person or a CI server reads.
 """
+
+__distribution__ = "paritygate"

@@ -14,6 +14,7 @@ from benchmarks.planted import answers
 from benchmarks.planted.answers import Answer
 from benchmarks.planted.models import MODELS
 from benchmarks.planted.stored import Change, by_ulps, through
+from validators.contract import Device
 
 Edit = Callable[[Any], None]
 
@@ -45,7 +46,7 @@ class Fault:
     edit: Edit | None = None
     stored: tuple[str, Change] | None = None
     answer: Answer | None = None
-    device: str = "cpu"
+    device: Device = "cpu"
 
 
 def on(layer: str, which: int, change: Callable[[np.ndarray], np.ndarray]) -> Edit:
@@ -91,7 +92,8 @@ def times(factor: float, at: int = 0) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _stale(array: np.ndarray) -> np.ndarray:
-    return (array + 0.02 * np.random.default_rng(5).normal(size=array.shape) * np.abs(array).mean()).astype(array.dtype)
+    moved: np.ndarray = array + 0.02 * np.random.default_rng(5).normal(size=array.shape) * np.abs(array).mean()
+    return moved.astype(array.dtype)
 
 
 def _eight_bits(array: np.ndarray) -> np.ndarray:

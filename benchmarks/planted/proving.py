@@ -7,7 +7,6 @@ only that everything happens in one process.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,29 +20,20 @@ from benchmarks.planted.stored import overwrite
 from exporters.contract import Artifact, Signature, WeightDifference
 from exporters.errors import Broken
 from exporters.formats.job import Exported, ExportRequest, export
-from exporters.formats.registry import EXPORTERS
+from exporters.formats.registry import EXPORTERS, FORMATS, exporter_of
 from exporters.lowering.tracing.job import LowerRequest, lower
 from exporters.source.model_source import ModelSource
 from validators.compare.outputs import compare
 from validators.compare.tolerance import tolerances
-from validators.contract import Cell, Placement, Tensors
+from validators.contract import Cell, Device, Placement, Runtime, Tensors
 from validators.release.evidence import Evidence, read_evidence
-from validators.runtimes.registry import runtime
+from validators.runtimes.registry import default_requirements, runtime
 from validators.runtimes.with_preprocessing import preprocessed
 from validators.samples.feeding import UnsteadyOutput, feed
 
-_VARIANTS = {
-    "saved_model": "saved_model/default",
-    "tflite": "tflite/dynamic",
-    "tfjs": "tfjs/default",
-    "onnx": "onnx/default",
-}
-_RUNTIMES = {
-    "saved_model": "tensorflow",
-    "tflite": "litert-xnnpack",
-    "tfjs": "tfjs-wasm",
-    "onnx": "onnxruntime",
-}
+# The first row of a format is its main one, in either table.
+_VARIANTS = {row.format: row.key for row in reversed(EXPORTERS)}
+_RUNTIMES = {name: default_requirements((name,))[0].runtime for name in FORMATS}
 _FRESH_ROWS, _OWN_ROWS = 250, 64
 
 
@@ -174,7 +164,7 @@ class Proving:
 
     def _saved(self, name: str, rows: Tensors) -> Path:
         path = self._folder / f"{name}.npz"
-        np.savez(path, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})
+        np.savez(path, **{k: v.astype(str) if v.dtype == object else v for k, v in rows.items()})  # type: ignore[arg-type] # allow_pickle is a keyword too
         return path
 
     def _scored(self, fault: Fault, number: int) -> Score:
@@ -290,7 +280,7 @@ class Proving:
             name: np.asarray(tensor) for name, tensor in call(**{k: tf.constant(v) for k, v in rows.items()}).items()
         }
 
-    def _cell(self, made: Made, release: Path, answer: Answer, device: str) -> Cell:
+    def _cell(self, made: Made, release: Path, answer: Answer, device: Device) -> Cell:
         from validators.cells.job import CellRequest, run_cell
 
         row = runtime(_RUNTIMES[made.format], device)
@@ -324,7 +314,7 @@ class Proving:
         """The artifact in its runtime, with what stands between."""
         row = runtime(_RUNTIMES[made.format], "cpu")
         signature = made.answer.signature
-        load = import_module(row.module).load
+        load = row.module.load
         with load(made.folder, signature, "cpu", {**row.options, **self._options}) as loaded:
             infer = preprocessed(loaded.infer, made.folder, made.answer.preprocessing, signature)
             yield lambda rows: answer(rows, infer(rows))
@@ -347,10 +337,10 @@ def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndar
 
     source = read(weights)
     own = next(weight.array for weight in source.weights if like in weight.name)
-    module = import_module(f"exporters.formats.{made.format}")
+    module = exporter_of(made.format)
     alike = [array for array in module.constants(made.folder).values() if array.size == own.size]
     overwrite(made.folder, next(a for a in alike if np.isin(np.sort(a, axis=None), own).all()), change)
-    record = match(made.format, source, module.constants(made.folder))
+    record = match(module.WEIGHTS, source, module.constants(made.folder))
     return replace(made, answer=replace(made.answer, weights=record))
 
 
@@ -367,16 +357,16 @@ class _Between:
 
     @property
     def placement(self) -> Placement:
-        return replace(self._inner.placement, **self._elsewhere)
+        inner: Placement = self._inner.placement
+        return replace(inner, **self._elsewhere)
 
     def infer(self, rows: Tensors) -> Tensors:
         return self._answer(rows, self._inner.infer(rows))
 
 
 @contextmanager
-def _between(module: str, answer: Answer, adapter: str, device: str) -> Iterator[None]:
+def _between(owner: Runtime, answer: Answer, adapter: str, device: str) -> Iterator[None]:
     """While active, a runtime's answers pass through a function, and it says that it ran on the device asked for."""
-    owner = import_module(module)
     load = owner.load
 
     @contextmanager

@@ -106,9 +106,11 @@ def _apart(expected: np.ndarray, got: np.ndarray, rows: int) -> np.ndarray:
     if a.shape != b.shape:
         return np.full(rows, np.inf)
     if expected.dtype.kind != "f":
-        return 1e3 * (a != b).sum(axis=1)
+        different: np.ndarray = (a != b).sum(axis=1)
+        return 1e3 * different
     scale = max(float(np.abs(a, where=np.isfinite(a), out=np.zeros_like(a)).max()), 1e-12)
     with np.errstate(all="ignore"):
         distance = np.abs(a - b) / scale
     distance[np.isfinite(a) != np.isfinite(b)] = 1e6
-    return np.nan_to_num(distance, nan=0.0, posinf=1e6).max(axis=1)
+    worst: np.ndarray = np.nan_to_num(distance, nan=0.0, posinf=1e6).max(axis=1)
+    return worst

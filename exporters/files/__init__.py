@@ -1,1 +1,1 @@
-"""Files of a release: `hashing` digests them, `atomic` puts them under their final names in one step."""
+"""Files of a release: `hashing` digests them, `atomic` writes them in one step; `locks` locks between processes."""

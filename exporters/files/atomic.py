@@ -1,6 +1,10 @@
-"""Puts files and folders under their final names in one step, so that nobody meets half of one."""
+"""Puts files and folders under their final names in one step: a reader finds all of one, or nothing."""
 
+import os
 from pathlib import Path
+
+PARTIAL = ".partial"
+"""Ends the name of a file that is being written; the name begins with a dot."""
 
 
 def place(source: Path, destination: Path) -> None:
@@ -14,3 +18,36 @@ def place(source: Path, destination: Path) -> None:
         raise FileExistsError(msg)
     destination.parent.mkdir(parents=True, exist_ok=True)
     source.replace(destination)
+
+
+def write(file: Path, content: bytes | str, *, mode: int | None = None) -> None:
+    """Writes a file in one step, in place of the one that has its name.
+
+    The content is on disk before the file gets its name, so that not even a power failure leaves half of one. What a
+    killed writer leaves, the next one overwrites: two may not write the same file at once.
+
+    Args:
+        file: its final name, in a folder that exists.
+        content: text becomes UTF-8.
+        mode: permission bits; None for those that the process gives to new files.
+
+    Raises:
+        OSError: it could not be written; the file that had the name is as it was.
+    """
+    partial = file.with_name(f".{file.name}{PARTIAL}")
+    try:
+        with partial.open("wb") as stream:
+            if mode is not None:
+                os.fchmod(stream.fileno(), mode)
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def is_partial(file: Path) -> bool:
+    """Tells by its name whether a file is one that `write` has not finished."""
+    return file.name.startswith(".") and file.name.endswith(PARTIAL)

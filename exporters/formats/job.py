@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from exporters.source.model_source import ModelSource
 from exporters.target_limits import limited
 from exporters.weights.match import match
 from exporters.weights.source_weights import read, with_constants
+from exporters.weights.weight_layout import WeightLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,16 +67,16 @@ def export(request: ExportRequest) -> Exported:
         RuntimeError: the check found a fault that no limit explains.
     """
     row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request.artifact)
-    module = import_module(row.module)
+    exporter = row.exporter
     source = request.graph or request.model.path
     options = {**request.options, "model": request.model, "shapes": request.shapes}
     shutil.rmtree(request.destination, ignore_errors=True)  # of an attempt that was killed
     with noting() as acted:
-        signature: Signature = module.export(source, request.destination, options)
+        signature: Signature = exporter.export(source, request.destination, options)
     described = names_of(source)
     for name in described:
         shutil.copyfile(source / name, request.destination / name)
-    findings: tuple[Finding, ...] = (*rewritten(acted), *module.check(request.destination, signature))
+    findings: tuple[Finding, ...] = (*rewritten(acted), *exporter.check(request.destination, signature))
     for finding in findings:
         if finding.blocking:
             if finding.limit:
@@ -84,15 +84,15 @@ def export(request: ExportRequest) -> Exported:
             raise RuntimeError(f"{finding.code}: {finding.message}")
     weights = None
     if request.weights is not None:
-        weights = _compared(row.format, request.weights, request.graph, module.constants(request.destination))
+        weights = _compared(exporter.WEIGHTS, request.weights, request.graph, exporter.constants(request.destination))
     return Exported(signature=signature, weights=weights, findings=findings, preprocessing=FILE if described else "")
 
 
-def _compared(format_: str, weights: Path, graph: Path | None, stored: Mapping[str, Any]) -> WeightsRecord:
+def _compared(layout: WeightLayout, weights: Path, graph: Path | None, stored: Mapping[str, Any]) -> WeightsRecord:
     """Compares the constants that an artifact stores with the original's weights."""
     original = read(weights)
-    found = match(format_, original, stored)
+    found = match(layout, original, stored)
     if not found.differences or graph is None:
         return found
     # What the model's own code multiplies with is no weight; reading the graph again costs only those that differ.
-    return match(format_, with_constants(original, Graph.read(graph).graph_def), stored)
+    return match(layout, with_constants(original, Graph.read(graph).graph_def), stored)

@@ -14,7 +14,10 @@ from typing import Any
 from exporters.contract import Finding, Signature, TensorSpec
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import acted
+from exporters.weights.weight_layout import WeightLayout
 
+TITLE = "ONNX"
+WEIGHTS = WeightLayout(packs_gates=True)
 FILE = "model.onnx"
 _WEIGHTS = "weights.bin"
 IR_VERSION = 10  # ONNX Runtime 1.18 and later read it; the onnx package would write one that runtimes do not know yet

@@ -1,13 +1,15 @@
 """The table of exporters: one row for every variant of every format.
 
-A new format is one module with `export` and `check`, and its rows here. Modules are named by dotted path and imported
-on first use, in a worker process.
+A new format is one module, an `exporters.formats.contract.Exporter`, and its rows here. The modules import heavy
+packages on first use, in a worker process, so that this one stays light.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from exporters.contract import STATIC, TensorSpec
+from exporters.contract import STATIC, Precision, TensorSpec
+from exporters.formats import onnx, saved_model, tfjs, tflite
+from exporters.formats.contract import Exporter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,21 +19,23 @@ class ExporterRow:
     Attributes:
         format: the format's name everywhere.
         variant: the variant's name within the format.
-        module: module with `export` (an `exporters.contract.Export`) and `check`.
+        exporter: module of the format, see `exporters.formats.contract`.
         source: `model` for the model itself, or the name of a lowered form, a key of `FORMS`.
         file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
         options: what the exporter is asked unless the user says otherwise.
         section: section of `release.toml` where the user says otherwise; empty where there is nothing to say.
+        precision: what its artifacts store and compute in.
         toolchain: distribution packages whose versions are recorded with the artifact.
     """
 
     format: str
     variant: str
-    module: str
+    exporter: Exporter
     source: str
     file: str = ""
     options: Mapping[str, str | int | bool] = field(default_factory=dict)
     section: str = ""
+    precision: Precision = "float32"
     toolchain: tuple[str, ...]
 
     @property
@@ -44,14 +48,14 @@ EXPORTERS = (
     ExporterRow(
         format="saved_model",
         variant="default",
-        module="exporters.formats.saved_model",
+        exporter=saved_model,
         source="model",
         toolchain=("tensorflow", "keras"),
     ),
     ExporterRow(
         format="tflite",
         variant="dynamic",
-        module="exporters.formats.tflite",
+        exporter=tflite,
         source="unrolled",
         file="model.tflite",
         toolchain=("tensorflow", "keras"),
@@ -59,7 +63,7 @@ EXPORTERS = (
     ExporterRow(
         format="tflite",
         variant="batch1",
-        module="exporters.formats.tflite",
+        exporter=tflite,
         source="batch1",
         file="model.tflite",
         toolchain=("tensorflow", "keras"),
@@ -67,7 +71,7 @@ EXPORTERS = (
     ExporterRow(
         format="tfjs",
         variant="default",
-        module="exporters.formats.tfjs",
+        exporter=tfjs,
         source="unrolled",
         file="model.json",
         toolchain=("tensorflow", "keras", "tensorflowjs"),
@@ -75,7 +79,7 @@ EXPORTERS = (
     ExporterRow(
         format="onnx",
         variant="default",
-        module="exporters.formats.onnx",
+        exporter=onnx,
         source="known",
         file="model.onnx",
         options={"opset": 18},
@@ -88,7 +92,7 @@ STATIC_EXPORTERS = (
     ExporterRow(
         format="tflite",
         variant=STATIC,
-        module="exporters.formats.tflite",
+        exporter=tflite,
         source="unrolled",
         file="model.tflite",
         toolchain=("tensorflow", "keras"),
@@ -100,14 +104,45 @@ LiteRT.js and LiteRT's GPU accelerator take no dynamic shape at all.
 """
 
 FORMATS: tuple[str, ...] = tuple(dict.fromkeys(row.format for row in EXPORTERS))
+VARIANTS: tuple[str, ...] = tuple(row.key for row in (*EXPORTERS, *STATIC_EXPORTERS))
+"""`format/variant` of every row."""
+
+
+def selects(selectors: Collection[str], key: str) -> bool:
+    """Returns whether an artifact is among what was asked for.
+
+    Args:
+        selectors: `tflite` for the format's default variants, which reduce no precision; `tflite/batch1` for one.
+        key: `format/variant` of the artifact.
+    """
+    if key in selectors:
+        return True
+    reduced = any(row.key == key and row.precision != "float32" for row in (*EXPORTERS, *STATIC_EXPORTERS))
+    return key.partition("/")[0] in selectors and not reduced
+
+
+def formats_of(selectors: Iterable[str]) -> tuple[str, ...]:
+    """Returns the formats that selectors name, each once: `("tflite/batch1", "onnx")` names `tflite` and `onnx`."""
+    return tuple(dict.fromkeys(selector.partition("/")[0] for selector in selectors))
 
 
 def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tuple[ExporterRow, ...]:
-    """The rows of the named formats, in the table's order.
+    """The rows of the named formats and variants, in the table's order.
 
     Args:
-        formats: their names.
+        formats: `tflite` for a format's default variants, `tflite/batch1` for one.
         inputs: of the model; where one of them leaves an axis besides the batch open, static rows are among the rows.
+            A static row that is named is there for every model.
     """
     open_axes = any(None in spec.shape[1:] for spec in inputs)
-    return tuple(row for row in (*EXPORTERS, *STATIC_EXPORTERS * open_axes) if row.format in formats)
+    static = (row for row in STATIC_EXPORTERS if open_axes or row.key in formats)
+    return tuple(row for row in (*EXPORTERS, *static) if selects(formats, row.key))
+
+
+def exporter_of(format_: str) -> Exporter:
+    """Returns the exporter of a format.
+
+    Raises:
+        KeyError: there is no such format.
+    """
+    return {row.format: row.exporter for row in EXPORTERS}[format_]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from exporters.contract import Finding, Signature
-from exporters.lowering.rewrites.dynamic_sizes import sizes_as_tensors
-from exporters.source.keras.loading import load
-from exporters.source.keras.model import tensor_specs
-from exporters.source.readers.checkpoint import SUFFIX, CheckpointWeights
+from exporters.weights.weight_layout import WeightLayout
+
+TITLE = "SavedModel"
+WEIGHTS = WeightLayout(kernels="source", computes=False)
 
 
 def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
@@ -28,6 +28,10 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
         BadInput: Keras cannot load the model.
     """
     import tensorflow as tf
+
+    from exporters.lowering.rewrites.dynamic_sizes import sizes_as_tensors
+    from exporters.source.keras.loading import load
+    from exporters.source.keras.model import tensor_specs
 
     del source
     model = load(options["model"])
@@ -47,6 +51,8 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
 
 def constants(artifact: Path) -> dict[str, Any]:
     """Every variable by its place among the objects; counters that no variable is are left out."""
+    from exporters.source.readers.checkpoint import SUFFIX, CheckpointWeights
+
     weights = CheckpointWeights(artifact / "variables" / "variables")
     with weights.rows() as rows:
         own = [row for row in rows if weights.role(row.path) == "weight"]

@@ -17,7 +17,10 @@ from exporters.lowering.graph import Graph
 from exporters.lowering.rewrites.grouped_convolution import split_grouped_convolutions
 from exporters.lowering.rewrites.strided_padding import pad_in_numbers
 from exporters.target_limits import known_limit, limited
+from exporters.weights.weight_layout import WeightLayout
 
+TITLE = "TF.js"
+WEIGHTS = WeightLayout(kernels="last_two")
 FILE = "model.json"
 _SHARD = 4 << 20  # bytes; the converter's default
 _INT32 = 2**31

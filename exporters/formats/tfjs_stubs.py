@@ -2,13 +2,18 @@
 
 tensorflowjs 4.22 imports decision forests, TensorFlow Hub, JAX and tf_keras at the top of its modules; decision forests
 pins TensorFlow 2.19, so installing them would hold everything else back, and tf_keras, which is installed, takes half a
-second. Removable when tensorflowjs imports them where it uses them; its last release is 4.22.
+second. `paritygate setup` installs tensorflowjs without them. Removable when tensorflowjs imports them where it uses
+them; its last release is 4.22.
 """
 
 import importlib
+import importlib.util
 import sys
 from types import ModuleType
 from typing import Any
+
+from exporters.errors import Broken
+from exporters.installation import setup_command
 
 _UNUSED = (
     "tf_keras",
@@ -24,7 +29,12 @@ def conversion_module() -> Any:
     """`tensorflowjs.converters.tf_saved_model_conversion_v2`, imported beside inert stand-ins.
 
     Its modules keep them; nobody else meets them, so a later `import tf_keras` is the real one.
+
+    Raises:
+        Broken: tensorflowjs is not installed.
     """
+    if importlib.util.find_spec("tensorflowjs") is None:
+        raise Broken("the TF.js converter is not installed", next_step=f"`{setup_command()}` installs it.")
     import keras  # noqa: F401 - first: once `jax` is a stand-in, Keras' own optional imports would stumble over it
 
     stubs = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}

@@ -19,7 +19,10 @@ from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import acted
 from exporters.lowering.rewrites.elu import elu_in_arithmetic
 from exporters.target_limits import known_limit, limited
+from exporters.weights.weight_layout import WeightLayout
 
+TITLE = "TF Lite"
+WEIGHTS = WeightLayout()
 FILE = "model.tflite"
 SIGNATURE_KEY = "serving_default"
 

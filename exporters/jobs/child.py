@@ -8,7 +8,6 @@ Run as `python -m exporters.jobs.child FUNCTION REQUEST RESULT PARENT` in a fres
 preloaded host in a fork.
 """
 
-import ctypes
 import json
 import logging
 import os
@@ -21,24 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from exporters.errors import BadInput, Limited
+from exporters.files.atomic import write
 from exporters.jobs.messages import decode_request, encode_answer, resolve
+from exporters.process_lifetime import die_with_parent
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _GIVES_WAY = 10  # of 19
-
-
-def die_with_parent(parent: int) -> None:
-    """Asks Linux to kill this process when the thread that started it ends; elsewhere the supervisor's kill serves.
-
-    Args:
-        parent: pid of the process that started this one, told by itself: an interpreter takes long enough to start
-            for its parent to be gone before it can ask.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before the request was in force
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _answer(name: str, request: Path) -> dict[str, Any]:
@@ -80,10 +67,7 @@ def perform(function: str, request: Path, result: Path) -> int:
     os.environ["TMPDIR"] = tempfile.tempdir = str(request.parent.absolute())
     answer = _answer(function, request)
     try:
-        text = json.dumps(answer, allow_nan=False)
-        partial = result.with_suffix(".partial")
-        partial.write_text(text, "utf-8")
-        partial.replace(result)
+        write(result, json.dumps(answer, allow_nan=False))
     except (OSError, TypeError, ValueError):
         traceback.print_exc()
         return 1

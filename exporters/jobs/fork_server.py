@@ -20,7 +20,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from exporters.jobs.child import die_with_parent, perform
+from exporters.jobs.child import perform
+from exporters.process_lifetime import die_with_parent
 
 _STDIN = 0
 

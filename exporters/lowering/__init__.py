@@ -1,4 +1,4 @@
-"""Lowering: from the loaded model to a graph that every converter takes.
+"""Traces the loaded model into a graph that every converter takes.
 
 * `tracing`: traces the model once for each form (batch, recurrent layers), with its weights as constants.
 * `rewrites`: one module for each construct that a target lacks; each names its upstream thread and can be removed.

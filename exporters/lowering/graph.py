@@ -6,13 +6,13 @@ In: what `exporters.lowering.tracing` traced, or the folder that an earlier job 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
+from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Signature
 from exporters.lowering.rewrite_log import acted
-from exporters.preprocessing.description import Preprocessing
+
+if TYPE_CHECKING:  # every module of a format imports this one, and the command line all of these
+    from exporters.preprocessing.description import Preprocessing
 
 _GRAPH = "graph.pb"
 
@@ -31,16 +31,18 @@ class Graph:
         graph_def: the `GraphDef`; weights are `Const` nodes.
         signature: canonical names; `native` is the tensor in the graph, `node:0`.
         rewrites: names of the rewrites that acted while it was traced (`exporters.lowering.rewrite_log`).
-        preprocessing: what makes the inputs from those of the model, where the graph is the core of a split one.
+        preprocessing: the steps from the model's inputs to the graph's, where the graph is the core of a split model.
     """
 
     graph_def: Any
     signature: Signature
     rewrites: tuple[str, ...] = ()
-    preprocessing: Preprocessing | None = None
+    preprocessing: "Preprocessing | None" = None
 
     def save(self, folder: Path) -> None:
         """Writes the graph and its signature into a new folder."""
+        from pydantic import TypeAdapter
+
         folder.mkdir(parents=True)
         (folder / _GRAPH).write_bytes(self.graph_def.SerializeToString(deterministic=True))
         (folder / _SIGNATURE).write_bytes(TypeAdapter(Signature).dump_json(self.signature, indent=1))
@@ -51,6 +53,7 @@ class Graph:
     @classmethod
     def read(cls, folder: Path) -> "Graph":
         """Reads what `save` wrote; its rewrites count as acted again."""
+        from pydantic import TypeAdapter
         from tensorflow.core.framework import graph_pb2
 
         graph_def = graph_pb2.GraphDef.FromString((folder / _GRAPH).read_bytes())
@@ -61,7 +64,7 @@ class Graph:
         return cls(graph_def=graph_def, signature=signature, rewrites=rewrites)
 
     def imported(self) -> Any:
-        """The graph as a `tf.Graph`; making a function of it takes ten times as long."""
+        """Imports the graph as a `tf.Graph`; a function of it would take ten times as long to build."""
         import tensorflow as tf
 
         imported = tf.Graph()

@@ -1,7 +1,7 @@
-"""A function of TensorFlow in the place of another, wherever a Keras looks for it.
+"""Replaces a function of TensorFlow, wherever a Keras looks for it.
 
-In: the function's public name and what stands in for it. Keras 3 calls `tensorflow`, tf_keras `tensorflow.compat.v2`,
-whose modules are objects of their own.
+In: the function's public name and its replacement. Keras 3 calls `tensorflow`, tf_keras `tensorflow.compat.v2`, whose
+modules are separate objects.
 """
 
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ from unittest import mock
 
 @contextmanager
 def replaced(name: str, function: Any) -> Iterator[None]:
-    """While active, `tf.NAME` is another function.
+    """Replaces `tf.NAME` by another function, while active.
 
     Args:
         name: `einsum`, `nn.gelu`.
-        function: what stands in for it.
+        function: the replacement.
     """
     import tensorflow as tf
 
-    module, _, own = name.rpartition(".")
+    module, _, attribute = name.rpartition(".")
     with ExitStack() as patches:
         for root in (tf, tf.compat.v2):
             owner = attrgetter(module)(root) if module else root
-            patches.enter_context(mock.patch.object(owner, own, function))
+            patches.enter_context(mock.patch.object(owner, attribute, function))
         yield

@@ -1,8 +1,8 @@
-"""Which rewrites acted: how the report comes to say what was written otherwise for a target.
+"""Records which rewrites acted, so that the report can say what was written differently for a target.
 
 In: the names of rewrites, from the code that just used one. Out: findings that block nothing, one for each rewrite
-that acted, with the upstream thread it goes back to. A graph keeps what acted while it was traced; who reads it within
-`noting` notes that again, so that an artifact's findings hold its graph's rewrites and its exporter's own.
+that acted, with its upstream thread. A graph stores the rewrites that acted while it was traced; reading it within
+`noting` records them again, so that an artifact's findings hold the rewrites of its graph and of its exporter.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,13 +13,13 @@ from exporters.contract import Finding
 
 REWRITES: Mapping[str, tuple[str, str]] = {
     "xla_wrappers_inlined": ("functions that Keras compiles with XLA are traced in line", "keras#18180"),
-    "signbit_in_arithmetic": ("the sign of zero is asked by a comparison instead of by its bits", "jax#24280"),
+    "signbit_in_arithmetic": ("the sign of zero is found by a comparison instead of by its bits", "jax#24280"),
     "additions_as_written": ("an addition that Keras took for a bias is an addition", "keras `ops.add`"),
     "einsum_as_matrix_product": ("sums over two operands (Einsum) are matrix products", "tfjs#7439"),
     "gelu_with_erf": ("the exact GELU and Erfc are written with Erf", "tfjs#8304"),
     "expm1_with_elu": ("exp(x) - 1 is written with Exp and Elu", "tensorflow-onnx support_status.md"),
     "softsign_in_arithmetic": ("softsign is a division", "tfjs#8304"),
-    "one_hot_of_integers": ("one-hot vectors are made of comparisons of integers", "tfjs#3409"),
+    "one_hot_of_integers": ("one-hot vectors are comparisons of integers", "tfjs#3409"),
     "response_normalization_as_arithmetic": (
         "local response normalization is a convolution over channels and arithmetic",
         "LiteRT reference_ops.h",
@@ -34,19 +34,19 @@ REWRITES: Mapping[str, tuple[str, str]] = {
     "loops_over_tensors": ("recurrent loops keep their steps in a tensor instead of a list", "tensorflow#62849"),
     "grouped": ("a grouped convolution is one convolution for each group", "tfjs#8304"),
     "pad_in_numbers": ("a convolution whose stride is longer than its kernel is padded in numbers", "tfjs#8405"),
-    "keep_zeros_out_of_pools": ("what a MaxPool takes is padded with 1e-38, not with zero", "onnxruntime#18136"),
+    "keep_zeros_out_of_pools": ("the input of a MaxPool is padded with 1e-38, not with zero", "onnxruntime#18136"),
     "elu_in_arithmetic": ("ELU is written with Relu and Exp", "LiteRT register_ref.cc"),
-    "outputs_apart": ("outputs that are one tensor are tensors of their own", "LiteRT signature_runner.ts"),
+    "outputs_apart": ("outputs that share a tensor get separate tensors", "LiteRT signature_runner.ts"),
     "fusions": ("fused operators that not every backend runs are flattened or taken apart", "tfjs#8304"),
 }
-"""Name -> what it writes otherwise, and the upstream thread; the name is that of the rewrite's function or module."""
+"""Name -> what it writes differently, and the upstream thread; the name is the rewrite's function or module."""
 
 _NOTED: ContextVar[set[str] | None] = ContextVar("noted", default=None)
 
 
 @contextmanager
 def noting() -> Iterator[set[str]]:
-    """While active, names given to `acted` are added to the set that it yields."""
+    """Collects the names passed to `acted`, in the set that it yields, while active."""
     names: set[str] = set()
     token = _NOTED.set(names)
     try:
@@ -56,17 +56,17 @@ def noting() -> Iterator[set[str]]:
 
 
 def acted(name: str) -> None:
-    """Notes that a rewrite acted, where somebody wants to know."""
+    """Records that a rewrite acted; does nothing outside of `noting`."""
     noted = _NOTED.get()
     if noted is not None:
         noted.add(name)
 
 
 def rewritten(names: Iterable[str]) -> tuple[Finding, ...]:
-    """The findings that tell of rewrites, in the order of the table."""
-    given = set(names)
+    """Builds the findings that report rewrites, in the order of the table."""
+    wanted = set(names)
     return tuple(
         Finding(code=name.replace("_", "-"), blocking=False, message=f"{says} ({source})")
         for name, (says, source) in REWRITES.items()
-        if name in given
+        if name in wanted
     )

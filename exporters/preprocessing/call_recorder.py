@@ -1,7 +1,7 @@
-"""The tape: which preprocessing layers were called while a model was traced, on what, and what they made.
+"""Records which preprocessing layers were called while a model was traced, on what, and what they returned.
 
-In: a trace that runs while `recording` is active. Out: one `Call` for each. Layers are followed into nested models and
-into layers of the user's own; the ones that a preprocessing layer calls itself belong to it.
+In: a trace that runs while `recording` is active. Out: one `LayerCall` for each. Layers are followed into nested
+models and into the user's own layers; a layer that a preprocessing layer calls itself belongs to that one.
 """
 
 import sys
@@ -19,7 +19,7 @@ _RECORDED = (*TEXT_LAYERS, "Discretization")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class LayerCall:
     """One call of a preprocessing layer.
 
     Attributes:
@@ -39,7 +39,7 @@ class Call:
 
     @property
     def title(self) -> str:
-        """The layer for a person: `words (TextVectorization)`."""
+        """Returns the layer's name for messages: `words (TextVectorization)`."""
         return f"{self.layer.name} ({self.kind})"
 
     @property
@@ -48,20 +48,20 @@ class Call:
 
 
 @contextmanager
-def recording() -> Iterator[list[Call]]:
-    """While active, calls of preprocessing layers in a graph are added to the list that it gives."""
+def recording() -> Iterator[list[LayerCall]]:
+    """Records the calls of preprocessing layers in a graph, in the list that it yields, while active."""
     import keras
 
-    calls: list[Call] = []
+    calls: list[LayerCall] = []
     with ExitStack() as patches:
         for package in (keras, sys.modules.get("tf_keras")):
             if package is not None:
                 layer = package.layers.Layer
-                patches.enter_context(mock.patch.object(layer, "__call__", _noting(layer.__call__, calls)))
+                patches.enter_context(mock.patch.object(layer, "__call__", _recorded_call(layer.__call__, calls)))
         yield calls
 
 
-def _noting(original: Any, calls: list[Call]) -> Any:
+def _recorded_call(original: Any, calls: list[LayerCall]) -> Any:
     import keras
     import tensorflow as tf
 
@@ -72,6 +72,7 @@ def _noting(original: Any, calls: list[Call]) -> Any:
         kind = type(self).__name__
         known = kind in _RECORDED and is_of_keras(self)
         graph = tf.compat.v1.get_default_graph()
+        # Depth: a TextVectorization calls a StringLookup, which belongs to it. Eager calls are no part of the trace.
         if not known or depth or tf.executing_eagerly():
             return original(self, *arguments, **options)
         begin = len(graph.get_operations())
@@ -81,7 +82,9 @@ def _noting(original: Any, calls: list[Call]) -> Any:
         finally:
             depth -= 1
         inputs = tuple(keras.tree.flatten((arguments, options)))
-        call = Call(layer=self, kind=kind, inputs=inputs, output=output, begin=begin, end=len(graph.get_operations()))
+        call = LayerCall(
+            layer=self, kind=kind, inputs=inputs, output=output, begin=begin, end=len(graph.get_operations())
+        )
         calls.append(call)
         return output
 

@@ -1,8 +1,8 @@
-"""`preprocessing.json`: what has to be done to the model's inputs before the numeric core takes them.
+"""Reads and writes `preprocessing.json`: what has to be done to the model's inputs before the numeric core takes them.
 
-In: steps, and the files that they name. Out: one JSON file with a version, and beside it vocabularies and weights as
-JSON lists; and back. The files ship inside the artifact, so they are hashed and verified like its other bytes. What is
-read is not trusted: another version, an unknown step or key, a name that leads elsewhere is refused by name.
+In: steps, and the files that they name. Out: one JSON file with a version, and next to it vocabularies and weights as
+JSON lists; and back. The files ship inside the artifact, so they are hashed and verified like its other bytes. A file
+that is read is not trusted: another version, an unknown step or key, or a name outside the folder is refused by name.
 """
 
 import json
@@ -21,17 +21,17 @@ from exporters.preprocessing.steps import AnyStep, Lookup, Scale
 FILE: Literal["preprocessing.json"] = "preprocessing.json"
 VERSION: Literal["1"] = "1"
 Entries = Sequence[str] | Sequence[int] | Sequence[float]
-_BESIDE = re.compile(r"(vocabulary|weights)\.[A-Za-z0-9_]+\.json")
-_AGAIN = "Take the artifact's folder as `paritygate release` wrote it, or make the release anew."
+_STEP_FILE = re.compile(r"(vocabulary|weights)\.[A-Za-z0-9_]+\.json")
+_RESTORE = "Take the artifact's folder as `paritygate release` wrote it, or make the release again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fed:
+class Feed:
     """One input of the core.
 
     Attributes:
         name: of the input.
-        tensor: that it is fed: an input of the model or the output of a step.
+        tensor: the tensor that it is fed: an input of the model or the output of a step.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Fed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What turns the inputs of the model into the inputs of its numeric core.
+    """The steps that turn the inputs of the model into the inputs of its numeric core.
 
     Attributes:
-        version: of this record's shape and of what its steps mean.
-        inputs: of the model: what whoever uses the artifact has.
-        steps: in an order in which everything is made before it is used.
+        version: of this record's shape and of the meaning of its steps.
+        inputs: of the model: what a user of the artifact provides.
+        steps: in an order in which every tensor is made before it is used.
         feeds: the inputs of the core.
     """
 
@@ -54,7 +54,7 @@ class Description:
     version: Literal["1"]
     inputs: tuple[TensorSpec, ...]
     steps: tuple[AnyStep, ...]
-    feeds: tuple[Fed, ...]
+    feeds: tuple[Feed, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +85,10 @@ _LISTS: Mapping[str, TypeAdapter[list[str] | list[int] | list[float]]] = {
 
 
 def names_of(folder: Path) -> tuple[str, ...]:
-    """The files in a folder that make up a preprocessing; none where it holds no description."""
+    """Lists the files in a folder that make up a preprocessing; none where it holds no description."""
     if not (folder / FILE).is_file():
         return ()
-    return (FILE, *sorted(path.name for path in folder.iterdir() if _BESIDE.fullmatch(path.name)))
+    return (FILE, *sorted(path.name for path in folder.iterdir() if _STEP_FILE.fullmatch(path.name)))
 
 
 def read(folder: Path) -> Preprocessing:
@@ -102,7 +102,7 @@ def read(folder: Path) -> Preprocessing:
     try:
         version = json.loads(raw).get("version")
     except (ValueError, AttributeError, RecursionError) as error:
-        raise BadInput(f"{path}: not a JSON object ({error})", next_step=_AGAIN) from error
+        raise BadInput(f"{path}: not a JSON object ({error})", next_step=_RESTORE) from error
     if version != VERSION:
         message = f"{path}: version: got {version!r}, valid is {VERSION!r}"
         raise BadInput(message, next_step="Verify with the paritygate that made the release.")
@@ -117,7 +117,7 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadInput(f"{path}: cannot be read ({error.strerror})", next_step=_AGAIN) from error
+        raise BadInput(f"{path}: cannot be read ({error.strerror})", next_step=_RESTORE) from error
 
 
 def _validated(path: Path, shape: TypeAdapter[Any], raw: bytes) -> Any:
@@ -126,11 +126,11 @@ def _validated(path: Path, shape: TypeAdapter[Any], raw: bytes) -> Any:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in fault["loc"]).lstrip(".")
-        raise BadInput(f"{path}: {where or 'content'}: {fault['msg']}", next_step=_AGAIN) from error
+        raise BadInput(f"{path}: {where or 'content'}: {fault['msg']}", next_step=_RESTORE) from error
 
 
 def _entries(folder: Path, name: str) -> Entries:
-    match = _BESIDE.fullmatch(name)
+    match = _STEP_FILE.fullmatch(name)
     if match is None:
         raise BadInput(f"{folder / FILE}: {name!r} is no file of a preprocessing, valid is vocabulary.NAME.json")
     entries: Entries = _validated(folder / name, _LISTS[match[1]], _bytes(folder / name))
@@ -138,14 +138,14 @@ def _entries(folder: Path, name: str) -> Entries:
 
 
 def _check_order(path: Path, description: Description) -> None:
-    """Every tensor is made once, before it is used."""
+    """Checks that every tensor is made once, before it is used; raises BadInput naming the step."""
     known = {spec.name for spec in description.inputs}
     for index, step in enumerate(description.steps):
         if missing := sorted(set(step.inputs) - known):
-            raise BadInput(f"{path}: steps[{index}].inputs: {', '.join(missing)}: nothing makes it", next_step=_AGAIN)
+            raise BadInput(f"{path}: steps[{index}].inputs: {', '.join(missing)}: nothing makes it", next_step=_RESTORE)
         if step.output in known:
-            raise BadInput(f"{path}: steps[{index}].output: {step.output!r} is made twice", next_step=_AGAIN)
+            raise BadInput(f"{path}: steps[{index}].output: {step.output!r} is made twice", next_step=_RESTORE)
         known.add(step.output)
     for index, fed in enumerate(description.feeds):
         if fed.tensor not in known:
-            raise BadInput(f"{path}: feeds[{index}].tensor: {fed.tensor!r}: nothing makes it", next_step=_AGAIN)
+            raise BadInput(f"{path}: feeds[{index}].tensor: {fed.tensor!r}: nothing makes it", next_step=_RESTORE)

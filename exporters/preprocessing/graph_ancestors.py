@@ -1,14 +1,11 @@
-"""What comes before a tensor in a graph.
-
-In: tensors of a TensorFlow graph. Out: the operators that they are computed from.
-"""
+"""Finds the operators that tensors of a TensorFlow graph are computed from."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 
 def upstream(tensors: Iterable[Any]) -> Iterator[Any]:
-    """All operators that tensors depend on, their own among them."""
+    """Yields all operators that tensors depend on, including those that compute them."""
     seen: set[str] = set()
     pending = [tensor.op for tensor in tensors]
     while pending:

@@ -1,8 +1,9 @@
-"""The split of a traced model at its last operator that needs text or tables.
+"""Splits a traced model at its last operator that needs text or tables.
 
-In: a traced function whose graph has such operators, and the tape of its preprocessing layers. Out: a `Split`: the
-tensors that the numeric core starts from, and the description of how they come about from the model's inputs. What
-every operator that needs text depends on belongs to the preprocessing, everything else to the core.
+In: a traced function whose graph has such operators, and the recorded calls of its preprocessing layers. Out: a
+`GraphSplit`: the tensors that the numeric core starts from, and a description of how they are computed from the
+model's inputs. Every operator that needs text belongs to the preprocessing, with all that it depends on; the rest is
+the core.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,8 +12,8 @@ from functools import partial
 from typing import Any
 
 from exporters.contract import Signature, TensorSpec
-from exporters.preprocessing.call_recorder import Call
-from exporters.preprocessing.description import VERSION, Description, Fed, Preprocessing
+from exporters.preprocessing.call_recorder import LayerCall
+from exporters.preprocessing.description import VERSION, Description, Feed, Preprocessing
 from exporters.preprocessing.graph_ancestors import upstream
 from exporters.preprocessing.layers import Inside, write_layer
 from exporters.preprocessing.operators import Inexpressible, write_operator
@@ -30,8 +31,8 @@ class Cut:
 
     Attributes:
         tensor: in the traced graph.
-        spec: the core's input in its place, `native` still empty. It may be narrower than the tensor: int32 for numbers
-            that fit, since several targets have no int64; the core widens it.
+        spec: the core's input that replaces it, `native` still empty. It may be narrower than the tensor: int32 for
+            numbers that fit, since several targets have no int64; the core widens it.
     """
 
     tensor: Any
@@ -39,25 +40,27 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
-    """Where a model is split.
+class GraphSplit:
+    """A model's split into preprocessing and numeric core.
 
     Attributes:
-        cuts: the inputs of the core; inputs of the model that it takes as they are among them.
-        preprocessing: what makes them.
+        cuts: the inputs of the core, including inputs of the model that it takes unchanged.
+        preprocessing: the steps that compute them.
     """
 
     cuts: tuple[Cut, ...]
     preprocessing: Preprocessing
 
 
-def find_split(graph: Any, outputs: Iterable[Any], calls: Sequence[Call], signature: Signature) -> Split | None:
+def find_split(
+    graph: Any, outputs: Iterable[Any], calls: Sequence[LayerCall], signature: Signature
+) -> GraphSplit | None:
     """Splits a traced graph; None when nothing in it needs text or tables.
 
     Args:
         graph: the traced graph.
         outputs: its output tensors.
-        calls: the tape.
+        calls: as `exporters.preprocessing.call_recorder.recording` recorded them.
         signature: of the source model.
 
     Raises:
@@ -68,15 +71,16 @@ def find_split(graph: Any, outputs: Iterable[Any], calls: Sequence[Call], signat
 
 
 class _Plan:
-    """The search for the cut, over operators by name."""
+    """Searches for the cut, over operators by name."""
 
-    def __init__(self, graph: Any, outputs: list[Any], calls: Sequence[Call], signature: Signature) -> None:
+    def __init__(self, graph: Any, outputs: list[Any], calls: Sequence[LayerCall], signature: Signature) -> None:
         self._inputs = {f"{spec.name}:0": spec for spec in signature.inputs}
         self._outputs = outputs
         self._operators = operators = graph.get_operations()
-        self._call_of: dict[str, Call] = {}
+        self._call_of: dict[str, LayerCall] = {}
         for call in calls:
             self._call_of.update((operator.name, call) for operator in operators[call.begin : call.end])
+        # Placeholders are left out: a text input by itself needs no preprocessing, only its use does.
         needed = [op for op in upstream(outputs) if op.type != "Placeholder" and self._needs_text(op)]
         self.needs_text = bool(needed)
         self._before = {op.name for op in upstream(tensor for op in needed for tensor in op.inputs)}
@@ -86,7 +90,7 @@ class _Plan:
         self._signature = signature
         self._needed_by = ""
 
-    def split(self) -> Split:
+    def split(self) -> GraphSplit:
         tensors = list(self._starts())
         for tensor in tensors:
             if tensor.dtype.name == "string":
@@ -108,9 +112,11 @@ class _Plan:
             version=VERSION,
             inputs=self._signature.inputs,
             steps=tuple(self._writer.steps),
-            feeds=tuple(Fed(name=name, tensor=fed.name) for name, fed in zip(names, feeds, strict=True)),
+            feeds=tuple(Feed(name=name, tensor=fed.name) for name, fed in zip(names, feeds, strict=True)),
         )
-        return Split(cuts=tuple(cuts), preprocessing=Preprocessing(description=description, files=self._writer.files))
+        return GraphSplit(
+            cuts=tuple(cuts), preprocessing=Preprocessing(description=description, files=self._writer.files)
+        )
 
     def _needs_text(self, operator: Any) -> bool:
         call = self._call_of.get(operator.name)
@@ -120,7 +126,7 @@ class _Plan:
         return operator.type.startswith("LookupTable") or any(t.dtype.name == "string" for t in tensors)
 
     def _starts(self) -> Iterator[Any]:
-        """The tensors that the core takes from before the cut, or from the model's inputs."""
+        """Yields the tensors that the core takes from before the cut, or from the model's inputs."""
         seen: set[str] = set()
         pending = list(reversed(self._outputs))
         while pending:
@@ -134,7 +140,7 @@ class _Plan:
                 pending += reversed(tensor.op.inputs)
 
     def _made_of(self, tensor: Any) -> Made:
-        """The description's tensor for one of the graph's, with all the steps that make it."""
+        """Returns the description's tensor for a tensor of the graph, after adding all the steps that make it."""
         if tensor.name in self._inputs:
             spec = self._inputs[tensor.name]
             return Made(name=spec.name, dtype=spec.dtype, shape=tuple(tensor.shape))
@@ -148,23 +154,23 @@ class _Plan:
             return self._write_operator(tensor.op, self._made_of)
         if getattr(call.output, "name", None) != tensor.name:  # ragged, or not what the layer gave out
             raise limited("string-op", f"{call.title} gives {type(call.output).__name__}")
-        given = [value for value in call.inputs if hasattr(value, "dtype")]
-        if unusual := [value for value in given if not hasattr(value, "op")]:
+        layer_inputs = [value for value in call.inputs if hasattr(value, "dtype")]
+        if unusual := [value for value in layer_inputs if not hasattr(value, "op")]:
             raise limited("string-op", f"{call.title} takes {type(unusual[0]).__name__}")
         outer, self._needed_by = self._needed_by, f", before {call.title}"
         inside = Inside(
             operators=self._operators[call.begin : call.end],
-            made_of=partial(self._made_inside, [t.name for t in given]),
+            made_of=partial(self._made_inside, [t.name for t in layer_inputs]),
         )
-        made = write_layer(call, [self._made_of(value) for value in given], self._writer, inside)
+        made = write_layer(call, [self._made_of(value) for value in layer_inputs], self._writer, inside)
         self._needed_by = outer
         return made
 
-    def _made_inside(self, given: Sequence[str], tensor: Any) -> Made:
-        """The description's tensor for one inside a layer, by operators alone, up to what the layer was given."""
-        if tensor.name in given:
+    def _made_inside(self, layer_inputs: Sequence[str], tensor: Any) -> Made:
+        """Returns the description's tensor for one inside a layer, from its operators back to the layer's inputs."""
+        if tensor.name in layer_inputs:
             return self._made_of(tensor)
-        return self._write_operator(tensor.op, partial(self._made_inside, given))
+        return self._write_operator(tensor.op, partial(self._made_inside, layer_inputs))
 
     def _write_operator(self, operator: Any, made_of: Callable[[Any], Made]) -> Made:
         try:
@@ -175,7 +181,7 @@ class _Plan:
             raise limited("lookup-table" if table else "string-op", what) from error
 
     def _narrowed(self, tensor: Any) -> Made:
-        """What the core is fed in the place of a tensor: int32 where a layer's numbers fit."""
+        """Returns the tensor that the core is fed instead of this one: int32 where a layer's numbers fit."""
         made = self._made_of(tensor)
         call = self._call_of.get(tensor.op.name)
         if call is None or made.dtype != "int64" or (getattr(call.layer, "num_bins", 0) or 0) >= _INT32:
@@ -187,7 +193,7 @@ class _Plan:
         return str(call.layer.name if call else tensor.op.name.replace("/", "_"))
 
     def _source(self, tensor: Any) -> str:
-        """Who made a tensor, past operators that only hand it on."""
+        """Names the layer or operator that computes a tensor, skipping identities."""
         while tensor.op.type == "Identity" and tensor.op.name not in self._call_of:
             (tensor,) = tensor.op.inputs
         call = self._call_of.get(tensor.op.name)

@@ -1,7 +1,7 @@
-"""Runs a preprocessing with Python and NumPy alone.
+"""Runs a preprocessing with Python and NumPy only.
 
 In: a `Preprocessing` and the inputs of the model for one call. Out: the inputs of the core. Text is held as bytes, as
-TensorFlow holds it; ragged rows as a list of vectors. What a step means is written at its record in `steps`.
+in TensorFlow; ragged rows as a list of vectors. The meaning of a step is written at its record in `steps`.
 """
 
 import re
@@ -57,13 +57,13 @@ class Interpreter:
         }
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """The core's inputs for one call.
+        """Computes the core's inputs for one call.
 
         Args:
             inputs: of the model, by canonical name; text as an object array of `str` or `bytes`.
 
         Raises:
-            BadInput: an entry is in no vocabulary, and the model refuses such.
+            BadInput: an entry is in no vocabulary, and the model refuses such entries.
         """
         values: dict[str, Value] = {spec.name: _as_bytes(inputs[spec.name]) for spec in self._description.inputs}
         for index, step in enumerate(self._description.steps):
@@ -106,7 +106,7 @@ def _each_row(value: Value, function: Callable[[Array], Array]) -> Value:
 
 
 def _each(value: Value, function: Callable[[Any], Any], dtype: np.dtype[Any] | None = None) -> Value:
-    """A function of every element; the results are text where no type is given."""
+    """Applies a function to every element; the results are text where no type is given."""
 
     def of_row(row: Array) -> Array:
         results = [function(element) for element in row.reshape(-1).tolist()]
@@ -168,8 +168,8 @@ def _cross(taken: Sequence[Array], step: Cross) -> Array:
     for together in zip(*(value.reshape(-1).tolist() for value in taken), strict=True):
         hashed = step.seed
         for value in together:
-            own = fingerprint64(value) if isinstance(value, bytes) else int(value) % 2**64
-            hashed = fingerprint_cat64(hashed, own)
+            fingerprint = fingerprint64(value) if isinstance(value, bytes) else int(value) % 2**64
+            hashed = fingerprint_cat64(hashed, fingerprint)
         numbers.append(hashed % step.bins)
     return np.array(numbers, np.int64).reshape(taken[0].shape)
 
@@ -210,7 +210,7 @@ def _replace(value: Value, step: Replace) -> Value:
 def _split(value: Value, by: str) -> Ragged:
     texts = _dense(value).tolist()
     if by == "whitespace":
-        return [_texts(text.split()) for text in texts]  # at ASCII white space alone, for bytes
+        return [_texts(text.split()) for text in texts]  # bytes.split() cuts at ASCII white space only
     return [_texts([character.encode() for character in text.decode(errors="replace")]) for text in texts]
 
 
@@ -224,7 +224,7 @@ def _bucketize(value: Value, step: Bucketize) -> Array:
 
 
 _OPERATIONS: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
-    Lower: lambda _, taken: _each(taken[0], bytes.lower),  # ASCII alone, for bytes
+    Lower: lambda _, taken: _each(taken[0], bytes.lower),  # bytes.lower() changes ASCII only
     Strip: lambda step, taken: _strip(taken[0], step.characters),
     Replace: lambda step, taken: _replace(taken[0], step),
     Split: lambda step, taken: _split(taken[0], step.by),
@@ -242,4 +242,4 @@ _OPERATIONS: Mapping[type, Callable[[Any, Sequence[Value]], Value]] = {
     ExpandDims: lambda step, taken: np.expand_dims(_dense(taken[0]), step.axis),
     Concatenate: lambda step, taken: np.concatenate([_dense(value) for value in taken], axis=step.axis),
 }
-"""What each kind of step does, but for those that need a file."""
+"""The function of each kind of step; those that need a file are in `Interpreter.run`."""

@@ -1,14 +1,14 @@
-"""The preprocessing layers of Keras, written down as steps.
+"""Describes the preprocessing layers of Keras as steps.
 
-In: a recorded call of a layer. Out: steps that make what the layer made, in whichever Keras (3 or 2) it is. A layer
-that computes something no step says exactly is `limited`, and the reason names the layer and its setting.
+In: a recorded call of a layer. Out: steps that compute what the layer computed, in Keras 3 or 2. A layer with a
+computation that no step describes exactly is `limited`, and the reason names the layer and its setting.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporters.preprocessing.call_recorder import Call
+from exporters.preprocessing.call_recorder import LayerCall
 from exporters.preprocessing.step_builder import Made, Writer
 from exporters.preprocessing.steps import (
     PUNCTUATION,
@@ -37,25 +37,25 @@ _MATRIX = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inside:
-    """What a layer did, for a rule of the user's own in it.
+    """The operators inside a layer, which describe a rule that the user wrote.
 
     Attributes:
         operators: of the call.
-        made_of: the description's tensor for one of theirs, by operators alone.
+        made_of: returns the description's tensor for one of theirs, from operators only.
     """
 
     operators: Sequence[Any]
     made_of: Callable[[Any], Made]
 
 
-def write_layer(call: Call, inputs: Sequence[Made], writer: Writer, inside: Inside) -> Made:
+def write_layer(call: LayerCall, inputs: Sequence[Made], writer: Writer, inside: Inside) -> Made:
     """Adds the steps of one call.
 
     Args:
-        call: from the tape.
-        inputs: what the layer was called on.
+        call: as recorded.
+        inputs: the tensors that the layer was called on.
         writer: receives the steps.
-        inside: what the layer did.
+        inside: the operators of the call.
 
     Raises:
         Limited: the layer has a setting that the steps cannot express.
@@ -67,19 +67,19 @@ def write_layer(call: Call, inputs: Sequence[Made], writer: Writer, inside: Insi
     return _LAYERS[call.kind](call, inputs, writer)
 
 
-def _inexpressible(call: Call, what: str) -> Exception:
+def _inexpressible(call: LayerCall, what: str) -> Exception:
     return limited("string-op", f"{call.title} with {what}")
 
 
-def _text_vectorization(call: Call, made: Made, writer: Writer, inside: Inside) -> Made:
+def _text_vectorization(call: LayerCall, made: Made, writer: Writer, inside: Inside) -> Made:
     layer, title = call.layer, call.title
     lookup = layer._lookup_layer  # noqa: SLF001 - settings that the layer has no public name for
     if getattr(layer, "_ragged", False):
         raise _inexpressible(call, "ragged=True")
     if getattr(lookup, "sparse", False):
         raise _inexpressible(call, "sparse=True")
-    own = callable(layer._standardize)  # noqa: SLF001
-    made = _split(call, _by_own_rule(call, inside) if own else _standardized(call, made, writer), writer)
+    custom_rule = callable(layer._standardize)  # noqa: SLF001
+    made = _split(call, _by_own_rule(call, inside) if custom_rule else _standardized(call, made, writer), writer)
     if layer._ngrams is not None:  # noqa: SLF001
         if not made.ragged:
             raise _inexpressible(call, "ngrams without split")
@@ -95,7 +95,7 @@ def _text_vectorization(call: Call, made: Made, writer: Writer, inside: Inside) 
     return writer.add(Pad, title, made, shape=(*made.shape[:-1], length), ragged=False, length=length, value=0)
 
 
-def _standardized(call: Call, made: Made, writer: Writer) -> Made:
+def _standardized(call: LayerCall, made: Made, writer: Writer) -> Made:
     rule = call.layer._standardize  # noqa: SLF001
     if rule in {"lower", "lower_and_strip_punctuation"}:
         made = writer.add(Lower, call.title, made)
@@ -104,15 +104,15 @@ def _standardized(call: Call, made: Made, writer: Writer) -> Made:
     return made
 
 
-def _by_own_rule(call: Call, inside: Inside) -> Made:
-    """What the user's own standardisation made: the operand of the one operator that cuts at white space."""
+def _by_own_rule(call: LayerCall, inside: Inside) -> Made:
+    """Returns what the user's own standardisation computed: the input of the one operator that cuts at white space."""
     cutting = [operator for operator in inside.operators if operator.type == "StringSplitV2"]
     if call.layer._split != "whitespace" or len(cutting) != 1:  # noqa: SLF001
         raise _inexpressible(call, f"standardize={_named(call.layer._standardize)}")  # noqa: SLF001
     return inside.made_of(cutting[0].inputs[0])
 
 
-def _split(call: Call, made: Made, writer: Writer) -> Made:
+def _split(call: LayerCall, made: Made, writer: Writer) -> Made:
     rule = call.layer._split  # noqa: SLF001
     if rule is None:
         return made
@@ -129,12 +129,12 @@ def _named(rule: Any) -> str:
     return str(getattr(rule, "__name__", rule))
 
 
-def _lookup(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+def _lookup(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     return _looked_up(call, call.layer, inputs[0], writer)
 
 
-def _looked_up(call: Call, layer: Any, made: Made, writer: Writer) -> Made:
-    """The numbers of entries, encoded the way the lookup layer is asked to."""
+def _looked_up(call: LayerCall, layer: Any, made: Made, writer: Writer) -> Made:
+    """Adds the lookup of entries, and their encoding in the layer's output mode."""
     if layer.invert:
         raise _inexpressible(call, "invert=True")
     of_text = _type_name(layer.vocabulary_dtype) == "string"
@@ -169,8 +169,8 @@ def _type_name(dtype: Any) -> str:
     return str(getattr(dtype, "name", dtype))
 
 
-def _vocabulary(call: Call, layer: Any, *, of_text: bool) -> tuple[list[str] | list[int], int]:
-    """The entries of a layer's table in order, and the number of the first."""
+def _vocabulary(call: LayerCall, layer: Any, *, of_text: bool) -> tuple[list[str] | list[int], int]:
+    """Returns the entries of a layer's table in order, and the number of the first."""
     import tensorflow as tf
 
     with tf.init_scope():
@@ -188,7 +188,7 @@ def _vocabulary(call: Call, layer: Any, *, of_text: bool) -> tuple[list[str] | l
 
 
 def _unknown(layer: Any, *, of_text: bool) -> Unknown:
-    """What the layer does with entries that are not in its vocabulary."""
+    """Returns the layer's rule for entries that are not in its vocabulary."""
     buckets = layer.num_oov_indices
     first = layer._oov_start_index()  # noqa: SLF001
     if buckets == 0:
@@ -203,8 +203,8 @@ def _unknown(layer: Any, *, of_text: bool) -> Unknown:
     return Unknown(rule="farmhash64", first=first, buckets=buckets)
 
 
-def _encoded(call: Call, made: Made, writer: Writer, *, mode: str, depth: int) -> Made:
-    """Numbers as vectors: as Keras does it, a last axis of length one is none where each number becomes a vector."""
+def _encoded(call: LayerCall, made: Made, writer: Writer, *, mode: str, depth: int) -> Made:
+    """Adds the encoding of numbers as vectors; `one_hot` first drops a last axis of length one, as Keras does."""
     dtype = call.output.dtype.name
     if mode == "one_hot":
         if len(made.shape) > 1 and made.shape[-1] == 1:
@@ -217,7 +217,7 @@ def _encoded(call: Call, made: Made, writer: Writer, *, mode: str, depth: int) -
     )
 
 
-def _hashing(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+def _hashing(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     layer, title = call.layer, call.title
     (made,) = inputs
     if made.dtype.startswith("float"):
@@ -238,20 +238,20 @@ def _hashing(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
     return _numbered(call, numbers, writer, depth=layer.num_bins)
 
 
-def _numbered(call: Call, numbers: Made, writer: Writer, *, depth: int) -> Made:
-    """Numbers in the layer's own type, or encoded."""
+def _numbered(call: LayerCall, numbers: Made, writer: Writer, *, depth: int) -> Made:
+    """Adds the cast of numbers to the layer's type, or their encoding."""
     if call.layer.output_mode != "int":
         return _encoded(call, numbers, writer, mode=call.layer.output_mode, depth=depth)
     dtype = call.output.dtype.name
     return numbers if dtype == numbers.dtype else writer.add(Cast, call.title, numbers, dtype=dtype)
 
 
-def _crossing(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+def _crossing(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     numbers = writer.add(Cross, call.title, *inputs, dtype="int64", bins=call.layer.num_bins, seed=_CROSS_SEED)
     return _numbered(call, numbers, writer, depth=call.layer.num_bins)
 
 
-def _discretization(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
+def _discretization(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     (made,) = inputs
     if made.dtype != "float32":
         raise _inexpressible(call, f"an input of type {made.dtype}")
@@ -260,7 +260,7 @@ def _discretization(call: Call, inputs: Sequence[Made], writer: Writer) -> Made:
     return _numbered(call, numbers, writer, depth=len(boundaries) + 1)
 
 
-_LAYERS: Mapping[str, Callable[[Call, Sequence[Made], Writer], Made]] = {
+_LAYERS: Mapping[str, Callable[[LayerCall, Sequence[Made], Writer], Made]] = {
     "StringLookup": _lookup,
     "IntegerLookup": _lookup,
     "Hashing": _hashing,

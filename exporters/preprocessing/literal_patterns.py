@@ -1,7 +1,7 @@
-"""Regular expressions that mean a list of texts and nothing more.
+"""Recognises regular expressions that match a list of texts and nothing more.
 
 In: a pattern of `tf.strings.regex_replace`, in RE2's syntax. Out: the texts that it matches: one, or the characters of
-one class. Every engine agrees on those; on anything else (named classes, repetition, anchors) they need not.
+one class. All regex engines agree on those; they may differ on anything else (named classes, repetition, anchors).
 """
 
 import string
@@ -11,7 +11,7 @@ _PLAIN = set(string.printable)
 
 
 def texts_matched(pattern: str) -> tuple[str, ...] | None:
-    """The texts that a pattern matches; None where it is no plain list of them."""
+    """Returns the texts that a pattern matches; None where it is no plain list of them."""
     if pattern.startswith("[") and pattern.endswith("]"):
         return _of_class(pattern[1:-1])
     characters = _unescaped(pattern)
@@ -41,7 +41,7 @@ def _of_class(body: str) -> tuple[str, ...] | None:
 
 
 def _unescaped(pattern: str) -> list[tuple[str, bool]] | None:
-    """Each character and whether a backslash stood before it; None where a backslash makes more of it than itself."""
+    """Returns each character and whether it was escaped; None where the escape means something else."""
     characters = []
     rest = iter(pattern)
     for char in rest:

@@ -1,7 +1,7 @@
-"""Operators between preprocessing layers, written down as steps.
+"""Describes operators between preprocessing layers as steps.
 
-In: an operator of the traced graph that lies before the last one that needs text. Out: one step for each of the few
-that move numbers and text about without computing; no step says what any other does.
+In: an operator of the traced graph that comes before the last one that needs text. Out: one step for each of the few
+operators that move numbers and text without computing; no step describes any other.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from exporters.preprocessing.steps import Cast, Concatenate, ExpandDims, Lower, 
 
 
 class Inexpressible(Exception):
-    """No step says what an operator does."""
+    """No step describes an operator."""
 
 
 def write_operator(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
@@ -21,11 +21,11 @@ def write_operator(operator: Any, made_of: Callable[[Any], Made], writer: Writer
 
     Args:
         operator: a `tf.Operation` with one output.
-        made_of: gives the description's tensor for one of the operator's inputs.
+        made_of: returns the description's tensor for one of the operator's inputs.
         writer: receives the step.
 
     Raises:
-        Inexpressible: no step says what the operator does.
+        Inexpressible: no step describes the operator.
     """
     if operator.type in {"Identity", "StopGradient", "PreventGradient"}:
         return made_of(operator.inputs[0])
@@ -47,7 +47,7 @@ def _about(operator: Any) -> dict[str, Any]:
 
 
 def _constant(tensor: Any) -> Any:
-    """The value of an operand that says how, not what; without one there is no step."""
+    """Returns the value of an operand that is a parameter, such as an axis; raises Inexpressible if not constant."""
     import tensorflow as tf
 
     value = tf.get_static_value(tensor)
@@ -63,7 +63,7 @@ def _cast(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made
 
 
 def _lower(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
-    if operator.get_attr("encoding"):  # of all Unicode, by the tables of whichever ICU is there
+    if operator.get_attr("encoding"):  # lower-cases all Unicode, by the tables of the installed ICU
         raise Inexpressible
     return writer.add(Lower, _title(operator), made_of(operator.inputs[0]))
 
@@ -120,7 +120,7 @@ def _strided_slice(operator: Any, made_of: Callable[[Any], Made], writer: Writer
 
 
 def _after(index: int) -> int | None:
-    """Where the slice of one element ends; the last one has nothing behind it."""
+    """Returns where the slice of one element ends; None for the last one, which has nothing behind it."""
     return None if index == -1 else index + 1
 
 

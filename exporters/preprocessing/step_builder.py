@@ -1,6 +1,6 @@
-"""The writer: collects the steps of a preprocessing, each with a name of its own for what it makes.
+"""Collects the steps of a preprocessing, each with a unique name for its output.
 
-In: steps, one after the other, from `layers` and `glue`. Out: the finished list and the files beside it.
+In: steps, one after the other, from `layers` and `operators`. Out: the finished list and its files.
 """
 
 import re
@@ -35,13 +35,13 @@ class Writer:
         self.files: dict[str, Entries] = {}
 
     def add(self, kind: Any, layer: str, *inputs: Made, **parameters: Any) -> Made:
-        """Adds a step that makes a tensor of its first input's type and shape, unless told otherwise.
+        """Adds a step whose output has its first input's type and shape, unless `parameters` give others.
 
         Args:
             kind: one of `exporters.preprocessing.steps`.
             layer: title of the layer it belongs to.
-            inputs: what it takes.
-            parameters: its own, and `dtype`, `shape`, `ragged` of what it makes.
+            inputs: the tensors it takes.
+            parameters: of the step, and `dtype`, `shape`, `ragged` of its output.
         """
         first = inputs[0]
         about = {"dtype": first.dtype, "shape": first.shape, "ragged": first.ragged, **parameters}
@@ -55,7 +55,7 @@ class Writer:
         return made
 
     def file(self, kind: str, layer: str, entries: Entries) -> str:
-        """Keeps a file of the description; `kind` is `vocabulary` or `weights`. Returns its name."""
+        """Adds a file to the description; `kind` is `vocabulary` or `weights`. Returns its name."""
         base = name = f"{kind}.{_plain(layer)}"
         number = 1
         while self.files.get(f"{name}.json", entries) != entries:  # a layer that is called twice needs one file

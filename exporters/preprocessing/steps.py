@@ -1,7 +1,7 @@
-"""The steps of a preprocessing: what each does, to the last byte.
+"""Defines the steps of a preprocessing, to the last byte.
 
-In: nothing. Out: one record for every kind of step; docs/preprocessing.md says the same for whoever writes them in
-another language. Text is bytes (UTF-8); "ragged" is rows of different lengths. A step's result is called `output`.
+One record for every kind of step; docs/preprocessing.md describes the same for an implementation in another language.
+Text is bytes (UTF-8); "ragged" means rows of different lengths. A step's result is called `output`.
 """
 
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
-"""What `strip_punctuation` takes away."""
+"""The characters that `strip_punctuation` removes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What all steps have.
+    """Fields that all steps have.
 
     Attributes:
         layer: the model's layer that the step belongs to, or the operator where it belongs to none.
         inputs: names of the tensors it takes: inputs of the model, or outputs of earlier steps.
         output: name of the tensor it makes.
-        operation: what it does.
+        operation: the kind of step.
         dtype: element type of the output, NumPy's name or `string`.
         shape: of the output; None for an axis that is only known when it runs.
         ragged: whether the output's rows differ in length.
@@ -37,14 +37,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lower(Step):
-    """The letters A to Z become a to z; every other byte stays (É, İ and Σ too)."""
+    """Turns the letters A to Z into a to z; every other byte stays (É, İ and Σ too)."""
 
     operation: Literal["lower"] = "lower"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strip(Step):
-    """Takes characters away, wherever they stand; nothing is put in their place.
+    """Removes characters, wherever they stand.
 
     Attributes:
         characters: all of them, ASCII.
@@ -56,11 +56,11 @@ class Strip(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replace(Step):
-    """Puts a text in the place of others, wherever one of them begins, from left to right.
+    """Replaces texts by another one, wherever one of them begins, from left to right.
 
     Attributes:
-        find: the texts that are looked for, none of which begins like another.
-        put: what stands in their place.
+        find: the texts to replace, none of which begins like another.
+        put: their replacement.
     """
 
     operation: Literal["replace"] = "replace"
@@ -84,11 +84,11 @@ class Split(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ngrams(Step):
-    """For each width in turn, all runs of so many neighbours of a row, joined; a row that is too short gives none.
+    """Joins all runs of neighbours of a row, for each width in turn; a row that is too short has none.
 
     Attributes:
-        widths: in the order in which their runs follow each other.
-        separator: stands between the joined.
+        widths: lengths of the runs, in the order of the output.
+        separator: text between the joined words.
     """
 
     operation: Literal["ngrams"] = "ngrams"
@@ -98,7 +98,7 @@ class Ngrams(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """What number an entry gets that is not in the vocabulary.
+    """Rule for the number of an entry that is not in the vocabulary.
 
     Attributes:
         rule: `number`: always `first`; `farmhash64`: first + FarmHash Fingerprint64 of its text modulo `buckets`;
@@ -116,7 +116,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup(Step):
-    """The number of every entry in a vocabulary.
+    """Finds the number of every entry in a vocabulary.
 
     Attributes:
         vocabulary: file with the entries in order, a JSON list; entry 0 has the number `first`.
@@ -136,11 +136,11 @@ class Lookup(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pad(Step):
-    """All rows of one length: cut at their end, or filled up there.
+    """Cuts or fills rows at their end, so that all have one length.
 
     Attributes:
         length: of every row; None: that of the longest row of this call.
-        value: what short rows are filled up with.
+        value: the number that short rows are filled with.
     """
 
     operation: Literal["pad"] = "pad"
@@ -150,7 +150,7 @@ class Pad(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encode(Step):
-    """Numbers as vectors; numbers outside 0 to depth - 1 are left out.
+    """Encodes numbers as vectors; numbers outside 0 to depth - 1 are left out.
 
     Attributes:
         mode: `one_hot`: every number becomes a vector with a 1 at its place; `multi_hot`: every row becomes one vector,
@@ -165,7 +165,7 @@ class Encode(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale(Step):
-    """Every vector times the weights, element by element in float32.
+    """Multiplies every vector by the weights, element by element in float32.
 
     Attributes:
         weights: file with the weights, a JSON list.
@@ -177,18 +177,18 @@ class Scale(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text(Step):
-    """Integers as decimal text, with a minus sign where negative."""
+    """Writes integers as decimal text, with a minus sign where negative."""
 
     operation: Literal["text"] = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hash(Step):
-    """A text's hash modulo a number.
+    """Computes a text's hash modulo a number.
 
     Attributes:
         rule: FarmHash Fingerprint64, or SipHash-2-4; unsigned 64-bit numbers.
-        bins: how many numbers there are.
+        bins: number of different results.
         key: the two 64-bit halves of the SipHash key.
         mask: text whose number is 0, while all others have 1 + hash modulo (bins - 1); None where there is none.
     """
@@ -202,15 +202,15 @@ class Hash(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cross(Step):
-    """One number for the values of several tensors at the same place.
+    """Computes one number for the values of several tensors at the same place.
 
     Starting from h = `seed`, for each input in turn h = FingerprintCat64(h, v), where v is an integer itself or a
     text's FarmHash Fingerprint64; the number is h modulo `bins`. `exporters.preprocessing.string_hashing` writes both
     out.
 
     Attributes:
-        bins: how many numbers there are.
-        seed: what the first value is joined to.
+        bins: number of different results.
+        seed: the value that the first one is joined to.
     """
 
     operation: Literal["cross"] = "cross"
@@ -220,7 +220,7 @@ class Cross(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bucketize(Step):
-    """How many of the boundaries are at most the number; NaN comes after all.
+    """Counts the boundaries that are less than or equal to the number; NaN comes after all.
 
     Attributes:
         boundaries: ascending, float32.
@@ -232,17 +232,17 @@ class Bucketize(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cast(Step):
-    """Numbers as the output's type; fractions are cut towards zero."""
+    """Converts numbers to the output's type; fractions are cut towards zero."""
 
     operation: Literal["cast"] = "cast"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reshape(Step):
-    """The same elements in row-major order under another shape.
+    """Gives the same elements, in row-major order, another shape.
 
     Attributes:
-        target: the shape; -1 stands for what is left.
+        target: the shape; -1 is the length that the other axes leave.
     """
 
     operation: Literal["reshape"] = "reshape"
@@ -251,10 +251,10 @@ class Reshape(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Squeeze(Step):
-    """Without axes of length one.
+    """Removes axes of length one.
 
     Attributes:
-        axes: which; negative ones count from the end.
+        axes: the axes to remove; negative ones count from the end.
     """
 
     operation: Literal["squeeze"] = "squeeze"
@@ -263,7 +263,7 @@ class Squeeze(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpandDims(Step):
-    """With a new axis of length one.
+    """Inserts an axis of length one.
 
     Attributes:
         axis: its place in the output; negative ones count from the end.
@@ -275,10 +275,10 @@ class ExpandDims(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Concatenate(Step):
-    """The inputs one after the other.
+    """Joins the inputs one after the other.
 
     Attributes:
-        axis: along which; negative ones count from the end.
+        axis: the axis to join along; negative ones count from the end.
     """
 
     operation: Literal["concatenate"] = "concatenate"
@@ -287,11 +287,11 @@ class Concatenate(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice(Step):
-    """A part of every axis, as Python's and NumPy's slices take it.
+    """Takes a part of every axis, as Python's and NumPy's slices do.
 
     Attributes:
         ranges: (start, stop, stride) of each of the first axes; None is Python's default, the others are taken whole.
-        dropped: axes of which one element is taken, which are then none.
+        dropped: axes of which one element is taken; they are removed.
     """
 
     operation: Literal["slice"] = "slice"

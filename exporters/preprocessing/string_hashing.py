@@ -1,4 +1,4 @@
-"""The hashes that TensorFlow puts words into buckets with, in Python integers.
+"""Computes the hashes that TensorFlow puts words into buckets with, in Python integers.
 
 In: bytes. Out: unsigned 64-bit numbers, the same as TensorFlow's on every machine: FarmHash's Fingerprint64
 (farmhashna) for `to_hash_bucket_fast` and crosses, SipHash-2-4 for `to_hash_bucket_strong`.
@@ -11,7 +11,7 @@ _LONG, _MIDDLE, _SHORT, _TINY = 64, 32, 16, 8
 
 
 def fingerprint64(text: bytes) -> int:
-    """FarmHash Fingerprint64 (google/farmhash, `farmhashna::Hash64`)."""
+    """Computes FarmHash Fingerprint64 (google/farmhash, `farmhashna::Hash64`)."""
     length = len(text)
     if length <= _SHORT:
         return _up_to_16(text, length)
@@ -32,7 +32,7 @@ def fingerprint_cat64(first: int, second: int) -> int:
 
 
 def siphash24(text: bytes, key: tuple[int, int]) -> int:
-    """SipHash-2-4 (Aumasson and Bernstein) with a 64-bit result."""
+    """Computes SipHash-2-4 (Aumasson and Bernstein) with a 64-bit result."""
     low, high = (half & _MASK for half in key)
     state = [low ^ 0x736F6D6570736575, high ^ 0x646F72616E646F6D, low ^ 0x6C7967656E657261, high ^ 0x7465646279746573]
     whole = len(text) - len(text) % _TINY

@@ -1,4 +1,4 @@
-"""What a description is tried on: known entries, masks, unknown ones, and texts that are hard for some rule.
+"""Generates the inputs that a description is tried on: known entries, masks, unknown ones, and difficult texts.
 
 In: a preprocessing and the model's inputs. Out: rows for every input.
 """
@@ -32,7 +32,7 @@ HARD = (
     "word " * 600,
     "x" * 3000,
 )
-"""Texts that tell rules apart which agree on most others."""
+"""Texts on which rules differ that agree on most others."""
 _WORDS = 60  # of each vocabulary
 _INTEGERS = (0, 1, 2, -1, -7, 3, 10, 100, 2**31 - 1, 7)
 _LENGTH = 5  # of dynamic axes but the batch
@@ -42,7 +42,7 @@ Rows = Mapping[str, np.ndarray]
 
 
 def probes(preprocessing: Preprocessing, inputs: Sequence[TensorSpec]) -> tuple[Rows, Rows]:
-    """Rows for every input, once of known entries alone, since a model may refuse all others, and once of all kinds."""
+    """Returns rows for every input twice: known entries only, since a model may refuse all others, then all kinds."""
     known = _known(preprocessing)
     hashed = [s.mask for s in preprocessing.description.steps if isinstance(s, Hash) and s.mask is not None]
     entries = [*chain.from_iterable(known.values()), *hashed]
@@ -52,16 +52,16 @@ def probes(preprocessing: Preprocessing, inputs: Sequence[TensorSpec]) -> tuple[
     texts = [*HARD, *sentences, *capitals, *(word.upper() for word in words), *words]
     integers = [*_INTEGERS, *fitting(entries, "int64")]
     first, rows = max(map(len, known.values()), default=0), max(len(texts), len(integers))
-    own, other = {}, {}
+    known_rows, all_rows = {}, {}
     for turn, spec in enumerate(inputs):
         pool = texts if spec.dtype == "string" else integers
-        own[spec.name] = _filled(spec, first, fitting(known.get(spec.name, ()), spec.dtype) or pool)
-        other[spec.name] = _filled(spec, rows, pool[turn % len(pool) :])
-    return own, other
+        known_rows[spec.name] = _filled(spec, first, fitting(known.get(spec.name, ()), spec.dtype) or pool)
+        all_rows[spec.name] = _filled(spec, rows, pool[turn % len(pool) :])
+    return known_rows, all_rows
 
 
 def _known(preprocessing: Preprocessing) -> Mapping[str, list[Entry]]:
-    """Entries of the vocabularies behind each input, and their masks, by its name."""
+    """Returns the entries of the vocabularies that use each input, and their masks, by its name."""
     sources = {spec.name: {spec.name} for spec in preprocessing.description.inputs}
     known: dict[str, list[Entry]] = {}
     for step in preprocessing.description.steps:

@@ -1,9 +1,8 @@
-"""The proof of a description: the interpreter against the model's own preprocessing, element by element.
+"""Proves a description: compares the interpreter with the model's own preprocessing, element by element.
 
-In: the traced function of the whole model and its split. Out: nothing, or an error that names the tensor and the input:
-a description that is not exact is never written. What goes through both is chosen by `probes`; the reference's samples
-later go through the interpreter and the core together (`validators.cells.job`): a difference is charged to the right
-half.
+In: the traced function of the whole model and its split. Out: nothing, or an error that names the tensor and the
+input: a description that is not exact is never written. `probes` chooses the inputs. Later, the reference's samples go
+through the interpreter and the core together (`validators.cells.job`); a difference is attributed to the right half.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,15 +13,15 @@ import numpy as np
 
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
-from exporters.preprocessing.graph_split import Split
+from exporters.preprocessing.graph_split import GraphSplit
 from exporters.preprocessing.interpreter import Interpreter
 from exporters.preprocessing.trial_inputs import probes
 
 _CALLS = 64  # of one row, or of a fixed batch
 
 
-def prove(concrete: Any, split: Split) -> None:
-    """Raises RuntimeError when the description and the model's own preprocessing differ, or when neither takes any.
+def prove(concrete: Any, split: GraphSplit) -> None:
+    """Raises RuntimeError when the description and the model's own preprocessing differ, or when both refuse all.
 
     Args:
         concrete: the traced function of the whole model, which takes the model's inputs by name.
@@ -44,7 +43,7 @@ def prove(concrete: Any, split: Split) -> None:
 
 
 def _calls(count: int, shapes: Sequence[TensorSpec]) -> Iterator[np.ndarray]:
-    """The rows of each call: all together where the batch is free, and some in calls of the smallest batch."""
+    """Yields the rows of each call: all together where the batch is free, and some in calls of the smallest batch."""
     fixed = next((spec.shape[0] for spec in shapes if spec.shape[0] is not None), None)
     if fixed is None and count:
         yield np.arange(count)
@@ -54,14 +53,14 @@ def _calls(count: int, shapes: Sequence[TensorSpec]) -> Iterator[np.ndarray]:
         yield np.arange(call * size, (call + 1) * size) % count
 
 
-def _shapes(concrete: Any, split: Split) -> tuple[TensorSpec, ...]:
-    """The model's inputs with the shapes that were traced."""
+def _shapes(concrete: Any, split: GraphSplit) -> tuple[TensorSpec, ...]:
+    """Returns the model's inputs with the shapes that were traced."""
     traced = {tensor.op.name: tuple(tensor.shape) for tensor in concrete.inputs}
     return tuple(replace(spec, shape=traced[spec.name]) for spec in split.preprocessing.description.inputs)
 
 
-def _half(concrete: Any, split: Split) -> Any:
-    """The model's own preprocessing as a function of its inputs by name."""
+def _half(concrete: Any, split: GraphSplit) -> Any:
+    """Returns the model's own preprocessing as a function of its inputs by name."""
     import tensorflow as tf
     from tensorflow.python.eager.wrap_function import VariableHolder, WrappedFunction
 
@@ -73,7 +72,7 @@ def _half(concrete: Any, split: Split) -> Any:
 
 
 def _same(half: Any, interpreter: Interpreter, rows: Mapping[str, np.ndarray[Any, Any]]) -> bool:
-    """Whether both halves give the same; False when both refuse."""
+    """Tells whether both halves took the rows, and raises RuntimeError where they differ; False when both refuse."""
     import tensorflow as tf
 
     try:
@@ -90,7 +89,7 @@ def _same(half: Any, interpreter: Interpreter, rows: Mapping[str, np.ndarray[Any
         raise RuntimeError(f"the description and the model disagree on whether {_shown(rows)} is refused")
     for name, array in expected.items():
         if array.shape != got[name].shape or not np.array_equal(array, got[name], equal_nan=array.dtype.kind == "f"):
-            raise RuntimeError(f"the description does not make `{name}` as the model does, from {_shown(rows)}")
+            raise RuntimeError(f"the description computes another `{name}` than the model, from {_shown(rows)}")
     return True
 
 

@@ -1,7 +1,7 @@
-"""The entries that a model knows, for samples that mean something to it.
+"""Finds the entries that a model knows, so that samples contain them.
 
-In: a loaded model. Out: for every input that a vocabulary is asked about, some of its entries, and masks. Without them
-every text would be unknown to the model, and an artifact with a shuffled vocabulary would pass.
+In: a loaded model. Out: for every input that is looked up in a vocabulary, some of its entries, and masks. Without
+them every text would be unknown to the model, and an artifact with a shuffled vocabulary would pass.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ _PHRASE = 5  # words of one text
 
 
 def entries_of(model: SourceModel) -> Mapping[str, tuple[Entry, ...]]:
-    """Entries of the vocabularies behind each input, evenly spread over them, and masks; no input where none fits."""
+    """Returns entries of the vocabularies that use each input, evenly spread, and masks; only inputs that have some."""
     import tensorflow as tf
 
     layers = model.graph._flatten_layers()  # noqa: SLF001 - nested too
@@ -45,7 +45,7 @@ def entries_of(model: SourceModel) -> Mapping[str, tuple[Entry, ...]]:
 
 
 def fitting(entries: Iterable[Entry], dtype: str) -> list[Entry]:
-    """Entries as an input of this type takes them: text, or numbers; what is no number of the type is left out."""
+    """Converts entries to an input's type, text or numbers; an entry that is no number of the type is left out."""
     if dtype == "string":
         return [str(entry) for entry in entries]
     limits = np.iinfo(dtype if dtype.startswith(("int", "uint")) else "int64")
@@ -61,7 +61,7 @@ def _number(text: str) -> int | None:
 
 
 def _entries(layer: Any) -> list[Entry]:
-    """What a layer of text or tables knows: some of its vocabulary, and its mask."""
+    """Returns some entries of a layer's vocabulary, and its mask."""
     layer = getattr(layer, "_lookup_layer", layer)
     if getattr(layer, "invert", False):
         return []
@@ -80,10 +80,10 @@ def _spread(table: Any) -> list[Entry]:
 
 
 def with_unknown(entries: Sequence[Entry], unknown: Sequence[str]) -> tuple[Entry, ...]:
-    """What samples are drawn from: entries, as many that are none, and texts of several words.
+    """Returns the pool that samples are drawn from: entries, as many unknown ones, and texts of several words.
 
     Args:
-        entries: of the vocabularies behind one input.
+        entries: of the vocabularies that use one input.
         unknown: texts that hardly any vocabulary holds.
     """
     words = [entry for entry in entries if isinstance(entry, str)]

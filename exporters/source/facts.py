@@ -1,4 +1,4 @@
-"""What admission finds out about a model file: plain records, JSON both ways through pydantic.
+"""Defines what admission finds out about a model file: plain records, which pydantic reads and writes as JSON.
 
 In: filled by `exporters.source.admission.examination`. Out: read by `admit`, by `paritygate inspect` and by the
 release.
@@ -22,9 +22,9 @@ class CodeNeed:
     """A class or function that is not Keras' own; without its code the model cannot be built.
 
     Attributes:
-        kind: what it is: the `model` itself, a `layer` of one, any other `object`, a `function`.
+        kind: the `model` itself, a `layer` of one, any other `object`, or a `function`.
         name: name of the class or function.
-        module: the file's own hint where the code lived; empty when it says nothing (a notebook, say).
+        module: the module that the file names for the code; empty when it names none (a notebook, say).
         registered_name: the name it was registered under, e.g. `Custom>L1`; empty when there is none.
         layer: the layer it is or belongs to; empty at the top.
         position: where it stands in `config.json`, e.g. `config.layers[3]`.
@@ -72,32 +72,32 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What a stored model declares, read without Keras.
+    """Facts that a stored model declares, read without Keras.
 
     Attributes:
         name: the file's name.
         digest: SHA-256 of the file, in hex; of a folder, see `exporters.files.hashing.digest_tree`.
         size: bytes of all its files.
-        keras_version: what wrote it.
+        keras_version: version of the Keras that wrote it.
         date_saved: when, as Keras wrote it; empty when it did not.
         class_name: `Functional`, `Sequential` or the name of the subclass.
-        inputs: canonical inputs; None when only building the model can tell.
+        inputs: canonical inputs; None when they are known only once the model is built.
         output_names: canonical names of the outputs; None as above.
-        layers: class name -> how many, nested models and their layers included.
-        layer_count: how many together.
+        layers: class name -> number of layers, nested models and their layers included.
+        layer_count: number of all layers.
         parameters: elements of all weights that inference uses.
         parameter_bytes: their size as stored.
         optimizer_bytes: size of the optimizer's state as stored.
         has_optimizer_state: whether training can go on from this file.
-        custom: code that must be given; repeated uses of one class are listed one by one.
-        lambdas: bytecode that must be trusted.
+        custom: code that the user must provide; repeated uses of one class are listed one by one.
+        lambdas: bytecode that the user must trust.
         compile_only_custom: custom losses, metrics and optimizers, which inference does not need.
         refused: what no option allows.
-        shape_missing: whether the user must say the shape of the input.
+        shape_missing: whether the user must give the shape of the input.
         form: how the model is stored.
-        generation: of the Keras that reads it; None where none does, or where only the user's builder can tell.
-        backend: what Keras ran on when the file was written; empty when the file does not say.
-        builder: the user's function that makes the model; empty when the files describe it.
+        generation: of the Keras that reads it; None where none does, or where only the builder's model shows it.
+        backend: Keras' backend when the file was written; empty when the file does not state it.
+        builder: the user's function that builds the model; empty when the files describe it.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""JSON without ambiguity: bounded size and depth, no repeated keys, errors with line and column.
+"""Parses JSON without ambiguity: bounded size and depth, no repeated keys, errors with line and column.
 
 In: the bytes of a JSON member. Out: its object. The bounds are checked by scanning the bytes before any parser sees
-them, so that a text of 200,000 brackets costs milliseconds and no stack.
+them, so a text of 200,000 brackets costs milliseconds and no stack.
 """
 
 import json
@@ -67,7 +67,7 @@ def check_bounds(where: str, data: bytes) -> None:
 
 
 def check_size(where: str, size: int) -> None:
-    """Raises BadInput when a text of this many bytes is not read at all."""
+    """Raises BadInput for a text of more than `MAX_BYTES` bytes."""
     if size > MAX_BYTES:
         raise BadInput(f"{where} has {size:,} bytes; at most {MAX_BYTES:,} are read")
 

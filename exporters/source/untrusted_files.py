@@ -1,6 +1,6 @@
-"""Files and folders that nobody vouches for: opened only where they are plain, listed only as far as they lead.
+"""Opens untrusted files and lists untrusted folders, without following a link.
 
-In: a path. Out: an open stream, or the files of a folder, none of which is a link or anything but a regular file.
+In: a path. Out: an open stream, or the files of a folder. Each is a regular file; links and devices are refused.
 """
 
 import os
@@ -42,10 +42,10 @@ def regular_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def plain_files(folder: Path) -> tuple[Path, ...]:
-    """All files below a folder, sorted.
+    """Returns all files below a folder, sorted.
 
     Raises:
-        BadInput: one of them is a link or no regular file, or there is too much of them.
+        BadInput: one of them is a link or no regular file, or they are more than `MAX_FILES` or `MAX_FOLDER`.
     """
     found: list[Path] = []
     size = 0

@@ -1,4 +1,4 @@
-"""Constants that were computed with a batch normalization: kernels times its factors, biases with its shift."""
+"""Finds constants computed with a batch normalization: kernels times its factors, biases with its shift."""
 
 import numpy as np
 
@@ -11,29 +11,29 @@ from exporters.weights.folding import (
     shifts,
     ulps_of_factors,
 )
-from exporters.weights.layouts import back, orders
+from exporters.weights.layouts import back
 from exporters.weights.match_state import Constant, Matching, Piece, changed
 
 _NEARLY = 0.05 * 2**23
-"""Units in the last place that lie within 5 %: factors so near to a normalization's are of another epsilon of it."""
+"""5 % in units in the last place: factors so close to a normalization's come from another epsilon."""
 _SURE = 3
-"""Elements that each factor has to hold for: any two are a multiple of any other two more often than a fault."""
+"""Elements for each factor: with fewer, a constant is a multiple of a weight by chance more often than by a fault."""
 
 
 def in_kernels(state: Matching) -> None:
-    """Kernels that were multiplied by a normalization, and the normalization they were multiplied by."""
+    """Finds kernels that were multiplied by a normalization, and that normalization."""
     for piece in state.missing():
         if piece.array.ndim <= 1 or not piece.weight.varied or piece.array.dtype.kind != "f":
             continue
         # Converters name most constants after their layer: the likely ones first, where there are hundreds of one size.
-        likely = sorted(state.left(piece.array.size), key=lambda each: piece.weight.layer not in each.tensor)
+        likely = sorted(state.left(piece.array.size), key=lambda constant: piece.weight.layer not in constant.tensor)
         for constant in likely:
             if constant.array.dtype.kind == "f" and _multiplied(state, piece, constant):
                 break
 
 
 def _multiplied(state: Matching, piece: Piece, constant: Constant) -> bool:
-    for order in orders(state.format, piece.array.ndim):
+    for order in state.layout.orders(piece.array.ndim):
         stored = back(constant.array, piece.array.shape, order)
         found = scaled(piece.array, stored)
         if found is None or _only_itself(state, found.factors):
@@ -54,7 +54,7 @@ def _multiplied(state: Matching, piece: Piece, constant: Constant) -> bool:
 
 
 def _only_itself(state: Matching, factors: np.ndarray) -> bool:
-    """Whether the factor is one: the constant is the weight or nearly so, unless a normalization does as little."""
+    """Tells whether every factor is one, and no normalization of the model has such factors."""
     one = ~(np.abs(factors - 1.0) > MOST_ULPS * 2.0**-23)
     like = (each for each in state.source.normalizations if each.inverse.size == factors.size)
     return bool(one.all()) and not any(ulps_of_factors(factors, each).max() <= MOST_ULPS for each in like)
@@ -65,11 +65,11 @@ def _spread(factors: np.ndarray, axes: tuple[int, ...], shape: tuple[int, ...]) 
 
 
 def _take_factors(state: Matching, weight: np.ndarray, tensor: str, found: Scaled) -> bool:
-    """Whether the original explains the factors of a kernel, be it by a difference that is then noted.
+    """Tells whether the original explains the factors of a kernel, and records it or the difference from it.
 
-    A SavedModel stores variables as they are: there nothing does.
+    A SavedModel stores variables unchanged, so nothing explains factors there.
     """
-    if state.format == "saved_model":
+    if not state.layout.computes:
         return False
     factors = found.factors
     candidates = [each for each in state.source.normalizations if each.inverse.size == factors.size]
@@ -92,12 +92,12 @@ def _take_factors(state: Matching, weight: np.ndarray, tensor: str, found: Scale
 
 
 def _mostly(ulps: np.ndarray, expected: np.ndarray) -> bool:
-    """Whether a vector is another one in at least half of its elements, and that is not because all are alike."""
+    """Tells whether a vector equals another, not uniform one in at least half of its elements, from their distances."""
     return ulps.size > 1 and 2 * int((ulps <= MOST_ULPS).sum()) >= ulps.size and bool((expected != expected[0]).any())
 
 
 def in_vectors(state: Matching) -> None:
-    """Biases that took up a normalization's shift, and normalizations that stand alone."""
+    """Finds biases that contain a normalization's shift, and vectors that contain only a normalization."""
     made: dict[int, Shifts] = {}
     for constant in state.left():
         length = constant.array.size

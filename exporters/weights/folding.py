@@ -1,9 +1,9 @@
-"""What converters compute with a batch normalization: kernels multiplied by it, and biases that took up its shift.
+"""Recomputes what converters compute with a batch normalization: kernels times its factors, biases plus its shift.
 
-At inference a normalization is y = x i + (beta - mean i) with i = gamma / sqrt(variance + epsilon). Converters multiply
-the kernel before it by i and make b i + beta - mean i of its bias b. Both are computed again here in float64. A product
-of float32 numbers, each the result of a few roundings, stays within `MOST_ULPS` units in the last place of it; a sum
-within as many of its largest term, of which it may be the small difference.
+At inference a normalization is y = x i + (beta - mean i) with i = gamma / sqrt(variance + epsilon). Converters
+multiply the kernel before it by i and make b i + beta - mean i of its bias b. Both are computed again here in float64.
+A product of float32 numbers, each the result of a few roundings, stays within `MOST_ULPS` units in the last place of
+it; a sum within as many of its largest term, of which it may be the small difference.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporters.weights.source_weights import Normalization, Source
+from exporters.weights.source_weights import Normalization, SourceWeights
 
 MOST_ULPS = 8
 """1 / sqrt, two products, and the rounding of each input: five roundings, and room for an approximate 1 / sqrt."""
@@ -29,8 +29,8 @@ class Scaled:
 
     Attributes:
         axes: of the weight, over which the factor varies; none for a single factor.
-        factors: one for each channel; NaN where the weight is all zeros, which says nothing of it.
-        off: which elements, in the weight's shape, are not that product.
+        factors: one for each channel; NaN where the weight is all zeros, so that the factor is unknown.
+        off: bool, in the weight's shape: the elements that are not that product.
     """
 
     axes: tuple[int, ...]
@@ -39,7 +39,7 @@ class Scaled:
 
 
 def scaled(weight: np.ndarray, stored: np.ndarray) -> Scaled | None:
-    """How a constant is a multiple of a weight; None where it is none.
+    """Finds the factors by which a constant is a multiple of a weight; None where it is none.
 
     Args:
         weight: of rank 2 at least.
@@ -47,11 +47,13 @@ def scaled(weight: np.ndarray, stored: np.ndarray) -> Scaled | None:
     """
     for axes in _channels(weight.ndim):
         count = int(np.prod([weight.shape[axis] for axis in axes], dtype=int))
-        if weight.size < 2 * count:  # one element a channel is a multiple of whatever there was
+        if weight.size < 2 * count:  # one element a channel is a multiple of any weight
             continue
         others = [axis for axis in range(weight.ndim) if axis not in axes]
-        own, got = (each.transpose(*axes, *others).reshape(count, -1).astype("float64") for each in (weight, stored))
-        if quick := _quick(own, got):
+        expected, got = (
+            array.transpose(*axes, *others).reshape(count, -1).astype("float64") for array in (weight, stored)
+        )
+        if quick := _quick(expected, got):
             factors, off = quick
             back = off.reshape([weight.shape[axis] for axis in (*axes, *others)]).transpose(
                 np.argsort((*axes, *others))
@@ -61,7 +63,7 @@ def scaled(weight: np.ndarray, stored: np.ndarray) -> Scaled | None:
 
 
 def _channels(rank: int) -> Iterator[tuple[int, ...]]:
-    """Axes that a factor may vary over: the outputs, a depthwise filter's channels, any other axis, none."""
+    """Yields the axes that a factor may vary over: outputs, none, any other axis, a depthwise filter's channels."""
     yield (rank - 1,)
     yield ()
     yield from ((axis,) for axis in range(rank - 1))
@@ -69,7 +71,7 @@ def _channels(rank: int) -> Iterator[tuple[int, ...]]:
 
 
 def _quick(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The factor of each row, and which elements are off it; None where that are more than a few."""
+    """Returns the factor of each row, and a mask of the elements that differ; None where more than a few do."""
     if _hopeless(own, got):
         return None
     some = slice(None, None, max(1, own.shape[1] // 64))
@@ -80,7 +82,7 @@ def _quick(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray] | 
 
 
 def _hopeless(own: np.ndarray, got: np.ndarray) -> bool:
-    """Whether the first rows of numbers have nothing of a common factor: most pairs of constants end here."""
+    """Tells whether the first rows of numbers have no common factor: most pairs of constants are rejected here."""
     few = np.flatnonzero(own[:, :_SOME].all(axis=1))[:_ROWS]
     if len(few) < _ROWS or own.shape[1] < _SOME:
         return False
@@ -95,13 +97,13 @@ def _off(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with np.errstate(all="ignore"):
         ratios = np.where(own == 0, np.nan, got / own)
         factors[alive] = np.nanmedian(ratios[alive], axis=1, keepdims=True)
-    # A channel of zeros has no factor, and is off where something stands in it.
+    # A channel of zeros has no factor, and differs wherever the constant is not zero.
     product = np.where(own == 0, 0.0, own * np.where(np.isfinite(factors), factors, 0.0))
     return factors[:, 0], np.abs(got - product) > MOST_ULPS / 2 * _UNIT * np.abs(product) + _TINY
 
 
 def ulps_of_factors(factors: np.ndarray, normalization: Normalization) -> np.ndarray:
-    """How far factors lie from a normalization's own, in units in the last place of each."""
+    """Measures how far factors are from a normalization's own, in units in the last place of each."""
     return _ulps(factors, normalization.inverse)
 
 
@@ -111,16 +113,16 @@ def _ulps(factors: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return np.where((factors == expected) | np.isnan(factors), 0.0, ulps)
 
 
-def explained(weight: np.ndarray, found: Scaled, source: Source) -> bool:
-    """Whether the original holds what a converter may have multiplied a weight with, for each channel.
+def explained(weight: np.ndarray, found: Scaled, source: SourceWeights) -> bool:
+    """Tells whether the original holds the factors that a converter multiplied a weight with, for each channel.
 
-    That is what one or two of its normalizations, scaling layers or weights multiply with or divide by, or the length
-    of the weight in that channel (weight normalization), times any single number: a constant of the graph, or the
-    factor of a rescaling.
+    They are the factors or divisors of one or two normalizations, scaling layers or weights, or the length of the
+    weight in that channel (weight normalization), times any single number: a constant of the graph, or the factor of a
+    rescaling.
 
     Args:
         weight: the weight.
-        found: how a constant is a multiple of it.
+        found: the factors by which a constant is a multiple of it.
         source: the original.
     """
     factors = found.factors
@@ -137,7 +139,7 @@ def explained(weight: np.ndarray, found: Scaled, source: Source) -> bool:
 
 
 def _pairs(factors: np.ndarray, vectors: Sequence[np.ndarray]) -> Iterator[tuple[int, int]]:
-    """The pairs whose product stands to the factors in one ratio in two channels: few of very many."""
+    """Yields the few pairs whose product has the same ratio to the factors in two channels."""
     two = np.flatnonzero(factors)[:2]
     if len(two) == 2 and len(vectors) <= _MOST_VECTORS:  # noqa: PLR2004
         with np.errstate(all="ignore"):
@@ -146,7 +148,7 @@ def _pairs(factors: np.ndarray, vectors: Sequence[np.ndarray]) -> Iterator[tuple
         yield from zip(*(places.tolist() for places in np.nonzero(np.triu(near))), strict=True)
 
 
-def _multipliers(size: int, source: Source) -> Iterator[np.ndarray]:
+def _multipliers(size: int, source: SourceWeights) -> Iterator[np.ndarray]:
     yield from (each.inverse for each in source.normalizations if each.inverse.size == size)
     vectors = [each for each in source.scales if each.size == size]
     vectors += [
@@ -169,11 +171,11 @@ def _proportional(factors: np.ndarray, other: np.ndarray) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shifts:
-    """Vectors of one length that a converter may have computed, and the size of the terms they are sums of.
+    """Vectors of one length that a converter may have computed, and the size of the terms that they sum up.
 
     Attributes:
-        normalizations: whose shift each is.
-        uses: names of what each was computed from: `inverse`, `shift`, and the bias where one is in it.
+        normalizations: the normalization of each vector.
+        uses: the parts that each was computed from: `inverse`, `shift`, and the name of a bias where it contains one.
         values, terms: float64 [candidates, length].
     """
 
@@ -183,24 +185,24 @@ class Shifts:
     terms: np.ndarray
 
     def ulps(self, stored: np.ndarray) -> np.ndarray:
-        """How far a stored vector lies from each, in units in the last place of its largest term."""
+        """Measures how far a stored vector is from each, in units in the last place of its largest term."""
         ulps: np.ndarray = np.abs(stored.astype("float64") - self.values) / (self.terms * _UNIT + _TINY)
         return ulps
 
 
 def shifts(length: int, normalizations: Sequence[Normalization], biases: Sequence[tuple[str, np.ndarray]]) -> Shifts:
-    """Every vector of a length that normalizations give, alone and with a bias before them."""
+    """Computes every vector of a length that normalizations give, without and with a bias before them."""
     found: list[tuple[Normalization, tuple[str, ...], np.ndarray, np.ndarray]] = []
     for each in normalizations:
         inverse, centre, beta = each.inverse, each.centre, each.beta
         if len(inverse) != length:
             continue
-        own = np.maximum(np.abs(beta), np.abs(centre))
+        largest_term = np.maximum(np.abs(beta), np.abs(centre))
         found.append((each, ("inverse",), inverse, np.abs(inverse)))
-        found.append((each, ("shift",), beta - centre, own))
+        found.append((each, ("shift",), beta - centre, largest_term))
         for name, bias in biases:
             moved = bias.astype("float64") * inverse
-            found.append((each, ("shift", name), moved + beta - centre, np.maximum(own, np.abs(moved))))
+            found.append((each, ("shift", name), moved + beta - centre, np.maximum(largest_term, np.abs(moved))))
     empty = np.zeros((0, length))
     return Shifts(
         normalizations=tuple(each for each, *_ in found),

@@ -1,49 +1,23 @@
-"""In which orders a format may store a weight, and in which parts.
+"""Lists the axis orders and the parts in which a format may store a weight.
 
-A weight keeps its values whatever the target; their order changes: Keras' HWIO filters become OHWI in TF Lite and OIHW
-in ONNX, a dense kernel is transposed, heads of attention are laid side by side. Converters also cut weights up (one
-filter for each group, one matrix for each gate) and ONNX' recurrent operators want the gates behind one another in an
-order of their own.
+A weight keeps its values in every target; their order changes: Keras' HWIO filters become OHWI in TF Lite and OIHW in
+ONNX, a dense kernel is transposed, attention heads are joined. Converters also split weights (one filter for each
+group, one matrix for each gate), and ONNX' recurrent operators join the gates in another order.
 """
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
-Order = tuple[int, ...]
+from exporters.weights.weight_layout import Order
 
-_ANY_ORDER = 3  # axes; what has no more of them (matrices, 1-D filters, heads) may be stored in any order
-_ORDERS: dict[int, tuple[Order, ...]] = {
-    4: (
-        (0, 1, 2, 3),  # as Keras has it; TF Lite's depthwise filters
-        (3, 0, 1, 2),  # OHWI: TF Lite
-        (2, 0, 1, 3),  # OHWI of a transposed convolution, whose kernel is HWOI
-        (3, 2, 0, 1),  # OIHW: ONNX
-        (2, 3, 0, 1),  # ONNX' depthwise filters
-        (0, 1, 3, 2),
-    ),
-    5: ((0, 1, 2, 3, 4), (4, 3, 0, 1, 2), (4, 0, 1, 2, 3), (3, 0, 1, 2, 4)),
-}
 _MOST_PARTS = 64
 _GATES = (4, 3, 8, 6, 2)
 _DIRECTIONS = 2
 
 
-def orders(format_: str, rank: int) -> tuple[Order, ...]:
-    """The orders of axes in which a format may store a weight of so many."""
-    same = tuple(range(rank))
-    if format_ == "saved_model":
-        return (same,)
-    if rank <= _ANY_ORDER:
-        return tuple(itertools.permutations(same))
-    if format_ == "tfjs":
-        return (same, (*same[:-2], same[-1], same[-2]))
-    return _ORDERS.get(rank, (same,))
-
-
 def back(stored: np.ndarray, shape: tuple[int, ...], order: Order) -> np.ndarray:
-    """A constant in the source's own order and shape; a view wherever NumPy can.
+    """Returns a constant in the source's axis order and shape; a view wherever NumPy can.
 
     Args:
         stored: of as many elements as the shape has, whatever its own shape is.
@@ -55,7 +29,7 @@ def back(stored: np.ndarray, shape: tuple[int, ...], order: Order) -> np.ndarray
 
 
 def parts(array: np.ndarray, sizes: set[int]) -> Iterator[list[np.ndarray]]:
-    """The ways to cut a weight into equal parts along its last or first axis so that constants of that size exist."""
+    """Yields the splits of a weight into equal parts, along its last or first axis, whose size some constant has."""
     for axis in dict.fromkeys((array.ndim - 1, 0)) if array.ndim else ():
         length = array.shape[axis]
         for count in range(2, min(length, _MOST_PARTS) + 1):
@@ -64,7 +38,7 @@ def parts(array: np.ndarray, sizes: set[int]) -> Iterator[list[np.ndarray]]:
 
 
 def gates(stored: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """The ways in which ONNX may have laid gates behind one another: [directions, gates x units], and x inputs."""
+    """Yields the splits of ONNX' joined gates, [directions, gates x units] or [directions, gates x units, inputs]."""
     if stored.ndim not in {2, 3} or stored.shape[0] > _DIRECTIONS:  # a convolution's kernels look alike, and are many
         return
     for count in _GATES:

@@ -1,13 +1,13 @@
-"""Finds every source weight among the constants of an artifact, and what is close to one and not it.
+"""Finds every source weight among the constants of an artifact, and constants that are close to one but differ.
 
 In: the source's weights and the artifact's constants by name. Out: a `WeightsRecord`. Pure.
 
-In turn: a constant that is a weight bit by bit in one of the format's layouts; parts of a weight, or of a constant;
-what was computed with a batch normalization. What is left on both sides is held against each other: a constant that is
-half like a weight, in rounding, in most of its elements or in direction, is a difference. So is a kernel of Keras' own
-layers that is nowhere, while a constant of its size is there that nothing explains: the weights of another training.
-Any other constant that is like no weight was computed, and a weight that no constant is like is not needed at
-inference; both are counted.
+In this order: a constant that is a weight bit by bit in one of the format's layouts; parts of a weight, or of a
+constant; constants computed with a batch normalization. Then the rest of both sides is compared: a constant that is
+like half of a weight, in rounding, in most of its elements or in direction, is a difference. So is a kernel of Keras'
+own layers that is not found, while an unexplained constant of its size exists: the weights of another training. Any
+other constant that is like no weight was computed, and a weight that no constant is like is not needed at inference;
+both are counted.
 """
 
 from collections.abc import Mapping
@@ -17,29 +17,31 @@ import numpy as np
 from exporters.contract import WeightDifference, WeightsRecord
 from exporters.weights.batch_norm_constants import in_kernels, in_vectors
 from exporters.weights.exact_matches import constants_in_parts, exactly, in_parts
-from exporters.weights.layouts import back, orders
+from exporters.weights.layouts import back
 from exporters.weights.match_state import Constant, Matching, Piece, changed
 from exporters.weights.similarity import ENOUGH, difference
-from exporters.weights.source_weights import Source
+from exporters.weights.source_weights import SourceWeights
 from exporters.weights.swapped_weights import swapped
+from exporters.weights.weight_layout import WeightLayout
 from exporters.weights.weight_sums import in_sums
 
 
-def match(format_: str, source: Source, stored: Mapping[str, np.ndarray]) -> WeightsRecord:
+def match(layout: WeightLayout, source: SourceWeights, stored: Mapping[str, np.ndarray]) -> WeightsRecord:
     """Holds an artifact's constants against the source's weights.
 
     Args:
-        format_: of the artifact; it says which layouts are possible.
+        layout: how the artifact's format stores weights.
         source: the original's weights.
         stored: every constant of the artifact by its own name there.
     """
     constants = [Constant(tensor=name, array=array) for name, array in stored.items() if array.dtype.kind in "biufcV"]
     state = Matching(
-        format=format_,
+        layout=layout,
         source=source,
         pieces=[Piece(weight=w, array=w.array) for w in source.weights],
         constants=constants,
     )
+    # From certain to uncertain: what an exact match explains cannot be taken for something similar later.
     exactly(state, state.pieces)
     in_parts(state)
     constants_in_parts(state)
@@ -47,8 +49,8 @@ def match(format_: str, source: Source, stored: Mapping[str, np.ndarray]) -> Wei
     in_sums(state)
     in_vectors(state)
     state.differences += [found for piece in state.missing() if (found := _closest(state, piece))]
-    told = {each.weight for each in state.differences}
-    unlike = [piece for piece in state.missing() if piece.weight.name not in told]
+    differing = {difference.weight for difference in state.differences}
+    unlike = [piece for piece in state.missing() if piece.weight.name not in differing]
     state.differences += [found for piece in unlike if (found := _instead(state, piece))]
     state.differences += swapped(
         source.weights, {p.found: p.weight for p in state.pieces if p.found and p.array is p.weight.array}
@@ -79,10 +81,10 @@ def _why(state: Matching, name: str) -> str:
 
 
 def _closest(state: Matching, piece: Piece) -> WeightDifference | None:
-    """The difference from the constant that is most like a piece of a weight; None where none is."""
+    """Returns the difference from the constant that is most like a piece of a weight; None where none is like it."""
     best: tuple[float, WeightDifference, Constant] | None = None
     for constant in state.left(piece.array.size):
-        for order in orders(state.format, piece.array.ndim):
+        for order in state.layout.orders(piece.array.ndim):
             found = difference(
                 piece.weight, piece.array, constant.tensor, back(constant.array, piece.array.shape, order)
             )
@@ -95,10 +97,10 @@ def _closest(state: Matching, piece: Piece) -> WeightDifference | None:
 
 
 def _instead(state: Matching, piece: Piece) -> WeightDifference | None:
-    """The difference from a constant that stands where a kernel should; None where nothing does.
+    """Returns the difference from a constant that may replace a kernel; None where there is none.
 
-    A layer of the user's own may compute with anything that it makes of its kernel (its sign, its square), and a vector
-    may have taken up others: there a constant that is unlike the weight is no fault.
+    A user's layer may compute with a function of its kernel (its sign, its square), and a vector may contain others:
+    there a constant that is unlike the weight is no fault.
     """
     weight, array = piece.weight, piece.array
     if not weight.as_is or not weight.varied or array.ndim <= 1 or array.size < ENOUGH or array.dtype.kind != "f":
@@ -109,5 +111,5 @@ def _instead(state: Matching, piece: Piece) -> WeightDifference | None:
     constant = max(left, key=lambda each: weight.layer in each.tensor)
     constant.known = True
     wide = array.astype("float64")
-    errors = (abs(back(constant.array, array.shape, order) - wide) for order in orders(state.format, array.ndim))
+    errors = (abs(back(constant.array, array.shape, order) - wide) for order in state.layout.orders(array.ndim))
     return changed(weight, constant.tensor, min(errors, key=lambda error: float(error.max())))

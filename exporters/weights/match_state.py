@@ -1,4 +1,4 @@
-"""What one comparison of an artifact's constants with the source's weights knows so far."""
+"""Holds the state of one comparison of an artifact's constants with the source's weights."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -7,12 +7,13 @@ from functools import cached_property
 import numpy as np
 
 from exporters.contract import WeightDifference
-from exporters.weights.source_weights import Normalization, Source, SourceWeight
+from exporters.weights.source_weights import Normalization, SourceWeight, SourceWeights
+from exporters.weights.weight_layout import WeightLayout
 
 
 @dataclass(slots=True)
 class Piece:
-    """A weight or a part of one, and the constant that is it."""
+    """A weight or a part of one, and the constant that equals it."""
 
     weight: SourceWeight
     array: np.ndarray
@@ -29,12 +30,12 @@ class Constant:
 
     @cached_property
     def values(self) -> tuple[int, int]:
-        """What `values_of` says of its array."""
+        """Returns `values_of` its array."""
         return values_of(self.array)
 
 
 def values_of(array: np.ndarray) -> tuple[int, int]:
-    """Size and sum of all bits: the same for equal values, in whatever order and type they are stored."""
+    """Returns the size and the sum of all bits: the same for equal values, in any order and type."""
     if array.dtype.kind == "c":
         return array.size, values_of(array.real)[1] ^ values_of(array.imag)[1]
     bits = np.ascontiguousarray(array.astype("float64") + 0.0).view("uint64")  # minus zero equals zero
@@ -43,10 +44,10 @@ def values_of(array: np.ndarray) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Matching:
-    """The state of one comparison: what is explained already and what is not."""
+    """The state of one comparison: which constants and weights are explained."""
 
-    format: str
-    source: Source
+    layout: WeightLayout
+    source: SourceWeights
     pieces: list[Piece]
     constants: list[Constant]
     folded: set[str] = field(default_factory=set)
@@ -56,11 +57,11 @@ class Matching:
     _indexed: int = 0
 
     def left(self, size: int | None = None) -> list[Constant]:
-        """The constants that nothing explains yet."""
+        """Returns the constants that nothing explains yet."""
         return [c for c in self.constants if not c.known and size in {None, c.array.size}]
 
     def alike(self, array: np.ndarray) -> list[Constant]:
-        """The constants that may hold the very values of an array."""
+        """Returns the constants that may hold exactly the values of an array."""
         if self._indexed != len(self.constants):
             self._by_values.clear()
             for constant in self.constants:
@@ -69,16 +70,16 @@ class Matching:
         return self._by_values.get(values_of(array), [])
 
     def missing(self) -> list[Piece]:
-        """The pieces of weights that were not found yet."""
+        """Returns the pieces of weights that were not found yet."""
         return [piece for piece in self.pieces if not piece.found and piece.weight.name not in self.folded]
 
     def fold(self, normalization: Normalization, uses: Sequence[str], ulps: float) -> None:
-        """Notes that the weights which a constant was computed from are in it.
+        """Records that a constant contains the weights that it was computed from.
 
         Args:
-            normalization: of which something is in the constant.
+            normalization: that the constant was computed from.
             uses: `inverse`, `shift`, or the name of a bias.
-            ulps: units in the last place between the constant and what was computed from these weights.
+            ulps: units in the last place between the constant and the value computed from these weights.
         """
         of = {"inverse": ("gamma", "moving_variance"), "shift": ("beta", "moving_mean", "gamma", "moving_variance")}
         names = {name for use in uses for name in of.get(use, ())}
@@ -87,19 +88,22 @@ class Matching:
         self.ulps = max(self.ulps, ulps)
 
     def differ(self, normalization: Normalization, what: Sequence[str], tensor: str, error: np.ndarray) -> None:
-        """Notes that the constant `tensor` is computed from other values than these weights of a normalization."""
-        if own := self._of(normalization, what):
-            self.folded |= {weight.name for weight in own}
-            which = "|".join(weight.name.rpartition("/")[2] for weight in own)
-            self.differences.append(changed(own[0], tensor, error, which))
+        """Records that the constant `tensor` was computed from other values than these weights of a normalization."""
+        if weights := self._of(normalization, what):
+            self.folded |= {weight.name for weight in weights}
+            which = "|".join(weight.name.rpartition("/")[2] for weight in weights)
+            self.differences.append(changed(weights[0], tensor, error, which))
 
     def _of(self, normalization: Normalization, names: Collection[str]) -> list[SourceWeight]:
-        own = [weight for weight in self.source.weights if weight.layer == normalization.layer]
-        return [weight for weight in own if weight.name.rpartition("/")[2] in names]
+        weights = [weight for weight in self.source.weights if weight.layer == normalization.layer]
+        return [weight for weight in weights if weight.name.rpartition("/")[2] in names]
 
 
 def changed(weight: SourceWeight, tensor: str, error: np.ndarray, which: str = "") -> WeightDifference:
-    """A weight that is stored with other values, `error` apart; `which` are several of one layer."""
+    """Builds the record of a weight that is stored with other values, which differ by `error`.
+
+    `which` names several weights of one layer, as in `gamma|beta`.
+    """
     name = f"{weight.name.rpartition('/')[0]}/{which}" if which else weight.name
     return WeightDifference(
         kind="changed",

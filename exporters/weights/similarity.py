@@ -1,9 +1,9 @@
-"""Whether a constant is so like a weight that it stands in its place without being it.
+"""Tells whether a constant resembles a weight so much that it must be a changed copy of it.
 
-Rounded to half precision or to small integers it is the same weight stored in another type. Else it has to be the
-weight in half of its elements, or all of them a hair off, or, where there are enough of them to be sure, lie nearer to
-the weight than half of the weight's own length: what training changes from one epoch to the next does, and what has
-nothing to do with it never does.
+Rounded to half precision or to small integers it is the same weight stored in another type. Otherwise it has to equal
+the weight in half of its elements, or differ in all of them by at most 0.2 %, or, where there are enough elements, be
+nearer to the weight than half of the weight's norm: so far does training move a weight from one epoch to the next, and
+an unrelated constant is never so near.
 """
 
 from typing import Any
@@ -16,9 +16,9 @@ from exporters.weights.source_weights import SourceWeight
 _NEAR = 0.5
 """|stored - weight| / |weight| of a weight of rank 2 or more."""
 _HAIR = 2e-3
-"""The same of a vector, of which fewer elements speak; element by element."""
+"""The same for vectors, which have fewer elements; element by element."""
 ENOUGH = 8
-"""Elements that make a likeness no accident."""
+"""Elements with which a likeness is no accident."""
 _CORRELATED = 0.99
 """Small integers are a weight when they are proportional to it up to their own rounding."""
 
@@ -26,12 +26,12 @@ _CORRELATED = 0.99
 def difference(
     weight: SourceWeight, array: np.ndarray, tensor: str, stored: np.ndarray
 ) -> tuple[float, WeightDifference] | None:
-    """How a constant differs from a weight that it resembles, with the distance to choose the nearest by.
+    """Returns the relative distance of a constant from a weight that it resembles, and the record of the difference.
 
     Args:
-        weight: whose name and layer are told.
+        weight: whose name and layer are recorded.
         array: its values, or those of a part of it.
-        tensor: the constant's own name.
+        tensor: the constant's name.
         stored: its values, in the order of `array`.
     """
     if array.dtype.kind != "f" or not weight.varied:
@@ -41,7 +41,7 @@ def difference(
     if stored.dtype.kind != "f" and stored.dtype.name != "bfloat16":
         return None
     if into := _rounded_to(array, stored):
-        return 0.0, _told(weight, array, tensor, stored, kind="rounded", into=into)
+        return 0.0, _record(weight, array, tensor, stored, kind="rounded", into=into)
     if stored.dtype != array.dtype:
         return None
     off = array != stored
@@ -49,11 +49,11 @@ def difference(
     few = array.size > 1 and 2 * int(off.sum()) <= array.size
     hair = bool((np.abs(_wide(stored) - _wide(array)) <= _HAIR * np.abs(_wide(array))).all())
     near = array.ndim > 1 and array.size >= ENOUGH and distance < _NEAR
-    return (distance, _told(weight, array, tensor, stored, kind="changed")) if few or hair or near else None
+    return (distance, _record(weight, array, tensor, stored, kind="changed")) if few or hair or near else None
 
 
 def ulps_between(first: np.ndarray, second: np.ndarray) -> int:
-    """The largest distance of two arrays of one floating type in units in the last place."""
+    """Returns the largest distance of two arrays of one floating type in units in the last place."""
     integer = f"i{first.dtype.itemsize}"
     a, b = (
         np.ascontiguousarray(each).view(integer).astype(object if integer == "i8" else "i8") for each in (first, second)
@@ -68,7 +68,7 @@ def _wide(array: np.ndarray) -> np.ndarray:
 
 
 def _rounded_to(array: np.ndarray, stored: np.ndarray) -> str:
-    """The type of fewer digits that a constant's values were rounded to, or that it is stored in; else empty."""
+    """Returns the narrower type that a constant's values were rounded to, or that it is stored in; else empty."""
     import ml_dtypes
 
     for name, dtype in {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}.items():
@@ -89,11 +89,11 @@ def _quantized(
     scale = np.abs(flat).max(axis=0) / np.maximum(np.abs(got).max(axis=0), 1)
     for made in (got, got * scale):
         if made.std() and np.corrcoef(flat.reshape(-1), made.reshape(-1))[0, 1] > _CORRELATED:
-            return 0.0, _told(weight, array, tensor, stored, kind="quantized", into=stored.dtype.name)
+            return 0.0, _record(weight, array, tensor, stored, kind="quantized", into=stored.dtype.name)
     return None
 
 
-def _told(weight: SourceWeight, array: np.ndarray, tensor: str, stored: np.ndarray, **how: Any) -> WeightDifference:
+def _record(weight: SourceWeight, array: np.ndarray, tensor: str, stored: np.ndarray, **how: Any) -> WeightDifference:
     error = np.abs(_wide(stored) - _wide(array)) if stored.dtype.kind not in "iu" else np.zeros(1)
     return WeightDifference(
         weight=weight.name,

@@ -1,4 +1,4 @@
-"""What the original holds: its weights by name and layer, and which of them belong to a batch normalization.
+"""Records the original's weights by name and layer, and which of them belong to a batch normalization.
 
 In: a loaded model, in the job of the reference. Out: a folder with `weights.json` and the bytes of all weights in
 `weights.bin`, which every export's check reads.
@@ -19,7 +19,7 @@ from exporters.source.keras.user_code import is_of_keras
 
 _INDEX, _BYTES = "weights.json", "weights.bin"
 _STATISTICS = ("gamma", "beta", "moving_mean", "moving_variance")
-_LEAST_DEVIATION = 1e-7  # keras.config.epsilon(), by which Normalization bounds what it divides by
+_LEAST_DEVIATION = 1e-7  # keras.config.epsilon(), the lower bound of Normalization's divisor
 _LONGEST = 1 << 16  # channels; longer constants are no factors of channels
 
 
@@ -31,7 +31,7 @@ class SourceWeight:
         name: the layer's path and the variable's own name, `conv2d/kernel`.
         layer: name of the layer that owns it.
         array: its values.
-        as_is: whether the layer is one of Keras' own, which multiply with their kernels as they are.
+        as_is: whether the layer is one of Keras' own, which use their kernels unchanged.
     """
 
     name: str
@@ -41,7 +41,7 @@ class SourceWeight:
 
     @cached_property
     def varied(self) -> bool:
-        """Whether it has at least two different values: one that is all zeros or ones resembles too much."""
+        """Tells whether it has at least two different values; a uniform one resembles too many constants."""
         return self.array.size > 1 and bool((self.array != self.array.flat[0]).any())
 
 
@@ -51,9 +51,9 @@ class Normalization:
 
     Attributes:
         layer: its name.
-        inverse: what the layer multiplies with, gamma / sqrt(variance + epsilon).
-        centre: what it subtracts after that, mean * inverse.
-        beta: what it adds then; zeros where it has none.
+        inverse: the factor, gamma / sqrt(variance + epsilon).
+        centre: the value that is subtracted after that, mean * inverse.
+        beta: the value that is added then; zeros where the layer has none.
     """
 
     layer: str
@@ -63,14 +63,14 @@ class Normalization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What of the original a converter may store.
+class SourceWeights:
+    """The parts of the original that a converter may store.
 
     Attributes:
         weights: all of them.
         normalizations: its batch normalizations.
-        scales: float64 vectors that something else in it multiplies with: `Rescaling`, `Normalization`, and where they
-            are asked for, constants of the traced graph.
+        scales: float64 vectors that other layers multiply with: `Rescaling`, `Normalization`, and where requested,
+            constants of the traced graph.
     """
 
     weights: tuple[SourceWeight, ...]
@@ -84,8 +84,8 @@ def note(model: SourceModel, folder: Path) -> None:
     rows, normalizations, offset = [], [], 0
     scales: list[list[float]] = []
     with (folder / _BYTES).open("wb") as stream:
-        for layer, own in _owned(model):
-            for name, array in own:
+        for layer, variables in _owned(model):
+            for name, array in variables:
                 rows.append((name, layer.name, is_of_keras(layer), array.dtype.name, array.shape, offset))
                 offset += stream.write(np.ascontiguousarray(array).tobytes())
             if statistics := _statistics(layer):
@@ -95,8 +95,8 @@ def note(model: SourceModel, folder: Path) -> None:
     (folder / _INDEX).write_text(json.dumps(index), "utf-8")
 
 
-def read(folder: Path) -> Source:
-    """Reads what `note` wrote; arrays stay in the file until they are looked at."""
+def read(folder: Path) -> SourceWeights:
+    """Reads what `note` wrote; arrays stay in the file until they are used."""
     import ml_dtypes  # noqa: F401 - makes bfloat16 a type that NumPy knows by name
 
     index = json.loads((folder / _INDEX).read_text("utf-8"))
@@ -106,7 +106,7 @@ def read(folder: Path) -> Source:
         )
         for name, layer, as_is, dtype, shape, offset in index["weights"]
     )
-    return Source(
+    return SourceWeights(
         weights=weights,
         normalizations=tuple(_normalization(*row) for row in index["normalizations"]),
         scales=tuple(np.asarray(scale, "float64") for scale in index["scales"]),
@@ -120,50 +120,50 @@ def _mapped(path: Path, dtype: np.dtype, shape: Sequence[int], offset: int) -> n
 
 
 def _owned(model: SourceModel) -> Iterator[tuple[Any, list[tuple[str, np.ndarray]]]]:
-    """Every layer with its own variables of numbers, each variable once; states of random generators are none."""
+    """Yields every layer with its own numeric variables, each variable once, without states of random generators."""
     seen: set[int] = set()
     for layer in layers_of(model):
-        own = []
+        variables = []
         for variable in _variables(layer):
             if id(variable) in seen or "seed_generator" in variable.name:
                 continue
             seen.add(id(variable))
             array = np.asarray(variable)
             if array.dtype.kind in "biufcV":
-                own.append((_name(layer, variable), array))
-        if getattr(layer, "lora_enabled", False):  # what it computes with is the sum of the stored ones
-            own.append((f"{layer.name}/kernel with LoRA", np.asarray(layer.kernel)))
-        yield layer, own
+                variables.append((_name(layer, variable), array))
+        if getattr(layer, "lora_enabled", False):  # the layer computes with the sum of the stored weights
+            variables.append((f"{layer.name}/kernel with LoRA", np.asarray(layer.kernel)))
+        yield layer, variables
 
 
 def _variables(layer: Any) -> Iterator[Any]:
-    """The variables of a layer alone, in Keras 2 or 3; without the tables of lookup layers, which have no dtype."""
+    """Yields the layer's own variables, in Keras 2 or 3; without the tables of lookup layers, which have no dtype."""
     for names in (
         ("_trainable_variables", "_trainable_weights"),
         ("_non_trainable_variables", "_non_trainable_weights"),
     ):
-        own = next((found for name in names if (found := getattr(layer, name, None))), ())
-        yield from (each for each in own if hasattr(each, "dtype"))
+        variables = next((found for name in names if (found := getattr(layer, name, None))), ())
+        yield from (variable for variable in variables if hasattr(variable, "dtype"))
 
 
 def _name(layer: Any, variable: Any) -> str:
-    """`layer/kernel`, with the layers around it in Keras 3."""
+    """Returns `layer/kernel`, with the layers around it in Keras 3."""
     path = getattr(variable, "path", "") or variable.name.partition(":")[0]
     return str(path) if "/" in path else f"{layer.name}/{path}"
 
 
 def _statistics(layer: Any) -> dict[str, list[float]]:
-    """What a batch normalization of Keras 2 or 3 multiplies and adds at inference; empty for any other layer."""
+    """Returns the statistics of a batch normalization of Keras 2 or 3; empty for any other layer."""
     if "BatchNormalization" not in {each.__name__ for each in type(layer).__mro__}:
         return {}
-    own = {name: getattr(layer, name, None) for name in _STATISTICS}
-    if own["moving_mean"] is None or own["moving_variance"] is None:
+    statistics = {name: getattr(layer, name, None) for name in _STATISTICS}
+    if statistics["moving_mean"] is None or statistics["moving_variance"] is None:
         return {}
-    return {name: np.asarray(value, "float64").tolist() for name, value in own.items() if value is not None}
+    return {name: np.asarray(value, "float64").tolist() for name, value in statistics.items() if value is not None}
 
 
 def _scales(layer: Any) -> Iterator[list[float]]:
-    """The vectors that a `Rescaling` or `Normalization` multiplies with; a single number is none."""
+    """Yields the vectors that a `Rescaling` or `Normalization` multiplies with; a single number is left out."""
     kinds = {each.__name__ for each in type(layer).__mro__}
     if "Rescaling" in kinds:
         yield from _vector(layer.scale)
@@ -171,8 +171,8 @@ def _scales(layer: Any) -> Iterator[list[float]]:
         yield from _vector(1.0 / np.maximum(np.sqrt(np.asarray(layer.variance, "float64")), _LEAST_DEVIATION))
 
 
-def with_constants(source: Source, graph_def: Any) -> Source:
-    """The source with the vectors that its traced graph holds: what its own code multiplies with is no weight.
+def with_constants(source: SourceWeights, graph_def: Any) -> SourceWeights:
+    """Adds the constant vectors of the traced graph to the source: the model's code may multiply with them.
 
     Args:
         source: the original's weights.

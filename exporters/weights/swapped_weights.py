@@ -1,8 +1,8 @@
-"""Two weights of one shape that changed places: every value is there, and each under the other's name.
+"""Finds two weights of one shape that were swapped: every value is there, but under the other's name.
 
 Constants are named after the layer that uses them (`dense_1/MatMul`), where a format keeps names at all; tracing may
-append a number to each. A constant is bound to a layer only where that reading holds for nearly all of them, and only
-two that each hold what the other should are a fault.
+append a number to each. A constant is attributed to a layer only where that reading holds for nearly all of them, and
+only two that each hold the other's values are a fault.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _NUMBER = "0123456789"
 
 
 def swapped(weights: Sequence[SourceWeight], found: Mapping[str, SourceWeight]) -> list[WeightDifference]:
-    """The weights that stand in each other's place.
+    """Returns the weights that were swapped.
 
     Args:
         weights: all of the source.
@@ -31,12 +31,12 @@ def swapped(weights: Sequence[SourceWeight], found: Mapping[str, SourceWeight]) 
     if not named or agree < _SURE * len(named) - 2:
         return []
     strange = {t: layer for t, layer in named.items() if layer != found[t].layer and _differs(weights, found[t], layer)}
-    told = []
+    differences = []
     for tensor, layer in strange.items():
         there = found[tensor]
         back = [t for t, other in strange.items() if other == there.layer and found[t].layer == layer]
         if back and (own := next((w for w in weights if w.layer == layer and _alike(w, there)), None)):
-            told.append(
+            differences.append(
                 WeightDifference(
                     kind="swapped",
                     weight=own.name,
@@ -48,23 +48,23 @@ def swapped(weights: Sequence[SourceWeight], found: Mapping[str, SourceWeight]) 
                     into=there.name,
                 )
             )
-    return told
+    return differences
 
 
 def _alike(weight: SourceWeight, other: SourceWeight) -> bool:
-    """Whether two weights play the same part in their layers, and could be taken for each other."""
+    """Tells whether two weights have the same role, shape and type in their layers, so that they could be swapped."""
     same = weight.name.rpartition("/")[2] == other.name.rpartition("/")[2]
     return same and weight.array.shape == other.array.shape and weight.array.dtype == other.array.dtype
 
 
 def _differs(weights: Sequence[SourceWeight], there: SourceWeight, layer: str) -> bool:
-    """Whether the layer has a weight of that part and shape, with other values."""
+    """Tells whether the layer has one weight of that role and shape, with other values."""
     own = [weight for weight in weights if weight.layer == layer and _alike(weight, there)]
     return len(own) == 1 and bool((own[0].array != there.array).any())
 
 
 def _layer(tensor: str, layers: set[str], numbered: bool) -> str:
-    """The one layer that a constant is named after; empty where it is none or several."""
+    """Returns the one layer that a constant is named after; empty where it is none or several."""
     steps = tensor.replace(";", "/").split("/")
     names = [step.rstrip(_NUMBER).removesuffix("_") if numbered else step for step in steps]
     found = {name for name in names if name in layers}

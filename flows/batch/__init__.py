@@ -1,14 +1,16 @@
-"""`paritygate sweep`: a whole shelf of models, one release for each, and one table of what came of them.
+"""Many models: `paritygate sweep`, and the Prefect flows `nightly`, `fleet` and `watch`.
 
-The way of a sweep: `shelf` finds the model files and gives each release its name, `ledger` knows which of them are
-settled already, `engine` releases the others with a few shared processes, `states` turns each release into one state
-per format, `ledger` writes `sweep.json` after every model, `progress` and `report` show it.
+`loop` is the one loop over models. A sweep runs it without Prefect: `flows.config.model_folder` finds the models,
+`sweep_record` knows from `sweep.json` which need no release and records every other one, `sweep_run` releases them on
+threads of this process, `outcomes` turns each release into one state per format, `sweep_display` and `sweep_report`
+show them. `loop_in_prefect` is the same for `nightly` (in the flow's own process) and `fleet` (on the workers of a
+pool). `watch` releases the best checkpoint of a training run; `checkpoints` finds it, `watch_record` remembers it.
 """
 
 from flows.batch.outcomes import FormatState, State, states_of
 from flows.batch.sweep_display import shown
-from flows.batch.sweep_record import RECORD, Record, Sweep
+from flows.batch.sweep_record import RECORD, Sweep, SweptModel
 from flows.batch.sweep_report import render
 from flows.batch.sweep_run import sweep
 
-__all__ = ["RECORD", "FormatState", "Record", "State", "Sweep", "render", "shown", "states_of", "sweep"]
+__all__ = ["RECORD", "FormatState", "State", "Sweep", "SweptModel", "render", "shown", "states_of", "sweep"]

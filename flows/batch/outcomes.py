@@ -20,15 +20,16 @@ Where several apply, the first of this list does, and its first reason is told.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Literal, get_args
 
 from exporters.contract import Artifact
 from exporters.errors import BadInput, Limited, ParitygateError
+from exporters.formats.registry import formats_of
 from exporters.source.readers.weights_with_architecture import NO_ARCHITECTURE
 from exporters.target_limits import LIMITS
 from validators.contract import Cell, Reason, Requirement
-from validators.gate.regressions import regressions
 from validators.gate.verdict import AWAITING, MISSING, UNPROVEN, judge
 from validators.release.manifest import Manifest
 from validators.runtimes.registry import ORIGINAL, default_requirements
@@ -79,7 +80,7 @@ class FormatState:
 
 def states_of(manifest: Manifest) -> tuple[FormatState, ...]:
     """One state for every format of a release, in the policy's order."""
-    return tuple(_state(manifest, name) for name in manifest.policy.formats)
+    return tuple(_state(manifest, name) for name in formats_of(manifest.policy.formats))
 
 
 def states_of_error(error: Exception, formats: Sequence[str]) -> tuple[FormatState, ...]:
@@ -94,12 +95,13 @@ def states_of_error(error: Exception, formats: Sequence[str]) -> tuple[FormatSta
         state, code = "limited", error.limit
     elif not isinstance(error, ParitygateError | OSError):
         code, reason, way_out = "bug", f"{type(error).__name__}: {error}", _BUG
-    return tuple(FormatState(format=name, state=state, code=code, reason=reason, way_out=way_out) for name in formats)
+    names = formats_of(formats)
+    return tuple(FormatState(format=name, state=state, code=code, reason=reason, way_out=way_out) for name in names)
 
 
 def _state(manifest: Manifest, name: str) -> FormatState:
     default = default_requirements((name,))
-    demanded = tuple(r for r in manifest.policy.required if r.format == name) or default
+    demanded = tuple(each for each in manifest.policy.required if each.format == name) or default
     reasons = _against(manifest, name, demanded)
     enough = ALTERNATIVES.get(name, ()) if demanded == default else ()
     if not reasons or any(not _against(manifest, name, (one,)) for one in enough):
@@ -112,21 +114,21 @@ def _state(manifest: Manifest, name: str) -> FormatState:
 
 def _against(manifest: Manifest, name: str, required: Sequence[Requirement]) -> tuple[Reason, ...]:
     """What the gate has against one format alone."""
-    return judge(
-        cells=[cell for cell in manifest.cells if cell.format == name],
-        artifacts=[artifact for artifact in manifest.artifacts if artifact.format == name],
-        required=required,
-        gpu=manifest.policy.gpu,
-        elsewhere=[requirement for requirement in manifest.policy.elsewhere if requirement.format == name],
-        sample_sets=manifest.samples,
-        outputs=[output.name for output in manifest.model.signature.outputs],
-        regressed=[
-            each for each in regressions(manifest.baseline) if each.subject.partition("/")[0] in {name, ORIGINAL}
-        ],
-        grounds=manifest.grounds,
-        weak_evidence=manifest.policy.weak_evidence,
-        task_margin=manifest.policy.task_margin,
-    ).reasons
+    elsewhere = tuple(requirement for requirement in manifest.policy.elsewhere if requirement.format == name)
+    baseline = manifest.baseline and replace(
+        manifest.baseline,
+        comparisons=tuple(
+            each for each in manifest.baseline.comparisons if each.subject.partition("/")[0] in {name, ORIGINAL}
+        ),
+    )
+    format_ = replace(
+        manifest,
+        cells=tuple(cell for cell in manifest.cells if cell.format == name),
+        artifacts=tuple(artifact for artifact in manifest.artifacts if artifact.format == name),
+        policy=replace(manifest.policy, required=tuple(required), elsewhere=elsewhere, waivers=()),
+        baseline=baseline,
+    )
+    return judge(format_, today=date.max).reasons
 
 
 def _told(name: str, reason: Reason, cells: Sequence[Cell], artifacts: Sequence[Artifact]) -> FormatState:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from flows.batch.outcomes import STATES, FormatState
-from flows.batch.sweep_record import Record
+from flows.batch.sweep_record import SweptModel
 from flows.progress.events import Event
 from validators.text import counted, one_line
 
@@ -52,7 +52,7 @@ class Progress:
         self._running: dict[str, tuple[float, dict[str, int]]] = {}
 
     def begin(self, *, models: int, settled: int) -> None:
-        """The shelf is known."""
+        """The models are known."""
         with self._lock:
             self._models, self._done = models, settled
         if settled:
@@ -70,10 +70,10 @@ class Progress:
             count["total"] = event.total
             count["done"] += event.ended
 
-    def ended(self, record: Record, *, of: str) -> None:
-        """A model is settled; `of` is the path that `started` named."""
+    def ended(self, record: SweptModel) -> None:
+        """A model is settled; a copy of another one was never started itself."""
         with self._lock:
-            self._running.pop(of, None)
+            self._running.pop(record.path, None)
             self._done += 1
             place = f"{self._done} of {self._models}"
         self._print(place, record.path, summed(record.states))

@@ -4,41 +4,32 @@ In: records. Out: one JSON file that is whole at any moment, and the answer to w
 same settings, same versions, and the release still the one that the record names.
 """
 
-import fcntl
-import functools
-import os
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from exporters.errors import BadInput
 from exporters.files.hashing import digest_tree
 from exporters.source.readers.weights_with_architecture import builder_file
 from exporters.toolchain import versions
 from flows.batch.outcomes import FormatState
+from flows.batch.record_file import SCHEMA_VERSION, STRICT, RecordFile
 from flows.config.model_folder import Model, release_name
 from flows.config.settings import Settings
 from flows.pipeline.verdict import toolchain
 from validators.release.integrity import manifest_digest
-from validators.release.json_records import decoded, encoded
 from validators.release.manifest import MANIFEST
 
-if typing.TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-SCHEMA_VERSION: Literal["1"] = "1"
 RECORD = "sweep.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class SweptModel:
     """What came of one model.
 
     Attributes:
-        path: of the file, relative to the shelf.
+        path: of the file, relative to the folder of models.
         digest, size: of the file; empty and 0 when it could not be read.
         release: its release directory, relative to the sweep's; empty when there is none.
         manifest: SHA-256 of that release's `release.json`; empty when there is none.
@@ -66,23 +57,18 @@ class Sweep:
         paritygate: version that wrote it.
         toolchain: versions of the packages that took part.
         settings: of every release, with the digests of the files that they name.
-        models: how many models the shelf holds; more than there are records while a sweep is under way.
+        models: how many models the folder holds; more than there are records while a sweep is under way.
         records: in the order of the paths.
     """
 
-    # Read by pydantic and inherited by every record inside: unknown keys, NaN and numbers written as text are refused.
-    __pydantic_config__ = {  # noqa: RUF012 - pydantic's name and form for it; nothing changes it
-        "extra": "forbid",
-        "strict": True,
-        "allow_inf_nan": False,
-    }
+    __pydantic_config__ = STRICT
 
     schema_version: Literal["1"]
     paritygate: str
     toolchain: Mapping[str, str]
     settings: Mapping[str, Any]
     models: int
-    records: tuple[Record, ...]
+    records: tuple[SweptModel, ...]
 
     @property
     def exit_code(self) -> int:
@@ -108,8 +94,8 @@ def begin(settings: Settings, models: int) -> Sweep:
     )
 
 
-class Ledger:
-    """The record of one sweep, held by one process at a time.
+class SweepFile(RecordFile[Sweep]):
+    """`sweep.json` of one sweep, held by one process at a time.
 
     Args:
         folder: the sweep's directory; made when it is not there.
@@ -120,79 +106,41 @@ class Ledger:
     """
 
     def __init__(self, folder: Path, blank: Sweep) -> None:
+        in_use = BadInput(
+            f"{folder}: another sweep is at work there", next_step="Wait for it, or choose another directory with -o."
+        )
+        next_step = "Remove it to begin anew, or choose another -o."
+        super().__init__(folder / RECORD, Sweep, lock=folder, in_use=in_use, next_step=next_step)
         self._folder = folder
-        self._file = folder / RECORD
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._before = read(folder) if self._file.exists() else blank
-        except BaseException as error:
-            os.close(self._lock)
-            if isinstance(error, BlockingIOError):
-                message = f"{folder}: another sweep is at work there"
-                raise BadInput(message, next_step="Wait for it, or choose another directory with -o.") from error
-            raise
         self.sweep = blank
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._lock)
-
-    def settled(self, model: Model) -> Record | None:
+    def settled(self, model: Model) -> SweptModel | None:
         """The record of a model that need not be released again; None where it must.
 
         What broke without a verdict is tried again, and what was refused is not: the file is the same.
         """
-        if replace(self._before, records=(), models=self.sweep.models) != replace(self.sweep, records=()):
+        before = self.before
+        if before is None or replace(before, records=(), models=self.sweep.models) != replace(self.sweep, records=()):
             return None
-        for record in self._before.records:
+        for record in before.records:
             same = (record.digest, release_name(record.path, record.digest)) == (model.digest, model.release)
             if same and (self._kept(record) or (record.path == model.path and _refused(record))):
                 return replace(record, path=model.path)
         return None
 
-    def _kept(self, record: Record) -> bool:
+    def _kept(self, record: SweptModel) -> bool:
         folder = self._folder / record.release
         try:
             return bool(record.manifest) and manifest_digest(folder) == record.manifest
         except OSError:
             return False
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Adds records and writes the file anew in one step."""
+    def add(self, records: Sequence[SweptModel]) -> None:
+        """Adds records and writes the file in one step."""
         together = sorted((*self.sweep.records, *records), key=lambda record: record.path)
         self.sweep = replace(self.sweep, records=tuple(together))
-        fresh = self._folder / f".{RECORD}.partial"
-        fresh.write_bytes(encoded(self.sweep, _adapter(), version=SCHEMA_VERSION))
-        fresh.replace(self._file)
+        self.write(self.sweep)
 
 
-def read(folder: Path) -> Sweep:
-    """Reads `sweep.json` of a sweep's directory.
-
-    Raises:
-        BadInput: it is not there, or a field of it is at fault.
-    """
-    path = folder / RECORD
-    try:
-        return decoded(path.read_bytes(), _adapter(), version=SCHEMA_VERSION)
-    except FileNotFoundError as error:
-        raise BadInput(
-            f"{folder}: holds no {RECORD}", next_step="`paritygate sweep FOLDER -o DIR` writes one."
-        ) from error
-    except ValueError as error:
-        raise BadInput(f"{path}: {error}", next_step="Remove it to begin anew, or choose another -o.") from error
-
-
-@functools.cache
-def _adapter() -> "TypeAdapter[Sweep]":
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Sweep)
-
-
-def _refused(record: Record) -> bool:
+def _refused(record: SweptModel) -> bool:
     return all(state.state == "refused" for state in record.states)

@@ -57,7 +57,7 @@ def render(sweep: Sweep, console: Console, *, folder: Path) -> None:
     """Prints the table, the reasons and where everything lies.
 
     Args:
-        sweep: what came of the shelf.
+        sweep: what came of the models.
         console: where to; its width, colours and encoding are respected.
         folder: the sweep's directory.
     """

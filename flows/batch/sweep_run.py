@@ -7,9 +7,9 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,10 @@ import psutil
 
 from exporters.errors import BadInput, Broken, Cancelled
 from exporters.jobs import Preloaded
+from flows.batch.loop import work_through
 from flows.batch.outcomes import FormatState, states_of, states_of_error
 from flows.batch.sweep_display import Progress
-from flows.batch.sweep_record import Ledger, Record, Sweep, begin
+from flows.batch.sweep_record import Sweep, SweepFile, SweptModel, begin
 from flows.config.model_folder import Model, find
 from flows.config.settings import Settings, load_settings
 from flows.pipeline.run import ReleaseRun, Shared, refuse_unrunnable
@@ -45,7 +46,7 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
     """Releases every model below a folder that is not settled yet.
 
     Args:
-        folder: the shelf.
+        folder: holds the models.
         output: the sweep's directory; by default what `config` says, else `FOLDER.sweep` in the current one.
         config: `release.toml`, the same for every release.
         formats: instead of the ones that `config` names.
@@ -65,9 +66,11 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
     target = settings.output or Path(f"{folder.resolve().name}.sweep")
     models = find(folder, pattern, apart_from=target)
     try:
-        with Ledger(target, begin(settings, len(models))) as ledger:
-            _Shelf(settings, target, ledger, progress).work_through(models, jobs)
-            return target, ledger.sweep
+        with SweepFile(target, begin(settings, len(models))) as record:
+            due = _due(models, settings, record, progress)
+            if due:
+                _release_all(due, settings, record, progress, jobs)
+            return target, record.sweep
     except OSError as error:
         raise Broken(f"{target}: cannot be written: {error}", next_step="Check free space and permissions.") from error
 
@@ -91,124 +94,133 @@ def _refuse(settings: Settings, jobs: int | None) -> None:
     refuse_unrunnable(settings)
 
 
-class _Shelf:
-    """The work on the models of one sweep."""
+def _due(models: Sequence[Model], settings: Settings, record: SweepFile, progress: Progress) -> list[Model]:
+    """Records the models that need no release, and returns the others."""
+    due, known = list[Model](), list[SweptModel]()
+    for model in models:
+        if before := record.settled(model):
+            known.append(before)
+        elif model.fault is not None:
+            error = BadInput(model.fault, next_step="Check the link or the permissions.")
+            known.append(_swept(model, states_of_error(error, settings.formats)))
+        else:
+            due.append(model)
+    progress.begin(models=len(models), settled=len(known))
+    record.add(known)
+    return due
 
-    def __init__(self, settings: Settings, target: Path, ledger: Ledger, progress: Progress) -> None:
+
+def _release_all(
+    models: Sequence[Model], settings: Settings, record: SweepFile, progress: Progress, jobs: int | None
+) -> None:
+    """Releases all models; whatever ends it, what came of every one so far is on disk."""
+    cores = os.cpu_count() or 1
+    at_once = min(jobs or max(1, cores // _CORES_OF_ONE), len({model.release for model in models}))
+    with (
+        tempfile.TemporaryDirectory(prefix="paritygate-sweep-") as logs,
+        closing(Preloaded(hosts(), Path(logs))) as preloaded,
+        closing(BrowserHost()) as browser,
+        ThreadPoolExecutor(at_once, thread_name_prefix="release") as pool,
+    ):
+        shared = Shared(
+            preloaded=preloaded,
+            browser=browser,
+            cores=max(1, cores // at_once) + 1,
+            memory=psutil.virtual_memory().total * 4 // 5 // at_once,
+        )
+        threads = _ReleaseThreads(settings, record.file.parent, progress, pool, shared)
+        try:
+            for model, released in work_through(models, start=threads.start, ended=threads.ended, at_once=at_once):
+                swept = replace(released, path=model.path)  # of a copy, the model that was released for it
+                record.add([swept])
+                progress.ended(swept)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            threads.stop()  # the pool waits for its threads, and they for their jobs
+            raise
+
+
+class _ReleaseThreads:
+    """The engine of a sweep: each release on a thread of this process."""
+
+    def __init__(
+        self, settings: Settings, target: Path, progress: Progress, pool: ThreadPoolExecutor, shared: Shared
+    ) -> None:
         self._settings = settings
         self._target = target
-        self._ledger = ledger
         self._progress = progress
+        self._pool = pool
+        self._shared = shared
+        self._releases: dict[str, Future[SweptModel]] = {}
         self._lock = threading.Lock()
         self._stopping = False
         self._running: set[ReleaseRun] = set()
 
-    def work_through(self, models: Sequence[Model], jobs: int | None) -> None:
-        """Settles all models; whatever ends it, every record so far is on disk."""
-        open_: dict[str, list[Model]] = {}
-        kept: list[Record] = []
-        for model in models:
-            if record := self._ledger.settled(model):
-                kept.append(record)
-            elif model.fault:
-                kept.append(_unreadable(model, self._settings.formats))
-            else:
-                open_.setdefault(model.release, []).append(model)
-        self._progress.begin(models=len(models), settled=len(kept))
-        self._ledger.add(kept)
-        if not open_:
-            return
-        cores = os.cpu_count() or 1
-        abreast = min(jobs or max(1, cores // _CORES_OF_ONE), len(open_))
-        with (
-            tempfile.TemporaryDirectory(prefix="paritygate-sweep-") as logs,
-            closing(Preloaded(hosts(), Path(logs))) as preloaded,
-            closing(BrowserHost()) as browser,
-            ThreadPoolExecutor(abreast, thread_name_prefix="release") as pool,
-        ):
-            shared = Shared(
-                preloaded=preloaded,
-                browser=browser,
-                cores=max(1, cores // abreast) + 1,
-                memory=psutil.virtual_memory().total * 4 // 5 // abreast,
-            )
-            try:
-                work = [pool.submit(self._settle, copies, shared) for copies in open_.values()]
-                left = set(work)
-                while left:  # in turns: a signal that reaches another thread does not end a wait of this one
-                    ended, left = wait(left, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
-                    for done in ended:
-                        done.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                self._stop()  # the pool waits for its threads, and they for their jobs
-                raise
+    def start(self, model: Model) -> Future[SweptModel]:
+        """Gives a release to a thread; equal copies of a model under equal names share one."""
+        if model.release not in self._releases:
+            self._releases[model.release] = self._pool.submit(self._release, model)
+        return self._releases[model.release]
 
-    def _stop(self) -> None:
+    def ended(self, releases: Sequence[Future[SweptModel]]) -> Mapping[Future[SweptModel], SweptModel]:
+        """Waits a moment; not longer, since a signal that reaches another thread does not end a wait of this one."""
+        done, _ = wait(releases, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+        return {release: release.result() for release in done}
+
+    def stop(self) -> None:
+        """Ends all releases."""
         with self._lock:
             self._stopping = True
             running = tuple(self._running)
         for run in running:
             run.cancel()
 
-    def _settle(self, copies: Sequence[Model], shared: Shared) -> None:
-        """Releases one model, and records what came of it for every copy of it under the same name."""
-        model = copies[0]
+    def _release(self, model: Model) -> SweptModel:
         started = time.monotonic()
         self._progress.started(model.path)
-        manifest, released, states = self._released(model, shared)
-        seconds = round(time.monotonic() - started, 3)
-        records = [
-            Record(
-                path=copy.path,
-                digest=copy.digest,
-                size=copy.size,
-                release=copy.release if manifest else "",
-                manifest=manifest,
-                released=released,
-                states=states,
-                seconds=seconds,
-            )
-            for copy in copies
-        ]
-        with self._lock:
-            self._ledger.add(records)
-        for record in records:
-            self._progress.ended(record, of=model.path)
-
-    def _released(self, model: Model, shared: Shared) -> tuple[str, bool, tuple[FormatState, ...]]:
-        """Digest of the manifest, whether the gate let it out, and the states; no digest where there is no verdict."""
         settings = self._settings.model_copy(update={"model": model.file, "output": self._target / model.release})
+        manifest, released, states = "", False, tuple[FormatState, ...]()
         try:
-            with ReleaseRun(settings, partial(self._progress.stage, model.path), shared=shared) as run:
-                self._begin(run)
-                try:
-                    run.warm_up()
-                    run.carry_out(run_on_threads)
-                finally:
-                    self._end(run)
+            listen = partial(self._progress.stage, model.path)
+            with ReleaseRun(settings, listen, shared=self._shared) as run, self._stoppable(run):
+                run.warm_up()
+                run.carry_out(run_on_threads)
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of a model: not even a bug of ours stops the others
             states = states_of_error(error, settings.formats)
-            return "", False, tuple(replace(s, reason=s.reason.removeprefix(f"{model.file}: ")) for s in states)
-        if run.manifest is None:
-            return "", False, states_of_error(Broken("the run ended without a verdict"), settings.formats)
-        return run.digest, run.manifest.verdict.passed, states_of(run.manifest)
+            states = tuple(replace(each, reason=each.reason.removeprefix(f"{model.file}: ")) for each in states)
+        else:
+            if run.manifest is None:
+                states = states_of_error(Broken("the run ended without a verdict"), settings.formats)
+            else:
+                manifest, released, states = run.digest, run.manifest.verdict.passed, states_of(run.manifest)
+        seconds = time.monotonic() - started
+        return _swept(model, states, manifest=manifest, released=released, seconds=seconds)
 
-    def _begin(self, run: ReleaseRun) -> None:
+    @contextmanager
+    def _stoppable(self, run: ReleaseRun) -> Iterator[None]:
         with self._lock:
             if self._stopping:
                 raise Cancelled("the sweep is ending")
             self._running.add(run)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(run)
 
-    def _end(self, run: ReleaseRun) -> None:
-        with self._lock:
-            self._running.discard(run)
 
-
-def _unreadable(model: Model, formats: Sequence[str]) -> Record:
-    states = states_of_error(BadInput(model.fault, next_step="Check the link or the permissions."), formats)
-    return Record(
-        path=model.path, digest="", size=0, release="", manifest="", released=False, states=states, seconds=0.0
+def _swept(
+    model: Model, states: tuple[FormatState, ...], *, manifest: str = "", released: bool = False, seconds: float = 0.0
+) -> SweptModel:
+    return SweptModel(
+        path=model.path,
+        digest=model.digest,
+        size=model.size,
+        release=model.release if manifest else "",
+        manifest=manifest,
+        released=released,
+        states=states,
+        seconds=round(seconds, 3),
     )

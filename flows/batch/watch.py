@@ -7,7 +7,6 @@ new (completed); Refused, Awaiting, Broken and Bad input (failed). A schedule ma
 """
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,12 @@ from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, ParitygateError
 from flows.batch.checkpoints import Checkpoint, Place, look, place, settled
-from flows.batch.watch_record import RELEASED, UNUSABLE, Ledger
+from flows.batch.loop_in_prefect import ModelOutcome, outcome_of, settings_of
+from flows.batch.watch_record import RELEASED, UNUSABLE, WatchFile
 from flows.config.input_files import model_digest
 from flows.config.settings import Settings, Terms
 from flows.machine.inspection import inspect
-from flows.prefect.release import release, release_dir, standing_there, unchanged
+from flows.prefect.release import release, standing_there, unchanged
 from flows.prefect.server import failures_named
 from flows.prefect.storage import opened, told
 from flows.prefect.tasks import THREADS, failure
@@ -30,14 +30,6 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 NOTHING_NEW = "Nothing new"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Tried:
-    """What came of one checkpoint: the final state's name and its message."""
-
-    state: str
-    message: str
 
 
 @flow(name="watch", flow_run_name="watch {checkpoints}", task_runner=THREADS)
@@ -65,17 +57,17 @@ def watch(  # noqa: PLR0913 - one parameter for every field of the form
     try:
         with (
             failures_named(),
-            Ledger(releases, checkpoints=checkpoints, metric=metric, higher_is_better=higher_is_better) as ledger,
+            WatchFile(releases, checkpoints=checkpoints, metric=metric, higher_is_better=higher_is_better) as record,
         ):
             at = place(checkpoints)
-            quiet, moving = settled(at, metric, seconds=settle_seconds, wanted=ledger.wants)
-            tried: list[_Tried] = []
-            for checkpoint in ledger.best_first(quiet):
+            quiet, moving = settled(at, metric, seconds=settle_seconds, wanted=record.wants)
+            tried: list[ModelOutcome] = []
+            for checkpoint in record.best_first(quiet):
                 with tempfile.TemporaryDirectory(prefix="paritygate-watch-") as scratch:
                     model = _taken(at, metric, checkpoint, Path(scratch))
                     if model is None:
                         moving.append(checkpoint)
-                    elif each := _tried(checkpoint, model, releases, terms, ledger):
+                    elif each := _tried(checkpoint, settings_of(model, releases, terms), record):
                         tried.append(each)
                 if tried and tried[-1].state != UNUSABLE:
                     break
@@ -98,34 +90,32 @@ def _taken(at: Place, metric: str, checkpoint: Checkpoint, folder: Path) -> Path
     return copy if look(at, metric).get(checkpoint.path) == checkpoint else None
 
 
-def _tried(checkpoint: Checkpoint, model: Path, releases: Path, terms: Terms, ledger: Ledger) -> _Tried | None:
+def _tried(checkpoint: Checkpoint, settings: Settings, record: WatchFile) -> ModelOutcome | None:
     """Releases a checkpoint and notes what came of it; None when its bytes got their verdict under another name."""
-    settings = Settings.model_validate({**terms.model_dump(), "model": model})
     digest = model_digest(settings)
-    if ledger.judged(digest):
+    if record.has(digest):
         return None
-    settings = settings.model_copy(update={"output": release_dir(settings, releases)})
-    tried = _released(settings)
-    get_run_logger().info("%s: %s: %s", checkpoint.path, tried.state, tried.message)
-    ledger.note(digest, checkpoint, state=tried.state, message=tried.message)
-    return _Tried(state=tried.state, message=f"{checkpoint.path}: {tried.message}")
+    outcome = _released(checkpoint.path, settings)
+    get_run_logger().info("%s: %s: %s", checkpoint.path, outcome.state, outcome.message)
+    record.add(digest, checkpoint, state=outcome.state, message=outcome.message)
+    return outcome
 
 
-def _released(settings: Settings) -> _Tried:
+def _released(path: str, settings: Settings) -> ModelOutcome:
     """Sees that the file is a whole model, then releases it, unless an earlier look did and could not note it."""
     try:
         inspect(settings.model, settings.architecture)
     except BadInput as error:
-        return _Tried(state=UNUSABLE, message=str(error).replace(f"{settings.model.parent}/", ""))
+        return ModelOutcome(model=path, state=UNUSABLE, message=str(error).replace(f"{settings.model.parent}/", ""))
     if unchanged(settings):
-        state = standing_there(settings, "by an earlier look")
-    else:
-        state = release(settings, return_state=True)
-    return _Tried(state=state.name or state.type.value, message=state.message or "")
+        return outcome_of(path, standing_there(settings, "by an earlier look"))
+    return outcome_of(path, release(settings, return_state=True))
 
 
-def _conclusion(tried: list[_Tried], moving: list[Checkpoint]) -> "State[Any]":
-    told = [each.message for each in tried] + [f"{each.path}: is still being written" for each in moving]
+def _conclusion(tried: list[ModelOutcome], moving: list[Checkpoint]) -> "State[Any]":
+    told = [f"{each.model}: {each.message}" for each in tried] + [
+        f"{each.path}: is still being written" for each in moving
+    ]
     message = "\n".join(told)
     if not tried:
         return Completed(name=NOTHING_NEW, message=message)

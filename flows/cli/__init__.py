@@ -4,7 +4,22 @@ A command registers itself when its module is imported. Its heavy imports happen
 answers at once. `app` is the program, `options` holds flags that several commands share, `output` prints.
 """
 
-from flows.cli import approve, compare, diagnose, doctor, fleet, gate, inspect, release, submit, sweep, verify, waive
+from flows.cli import (
+    approve,
+    compare,
+    diagnose,
+    doctor,
+    fleet,
+    gate,
+    inspect,
+    release,
+    server,
+    setup,
+    submit,
+    sweep,
+    verify,
+    waive,
+)
 from flows.cli.app import app, main
 
 __all__ = [
@@ -18,6 +33,8 @@ __all__ = [
     "inspect",
     "main",
     "release",
+    "server",
+    "setup",
     "submit",
     "sweep",
     "verify",

@@ -50,7 +50,7 @@ def fleet(  # noqa: PLR0913 - one parameter for every flag
     if not os.environ.get("PREFECT_API_URL"):
         raise BadInput(
             "PREFECT_API_URL names no Prefect server",
-            next_step="`make server` starts one here; `paritygate sweep` needs none.",
+            next_step="`paritygate server start` starts one here; `paritygate sweep` needs none.",
         )
     if at_once < 1:
         raise BadInput(f"--at-once {at_once}: valid is at least 1")

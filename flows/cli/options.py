@@ -1,10 +1,11 @@
 """Declares flags that several commands share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from exporters.formats.registry import FORMATS
 
@@ -22,9 +23,21 @@ Config = Annotated[Path | None, Parameter(help="release.toml: policy, tolerances
 Samples = Annotated[
     Path | None, Parameter(help="`.npz` or folder of `.npy`, one array per input; default: seeded samples.")
 ]
+
+
+def comma_separated(_: object, tokens: Sequence[Token]) -> list[str]:
+    """Returns the values of a flag that may stand apart, in several flags, or with commas between them."""
+    return [name.strip() for token in tokens for name in token.value.split(",")]
+
+
 Formats = Annotated[
     list[str] | None,
-    Parameter(consume_multiple=True, negative=(), help=f"{', '.join(FORMATS)}; default: all."),
+    Parameter(
+        consume_multiple=True,
+        negative=(),
+        converter=comma_separated,
+        help=f"{', '.join(FORMATS)}, or one variant such as tflite/batch1; default: all.",
+    ),
 ]
 CustomObjects = Annotated[
     list[str] | None,

@@ -50,7 +50,7 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
     if not os.environ.get("PREFECT_API_URL"):
         raise BadInput(
             "PREFECT_API_URL names no Prefect server",
-            next_step="`make server` starts one here; `paritygate release` needs none.",
+            next_step="`paritygate server start` starts one here; `paritygate release` needs none.",
         )
     with prefect_home.api():
         with _at_hand(model, storage) as file:

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.app import app
-from flows.cli.options import Digest, Json
+from flows.cli.options import Digest, Json, comma_separated
 from flows.cli.output import console, print_record
 
 _EXAMPLES = """Examples:
@@ -27,7 +27,12 @@ def verify(  # noqa: PLR0913 - one parameter for every flag
     digest: Digest = None,
     formats: Annotated[
         list[str] | None,
-        Parameter(consume_multiple=True, negative=(), help="Only these formats; default: all that the release has."),
+        Parameter(
+            consume_multiple=True,
+            negative=(),
+            converter=comma_separated,
+            help="Only these formats, or variants such as tflite/batch1; default: all that the release has.",
+        ),
     ] = None,
     device: Annotated[str | None, Parameter(help="Only cells on this device, cpu or gpu; default: both.")] = None,
     runtimes: Annotated[
@@ -50,11 +55,11 @@ def verify(  # noqa: PLR0913 - one parameter for every flag
     """Check a release's digests, then run its cells again.
 
     Runs from the evidence in the release and does not need the model. A
-    machine with the base and one of the extras litert, ort, ort-cuda or web
-    can do it without TensorFlow. With --device or --runtimes only those cells
-    count, together with the cells that policy.elsewhere asks for. Nothing is
-    written into the release without --attest; `paritygate gate` judges it
-    afterwards.
+    machine with the base and one of the extras litert, ort, ort-cuda,
+    openvino or web can do it without TensorFlow. With --device or --runtimes
+    only those cells count, together with the cells that policy.elsewhere asks
+    for. Nothing is written into the release without --attest; `paritygate
+    gate` judges it afterwards.
     """
     from flows.pipeline import verify as verification
     from flows.progress.display import shown

@@ -1,4 +1,4 @@
-"""The models of a shelf: which files and folders there are, and what each release is called.
+"""The models of a folder: which files and folders there are, and what each release is called.
 
 In: a folder. Out: `Model`s in the order of their paths. Nothing in a file is looked at but its digest.
 """
@@ -23,18 +23,18 @@ class Model:
     """One model.
 
     Attributes:
-        path: relative to the shelf, with forward slashes.
+        path: relative to the folder of models, with forward slashes.
         file: where it lies.
         digest: SHA-256, see `exporters.files.hashing.digest_tree`; empty when it cannot be read.
         size: bytes.
-        fault: why it cannot be read; empty when it can.
+        fault: why it cannot be read; None when it can.
     """
 
     path: str
     file: Path
     digest: str = ""
     size: int = 0
-    fault: str = ""
+    fault: str | None = None
 
     @property
     def release(self) -> str:
@@ -88,7 +88,7 @@ def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 def _is_artifact(path: Path, folder: Path) -> bool:
-    """Whether it is what a release on the same shelf exported."""
+    """Whether it is what a release in the same folder exported."""
     return any((parent / MANIFEST).is_file() for parent in path.parents if parent.is_relative_to(folder))
 
 

@@ -5,17 +5,27 @@ In: what a person wrote. Out: `Policy`, or an error of pydantic's that names the
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from exporters.errors import BadInput
-from validators.contract import BaselineLimits, ByHand, Gpu, Kept, Waiver, Weak
+from exporters.formats.registry import FORMATS, VARIANTS
+from validators.contract import (
+    EvidenceRetention,
+    Gpu,
+    RegressionLimits,
+    Requirement,
+    ToleranceOverride,
+    Waiver,
+    WeakEvidenceAction,
+)
 from validators.release.attestations import fault
-from validators.runtimes.registry import RUNTIMES
+from validators.runtimes.registry import ORIGINAL, RUNTIMES
 
-_LIMITS = BaselineLimits()
+_LIMITS = RegressionLimits()
 _WORDS_OF_A_CELL = 3
 
 
@@ -40,6 +50,7 @@ class WaiverSection(Section):
     def _says_something(self) -> Self:
         if wrong := fault(self.record):
             raise ValueError(wrong)
+        requirement_of(self.cell)
         return self
 
     @property
@@ -53,8 +64,8 @@ class ToleranceSection(Section):
 
     cells: str = Field(
         default="* * *",
-        description="`FORMAT RUNTIME DEVICE`, each a name or `*`.",
-        examples=["tfjs * gpu", "onnx onnxruntime cpu"],
+        description="`FORMAT RUNTIME DEVICE` or `FORMAT/VARIANT RUNTIME DEVICE`, each a name or `*`.",
+        examples=["tfjs * gpu", "onnx onnxruntime cpu", "tflite/batch1 * *"],
     )
     output: str = Field(default="*", description="Name of an output, or `*`.", examples=["probabilities"])
     atol: float | None = Field(
@@ -74,16 +85,18 @@ class ToleranceSection(Section):
             raise ValueError("sets nothing; give `atol`, `rtol` or `multiple`")
         if len(self.cells.split()) != _WORDS_OF_A_CELL:
             raise ValueError(f"cells: got {self.cells!r}; expected `FORMAT RUNTIME DEVICE`, each a name or `*`")
-        if not any(self.record.fits(row.format, row.name, row.device) for row in RUNTIMES):
+        keys = (*VARIANTS, f"{ORIGINAL}/default")
+        cells = ((key, row) for row in RUNTIMES for key in keys if key.partition("/")[0] == row.format)
+        if not any(self.record.fits(key, row.name, row.device) for key, row in cells):
             raise ValueError(
                 f"cells: no cell is {self.cells!r}; `paritygate doctor` lists formats, runtimes and devices"
             )
         return self
 
     @property
-    def record(self) -> ByHand:
+    def record(self) -> ToleranceOverride:
         """The entry, as the release's manifest keeps it."""
-        return ByHand(**self.model_dump())
+        return ToleranceOverride(**self.model_dump())
 
 
 class Baseline(Section):
@@ -105,10 +118,24 @@ class Baseline(Section):
         default=_LIMITS.metric_drop, ge=0, allow_inf_nan=False, description="Of the task metric, in its own unit."
     )
 
+    size_ratios: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default={},
+        description="Of the bytes of single artifacts, `FORMAT/VARIANT` or `FORMAT`, in the place of `size_ratio`.",
+        examples=[{"tflite/batch1": 1.5}],
+    )
+
+    @field_validator("size_ratios")
+    @classmethod
+    def _known_artifacts(cls, ratios: dict[str, float]) -> dict[str, float]:
+        for key in ratios:
+            if key not in (*FORMATS, *VARIANTS):
+                raise ValueError(unknown("artifact", key, (*FORMATS, *VARIANTS)))
+        return ratios
+
     @property
-    def record(self) -> BaselineLimits:
+    def record(self) -> RegressionLimits:
         """The limits, as the release's manifest keeps them."""
-        return BaselineLimits(**self.model_dump())
+        return RegressionLimits(**self.model_dump())
 
 
 class Policy(Section):
@@ -116,9 +143,10 @@ class Policy(Section):
 
     required: tuple[str, ...] | None = Field(
         default=None,
-        description="Cells that must pass, each as `FORMAT RUNTIME DEVICE`; by default one CPU cell for every main "
+        description="Cells that must pass, each as `FORMAT RUNTIME DEVICE`, or `FORMAT/VARIANT RUNTIME DEVICE` for one "
+        "variant; by default one CPU cell for every main "
         "runtime of every exported format, whatever this machine has.",
-        examples=[["onnx onnxruntime cpu"]],
+        examples=[["onnx onnxruntime cpu", "tflite/batch1 litert-xnnpack cpu"]],
     )
     atol: float | None = Field(
         default=None, ge=0, allow_inf_nan=False, description="Absolute tolerance, in the output's unit."
@@ -129,7 +157,7 @@ class Policy(Section):
         description="Tolerances of some cells and outputs alone; of each part the first entry counts that has it, then "
         "`atol` and `rtol` of all.",
     )
-    weak_evidence: Weak = Field(
+    weak_evidence: WeakEvidenceAction = Field(
         default="report",
         description="What an output that barely varies over the samples does: `report` names it, `refuse` stands "
         "against the release.",
@@ -169,7 +197,7 @@ class Policy(Section):
     waivers: tuple[WaiverSection, ...] = Field(
         default=(), description="Cells that stand against no release until a day; each says by whom and why."
     )
-    evidence: Kept = Field(
+    evidence: EvidenceRetention = Field(
         default="full",
         description="What the release keeps of its samples: `full`: all that `paritygate verify` needs; `digests`: "
         "they are private, only SHA-256 digests stay and no report shows one. Its cells then cannot run again.",
@@ -179,10 +207,8 @@ class Policy(Section):
     @field_validator("required", "elsewhere")
     @classmethod
     def _known_cells(cls, cells: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        valid = [str(row.requirement) for row in RUNTIMES]
         for cell in cells or ():
-            if cell not in valid:
-                raise ValueError(unknown("cell", cell, valid))
+            requirement_of(cell)
         return cells
 
     def refuse_unknown_outputs(self, outputs: Sequence[str]) -> None:
@@ -194,6 +220,26 @@ class Policy(Section):
         for entry in self.tolerances:
             if entry.output not in {"*", *outputs}:
                 raise BadInput(f"policy.tolerances: {unknown('output', entry.output, outputs)}")
+
+
+def requirement_of(cell: str) -> Requirement:
+    """Returns the requirement that a policy writes as `FORMAT RUNTIME DEVICE` or `FORMAT/VARIANT RUNTIME DEVICE`.
+
+    Raises:
+        ValueError: no such cell can be; the message names the near match and what is valid.
+    """
+    known = {str(row.requirement): row.requirement for row in RUNTIMES}
+    artifacts, _, place = cell.partition(" ")
+    format_, slash, variant = artifacts.partition("/")
+    if not slash:
+        if cell not in known:
+            raise ValueError(unknown("cell", cell, tuple(known)))
+        return known[cell]
+    if f"{format_} {place}" not in known:
+        raise ValueError(unknown("cell", cell, [f"{format_}/{variant} {name.partition(' ')[2]}" for name in known]))
+    if artifacts not in VARIANTS:
+        raise ValueError(f"{unknown('variant', artifacts, VARIANTS)}, in {cell!r}")
+    return replace(known[f"{format_} {place}"], variant=variant)
 
 
 def unknown(what: str, got: str, valid: Sequence[str], *, prefix: str = "") -> str:

@@ -11,13 +11,15 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from exporters.errors import BadInput
-from exporters.formats.registry import FORMATS
-from flows.config.policy import Policy, Section, unknown
+from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS, VARIANTS, ExporterRow, formats_of, selects
+from flows.config.policy import Policy, Section, requirement_of, unknown
 from flows.config.release_toml import faults, merge, read, spelled_shape
 from validators.contract import PolicyRecord, Requirement
-from validators.runtimes.registry import ORIGINAL, RUNTIMES, RuntimeRow, default_requirements, planned
+from validators.runtimes.registry import ORIGINAL, RuntimeRow, default_requirements, planned
 
-_FORMAT_CHOICES: dict[str, Any] = {"items": {"type": "string", "enum": list(FORMATS)}}  # so that a form offers them
+_FORMAT_CHOICES: dict[str, Any] = {
+    "items": {"type": "string", "enum": [*FORMATS, *VARIANTS]}
+}  # so that a form offers them
 
 
 class Samples(Section):
@@ -50,7 +52,7 @@ class Onnx(Section):
     opset: Literal[17, 18] = Field(default=18, description="Operator set version.")
 
 
-class Limits(Section):
+class JobLimits(Section):
     """Bounds of every job."""
 
     seconds: float = Field(default=900, gt=0, allow_inf_nan=False, description="Wall time of one export or cell.")
@@ -115,12 +117,20 @@ class Terms(Section):
     """What is demanded of a release, whatever the model: one set of terms serves a whole shelf."""
 
     formats: tuple[str, ...] = Field(
-        default=FORMATS, min_length=1, description="What to export.", json_schema_extra=_FORMAT_CHOICES
+        default=FORMATS,
+        min_length=1,
+        description="What to export: `tflite` for a format's default variants, `tflite/batch1` for one variant.",
+        json_schema_extra=_FORMAT_CHOICES,
     )
     samples: Samples = Samples()
     policy: Policy = Policy()
     onnx: Onnx = Onnx()
-    limits: Limits = Limits()
+    variants: Mapping[str, Mapping[str, str | int | bool]] = Field(
+        default={},
+        description="Options of single variants, `FORMAT/VARIANT` -> what the format's section says, in its place.",
+        examples=[{"onnx/default": {"opset": 17}}],
+    )
+    limits: JobLimits = JobLimits()
     custom_objects: tuple[str, ...] = Field(
         default=(),
         description="Modules or `.py` files with the model's own layers and functions; they run in the worker.",
@@ -137,9 +147,30 @@ class Terms(Section):
     @classmethod
     def _known_formats(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
         for name in formats:
-            if name not in FORMATS:
-                raise ValueError(unknown("format", name, FORMATS))
+            if name not in (*FORMATS, *VARIANTS):
+                raise ValueError(unknown("format", name, (*FORMATS, *VARIANTS)))
         return formats
+
+    @field_validator("variants")
+    @classmethod
+    def _known_options(
+        cls, variants: Mapping[str, Mapping[str, str | int | bool]]
+    ) -> Mapping[str, Mapping[str, str | int | bool]]:
+        rows = {row.key: row for row in (*EXPORTERS, *STATIC_EXPORTERS)}
+        for key, options in variants.items():
+            if key not in rows:
+                raise ValueError(unknown("variant", key, tuple(rows)))
+            section = _section_of(rows[key])
+            if section is None:
+                raise ValueError(f"{key} has no options")
+            for name in options:
+                if name not in section.model_fields:
+                    raise ValueError(unknown(f"option of {key}", name, tuple(section.model_fields)))
+            try:
+                section.model_validate(options)
+            except ValidationError as error:
+                raise ValueError(f"{key}: {'; '.join(faults(error, section))}") from error
+        return variants
 
     @field_validator("input_shapes", mode="before")
     @classmethod
@@ -159,10 +190,11 @@ class Terms(Section):
     def _required_cells_can_be(self) -> Self:
         for key, requirements in (("required", self.required), ("elsewhere", self.elsewhere)):
             for requirement in requirements:
-                if requirement.format not in (*self.formats, ORIGINAL):
-                    msg = f"policy.{key} demands `{requirement}`, but formats leaves out {requirement.format}"
+                exported = requirement.format in (*formats_of(self.formats), ORIGINAL)
+                if not exported or (requirement.variant and not selects(self.formats, requirement.artifacts)):
+                    msg = f"policy.{key} demands `{requirement}`, but formats leaves out {requirement.artifacts}"
                     raise ValueError(msg)
-                if requirement not in [row.requirement for row in self._planned]:
+                if requirement.of_format not in [row.requirement for row in self._planned]:
                     msg = f"policy.{key} demands `{requirement}`, but policy.gpu and policy.tf32 leave it out"
                     raise ValueError(msg)
         return self
@@ -172,7 +204,8 @@ class Terms(Section):
         if any(requirement.format == ORIGINAL for requirement in self.elsewhere):
             msg = "policy.elsewhere demands the original, which is not in a release: valid are cells of artifacts"
             raise ValueError(msg)
-        if twice := set(self.required) & set(self.elsewhere):
+        twice = [each for each in self.elsewhere if any(each.overlaps(other) for other in self.required)]
+        if twice:
             msg = f"`{min(map(str, twice))}` stands in policy.required and in policy.elsewhere: valid is one of them"
             raise ValueError(msg)
         if self.elsewhere and self.policy.evidence == "digests":
@@ -222,12 +255,24 @@ class Terms(Section):
 
     @property
     def runtimes(self) -> tuple[RuntimeRow, ...]:
-        """The rows whose cells are run here; those of `policy.elsewhere` come from another machine."""
+        """The rows of which cells are run here; what `policy.elsewhere` names comes from another machine."""
         return tuple(row for row in self._planned if row.requirement not in self.elsewhere)
+
+    def runs_here(self, key: str, row: RuntimeRow) -> bool:
+        """Returns whether the cell of an artifact, named `format/variant`, in a runtime is run on this machine."""
+        if row.format != key.partition("/")[0]:
+            return False
+        return not any(each.of_format == row.requirement and each.covers(key) for each in self.elsewhere)
+
+    def export_options(self, row: ExporterRow) -> Mapping[str, str | int | bool]:
+        """Returns what an exporter is asked: the row's own options, then the format's section, then the variant's."""
+        chosen = getattr(self, row.section).model_dump() if row.section else {}
+        return {**row.options, **chosen, **self.variants.get(row.key, {})}
 
     @property
     def _planned(self) -> tuple[RuntimeRow, ...]:
-        return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32)
+        asked = (*self.required, *self.elsewhere)
+        return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32, asked=asked)
 
 
 class Settings(Terms, _Subject):
@@ -240,8 +285,12 @@ class Settings(Terms, _Subject):
 
 
 def _requirements(cells: Sequence[str]) -> tuple[Requirement, ...]:
-    rows = {str(row.requirement): row.requirement for row in RUNTIMES}
-    return tuple(rows[cell] for cell in cells)
+    return tuple(requirement_of(cell) for cell in cells)
+
+
+def _section_of(row: ExporterRow) -> type[Section] | None:
+    """Returns the section of `release.toml` with a row's options; None where it has none."""
+    return type(Terms.model_fields[row.section].default) if row.section else None
 
 
 def load_settings(config: Path | None, overrides: Mapping[str, Any]) -> Settings:

@@ -9,12 +9,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporters.errors import BadInput, Broken
 from exporters.formats.registry import EXPORTERS
+from exporters.installation import setup_command
 from exporters.jobs import Job, Limits, Workers
 from flows.machine.identity import processor, system
 from validators.contract import Device
@@ -190,7 +191,9 @@ def _exporter_packages() -> list[Tool]:
             formats = serves.setdefault(package, [])
             if row.format not in formats:
                 formats.append(row.format)
-    return [_package(name, f"export to {', '.join(formats)}", extra="export") for name, formats in serves.items()]
+    tools = [_package(name, f"export to {', '.join(formats)}", extra="export") for name, formats in serves.items()]
+    # The one package that no extra brings: pip cannot resolve what it demands (see `flows.setup.converter`).
+    return [replace(t, remedy=setup_command()) if t.name == "tensorflowjs" and t.remedy else t for t in tools]
 
 
 def _flow_packages() -> list[Tool]:

@@ -1,4 +1,4 @@
-"""This machine, as an attestation, a manifest and the doctor name it.
+"""Describes this machine for attestations, manifests and the doctor.
 
 In: the operating system's own records, and the cells that ran. Out: a `Machine`. Nothing heavy is imported.
 """
@@ -14,7 +14,7 @@ from validators.release.attestations import Machine
 
 
 def describe(cells: Iterable[Cell]) -> Machine:
-    """This machine, with what the cells say of where they ran on it."""
+    """Describes this machine, with the adapters and runtimes that the cells used on it."""
     placements = [cell.placement for cell in cells if cell.placement]
     return Machine(
         host=platform.node() or "unnamed",
@@ -27,17 +27,17 @@ def describe(cells: Iterable[Cell]) -> Machine:
 
 
 def system() -> str:
-    """Operating system, machine and Python, in one line."""
+    """Returns operating system, machine and Python in one line."""
     return f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 
 def today() -> date:
-    """The day on which a waiver is in force or not, UTC."""
+    """Returns today's date in UTC, by which waivers expire."""
     return datetime.now(UTC).date()
 
 
 def processor() -> str:
-    """The processor's name as the system tells it."""
+    """Returns the processor's name as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8", errors="replace").splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""`paritygate inspect`: what a model file declares, without importing any framework.
+"""Inspects what a model file declares, without importing any framework (`paritygate inspect`).
 
-In: the path of a model and, for weights alone, their architecture. Out: its `ModelFacts`, and the same as a page for a
-person.
+In: the path of a model and, for weights only, their architecture. Out: its `ModelFacts`, and the same as a page for the
+terminal.
 """
 
 import tempfile
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-_UNTOLD = "only building it can tell"
+_UNKNOWN = "known only once the model is built"
 _FORMS: Mapping[Form, str] = {
     "archive": "`.keras` archive",
     "h5": "HDF5 file",
     "saved_model": "SavedModel folder",
-    "weights": "weights, and an architecture beside them,",
+    "weights": "weights with a separate architecture,",
 }
 
 
@@ -40,9 +40,9 @@ def inspect(path: Path, architecture: str | None = None) -> ModelFacts:
         architecture: see `flows.config.settings.Settings.architecture`.
 
     Raises:
-        Broken: the process that looked at it died.
-        BadInput: the file is no sound model, or a weight is not finite. What only a release would refuse
-            (missing code, Lambdas, an input shape that nobody says) is no error here; it is part of the facts.
+        Broken: the process that read it died.
+        BadInput: the file is no valid model, or a weight is not finite. Obstacles of a release (missing code, Lambdas,
+            an unknown input shape) are no errors here; they are part of the facts.
     """
     job = Job(
         name="inspect",
@@ -56,7 +56,7 @@ def inspect(path: Path, architecture: str | None = None) -> ModelFacts:
         Workers(Path(scratch), Path(scratch)) as workers,
     ):
         looking = pool.submit(workers.run, job)
-        # These imports take as long as the look itself; meanwhile the process is at work.
+        # These imports take as long as the job itself, so they run while its process works.
         import rich.table
         import rich.text  # noqa: F401 - for `render`
 
@@ -64,12 +64,12 @@ def inspect(path: Path, architecture: str | None = None) -> ModelFacts:
 
 
 def _absolute(architecture: str) -> str:
-    """The same for a process in another folder; a builder is only named."""
+    """Makes an architecture's path absolute, for a process in another folder; a builder is only a name."""
     return architecture if is_builder(architecture) else str(Path(architecture).absolute())
 
 
 def render(facts: ModelFacts, console: "Console") -> None:
-    """Prints the facts, ending with whether a release can begin and what it takes."""
+    """Prints the facts, and at the end whether a release can start or what it still needs."""
     from rich.table import Table
     from rich.text import Text
 
@@ -91,8 +91,8 @@ def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
         ("File", _kind(facts)),
         ("SHA-256", facts.digest),
         *_tensors("Input", facts.inputs),
-        *[("Output" if index == 0 else "", name) for index, name in enumerate(facts.output_names or (_UNTOLD,))],
-        ("Layers", counted if kinds else _UNTOLD),
+        *[("Output" if index == 0 else "", name) for index, name in enumerate(facts.output_names or (_UNKNOWN,))],
+        ("Layers", counted if kinds else _UNKNOWN),
         ("Parameters", f"{facts.parameters:,}  ({_bytes(facts.parameter_bytes)})"),
         ("Size", _size(facts)),
     ]
@@ -107,22 +107,22 @@ def _rows(facts: ModelFacts) -> list[tuple[str, str]]:
 
 
 def _kind(facts: ModelFacts) -> str:
-    """Which kind of file it is, and what reads it."""
+    """Names the form of the file, and the Keras that reads it."""
     if facts.builder:
-        return f"weights; the architecture is what {facts.builder} returns"
+        return f"weights; {facts.builder} returns the architecture"
     readers = {2: " of Keras 2, read through tf_keras", 3: " of Keras 3", None: " of a Keras that is not read here"}
     return _FORMS[facts.form] + readers[facts.generation]
 
 
 def _writer(facts: ModelFacts) -> str:
-    parts = [f"Keras {facts.keras_version}" if facts.keras_version else "the file does not say"]
+    parts = [f"Keras {facts.keras_version}" if facts.keras_version else "unknown: the file does not say"]
     parts += [f"on {facts.backend}"] if facts.backend else []
     return ", ".join([*parts, facts.date_saved] if facts.date_saved else parts)
 
 
 def _tensors(label: str, specs: tuple[TensorSpec, ...] | None) -> list[tuple[str, str]]:
     if specs is None:
-        return [(label, _UNTOLD)]
+        return [(label, _UNKNOWN)]
     texts = [
         f"{spec.name}  {spec.dtype} [{', '.join('?' if n is None else str(n) for n in spec.shape)}]" for spec in specs
     ]
@@ -141,7 +141,7 @@ def _need(need: CodeNeed) -> str:
 
 
 def _bytes(size: int) -> str:
-    """Decimal units, as file managers show them."""
+    """Formats bytes in decimal units, as file managers do."""
     amount = float(size)
     for unit in ("B", "kB", "MB"):
         if amount < 1000:  # noqa: PLR2004 - a decimal unit
@@ -157,4 +157,4 @@ def _verdict(facts: ModelFacts) -> "Text":
         admit(facts, custom_objects=False, trust_lambda=False)
     except BadInput as error:
         return Text(f"\nA release needs more: {error.message}\n  {error.next_step}", style="yellow")
-    return Text("\nA release can begin: the file is sound, every weight is finite, no code is missing.", style="green")
+    return Text("\nA release can start: the file is valid, every weight is finite, no code is missing.", style="green")

@@ -15,7 +15,7 @@ from exporters.jobs import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outcome, W
 from exporters.target_limits import known_limit
 from flows.progress.events import waiting
 from validators.cells.job import CellRequest, run_cell
-from validators.contract import ByHand, Cell, PolicyRecord, Task
+from validators.contract import Cell, PolicyRecord, Task, ToleranceOverride
 from validators.diagnosis.tensor_capture import Captured, CaptureRequest, capture_tensors
 from validators.hardware.graphics_cards import VISIBLE, card_lock, cards, installed_cards
 from validators.runtimes.availability import missing
@@ -54,7 +54,7 @@ class Cells:
         self._policy = policy
         self._metric = metric
         self._limits = Limits(seconds=policy.seconds, memory=int(policy.memory_gib * GIB))
-        self._by_hand = (*policy.tolerances, ByHand(atol=policy.atol, rtol=policy.rtol))
+        self._by_hand = (*policy.tolerances, ToleranceOverride(atol=policy.atol, rtol=policy.rtol))
 
     def run(
         self,
@@ -93,7 +93,7 @@ class Cells:
             runtime=row.name,
             device=row.device,
             options=options or {},
-            tolerances=tuple(own for own in self._by_hand if own.fits(artifact.format, row.name, row.device)),
+            tolerances=tuple(own for own in self._by_hand if own.fits(artifact.key, row.name, row.device)),
             gpu=self._policy.gpu,
             sample_seconds=self._policy.sample_seconds,
             software_seconds=self._policy.software_seconds,

@@ -186,13 +186,13 @@ class Exports:
         inputs = (digest if row.source == "model" else self.finished.digest("lowering"), json.dumps(shapes))
         if (found := self.finished.find(stage, Artifact, *inputs)) is not None:
             return found
-        chosen = getattr(self._settings, row.section).model_dump() if row.section else {}
         artifact = Artifact(
             format=row.format,
             variant=row.variant,
             status="errored",
+            precision=row.precision,
             source=digest,
-            options={**row.options, **chosen},
+            options=self._settings.export_options(row),
             toolchain=versions((*row.toolchain, *READERS.get(model.facts.generation, ()))),
         )
         graph = None

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
+from exporters.files.atomic import write
 from exporters.files.hashing import digest_tree
 from exporters.jobs.processes import environment_of_jobs
 from exporters.source.keras_version import READERS
@@ -139,10 +140,7 @@ class Finished:
         self._write(stage, {"key": self._key(stage, inputs), "value": told, "trees": trees})
 
     def _write(self, stage: str, record: Mapping[str, Any]) -> None:
-        path = self._workspace.stages / _file(stage)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(record), "utf-8")
-        partial.replace(path)
+        write(self._workspace.stages / _file(stage), json.dumps(record))
         self._trees[stage] = record["trees"]
 
     def _key(self, stage: str, inputs: Sequence[str]) -> str:

@@ -56,9 +56,9 @@ def refuse_unrunnable(settings: Settings) -> None:
     rows = {row.requirement: row for row in RUNTIMES}
     waived = {waiver.cell for waiver in settings.policy.waivers if today() <= waiver.until}
     for requirement in settings.required:
-        if str(requirement) in waived:
+        if {str(requirement), str(requirement.of_format)} & waived:
             continue
-        if lacking := missing(rows[requirement], gpu=settings.policy.gpu):
+        if lacking := missing(rows[requirement.of_format], gpu=settings.policy.gpu):
             raise BadInput(
                 f"the policy requires `{requirement}`, which this machine cannot run: {lacking}",
                 next_step="`paritygate doctor` shows what runs here; policy.required in release.toml names what must.",
@@ -269,7 +269,7 @@ class ReleaseRun:
             )
             for row in exporters
             for runtime in runtimes
-            if runtime.format == row.format
+            if self.settings.runs_here(row.key, runtime)
         ]
         table += [
             (

@@ -11,9 +11,10 @@ from typing import get_args
 
 from exporters.contract import Artifact
 from exporters.errors import BadInput
+from exporters.formats.registry import formats_of
 from validators.contract import Device, Requirement
 from validators.release.manifest import Manifest
-from validators.runtimes.registry import RuntimeRow, planned
+from validators.runtimes.registry import RUNTIMES, RuntimeRow, planned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def select(
 
     Args:
         manifest: of the release, whose policy says what there is to run.
-        formats: only these; None for all that the release has.
+        formats: only these, each a format or `format/variant`; None for all that the release has.
         device: only `cpu` or `gpu`; None for both.
         runtimes: only those with these names; None for all.
 
@@ -52,14 +53,17 @@ def select(
         BadInput: the release has nothing of that name, or its policy leaves out every such cell.
     """
     policy = manifest.policy
-    _refuse_unknown("format", formats, policy.formats)
+    keys = [artifact.key for artifact in manifest.artifacts]
+    _refuse_unknown("format", formats, list(dict.fromkeys((*formats_of(policy.formats), *keys))))
     _refuse_unknown("device", None if device is None else [device], get_args(Device))
     if device == "gpu" and policy.gpu == "off":
         raise BadInput(
             'the policy of this release says gpu = "off": it has no GPU cell that could be run again',
             next_step='Release the model again with policy.gpu = "any" or "hardware", or verify without --device.',
         )
-    rows = planned(tuple(formats or policy.formats), gpu=policy.gpu, tf32=policy.tf32)
+    named = {row.requirement for row in RUNTIMES if row.name in (runtimes or ())}
+    asked = {*policy.required, *policy.elsewhere, *named}
+    rows = planned(tuple(formats or policy.formats), gpu=policy.gpu, tf32=policy.tf32, asked=asked)
     rows = tuple(row for row in rows if device in {None, row.device})
     _refuse_unknown("runtime", runtimes, list(dict.fromkeys(row.name for row in rows)), on=device)
     rows = tuple(row for row in rows if runtimes is None or row.name in runtimes)
@@ -67,12 +71,19 @@ def select(
     # What other machines have to prove is due where one of them is asked for it, and nowhere else.
     due = (*policy.required, *policy.elsewhere) if narrowed else policy.required
     chosen = {row.requirement for row in rows}
+    artifacts = tuple(a for a in manifest.artifacts if not formats or a.key in formats or a.format in formats)
     return Selection(
         rows=rows,
-        artifacts=tuple(a for a in manifest.artifacts if a.format in (formats or policy.formats)),
-        required=tuple(dict.fromkeys(requirement for requirement in due if requirement in chosen)),
+        artifacts=artifacts,
+        required=tuple(dict.fromkeys(each for each in due if each.of_format in chosen and _is_selected(each, formats))),
         narrowed=narrowed,
     )
+
+
+def _is_selected(requirement: Requirement, formats: Sequence[str] | None) -> bool:
+    """Returns whether a requirement is due: one of a single variant only where that variant is verified."""
+    named = not formats or requirement.format in formats or requirement.artifacts in formats
+    return requirement.variant is None or named
 
 
 def _refuse_unknown(what: str, names: Sequence[str] | None, valid: Sequence[str], *, on: str | None = None) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from exporters.contract import Artifact, Signature, TrustedLambda, UsedCode
 from exporters.files.hashing import digest_tree, sha256_file
-from exporters.formats.registry import EXPORTERS
+from exporters.formats.registry import formats_of, rows_of
 from exporters.jobs import Attempt
 from exporters.source.admission import ModelFacts
 from exporters.source.readers.weights_with_architecture import builder_file, is_builder
@@ -20,7 +20,6 @@ from flows.machine.identity import processor, system, today
 from flows.pipeline.baseline import Blessed, against
 from validators.contract import Cell, Grounds, SampleSet, Verdict
 from validators.gate.approvals import decided
-from validators.gate.regressions import regressions
 from validators.gate.verdict import judge
 from validators.release.evidence import withhold
 from validators.release.integrity import record_files
@@ -70,28 +69,12 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
     Returns:
         The manifest as written to `release.json`.
     """
-    policy = settings.record
     manifest = _manifest(settings, results)
     if results.baseline:
         draft = replace(manifest, files=record_files(release))
         manifest = replace(manifest, baseline=against(draft, results.baseline))
-    verdict = judge(
-        cells=results.cells,
-        artifacts=results.artifacts,
-        required=settings.required,
-        gpu=settings.policy.gpu,
-        elsewhere=settings.elsewhere,
-        sample_sets=results.sets,
-        outputs=[output.name for output in results.signature.outputs],
-        digest_problems=_moved(release, results.artifacts),
-        waivers=policy.waivers,
-        today=today(),
-        regressed=regressions(manifest.baseline),
-        grounds=results.grounds,
-        weak_evidence=settings.policy.weak_evidence,
-        task_margin=settings.policy.task_margin,
-    )
-    standing = decided(verdict.reasons, (), demanded=policy.approval).standing
+    verdict = judge(manifest, problems=_moved(release, results.artifacts), today=today())
+    standing = decided(verdict.reasons, (), demanded=settings.policy.approval).standing
     verdict = replace(verdict, passed=not standing, reasons=standing)
     manifest = replace(manifest, verdict=verdict)
     (release / "report.md").write_text(markdown.render(manifest), "utf-8")
@@ -156,8 +139,8 @@ def _manifest(settings: Settings, results: Results) -> Manifest:
 
 def toolchain(formats: Sequence[str]) -> Mapping[str, str]:
     """Versions of every package that takes part in a release of these formats, browser packages included."""
-    packages = [package for row in EXPORTERS if row.format in formats for package in row.toolchain]
-    runtimes = [row for row in RUNTIMES if row.format in formats]
+    packages = [package for row in rows_of(tuple(formats)) for package in row.toolchain]
+    runtimes = [row for row in RUNTIMES if row.format in formats_of(formats)]
     packages += [row.distribution for row in runtimes]
     installed = versions(sorted({*packages, "numpy"}))
     npm = sorted({package for row in runtimes for package in row.npm})

@@ -8,7 +8,7 @@ with the runtimes can do it.
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,19 +158,9 @@ def _judge(
     manifest: Manifest, selection: Selection, cells: Sequence[Cell], waivers: Sequence[Waiver]
 ) -> tuple[list[Reason], tuple[Reason, ...]]:
     """What the cells that ran here say against the release, by its own policy, and what of it is waived."""
-    verdict = judge(
-        cells=cells,
-        artifacts=selection.artifacts,
-        required=selection.required,
-        sample_sets=manifest.samples,
-        outputs=[spec.name for spec in manifest.model.signature.outputs],
-        gpu=manifest.policy.gpu,
-        waivers=waivers,
-        today=today(),
-        grounds=manifest.grounds,
-        weak_evidence=manifest.policy.weak_evidence,
-        task_margin=manifest.policy.task_margin,
-    )
+    policy = replace(manifest.policy, required=selection.required, elsewhere=(), waivers=tuple(waivers))
+    here = replace(manifest, cells=tuple(cells), artifacts=selection.artifacts, policy=policy, baseline=None)
+    verdict = judge(here, today=today())
     # Runs here have no function of the user's and perhaps less time: what they did not measure, the release did.
     artifacts = {artifact.key for artifact in selection.artifacts}
     reasons = [reason for reason in verdict.reasons if reason.code != WORSE or reason.subject not in artifacts]

@@ -8,7 +8,6 @@ works on a directory, whichever process or machine it is on, as long as the stor
 """
 
 import contextlib
-import fcntl
 import glob
 import os
 import re
@@ -16,11 +15,11 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from exporters.errors import BadInput
 from exporters.files.hashing import files_below
+from exporters.files.locks import Lock
 from validators.release.integrity import ATTESTATIONS
 from validators.release.manifest import MANIFEST, load
 
@@ -90,13 +89,13 @@ class Workspace:
     def __init__(self, target: Path) -> None:
         self.target = target
         target.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(target)
+        self._lock = _lock(target)
         try:
             self.leftovers = _left(target)
             _remove_old(target.parent)
             self.staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
         except OSError:
-            os.close(self._lock)
+            self._lock.release()
             raise
         self.release = self.staging / "release"
         self.scratch = self.staging / "scratch"
@@ -126,7 +125,7 @@ class Workspace:
         """Removes the staging folder and those of killed runs, with all that is in them; lets others at the target."""
         for folder in (self.staging, *self.leftovers):
             shutil.rmtree(folder, ignore_errors=True)
-        _released(self.target, self._lock)
+        self._lock.release(remove=True)
 
 
 def _staging_prefix(target: Path) -> str:
@@ -148,23 +147,11 @@ def _remove_old(folder: Path) -> None:
     for left in folder.glob(".*.partial-*"):
         with contextlib.suppress(AtWork, FileNotFoundError):  # another run may remove its own meanwhile
             if _age(left) > _KEPT_SECONDS and _is_ours(left):
-                with _held(left.with_name(re.sub(r"\.partial-[^.]*$", "", left.name[1:]))):
+                lock = _lock(left.with_name(re.sub(r"\.partial-[^.]*$", "", left.name[1:])))
+                try:
                     shutil.rmtree(left, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _held(target: Path) -> Iterator[None]:
-    lock = _locked(target)
-    try:
-        yield
-    finally:
-        _released(target, lock)
-
-
-def _released(target: Path, lock: int) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        _lock_file(target).unlink()  # while it is held: who waits for it finds out by the file's number
-    os.close(lock)
+                finally:
+                    lock.release(remove=True)
 
 
 def _age(folder: Path) -> float:
@@ -178,34 +165,16 @@ def _is_ours(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
 
-def _lock_file(target: Path) -> Path:
-    return target.with_name(f".{target.name}.lock")
-
-
-def _locked(target: Path) -> int:
-    """Takes the lock of a target; gives the open file that holds it, until it is closed or the process dies.
+def _lock(target: Path) -> Lock:
+    """Takes the lock of a target, until it is released or the process dies.
 
     Raises:
         AtWork: another run has it.
     """
-    path = _lock_file(target)
-    while True:
-        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_file(path, held):
-                return held
-        except BlockingIOError as error:
-            os.close(held)
-            raise AtWork(
-                f"{target}: another run is making this release",
-                next_step="Wait for it, or choose another directory with -o.",
-            ) from error
-        os.close(held)  # its last holder removed the file between our two steps
-
-
-def _is_file(path: Path, held: int) -> bool:
-    """Whether an open file still has that name."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(path.stat(), os.fstat(held))
-    return False
+    try:
+        return Lock(target.with_name(f".{target.name}.lock"))
+    except BlockingIOError as error:
+        raise AtWork(
+            f"{target}: another run is making this release",
+            next_step="Wait for it, or choose another directory with -o.",
+        ) from error

@@ -1,12 +1,13 @@
-"""The pause of a run whose policy demands that a person approves: the report on a form, a name and a reason back.
+"""Pauses a run whose policy demands an approval: the UI shows the report on a form, and returns a name and a reason.
 
-In: a published release that awaits nothing else. Out: an attestation with who and why, and what the gate says with it.
+In: a published release for which nothing but the approval is missing. Out: an attestation with who and why, and the
+gate's decision with it.
 
-A run of a deployment is suspended: it gives its worker and its slot back, and its resumption starts it anew, which
-finds its release by the pause's key. Any other run pauses in its process. (A pause in the process would lose a
-deployment's concurrency lease, and Prefect ends a run whose lease is lost after four minutes.) Nobody can answer on an
-embedded server, and one flow does not stop another that called it: there the release is left awaiting, for
-`paritygate approve`.
+A run of a deployment is suspended: it frees its worker and its slot. When it is resumed it starts again, and finds its
+release by the pause's key. Any other run pauses in its process. (A pause in the process would lose a deployment's
+concurrency lease, and Prefect ends a run whose lease is lost after four minutes.) An embedded server cannot be reached
+for an answer, and one flow does not stop another that called it: there the release is left awaiting, for `paritygate
+approve`.
 """
 
 import math
@@ -33,8 +34,8 @@ from validators.report import markdown
 _POLL_SECONDS = 2
 
 
-class Decision(RunInput):
-    """Who decides about the release, and why; both are kept with it."""
+class ApprovalForm(RunInput):
+    """The form on which a person decides about the release; name and reason are kept with the release."""
 
     who: str = Field(title="Who", pattern=r"\S", description="Your name, as the release keeps it.")
     why: str = Field(title="Why", pattern=r"\S", description="Your reason, as the release keeps it.")
@@ -42,12 +43,12 @@ class Decision(RunInput):
 
 
 def awaited(verdict: Verdict) -> bool:
-    """Whether nothing but a person's word is missing."""
+    """Tells whether only a person's approval is missing."""
     return not verdict.passed and all(reason.code == APPROVAL for reason in verdict.reasons)
 
 
 def paused_over(release: Path) -> str:
-    """The digest of the release over which this very run has paused before; empty when it has not."""
+    """Returns the digest of the release for which this same run has paused before; empty when it has not."""
     if not (release / MANIFEST).is_file():
         return ""
     digest = manifest_digest(release)
@@ -62,10 +63,10 @@ def ask(release: Path, digest: str, *, seconds: float) -> GateReport:
     Args:
         release: the release directory.
         digest: SHA-256 of the manifest that the person decides about.
-        seconds: how long to wait; afterwards the release is still awaiting.
+        seconds: longest wait; afterwards the release is still awaiting.
 
     Returns:
-        What the gate says then.
+        The gate's report after the decision.
 
     Raises:
         BadInput: the decision cannot be written.
@@ -73,22 +74,22 @@ def ask(release: Path, digest: str, *, seconds: float) -> GateReport:
     """
     if flow_run.parent_flow_run_id or not (deployment.id or pauses_here()):
         return gate(release, digest=digest)
-    form = Decision.with_initial_data(description=markdown.render(load(release)))
+    form = ApprovalForm.with_initial_data(description=markdown.render(load(release)))
     try:
         if deployment.id:
-            said = suspend_flow_run(wait_for_input=form, timeout=math.ceil(seconds), key=_key(digest))
+            decision = suspend_flow_run(wait_for_input=form, timeout=math.ceil(seconds), key=_key(digest))
         else:
-            said = pause_flow_run(
+            decision = pause_flow_run(
                 wait_for_input=form, timeout=math.ceil(seconds), poll_interval=_POLL_SECONDS, key=_key(digest)
             )
     except FlowPauseTimeout:
         return gate(release, digest=digest)
-    act: Act = "approved" if said.approve else "rejected"
-    return approve(release, act=act, who=said.who, why=said.why, digest=digest).report
+    act: Act = "approved" if decision.approve else "rejected"
+    return approve(release, act=act, who=decision.who, why=decision.why, digest=digest).report
 
 
 def pauses_here() -> bool:
-    """Whether this run pauses in its process, because no deployment could start it anew."""
+    """Tells whether this run pauses in its process, because no deployment could start it again."""
     return not (deployment.id or is_embedded() or flow_run.parent_flow_run_id)
 
 

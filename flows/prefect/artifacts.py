@@ -1,4 +1,4 @@
-"""What a release leaves in Prefect's UI: the report with verdict and matrix, and its distances as a picture.
+"""Publishes a release in Prefect's UI: the report with verdict and matrix, and its distances as a picture.
 
 In: a manifest. Out: two Markdown artifacts of the run, `release-MODEL` and `release-MODEL-distances`.
 """
@@ -14,7 +14,7 @@ def publish(manifest: Manifest, *, key: str, description: str) -> None:
     Args:
         manifest: the release.
         key: of the report; the picture's begins with it.
-        description: where the release lies, and its digest.
+        description: path of the release, and its digest.
     """
     from prefect.artifacts import create_markdown_artifact
 

@@ -1,4 +1,4 @@
-"""A release's inputs in storage that the workers reach: the model, its samples and its custom code, as one folder.
+"""Puts a release's inputs into storage that the workers reach: model, samples and custom code, as one folder.
 
 In: settings whose paths are those of this machine, and the URL of a folder (`s3://bucket/inbox`, `/mnt/shared/inbox`).
 Out: settings whose paths are relative to the folder `URL/DIGEST/`, which holds every file they name. The digest is that
@@ -15,7 +15,7 @@ from flows.config.settings import Settings
 from flows.prefect.storage import opened, put, told
 
 _COMPLETE = ".complete"
-"""Written last: an upload that was broken off has none, and is done again."""
+"""Written last: an interrupted upload has none, and is repeated."""
 
 
 def pack(settings: Settings, storage: str) -> tuple[Settings, str]:
@@ -57,7 +57,7 @@ def unpack(settings: Settings, url: str, folder: Path) -> Settings:
     """Fetches a bundle; returns the settings with paths below `folder`.
 
     Raises:
-        BadInput: it is not there, not complete, or not what its name says.
+        BadInput: it is missing, not complete, or its files do not have the digest in its name.
         Broken: the storage does not answer.
     """
     files, root = opened(url)

@@ -1,8 +1,8 @@
-"""The Prefect half of "one run on a card": GPU cells of all machines of one server share a global concurrency limit.
+"""Limits GPU cells to one run on a card: those of all machines of one server share a global concurrency limit.
 
-In: a stage that is about to run. Out: a slot for as long as it runs, if it is a GPU cell and this machine has a card.
-The other half, the lock on the card itself, is `validators.hardware.graphics_cards.card_lock`; it alone holds where
-runs share no server, and it decides which card. Software adapters take no slot and cost the server no call.
+In: a stage that is about to run. Out: a slot while it runs, if it is a GPU cell and this machine has a card. The other
+half, the lock on the card itself, is `validators.hardware.graphics_cards.card_lock`. Only the lock works where runs
+share no server, and it decides which card. Software adapters take no slot and cost the server no call.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from flows.prefect.server import is_embedded
 from validators.hardware.graphics_cards import cards
 
 LIMIT = "paritygate-gpu"
-"""Name of the limit. It is made with a slot for each card of the machine that needs it first; `prefect gcl update
-paritygate-gpu --limit N` makes it fit more machines, and is never undone here."""
+"""Name of the limit. It is created with a slot for each card of the machine that needs it first; `prefect gcl update
+paritygate-gpu --limit N` adapts it to more machines, and this module never undoes that."""
 
 _LEASE_SECONDS = 60.0  # the server's least; how long the slot of a run that was killed stays taken
 _POLL_SECONDS = 1.0
@@ -33,12 +33,12 @@ _LOCKED = 423
 def gpu_slot(stage: Stage, stopping: threading.Event) -> Iterator[None]:
     """Holds one slot of the limit while a GPU cell runs on a machine with cards; anything else passes at once.
 
-    The embedded server has no machine but this one, where the card's own lock is enough; and a slot in its database
-    would outlive a run that is killed, since nobody is left to see its lease expire.
+    The embedded server serves only this machine, where the card's own lock is enough; and a slot in its database would
+    outlive a run that is killed, since no process is left to see its lease expire.
 
     Args:
-        stage: what is about to run; told of a wait, and of its end by its own start.
-        stopping: set when the run ends; whoever waits then gives up.
+        stage: the stage that is about to run; it reports the wait, which its start ends.
+        stopping: set when the run ends; a waiting stage then gives up.
 
     Raises:
         Cancelled: the run ended during the wait.
@@ -48,18 +48,18 @@ def gpu_slot(stage: Stage, stopping: threading.Event) -> Iterator[None]:
         yield
         return
     with contextlib.ExitStack() as held:
-        told = False
+        reported = False
         while not (_is_free(len(here)) and _taken(held)):
-            if not told:
+            if not reported:
                 stage.waits(f"for a slot of the server's concurrency limit {LIMIT}: other runs hold all of them")
-                told = True
+                reported = True
             if stopping.wait(_POLL_SECONDS):
                 raise Cancelled(f"the run ended while it waited for a slot of the concurrency limit {LIMIT}")
         yield
 
 
 def _is_free(slots: int) -> bool:
-    """Looks before it asks: Prefect logs an error for every slot that is refused."""
+    """Tells whether a slot is free before one is requested: Prefect logs an error for every refused request."""
     with get_client(sync_client=True) as client:
         try:
             limit = client.read_global_concurrency_limit_by_name(LIMIT)
@@ -71,7 +71,7 @@ def _is_free(slots: int) -> bool:
 
 
 def _taken(held: contextlib.ExitStack) -> bool:
-    """Asks once for a slot: a wait inside Prefect could not be given up without losing a slot that was just granted."""
+    """Requests a slot once; ending a wait inside Prefect could lose a slot that was just granted."""
     slot = concurrency(
         LIMIT,
         occupy=1,

@@ -1,10 +1,10 @@
-"""Runs of one server never release the same model at once, whatever directory each of them writes: they take turns.
+"""Prevents runs of one server from releasing the same model at once, whatever directories they write: they take turns.
 
-In: a model's digest, and a run that is about to work. Out: the run's turn, for as long as its stages run. A turn is a
-Prefect variable named after the digest, since the database lets only one run make it, a restarted server still has it,
-and a person sees who has it. Its holder gives a sign of life on it. Whoever waits takes it over when the holder's run
-has ended, or when there was no sign for a while by the waiter's own clock: so the turn of a run that was killed does
-not stick, and no machine's time of day matters.
+In: a model's digest, and a run that is about to work. Out: the run's turn, while its stages run. A turn is a Prefect
+variable named after the digest, since the database lets only one run create it, a restarted server still has it, and a
+person can see who holds it. Its holder updates it regularly (the heartbeat). A waiting run takes it over when the
+holder's run has ended, or when there was no heartbeat for a while by its own clock. So the turn of a run that was
+killed is freed, and no machine's time of day matters.
 
 A run takes its release directory first (`flows.pipeline.workspace`), then its turn, then cards: always in this order,
 so that no two of them wait for each other.
@@ -32,19 +32,19 @@ from flows.prefect.server import is_embedded, patiently
 from flows.progress.events import waiting
 
 _BEAT_SECONDS = 15.0
-_SILENT_SECONDS = 90.0  # six signs of life
+_SILENT_SECONDS = 90.0  # six heartbeats
 _POLL_SECONDS = 1.0
 _GONE = 404
 _BURST_SECONDS = 0.3
-"""What a run has said at its end is being written meanwhile. A server on SQLite refuses a removal that meets it (503),
-and Prefect's client asks again only after two seconds."""
+"""Wait before the turn is removed. The server is still writing the run's last log lines; on SQLite it refuses a removal
+at the same time (503), and Prefect's client retries only after two seconds."""
 
 
 @contextlib.contextmanager
 def turn(model: str, run: ReleaseRun) -> Iterator[None]:
     """Waits until no other run of the server releases this model, and keeps others waiting while the context holds.
 
-    Nobody else reaches an embedded server: there it does nothing.
+    On an embedded server, which no other run can reach, it does nothing.
 
     Args:
         model: SHA-256 of the model.
@@ -69,7 +69,7 @@ def turn(model: str, run: ReleaseRun) -> Iterator[None]:
         if not lost.is_set():
             raise
         raise Broken(
-            f"another run took over the release of this model: this one had given no sign of life for "
+            f"another run took over the release of this model: this one had sent no heartbeat for "
             f"{_SILENT_SECONDS:.0f} s",
             next_step="Follow that one; submitted again, this one waits for it.",
         ) from error
@@ -92,14 +92,14 @@ class _Turn:
         self._id: UUID | None = None
 
     def take(self) -> Variable | None:
-        """The turn that another run has; None when it is ours now."""
+        """Takes the turn; returns the one that another run holds, None when it is ours now."""
         with get_client(sync_client=True) as client:
             while True:
                 try:
                     self._id = client.create_variable(VariableCreate(name=self._name, value=self._value)).id
                 except ObjectAlreadyExists:
                     there = client.read_variable_by_name(self._name)
-                    if there and _said(there).get("holder") != self._value["holder"]:
+                    if there and _value_of(there).get("holder") != self._value["holder"]:
                         return there
                     if there is None:
                         continue  # given back between our two steps
@@ -107,15 +107,15 @@ class _Turn:
                 return None
 
     def beat(self) -> bool:
-        """Gives a sign of life; False when the turn is another run's."""
+        """Sends a heartbeat; returns False when the turn is another run's."""
         self._value["beat"] += 1
         with get_client(sync_client=True) as client:
-            if self._id and _asked(client, "PATCH", self._id, json={"value": self._value}):
+            if self._id and _request(client, "PATCH", self._id, json={"value": self._value}):
                 return True
         return self.take() is None  # a person may have removed it
 
     def give_back(self) -> None:
-        """Lets others at the model; where the server is away, the end of the run does."""
+        """Frees the model for others; where the server is away, the end of the run frees it."""
         with contextlib.suppress(HTTPError):
             if self._id:
                 time.sleep(_BURST_SECONDS)
@@ -123,32 +123,32 @@ class _Turn:
 
 
 def _wait(mine: _Turn, run: ReleaseRun) -> tuple[bool, str]:
-    """Waits for the turn, and takes it from a run that is no more."""
+    """Waits for the turn, and takes it from a run that has ended."""
     seen: tuple[UUID, dict[str, Any]] | None = None
-    since, told = time.monotonic(), ""
+    since, reported = time.monotonic(), ""
     while True:
         asked = time.monotonic()
         there = patiently(mine.take)
         if there is None:
             return True, "the model is free"
-        found = there.id, _said(there)
-        # While the server was away, its holder could give no sign either.
+        found = there.id, _value_of(there)
+        # While the server was away, the holder could send no heartbeat either.
         if found != seen or time.monotonic() - asked > _BEAT_SECONDS:
             seen, since = found, time.monotonic()
         if time.monotonic() - since > _SILENT_SECONDS or patiently(partial(_is_over, found[1])):
             patiently(partial(_remove, there.id))
             continue
         holder = str(found[1].get("name") or "another run")
-        if holder != told:
+        if holder != reported:
             waiting(f"for {holder}, which releases the same model")
-            told = holder
+            reported = holder
         if run.cancelled:
             raise Cancelled(f"the run ended while it waited for {holder}, which releases the same model")
         time.sleep(_POLL_SECONDS)
 
 
 def _keep(mine: _Turn, over: threading.Event, lost: threading.Event, run: ReleaseRun) -> None:
-    """Gives signs of life until the stages are over; a server that is away for a while is told later."""
+    """Sends heartbeats until the stages are over; one that the server misses is sent again later."""
     while not over.wait(_BEAT_SECONDS):
         with contextlib.suppress(HTTPError):
             if not mine.beat():
@@ -157,15 +157,15 @@ def _keep(mine: _Turn, over: threading.Event, lost: threading.Event, run: Releas
                 return
 
 
-def _said(there: Variable) -> dict[str, Any]:
-    """What a holder wrote; nothing where a person did."""
+def _value_of(there: Variable) -> dict[str, Any]:
+    """Returns the value that a holder wrote; empty where a person wrote something else."""
     return there.value if isinstance(there.value, dict) else {}
 
 
-def _is_over(said: dict[str, Any]) -> bool:
-    """Whether the holder's run has ended by what the server knows, is not there any more, or was started anew as us."""
+def _is_over(value: dict[str, Any]) -> bool:
+    """Tells whether the holder's run has ended, does not exist any more, or was restarted as this run."""
     try:
-        run = UUID(str(said.get("run")))
+        run = UUID(str(value.get("run")))
     except ValueError:
         return False
     if str(run) == flow_run.id:
@@ -179,13 +179,13 @@ def _is_over(said: dict[str, Any]) -> bool:
 
 
 def _remove(which: UUID) -> None:
-    """Removes one turn by its id: of the same name there may be another one meanwhile."""
+    """Removes one turn by its id: there may be a newer one of the same name."""
     with get_client(sync_client=True) as client:
-        _asked(client, "DELETE", which)
+        _request(client, "DELETE", which)
 
 
-def _asked(client: SyncPrefectClient, method: Any, which: UUID, **more: Any) -> bool:
-    """One call about a variable by its id; False when it is not there any more."""
+def _request(client: SyncPrefectClient, method: Any, which: UUID, **more: Any) -> bool:
+    """Sends one request about a variable, by its id; returns False when the variable does not exist any more."""
     try:
         client.request(method, "/variables/{id}", path_params={"id": which}, **more)
     except PrefectHTTPStatusError as error:

@@ -1,10 +1,10 @@
-"""The Prefect flow `release`: a task for every stage, the verdict as its final state.
+"""Defines the Prefect flow `release`: a task for every stage, the verdict as its final state.
 
 In: `Settings`, from a deployment's form or from the command line. Out: the release directory, and in Prefect one run
 named `release-MODEL-DIGEST` with the matrix as a Markdown artifact. States: Released (completed), Refused, Awaiting,
-Broken and Bad input (failed). The stages and what they wait for are those of `flows.pipeline.run`. Where the policy
-names a work pool, the run goes on until its workers have proven the cells of `policy.elsewhere`, and the gate decides
-over their attestations too. Where it demands that a person approves, the run pauses then (`flows.prefect.approval`).
+Broken and Bad input (failed). The stages and their order are those of `flows.pipeline.run`. Where the policy names a
+work pool, the run continues until its workers have proven the cells of `policy.elsewhere`, and the gate decides with
+their attestations too. Where it demands an approval, the run then pauses (`flows.prefect.approval`).
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from flows.prefect.artifacts import publish
 from flows.prefect.bundle import unpack
 from flows.prefect.model_concurrency import turn
 from flows.prefect.remote_cells import prove_elsewhere, require_pool
-from flows.prefect.run_monitor import Beside
+from flows.prefect.run_monitor import RunMonitor
 from flows.prefect.server import failures_named, patiently, server_failed
 from flows.prefect.tasks import THREADS, TaskLog, failure, run_as_tasks
 from flows.progress.events import waiting
@@ -82,7 +82,7 @@ def release_in_prefect(run: ReleaseRun) -> None:
 
 
 def _run_name() -> str:
-    """`release-digits-1a2b3c4d`: the model and its digest, so that runs of one file are found together."""
+    """Returns `release-digits-1a2b3c4d`: the model and its digest, so that runs of one file are found together."""
     settings = Settings.model_validate(flow_run.parameters["settings"])
     if flow_run.parameters.get("bundle"):  # its files are not here yet; `flows.prefect.submit` has named the run
         return str(flow_run.name)
@@ -116,9 +116,9 @@ def release(settings: Settings, releases: Path | None = None, bundle: str | None
                 if run is None:
                     return standing_there(settings, "by another run, meanwhile")
                 run.tell(TaskLog())
-                with Beside(_key(run), run.cancel) as beside, turn(model_digest(settings), run):
-                    run.tell(beside)
-                    run.carry_out(beside.watching(partial(run_as_tasks, ended=run.ended)))
+                with RunMonitor(_key(run), run.cancel) as monitor, turn(model_digest(settings), run):
+                    run.tell(monitor)
+                    run.carry_out(monitor.watching(partial(run_as_tasks, ended=run.ended)))
                 return _conclusion(run)
     except (ParitygateError, OSError) as error:
         return failure(error)
@@ -126,7 +126,7 @@ def release(settings: Settings, releases: Path | None = None, bundle: str | None
 
 @contextlib.contextmanager
 def _opened(settings: Settings) -> Iterator[ReleaseRun | None]:
-    """The run that the command line has warmed up, else one of our own; None when another run did the work meanwhile.
+    """Yields the run that the command line opened, else a new one; None when another run did the work meanwhile.
 
     Two runs of one release directory never work at once. The second waits for the first.
     """
@@ -153,7 +153,7 @@ def _opened(settings: Settings) -> Iterator[ReleaseRun | None]:
 
 
 def release_dir(settings: Settings, releases: Path) -> Path:
-    """`RELEASES/NAME-DIGEST8.release`, the one place of a model's release in a folder.
+    """Returns `RELEASES/NAME-DIGEST8.release`, the one place of a model's release in a folder.
 
     Raises:
         BadInput: the model cannot be read.
@@ -162,9 +162,9 @@ def release_dir(settings: Settings, releases: Path) -> Path:
 
 
 def unchanged(settings: Settings) -> bool:
-    """Whether the release directory holds a release of these very files under these terms.
+    """Tells whether the release directory holds a release of exactly these files under these terms.
 
-    It must be one that the gate lets out, or that awaits nothing but a person.
+    The gate must pass it, or only a person's approval may be missing.
     """
     try:
         manifest = load(settings.release_dir)
@@ -175,21 +175,21 @@ def unchanged(settings: Settings) -> bool:
         return False
     if manifest.verdict.passed:
         return True
-    verdict = gate(settings.release_dir).verdict  # other machines and people may have had their say since
+    verdict = gate(settings.release_dir).verdict  # machines and people may have attested since
     return verdict.passed or approval.awaited(verdict)
 
 
 def standing_there(settings: Settings, note: str) -> "State[Any]":
-    """What the gate says today of a release that is there already, as a run's final state; `note` is said with it."""
+    """Judges a release that exists already, and returns the verdict and `note` as a run's final state."""
     target = settings.release_dir.absolute()
     report = gate(target)
-    said = people.lines(approvals(report.attestations), report.overridden, report.verdict.waived)
-    notes = [note, *(f"{label} {text}" for label, text in said)]
+    lines = people.lines(approvals(report.attestations), report.overridden, report.verdict.waived)
+    notes = [note, *(f"{label} {text}" for label, text in lines)]
     return _state(target, report.digest, report.verdict, notes)
 
 
 def _approved(settings: Settings, digest: str) -> "State[Any]":
-    """Goes on where this run was suspended: a person has decided."""
+    """Continues where this run was suspended: a person has decided."""
     target = settings.release_dir.absolute()
     verdict = approval.ask(target, digest, seconds=settings.limits.approval_seconds).verdict
     _tell(settings, digest, verdict)
@@ -216,7 +216,7 @@ def _conclusion(run: ReleaseRun) -> "State[Any]":
 
 
 def _asked(run: ReleaseRun, release: Path, digest: str) -> GateReport:
-    """What the gate says once a person has decided, or nobody has in time."""
+    """Returns the gate's report once a person has decided, or the time is over."""
     ask = partial(approval.ask, release, digest, seconds=run.settings.limits.approval_seconds)
 
     def wait() -> tuple[bool | None, str]:
@@ -224,7 +224,7 @@ def _asked(run: ReleaseRun, release: Path, digest: str) -> GateReport:
         run.judged = ask()
         return run.judged.verdict.passed or None, run.judged.headline.lower()
 
-    if approval.pauses_here():  # whoever sits before it is told
+    if approval.pauses_here():  # then the user at the terminal sees the wait
         run.follow("approval", wait)
     else:
         run.judged = ask()
@@ -233,7 +233,7 @@ def _asked(run: ReleaseRun, release: Path, digest: str) -> GateReport:
 
 
 def _state(release: Path, digest: str, verdict: Verdict, notes: Sequence[str]) -> "State[Any]":
-    """The verdict as the run's final state."""
+    """Returns the verdict as the run's final state."""
     if verdict.passed:
         return Completed(name="Released", message="\n".join([f"{release} {digest}", *notes]))
     reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons]
@@ -247,7 +247,7 @@ def _key(run: ReleaseRun) -> str:
 
 
 def _tell(settings: Settings, digest: str, verdict: Verdict) -> None:
-    """Says on the server's event feed what came of the release, for whatever a team lets follow it."""
+    """Emits the result of the release as an event on the server, for a team's automations."""
     outcome = "published" if verdict.passed else "refused" if verdict.exit_code == 1 else "broken"
     target = settings.release_dir.absolute()
     emit_event(
@@ -263,7 +263,7 @@ def _tell(settings: Settings, digest: str, verdict: Verdict) -> None:
 
 
 def _await_records(run_id: UUID | None, count: int) -> None:
-    """Waits until the server has recorded how the stages ended: task states travel as events, behind our back."""
+    """Waits until the server has recorded the end of each stage: Prefect sends task states in the background."""
     if run_id is None:
         return
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[run_id]))

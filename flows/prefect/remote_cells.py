@@ -1,9 +1,9 @@
-"""The hand-over: the cells of `policy.elsewhere` run as the flow `validate` on a work pool, and the release waits.
+"""Hands cells over: those of `policy.elsewhere` run as the flow `validate` on a work pool, and the release waits.
 
 In: a published release and the settings that name the pool. Out: attestations in the release, if all goes well; and a
-sentence about every run of `validate`, however it ended. What the attestations are worth, `flows.review.gate` judges.
+sentence about every run of `validate`, however it ended. `flows.review.gate` judges the attestations.
 
-A run that nobody waits for any more (cancelled, interrupted, too late) is cancelled, so that it holds no card.
+A run that the release no longer waits for (cancelled, interrupted, too late) is cancelled, so that it holds no card.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ def prove_elsewhere(settings: Settings, digest: str) -> tuple[bool, str]:
 
     Raises:
         Cancelled: the release was cancelled on the server.
-        httpx.HTTPError: the server did not start a run, or gives no word when the time is over.
+        httpx.HTTPError: the server did not start a run, or does not answer when the time is over.
     """
     pool = settings.policy.gpu_pool or ""
     handed: list[_Handed] = []
@@ -90,28 +90,28 @@ def prove_elsewhere(settings: Settings, digest: str) -> tuple[bool, str]:
         idle = ""
         with contextlib.suppress(httpx.HTTPError):  # it only explains
             idle = _idle(client, pool)
-    told = [_told(run, one.device, settings, idle) for run, one in zip(runs, handed, strict=True)]
-    return all(run.state is not None and run.state.is_completed() for run in runs), "; ".join(told)
+    sentences = [_sentence(run, one.device, settings, idle) for run, one in zip(runs, handed, strict=True)]
+    return all(run.state is not None and run.state.is_completed() for run in runs), "; ".join(sentences)
 
 
 _ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
-"""Of a run on the pool, as `deployments/prefect.yaml` has it for all others."""
+"""Environment of a run on the pool; `deployments/prefect.yaml` sets the same for all others."""
 
 
 def _ensure_deployment(client: SyncPrefectClient, pool: str) -> None:
-    """Deploys `validate` to the pool, unless this paritygate has done so: what a person set there by hand stays."""
-    mine = versions(["paritygate"])["paritygate"]
+    """Deploys `validate` to the pool, unless this version has done so: settings made there by hand are kept."""
+    our_version = versions(["paritygate"])["paritygate"]
     with contextlib.suppress(ObjectNotFound):
-        if client.read_deployment_by_name(f"{validate.name}/{pool}").version == mine:
+        if client.read_deployment_by_name(f"{validate.name}/{pool}").version == our_version:
             return
     # By its module's name, so that every machine with paritygate installed can load it and no code is stored.
     deployment = RunnerDeployment.from_flow(
         validate,
         pool,
         work_pool_name=pool,
-        version=mine,
+        version=our_version,
         entrypoint_type=EntrypointType.MODULE_PATH,
-        tags=["paritygate"],  # by which the automation of `deployments.bootstrap` knows runs that may fall silent
+        tags=["paritygate"],  # by which the automation of `flows.deployment` knows runs that may fall silent
         job_variables={"env": dict(_ENVIRONMENT)},
     )
     deployment.apply()
@@ -131,9 +131,9 @@ def _started(settings: Settings, digest: str, device: Device) -> _Handed:
 
 
 def _awaited(client: SyncPrefectClient, handed: Sequence[_Handed], settings: Settings) -> "list[FlowRun]":
-    """The runs when all have ended, or when the time is over; a server that is away for a while is waited for too."""
+    """Waits until all runs have ended or the time is over, and returns them; a server that is away is waited for."""
     deadline = time.monotonic() + settings.limits.pool_seconds
-    said = ""
+    logged = ""
     while True:
         try:
             runs = [client.read_flow_run(one.id) for one in handed]
@@ -148,9 +148,9 @@ def _awaited(client: SyncPrefectClient, handed: Sequence[_Handed], settings: Set
             if time.monotonic() > deadline:
                 raise
             why = f"the Prefect server gives no answer: {error or type(error).__name__}"
-        if why and why != said:
+        if why and why != logged:
             get_run_logger().warning("%s", why)
-        said = why
+        logged = why
         time.sleep(_POLL_SECONDS)
 
 
@@ -159,13 +159,13 @@ def _is_waiting(run: "FlowRun") -> bool:
 
 
 def _is_cancelled(client: SyncPrefectClient) -> bool:
-    """Whether somebody cancelled this release on the server: where no worker runs it, no signal tells us."""
+    """Tells whether this release was cancelled on the server; without a worker, no signal reports it."""
     state = client.read_flow_run(UUID(flow_run.id)).state
     return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
 def _idle(client: SyncPrefectClient, pool: str) -> str:
-    """Why nobody takes a run from the pool; empty when somebody can."""
+    """Returns the reason why no worker takes a run from the pool; empty when one can."""
     status = client.read_work_pool(pool).status
     if status == WorkPoolStatus.PAUSED:
         return f"the work pool {pool!r} is paused; `prefect work-pool resume {shlex.quote(pool)}`"
@@ -183,11 +183,11 @@ def _cancel_unfinished(client: SyncPrefectClient, one: _Handed) -> None:
         state = client.read_flow_run(one.id).state
         if state is None or not state.is_final():
             client.set_flow_run_state(one.id, Cancelling(message="the release no longer waits for it"))
-    except httpx.HTTPError as error:  # what ended the wait must still be told, and the other runs cancelled
+    except httpx.HTTPError as error:  # the error that ended the wait must still be raised, and the other runs cancelled
         get_run_logger().warning("the run %s of %s could not be cancelled: %s", one.id, validate.name, error)
 
 
-def _told(run: "FlowRun", device: Device, settings: Settings, idle: str) -> str:
+def _sentence(run: "FlowRun", device: Device, settings: Settings, idle: str) -> str:
     name = f"{run.name} ({device})"
     if run.state is None or not run.state.is_final():
         state = run.state.name if run.state else "not started"

@@ -1,8 +1,8 @@
-"""What goes on beside the stages of a run in Prefect: progress in the UI, and an eye on whether somebody cancels it.
+"""Monitors a run in Prefect while its stages run: shows progress in the UI, and notices a cancellation.
 
-In: the stages and their events. Out: a progress artifact each for preparation, exports, cells and the verdict; the
-run's children ended soon after a person cancels the run in the UI or with `prefect flow-run cancel`, whoever started
-it: a worker would end the whole process, but a run that `paritygate release` started has none.
+In: the stages and their events. Out: a progress artifact each for preparation, exports, cells and the verdict. When a
+person cancels the run in the UI or with `prefect flow-run cancel`, the run's children end soon after, however the run
+was started: a worker would end the whole process, but a run that `paritygate release` started has none.
 
 One thread does both, every two seconds, so that a stage costs the server nothing. A server that is away for a while is
 asked again.
@@ -33,12 +33,12 @@ _GROUPS = {"export": "exports", "cell": "cells", "verdict": "verdict"}
 _OTHERS = "preparation"  # admission, lowering, reference
 
 
-class Beside:
-    """Runs for as long as its context holds; a `Listener` of the stages.
+class RunMonitor:
+    """Monitors a run while its context is active; a `Listener` of the stages.
 
     Args:
         name: begins the keys of the artifacts; lowercase letters, digits and dashes.
-        cancel: ends the run's work; called once when somebody cancels the run.
+        cancel: ends the run's work; called once when the run is cancelled on the server.
     """
 
     def __init__(self, name: str, cancel: Callable[[], None]) -> None:
@@ -52,10 +52,10 @@ class Beside:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._run = flow_run.id
-        self._thread = threading.Thread(target=copy_context().run, args=(self._watch,), name="beside", daemon=True)
+        self._thread = threading.Thread(target=copy_context().run, args=(self._watch,), name="run monitor", daemon=True)
 
     def watching(self, engine: Engine) -> Engine:
-        """The engine, with a look at the stages that it is given."""
+        """Wraps the engine, so that its stages are counted."""
 
         def run(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:
             with self._lock:
@@ -77,9 +77,9 @@ class Beside:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
         self._thread.join()
-        # Whatever came first: Prefect also starts no further task of such a run, which looks like a failure of its own.
+        # Whichever error came first: Prefect starts no further task of such a run either, which looks like a failure.
         if self._cancelled and isinstance(error, Exception):
-            raise Cancelled("somebody cancelled the run on the Prefect server") from error
+            raise Cancelled("the run was cancelled on the Prefect server") from error
 
     def _watch(self) -> None:
         while True:
@@ -87,7 +87,7 @@ class Beside:
             with contextlib.suppress(HTTPError, PrefectException):
                 self._show()
             with contextlib.suppress(HTTPError, PrefectException):  # also where nothing can be shown
-                if not self._cancelled and not is_embedded() and _cancelling(self._run):  # nobody reaches that one
+                if not self._cancelled and not is_embedded() and _cancelling(self._run):  # no user reaches that one
                     self._cancelled = True
                     self._cancel()
             if last:

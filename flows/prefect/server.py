@@ -1,21 +1,19 @@
-"""Prefect's embedded server: where its database lives, and the server itself for as long as one release takes.
+"""Runs Prefect's embedded server for the time of one release, and finds its database.
 
-In: nothing but the environment. Out: `api()`, under which `prefect` may be imported and talks to a server: the one that
-PREFECT_API_URL names, else one on a thread of this process, on a free port of loopback. A thread cannot outlive us
-however we end, and it saves importing Prefect twice.
+In: nothing but the environment. Out: `api()`, under which `prefect` may be imported and talks to a server: the one
+that PREFECT_API_URL names, else one on a thread of this process, on a free port of loopback. A thread cannot outlive
+the process however it ends, and it saves importing Prefect twice.
 
-`python -m flows.prefect.server` migrates the database ahead of time; without it the first release does it (15 s more).
+`paritygate setup` migrates the database ahead of time; without it the first release does it (15 s more).
 PREFECT_HOME is the user's if set, else `.paritygate/prefect` of a checkout, else `paritygate/prefect` in the user's
 state folder; never `~/.prefect`.
 """
 
 import contextlib
-import fcntl
 import gc
 import importlib.metadata
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,11 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from exporters.errors import Broken
+from exporters.files.locks import wait_for_lock
+from exporters.installation import state_folder
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-_ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 120.0
 _STOP_SECONDS = 5.0
 _AWAY_SECONDS = 60.0
@@ -55,23 +54,20 @@ _embedded: ContextVar[bool] = ContextVar("embedded", default=False)
 
 
 def is_embedded() -> bool:
-    """Whether Prefect's client here talks to the embedded server of this process, which no other machine reaches."""
+    """Tells whether Prefect's client here talks to the embedded server of this process."""
     return _embedded.get()
 
 
 def home() -> Path:
-    """The folder of the embedded server's database."""
+    """Returns the folder of the embedded server's database."""
     if named := os.environ.get("PREFECT_HOME"):
         return Path(named).expanduser()
-    if (_ROOT / "pyproject.toml").is_file():
-        return _ROOT / ".paritygate" / "prefect"
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state) / "paritygate" / "prefect"
+    return state_folder() / "prefect"
 
 
 @contextlib.contextmanager
 def importing() -> Iterator[None]:
-    """Pauses the garbage collector: nothing that Prefect's import makes is garbage, and looking for some takes 15 %."""
+    """Pauses the garbage collector: Prefect's import creates no garbage, and looking for it takes 15 % of the time."""
     gc.disable()
     try:
         yield
@@ -82,7 +78,7 @@ def importing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def api() -> Iterator[None]:
-    """While this holds, Prefect's client in this process talks to a server. To be entered before Prefect's import.
+    """Connects Prefect's client in this process to a server, while active. To be entered before Prefect's import.
 
     Raises:
         Broken: the embedded server did not start.
@@ -109,7 +105,7 @@ def api() -> Iterator[None]:
 
 @contextlib.contextmanager
 def failures_named() -> Iterator[None]:
-    """Turns what Prefect's client raises, where the server is away or refuses, into a sentence.
+    """Turns errors of Prefect's client, where the server is away or refuses, into `Broken`.
 
     Raises:
         Broken: the server failed.
@@ -124,9 +120,9 @@ def failures_named() -> Iterator[None]:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """Calls the server, and again for a minute while it cannot be reached: it may be starting anew.
+    """Calls the server, and again for a minute while it cannot be reached: it may be restarting.
 
-    Prefect's own clients do so once they have been connected; a call of ours has a client of its own.
+    Prefect's own clients do so once they have been connected; each of our calls has a new client.
     """
     from httpx import TransportError
 
@@ -142,10 +138,10 @@ def patiently(call: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def connected() -> Iterator["SyncPrefectClient"]:
-    """A client of the server that PREFECT_API_URL names, after a look at what answers there.
+    """Yields a client of the server that PREFECT_API_URL names, after checking what answers there.
 
     Raises:
-        Broken: nothing does, or no Prefect, or one of another major version; or the server failed meanwhile.
+        Broken: nothing answers, or no Prefect, or one of another major version; or the server failed meanwhile.
     """
     from prefect.client.orchestration import get_client
 
@@ -156,7 +152,7 @@ def connected() -> Iterator["SyncPrefectClient"]:
         except ValueError as error:
             raise Broken(
                 f"{where} does not answer as Prefect's API does",
-                next_step="PREFECT_API_URL names the API, as in http://127.0.0.1:4200/api, not the UI beside it.",
+                next_step="PREFECT_API_URL names the API, as in http://127.0.0.1:4200/api, not that of its UI.",
             ) from error
         if theirs.partition(".")[0] != ours.partition(".")[0]:
             raise Broken(
@@ -168,7 +164,7 @@ def connected() -> Iterator["SyncPrefectClient"]:
 
 
 def server_failed(error: Exception) -> Broken:
-    """The error that says so."""
+    """Builds the error for a failed server; the caller raises it."""
     return Broken(
         f"the Prefect server failed: {type(error).__name__}: {error}",
         next_step="Check PREFECT_API_URL and the server's log; --no-prefect does without a server. A release that was "
@@ -177,26 +173,33 @@ def server_failed(error: Exception) -> Broken:
 
 
 def migrate(folder: Path) -> None:
-    """Brings the database up to the installed Prefect's schema; does nothing when it is.
+    """Migrates the database to the installed Prefect's schema; does nothing when it has it already.
 
     Several processes may call this at once: one works, the others wait.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    stamp = folder / f"migrated-{prefect_version()}"
     folder.mkdir(parents=True, exist_ok=True)
-    if stamp.exists() and (folder / "prefect.db").exists():
+    if is_migrated(folder):
         return
-    with (folder / "migrate.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (stamp.exists() and (folder / "prefect.db").exists()):
+    with wait_for_lock(folder / "migrate.lock", what="Prefect's database"):
+        if not is_migrated(folder):
             _create_database(folder)
-            stamp.touch()
+            _stamp(folder).touch()
+
+
+def is_migrated(folder: Path) -> bool:
+    """Tells whether the database there has the installed Prefect's schema."""
+    return _stamp(folder).exists() and (folder / "prefect.db").exists()
+
+
+def _stamp(folder: Path) -> Path:
+    return folder / f"migrated-{prefect_version()}"
 
 
 def prefect_version() -> str:
-    """The installed Prefect's; a database is migrated once for each."""
+    """Returns the version of the installed Prefect; a database is migrated once for each."""
     return importlib.metadata.version("prefect")
 
 
@@ -215,7 +218,7 @@ def _create_database(folder: Path) -> None:
 
 
 def _set(variables: dict[str, str]) -> None:
-    """Sets what the user has not set."""
+    """Sets the environment variables that the user has not set."""
     for name, value in variables.items():
         os.environ.setdefault(name, value)
 
@@ -236,7 +239,7 @@ def _served(listener: socket.socket) -> Iterator[None]:
     thread.start()
     try:
         _await_start(server, thread)
-        # Nobody watches this server for runs that died; a heartbeat would make every run a second longer.
+        # No service of this server looks for runs that died; a heartbeat would make every run a second longer.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield
     finally:
@@ -246,7 +249,7 @@ def _served(listener: socket.socket) -> Iterator[None]:
 
 
 def _server() -> Any:
-    """Prefect's API as a server that is not running yet: 5 s of imports and of building models."""
+    """Builds Prefect's API as a server that does not run yet: 5 s of imports and of building models."""
     with importing():
         import uvicorn
         from prefect.server.api.server import create_app
@@ -276,13 +279,3 @@ def _drain_clients() -> None:
 
     EventsWorker.drain_all(timeout=_STOP_SECONDS)
     APILogWorker.drain_all(timeout=_STOP_SECONDS)
-
-
-def main() -> int:
-    """Migrates the database of `home()`."""
-    migrate(home())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,8 +1,8 @@
-"""`paritygate submit`: hands a model to a running Prefect installation, and follows it to the verdict if wanted.
+"""Submits a model to a running Prefect installation, and follows it to the verdict on request (`paritygate submit`).
 
-In: settings as for a release. Out: a run of `release/manual` on the server, the same one for the same files and terms,
-however often they are submitted, until it ends without a verdict. Files are referenced by their absolute paths, or
-uploaded to storage that the workers reach (`flows.prefect.bundle`).
+In: settings as for a release. Out: a run of `release/manual` on the server. However often the same files are submitted
+under the same terms, it is the same run, until that ends without a verdict. Files are referenced by their absolute
+paths, or uploaded to storage that the workers reach (`flows.prefect.bundle`).
 """
 
 import hashlib
@@ -33,7 +33,7 @@ _POLL_SECONDS = 1.0
 _AWAY_SECONDS = 120.0
 _VERDICTS = {"Released", "Refused", "Awaiting"}
 _EXIT_CODES = {"Released": 0, "Refused": 1, "Awaiting": 1, "Bad input": 2}
-"""Of the final states of `flows.prefect.release`; every other end (Broken, Crashed, Cancelled) is 3."""
+"""Exit codes of the final states of `flows.prefect.release`; every other end (Broken, Crashed, Cancelled) is 3."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +44,8 @@ class Submitted:
         run: its id.
         name: its name.
         url: its page in the server's UI.
-        state: name of its state when it was last looked at.
-        message: what the state says.
+        state: name of its state when it was last read.
+        message: message of that state.
         final: whether the state is the last one.
     """
 
@@ -58,7 +58,7 @@ class Submitted:
 
     @property
     def exit_code(self) -> int:
-        """The code of `paritygate release` for the same end; 0 for a run that is under way."""
+        """Returns the code of `paritygate release` for the same end; 0 for a run that has not ended."""
         return _EXIT_CODES.get(self.state, 3) if self.final else 0
 
 
@@ -71,13 +71,13 @@ def submit(settings: Settings, *, storage: str | None = None, deployment: str = 
         deployment: `FLOW/NAME` of a deployment of `flows.prefect.release`.
 
     Raises:
-        BadInput: a file is not there, the storage cannot be used, or the server has no such deployment.
+        BadInput: a file is missing, the storage cannot be used, or the server has no such deployment.
         Broken: the server failed.
     """
-    given = digests(settings)
+    input_digests = digests(settings)
     sent, bundle = pack(settings, storage) if storage else (_absolute(settings), None)
     terms = sent.model_dump_json()
-    mark = hashlib.sha256("\n".join([deployment, str(bundle), terms, *given]).encode()).hexdigest()
+    mark = hashlib.sha256("\n".join([deployment, str(bundle), terms, *input_digests]).encode()).hexdigest()
     with connected() as client:
         require_deployment(client, deployment)
         parameters = {"settings": sent.model_dump(mode="json", exclude_unset=True), "bundle": bundle}
@@ -89,7 +89,7 @@ def submit(settings: Settings, *, storage: str | None = None, deployment: str = 
             found = look(client, cast("FlowRun", run).id)  # a coroutine only where a loop runs
             if not found.final or found.state in _VERDICTS:
                 return found
-            mark = str(found.run)  # that run broke off: the next one under these terms has a key made from it
+            mark = str(found.run)  # that run ended without a verdict: the key of the next one is derived from it
 
 
 def follow(submitted: Submitted, say: Callable[[Submitted], None]) -> Submitted:
@@ -97,7 +97,7 @@ def follow(submitted: Submitted, say: Callable[[Submitted], None]) -> Submitted:
 
     Args:
         submitted: the run.
-        say: told whenever its state changes.
+        say: called whenever its state changes.
 
     Raises:
         Broken: the server failed for two minutes.
@@ -121,7 +121,7 @@ def follow(submitted: Submitted, say: Callable[[Submitted], None]) -> Submitted:
 
 
 def look(client: SyncPrefectClient, run: UUID) -> Submitted:
-    """The run as it is now."""
+    """Reads the run's current state."""
     found = client.read_flow_run(run)
     state: Any = found.state
     ui = str(client.api_url).rstrip("/").removesuffix("/api")
@@ -137,7 +137,7 @@ def look(client: SyncPrefectClient, run: UUID) -> Submitted:
 
 def require_deployment(client: SyncPrefectClient, deployment: str) -> None:
     """Raises BadInput where the server lacks the deployment of flow `release`, naming those it has, or no pool."""
-    where, again = str(client.api_url).rstrip("/"), "python -m deployments.bootstrap makes those of paritygate."
+    where, again = str(client.api_url).rstrip("/"), "`paritygate server deploy` makes those of paritygate."
     ours = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])))
     known = {f"{_FLOW}/{found.name}": found.work_pool_name for found in ours}
     if deployment not in known:
@@ -153,6 +153,6 @@ def require_deployment(client: SyncPrefectClient, deployment: str) -> None:
 
 
 def _absolute(settings: Settings) -> Settings:
-    """The settings for workers that see the same paths as this machine."""
+    """Returns the settings with absolute paths, for workers that see the same paths as this machine."""
     output = settings.output and settings.output.absolute()
     return placed(settings, lambda _, path: path.absolute()).model_copy(update={"output": output})

@@ -1,9 +1,9 @@
-"""The engine under Prefect: a task run for every stage of the flow that calls it, a state for every outcome.
+"""Runs the stages under Prefect: a task run for every stage of the flow that calls it, a state for every outcome.
 
 In: `Stage`s, the same that `flows.pipeline.stages.run_on_threads` takes. Out: task runs named like the stages, and the
 final states of `flows.prefect.release` and `flows.prefect.validate`. Prefect retries no task and caches no result: a
-parity failure is data, and what infrastructure ended has been done again below, by `exporters.jobs`, as often as
-`limits.retries` says.
+parity failure is data, and jobs that infrastructure ended were repeated below, by `exporters.jobs`, up to
+`limits.retries` times.
 """
 
 import threading
@@ -37,12 +37,12 @@ THREADS: Any = ThreadPoolTaskRunner(max_workers=_MOST_STAGES)
 
 
 def run_as_tasks(stages: Sequence[Stage], *, cancel: Callable[[], None], ended: Mapping[str, Event]) -> None:
-    """Runs every stage as a task of the current flow, as soon as what it needs is done.
+    """Runs every stage as a task of the current flow, as soon as the stages it needs have ended.
 
     Args:
         stages: in an order in which needs come first.
         cancel: ends the work of running stages; called when a stage raised or the run is interrupted.
-        ended: how each stage ended, by name; filled by whoever listens to the stages.
+        ended: the last event of each stage, by name; a listener of the stages fills it.
 
     Raises:
         ParitygateError: what a stage raised; bad input before anything else, since it explains the rest.
@@ -83,7 +83,7 @@ def run_as_tasks(stages: Sequence[Stage], *, cancel: Callable[[], None], ended: 
 
 
 class TaskLog:
-    """Writes what a stage waits for, and what its job says, into the log of its task; a `Listener`.
+    """Writes a stage's waits and its job's lines into the log of its task; a `Listener`.
 
     It is called from the task's own thread. A line has the level that its program gave it (see
     `flows.progress.log_levels`).
@@ -102,7 +102,7 @@ class TaskLog:
 
 
 def failure(error: Exception) -> "State[Any]":
-    """The final state of a stage or a run that raised; returned and not raised, or Prefect would pickle the error."""
+    """Builds the final state of a stage or a run that raised; raised itself, Prefect would pickle the error."""
     if isinstance(error, Cancelled):
         return CancelledState(message=str(error), data=error)
     return Failed(name="Bad input" if isinstance(error, BadInput) else "Broken", message=str(error), data=error)

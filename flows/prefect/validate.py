@@ -1,8 +1,8 @@
-"""The Prefect flow `validate`: runs cells of a release from its evidence, on the machine of whichever worker takes it.
+"""Defines the Prefect flow `validate`: runs cells of a release from its evidence, on the machine of the worker.
 
 In: a release directory in storage that this machine sees under the same path, and the digest of its manifest. Out: an
-attestation in that directory, and in Prefect one run named `validate-RELEASE-DIGEST` with a task for every cell and the
-cells as a Markdown artifact. States: Proven (completed), Refuted, Broken and Bad input (failed). Needs the base,
+attestation in that directory, and in Prefect one run named `validate-RELEASE-DIGEST` with a task for every cell and
+the cells as a Markdown artifact. States: Proven (completed), Refuted, Broken and Bad input (failed). Needs the base,
 Prefect and the runtimes in question; no TensorFlow unless a cell runs in it.
 
 `flows.prefect.remote_cells` deploys it as `validate/POOL`. By hand: `prefect deployment run validate/POOL -p
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def run_name(release_dir: Path, digest: str) -> str:
-    """`validate-digits-1a2b3c4d`: the release and its digest, so that runs of one release are found together."""
+    """Returns `validate-digits-1a2b3c4d`: release and digest, so that runs of one release are found together."""
     return f"validate-{release_dir.name.removesuffix('.release')}-{digest[:8]}"
 
 
@@ -46,11 +46,11 @@ def _run_name() -> str:
 
 @flow(name="validate", flow_run_name=_run_name, task_runner=THREADS)
 def validate(release_dir: Path, digest: str, runtimes: list[str] | None = None, device: Device = "gpu") -> "State[Any]":
-    """Runs cells of a release from its evidence alone and attests what came of them.
+    """Runs cells of a release from its evidence only and attests the results.
 
     Args:
         release_dir: the release directory, under the path at which this machine sees it.
-        digest: SHA-256 of its release.json; another release in its place is refused.
+        digest: SHA-256 of its release.json; another release under that path is refused.
         runtimes: names of runtimes, as `paritygate doctor` lists them; by default all that the device has.
         device: cpu or gpu.
     """
@@ -101,7 +101,7 @@ def _conclusion(report: VerifyReport) -> "State[Any]":
 
 
 def _table(report: VerifyReport) -> str:
-    """The cells as they ran here, and what speaks against them."""
+    """Returns a Markdown table of the cells that ran here, and the reasons against them."""
     rows = [
         f"| {code(cell.key)} | {mark(cell.status)} {cell.status} | {number(cell.max_abs)} | "
         f"{prose(cell.placement.adapter if cell.placement else cell.message)} |"

@@ -1,4 +1,4 @@
-"""Progress for people, on stderr: a live list on a terminal, one line for every ended or waiting stage elsewhere.
+"""Shows progress on stderr: a live list on a terminal, one line for every ended or waiting stage elsewhere.
 
 In: events, from any thread. Out: text. The live list vanishes at the end, since the verdict's table follows it.
 """
@@ -26,7 +26,7 @@ _REFRESH = 8  # per second
 
 @contextlib.contextmanager
 def shown(console: Console) -> Iterator[Listener]:
-    """Shows the events it is given for as long as it holds.
+    """Shows the events that its listener gets, while active.
 
     Args:
         console: writes to stderr; decides by itself whether it is a terminal.
@@ -40,10 +40,10 @@ def shown(console: Console) -> Iterator[Listener]:
 
 
 class Lines:
-    """A line for every ended stage, `12.3s  done    export onnx/default  0.11 MB`, and for every wait.
+    """Prints a line for every ended stage, `12.3s  done    export onnx/default  0.11 MB`, and for every wait.
 
     Args:
-        console: where to.
+        console: where the lines go.
     """
 
     def __init__(self, console: Console) -> None:
@@ -62,7 +62,7 @@ class Lines:
 
 
 class Board:
-    """The live list: what runs or waits now and for how long, what has failed, and how far the whole is."""
+    """The live list: what runs or waits and for how long, what has ended, and the progress of the whole run."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

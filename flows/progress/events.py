@@ -1,6 +1,6 @@
-"""What a run tells while it goes on: an event when a stage starts and ends, for every wait and every line of a job.
+"""Reports what happens during a run: an event when a stage starts and ends, for every wait and every line of a job.
 
-In: events, from any thread. Out: whatever listens: the CLI's live display, plain lines, Prefect's task log.
+In: events, from any thread. Out: calls of each listener: the CLI's live display, plain lines, Prefect's task log.
 """
 
 import time
@@ -24,10 +24,10 @@ class Event:
             job wrote a line); `passed` (it did what it should); `unable` (the target cannot express the model, or this
             machine lacks the device); `failed` (its artifact or cell is not good, or it raised); `stopped` (the run is
             ending, this stage is not the reason).
-        message: what came of it, one line; empty at the start. While `waiting`: for what; empty when the wait is over.
+        message: the result in one line; empty at the start. While `waiting`: for what; empty when the wait is over.
             When `said`: the line.
-        seconds: how long it took.
-        total: how many stages the run has.
+        seconds: its duration.
+        total: number of stages of the run.
     """
 
     stage: str
@@ -38,7 +38,7 @@ class Event:
 
     @property
     def ended(self) -> bool:
-        """Whether it is the stage's last event."""
+        """Tells whether it is the stage's last event."""
         return self.state not in {"waiting", "started", "said"}
 
 
@@ -53,7 +53,7 @@ _tell: ContextVar[Callable[[State, str], None]] = ContextVar("tell")
 
 
 def waiting(message: str) -> None:
-    """Tells that the stage whose work this thread does waits, and for what; outside of a stage nobody hears it.
+    """Reports that this thread's stage waits, and for what; outside of a stage it does nothing.
 
     Args:
         message: one line for a person; empty when the wait is over.
@@ -63,13 +63,13 @@ def waiting(message: str) -> None:
 
 
 def said(line: str) -> None:
-    """Tells what the job of the stage whose work this thread does wrote; outside of a stage nobody hears it."""
+    """Reports a line that the job of this thread's stage wrote; outside of a stage it does nothing."""
     if tell := _tell.get(None):
         tell("said", line)
 
 
 def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
-    """Does a stage's work and tells about it, also when it raises."""
+    """Does a stage's work and reports its start and end, also when it raises."""
     started = time.monotonic()
     listen(Event(stage=name, state="started", total=total))
     before = _tell.set(lambda state, message: listen(Event(stage=name, state=state, message=message, total=total)))

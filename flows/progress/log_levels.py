@@ -1,4 +1,4 @@
-"""The level of a line that some program wrote: Python's logging, glog and absl, TensorFlow, ONNX Runtime, Chromium.
+"""Finds the level of a line from another program: Python's logging, glog, absl, TensorFlow, ONNX Runtime, Chromium.
 
 In: a line and the level of the one before. Out: its `Level`. Pure.
 """
@@ -13,7 +13,7 @@ _WORDS = {"DEBUG": logging.DEBUG, "VERBOSE1": logging.DEBUG, "INFO": logging.INF
 _WORDS |= {"ERROR": logging.ERROR, "CRITICAL": logging.CRITICAL, "FATAL": logging.CRITICAL}
 _NAMED = "|".join(_WORDS)
 
-_PAGE = re.compile(r"^\[page (?:log|info|debug|(?P<bad>error|warning))\] ")  # what a page said to its console
+_PAGE = re.compile(r"^\[page (?:log|info|debug|(?P<bad>error|warning))\] ")  # from a page's console
 _FORMS = (
     re.compile(rf"^(?P<word>{_NAMED}):[\w.]*:"),  # logging.BASIC_FORMAT
     re.compile(rf"^(?P<word>{_NAMED}): "),  # TensorFlow Lite, absl before its start
@@ -29,21 +29,21 @@ _TRACEBACK = "Traceback (most recent call last):"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A level, and whether the line that has it is inside of a traceback."""
+    """The level of a line, and whether the line is inside a traceback."""
 
     number: int
     traceback: bool = False
 
 
 PLAIN = Level(number=logging.INFO)
-"""Of what nobody gave a level."""
+"""The level of a line without one."""
 
 
 def level_of(line: str, before: Level) -> Level:
-    """The level of a line.
+    """Returns the level of a line.
 
-    An indented line belongs to the one before it, and a traceback goes on to its first line that is not indented, the
-    one that names the error.
+    An indented line belongs to the one before it. A traceback continues up to its first line that is not indented,
+    which names the error.
     """
     if line.startswith(_TRACEBACK):
         return Level(number=logging.ERROR, traceback=True)

@@ -5,7 +5,7 @@ and the gate of `validators.gate.verdict` decides over all of them. Needs the ba
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,6 @@ from flows.machine.identity import today
 from validators.contract import PolicyRecord, Reason, Requirement, SampleSet, Verdict, Waiver
 from validators.gate.approvals import decided
 from validators.gate.consistency import CLAIM, OPEN, false_claims, standing
-from validators.gate.regressions import regressions
 from validators.gate.verdict import APPROVAL, AWAITING, judge
 from validators.release.attestation_files import Attested, read
 from validators.release.attestations import Approval, AttestedCells, AttestedWaiver
@@ -140,32 +139,17 @@ def waivers(manifest: Manifest, attestations: Sequence[Attested]) -> tuple[Waive
 
 def _judged(manifest: Manifest, attestations: Sequence[Attested], problems: Sequence[str]) -> Verdict:
     """The gate's verdict over all cells; where an attestation brought a reason, its machine is named."""
-    decide = partial(
-        judge,
-        cells=manifest.cells,
-        artifacts=manifest.artifacts,
-        required=manifest.policy.required,
-        sample_sets=manifest.samples,
-        outputs=[spec.name for spec in manifest.model.signature.outputs],
-        gpu=manifest.policy.gpu,
-        elsewhere=manifest.policy.elsewhere,
-        digest_problems=problems,
-        waivers=waivers(manifest, attestations),
-        today=today(),
-        regressed=regressions(manifest.baseline),
-        grounds=manifest.grounds,
-        weak_evidence=manifest.policy.weak_evidence,
-        task_margin=manifest.policy.task_margin,
-    )
-    own = set(decide().reasons)
+    waiving = [each.attestation for each in attestations if isinstance(each.attestation, AttestedWaiver)]
     ran = [each.attestation for each in attestations if isinstance(each.attestation, AttestedCells)]
-    alone = [(each, set(decide(attested=each.cells).reasons) - own) for each in ran]
+    decide = partial(judge, manifest, problems=problems, today=today())
+    own = set(decide(waiving).reasons)
+    alone = [(each, set(decide([each, *waiving]).reasons) - own) for each in ran]
 
     def named(reason: Reason) -> Reason:
         hosts = dict.fromkeys(attestation.machine.host for attestation, reasons in alone if reason in reasons)
         return replace(reason, message=f"on {', '.join(hosts)}: {reason.message}") if hosts else reason
 
-    verdict = decide(attested=[cell for each in ran for cell in each.cells])
+    verdict = decide([*ran, *waiving])
     return replace(verdict, reasons=tuple(map(named, verdict.reasons)))
 
 
@@ -176,9 +160,9 @@ def _awaited(release: Path, policy: PolicyRecord, reasons: Sequence[Reason]) -> 
     cells = [
         Awaited(
             requirement=str(each),
-            command=f"paritygate verify {place} --device {each.device} --runtimes {each.runtime} --attest",
-            remedy="on a machine that has it "
-            f"({remedy(extras[each]) if each in extras else 'with a paritygate that knows this runtime'})",
+            command=f"paritygate verify {place}{f' --formats {each.artifacts}' if each.variant else ''} "
+            f"--device {each.device} --runtimes {each.runtime} --attest",
+            remedy=f"on a machine that has it ({_installed_by(each, extras)})",
         )
         for each in dict.fromkeys(policy.elsewhere)
         if any(_names(subject, each) for subject in subjects)
@@ -192,11 +176,18 @@ def _awaited(release: Path, policy: PolicyRecord, reasons: Sequence[Reason]) -> 
     return (*cells, *people)
 
 
+def _installed_by(requirement: Requirement, extras: Mapping[Requirement, str]) -> str:
+    """Returns how the runtime of a requirement is installed."""
+    extra = extras.get(requirement.of_format)
+    return remedy(extra) if extra else "with a paritygate that knows this runtime"
+
+
 def _names(subject: str, requirement: Requirement) -> bool:
     """Whether a reason's subject is a requirement, or a cell of it: `FORMAT/VARIANT RUNTIME DEVICE`."""
     artifact, _, place = subject.partition(" ")
     wanted = f"{requirement.runtime} {requirement.device}"
-    return artifact.partition("/")[0] == requirement.format and place == wanted
+    named = requirement.covers(artifact) if "/" in artifact else artifact == requirement.format
+    return named and place == wanted
 
 
 def render(report: GateReport, console: "Console") -> None:

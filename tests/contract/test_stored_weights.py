@@ -22,7 +22,7 @@ def tampered(bench, tmp_path):
         proof = bench.proof(model)
         folder = tmp_path / "artifact"
         shutil.copytree(proof.release / proof.artifacts[row.key].path, folder)
-        request = {"module": row.module, "format": row.format, "artifact": str(folder), "weights": str(proof.weights)}
+        request = {"format": row.format, "artifact": str(folder), "weights": str(proof.weights)}
         return bench.call("tests.exporters.weight_jobs:tampered", request | {"like": LAYERS[model][0]} | fault)
 
     return run

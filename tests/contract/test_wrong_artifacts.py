@@ -18,7 +18,7 @@ from validators.runtimes.registry import RUNTIMES
 pytestmark = pytest.mark.slow
 
 TWINS = "tests.contract.more_models:twins"
-VARIANTS = {"onnx": "default", "tflite": "dynamic", "tfjs": "default", "saved_model": "default"}
+VARIANTS = {row.format: row.variant for row in reversed(EXPORTERS)}
 ROWS = [pytest.param(row, id=f"{row.format} {row.name}") for row in RUNTIMES if row.accelerator != "cuda"]
 ON_CPU = [row for row in ROWS if row.values[0].device == "cpu"]
 """For faults that tell nothing of a GPU which another fault does not."""

@@ -143,7 +143,7 @@ def test_weights_with_a_giant_text_are_refused_before_it_is_read(tmp_path):
 
     path = tmp_path / "m.h5"
     path.write_bytes(hostile.h5(write))
-    refused_quickly("bytes beside its arrays; at most", path, "nets:make")
+    refused_quickly("bytes in addition to its arrays; at most", path, "nets:make")
 
 
 def test_weights_pass_with_a_builder_which_is_not_run(weights, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from exporters.errors import BadInput
 from exporters.source.keras.custom_objects import provide
 from exporters.source.keras.user_code import imported
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 
 OWN = """
 class Scale: ...
@@ -30,7 +30,7 @@ def source(*layers):
         for place, (name, registered, config) in enumerate(layers)
     ]
     model = {"module": "keras", "class_name": "Functional", "config": {"name": "m", "layers": nodes}}
-    return Source(
+    return StoredModel(
         path=Path("net.keras"),
         form="archive",
         keras_version="3.10.0",

@@ -108,7 +108,7 @@ def test_a_model_that_was_never_built_is_refused_with_the_flag_that_builds_it(sa
 
 def test_a_shape_for_a_model_that_says_its_own_is_refused(saved, load):
     path, _ = saved("twins")
-    with pytest.raises(BadInput, match=r"says the shapes of its inputs itself.*given for x"):
+    with pytest.raises(BadInput, match=r"states the shapes of its inputs itself.*given for x"):
         load(path, input_shapes={"x": [None, 4]}).unwrap()
 
 

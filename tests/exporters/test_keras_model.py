@@ -51,7 +51,7 @@ def test_a_sequential_whose_shape_got_lost_is_built_for_the_users(load):
 
 
 def test_a_shape_for_a_model_that_says_its_own_is_refused(load):
-    with pytest.raises(BadInput, match=r"says the shapes of its inputs itself.*given for x"):
+    with pytest.raises(BadInput, match=r"states the shapes of its inputs itself.*given for x"):
         load("single", input_shapes={"x": [None, 3]}).unwrap()
 
 

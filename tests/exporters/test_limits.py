@@ -3,13 +3,12 @@
 import ast
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from exporters.contract import Finding, Signature
 from exporters.errors import Limited
-from exporters.formats import job
+from exporters.formats import job, onnx
 from exporters.formats.registry import FORMATS
 from exporters.source.model_source import ModelSource
 from exporters.target_limits import LIMITS, known_limit, limited
@@ -134,11 +133,8 @@ def exported(monkeypatch, tmp_path):
     """Exports with a converter that writes nothing, whose check finds what a test gives."""
 
     def export(*findings):
-        module = SimpleNamespace(
-            export=lambda source, destination, options: Signature(inputs=(), outputs=()),
-            check=lambda artifact, signature: findings,
-        )
-        monkeypatch.setattr(job, "import_module", lambda name: module)
+        monkeypatch.setattr(onnx, "export", lambda source, destination, options: Signature(inputs=(), outputs=()))
+        monkeypatch.setattr(onnx, "check", lambda artifact, signature: findings)
         model = ModelSource(path=tmp_path)
         return job.export(
             job.ExportRequest(artifact="onnx/default", model=model, graph=tmp_path, destination=tmp_path, options={})

@@ -7,7 +7,7 @@ import pytest
 
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
-from exporters.preprocessing.description import FILE, Description, Fed, Preprocessing, names_of, read
+from exporters.preprocessing.description import FILE, Description, Feed, Preprocessing, names_of, read
 from exporters.preprocessing.interpreter import Interpreter
 from exporters.preprocessing.literal_patterns import texts_matched
 from exporters.preprocessing.steps import (
@@ -48,7 +48,7 @@ def step(kind, inputs, output, **parameters):
 
 def described(*steps, feeds="out", files=None, dtype="string"):
     inputs = (TensorSpec(name="x", dtype=dtype, shape=(None,)), TensorSpec(name="z", dtype=dtype, shape=(None,)))
-    fed = tuple(Fed(name=name, tensor=name) for name in feeds.split())
+    fed = tuple(Feed(name=name, tensor=name) for name in feeds.split())
     description = Description(version="1", inputs=inputs, steps=steps, feeds=fed)
     return Preprocessing(description=description, files=files or {})
 

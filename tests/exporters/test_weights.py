@@ -5,11 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exporters.weights.match import match
-from exporters.weights.source_weights import Normalization, Source, SourceWeight
+from exporters.formats.registry import exporter_of
+from exporters.weights.match import match as match_with
+from exporters.weights.source_weights import Normalization, SourceWeight, SourceWeights
 
 RANDOM = np.random.default_rng(3)
 EPSILON = 1e-3
+
+
+def match(format_, *given):
+    return match_with(exporter_of(format_).WEIGHTS, *given)
 
 
 def weight(name, *shape, array=None):
@@ -18,7 +23,7 @@ def weight(name, *shape, array=None):
 
 
 def source(*weights, normalizations=(), scales=()):
-    return Source(weights=weights, normalizations=normalizations, scales=scales)
+    return SourceWeights(weights=weights, normalizations=normalizations, scales=scales)
 
 
 def normalized(channels=8, layer="norm"):

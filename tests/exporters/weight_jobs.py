@@ -1,7 +1,6 @@
 """Job: an artifact that was tampered with, held against the weights of the original again."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.planted.stored import by_ulps, overwrite, through
 from exporters.contract import WeightsRecord
+from exporters.formats.registry import exporter_of
 from exporters.weights.match import match
 from exporters.weights.source_weights import read
 
@@ -18,17 +18,17 @@ def tampered(request: Mapping[str, Any]) -> Any:
     """Changes one constant of an artifact and matches it anew.
 
     Args:
-        request: `module` of the exporter, `format`, `artifact` (folder, free to be changed), `weights`, `like` (part of
+        request: `format`, `artifact` (folder, free to be changed), `weights`, `like` (part of
             the name of a source weight), and `ulps` or `dtype`.
     """
-    module, folder = import_module(request["module"]), Path(request["artifact"])
+    exporter, folder = exporter_of(request["format"]), Path(request["artifact"])
     source = read(Path(request["weights"]))
     own = next(weight for weight in source.weights if request["like"] in weight.name)
-    good = {name: array for name, array in module.constants(folder).items() if array.size == own.array.size}
+    good = {name: array for name, array in exporter.constants(folder).items() if array.size == own.array.size}
     stored = next(array for array in good.values() if np.isin(np.sort(array, axis=None), own.array).all())
     change = by_ulps(request["ulps"]) if "ulps" in request else through(request["dtype"])
     overwrite(folder, stored, change)
-    record = match(request["format"], source, module.constants(folder))
+    record = match(exporter.WEIGHTS, source, exporter.constants(folder))
     return TypeAdapter(WeightsRecord).dump_python(record, mode="json")
 
 
@@ -40,10 +40,10 @@ def vectors(request: Mapping[str, Any]) -> list[list[float]]:
     """
     import tensorflow as tf
 
-    from exporters.weights.source_weights import Source, with_constants
+    from exporters.weights.source_weights import SourceWeights, with_constants
 
     with tf.Graph().as_default() as graph:
         for name, values in request["constants"].items():
             tf.constant(values, tf.float32, name=name)
-    found = with_constants(Source(weights=(), normalizations=()), graph.as_graph_def())
+    found = with_constants(SourceWeights(weights=(), normalizations=()), graph.as_graph_def())
     return [scale.tolist() for scale in found.scales]

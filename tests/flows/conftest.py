@@ -71,9 +71,9 @@ def bucket(tmp_path_factory):
 @pytest.fixture(scope="session")
 def deployed(server, home):
     """The server with everything on it, made twice; gives its deployments by name, and what the second time said."""
-    assert run(server, home, sys.executable, "-m", "deployments.bootstrap").returncode == 0
+    assert run(server, home, sys.executable, "-m", "flows.cli", "server", "deploy").returncode == 0
     ask(f"{server}/work_pools/paritygate", {"concurrency_limit": 3}, method="PATCH")
-    again = run(server, home, sys.executable, "-m", "deployments.bootstrap")
+    again = run(server, home, sys.executable, "-m", "flows.cli", "server", "deploy")
     assert again.returncode == 0, again.stderr
     found = ask(f"{server}/deployments/filter", {"work_pools": {"name": {"any_": ["paritygate"]}}})
     return {deployment["name"]: deployment for deployment in found}, again.stdout

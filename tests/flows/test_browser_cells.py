@@ -15,7 +15,7 @@ from tfjs_graphs import dense
 from exporters.contract import Artifact, TensorSpec
 from exporters.errors import Broken
 from exporters.jobs import Outcome, Workers
-from flows.config.settings import Limits, Settings
+from flows.config.settings import JobLimits, Settings
 from flows.pipeline.cells import Cells
 from validators.cells.job import NO_DEVICE
 from validators.contract import Cell
@@ -51,7 +51,7 @@ def release(tmp_path_factory):
 
 
 def cells(folder, workers, browser):
-    settings = Settings(model=Path("model.keras"), limits=Limits(seconds=120))
+    settings = Settings(model=Path("model.keras"), limits=JobLimits(seconds=120))
     return Cells(workers, browser, folder, policy=settings.record)
 
 

@@ -8,7 +8,7 @@ import pytest
 from exporters.errors import BadInput
 from flows.batch import checkpoints
 from flows.batch.checkpoints import Checkpoint, look, place, settled
-from flows.batch.watch_record import Ledger
+from flows.batch.watch_record import WatchFile
 
 NAMED = "{epoch:02d}-{val_loss:.4f}.keras"
 
@@ -157,7 +157,7 @@ def test_a_metric_that_no_checkpoint_says_is_bad_input_once_they_are_written(fol
 
 
 def ledger(folder, *, higher=False):
-    return Ledger(folder, checkpoints="net", metric="m", higher_is_better=higher)
+    return WatchFile(folder, checkpoints="net", metric="m", higher_is_better=higher)
 
 
 def at(value, name="a.keras", mark=None):
@@ -167,21 +167,21 @@ def at(value, name="a.keras", mark=None):
 def test_only_what_beats_everything_that_got_a_verdict_is_wanted(tmp_path):
     with ledger(tmp_path) as first:
         assert first.wants(at(0.5))
-        first.note("d1", at(0.5), state="Released", message="")
-        first.note("d2", at(0.3), state="Refused", message="")
-        first.note("d3", at(0.1, "bad.keras"), state="Bad input", message="")
-        first.note("d4", at(0.01), state="Broken", message="")
+        first.add("d1", at(0.5), state="Released", message="")
+        first.add("d2", at(0.3), state="Refused", message="")
+        first.add("d3", at(0.1, "bad.keras"), state="Bad input", message="")
+        first.add("d4", at(0.01), state="Broken", message="")
     with ledger(tmp_path) as again:
         assert [again.wants(at(value)) for value in (0.4, 0.3, 0.2, 0.01, None)] == [False, False, True, True, False]
         assert not again.wants(at(0.1, "bad.keras"))
         assert again.wants(at(0.1, "bad.keras", mark="2"))
-        assert [again.judged(digest) for digest in ("d1", "d2", "d3", "d4")] == [True, True, True, False]
+        assert [again.has(digest) for digest in ("d1", "d2", "d3", "d4")] == [True, True, True, False]
 
 
 def test_an_accuracy_has_to_rise_and_its_record_is_another_one(tmp_path):
     with ledger(tmp_path) as losses, ledger(tmp_path, higher=True) as accuracies:
-        losses.note("d1", at(0.5), state="Released", message="")
-        accuracies.note("d2", at(0.5), state="Released", message="")
+        losses.add("d1", at(0.5), state="Released", message="")
+        accuracies.add("d2", at(0.5), state="Released", message="")
         assert [accuracies.wants(at(value)) for value in (0.4, 0.5, 0.6)] == [False, False, True]
         both = [at(0.1), at(0.3, "b"), at(0.3, "c")]
         assert names(accuracies.best_first(both)) == ["c", "b", "a.keras"]

@@ -14,7 +14,7 @@ from processes import below
 
 from exporters.errors import BadInput
 from exporters.files.hashing import sha256_file
-from flows.batch.nightly import found
+from flows.batch.loop_in_prefect import found
 from flows.config.input_files import asked
 from flows.config.settings import Settings
 from flows.prefect.storage import fetched
@@ -74,10 +74,10 @@ def test_a_second_bootstrap_keeps_what_a_person_has_set(server, deployed):
 
 
 def test_a_bootstrap_without_a_server_says_what_to_do(home):
-    done = run("", home, sys.executable, "-m", "deployments.bootstrap")
+    done = run("", home, sys.executable, "-m", "flows.cli", "server", "deploy")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "`make server` starts one" in done.stderr
-    away = run("http://127.0.0.1:9/api", home, sys.executable, "-m", "deployments.bootstrap")
+    assert "`paritygate server start` starts one" in done.stderr
+    away = run("http://127.0.0.1:9/api", home, sys.executable, "-m", "flows.cli", "server", "deploy")
     assert away.returncode == 3
     assert "the Prefect server failed" in away.stderr
     assert "Traceback" not in away.stderr

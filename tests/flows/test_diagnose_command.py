@@ -95,7 +95,7 @@ def test_an_existing_reproduction_folder_is_not_written_into(release, capsys, tm
     assert not list(target.iterdir())
 
 
-class Kept:
+class EvidenceRetention:
     """A laboratory that only keeps."""
 
     def keep(self, tensors):
@@ -110,7 +110,7 @@ def test_the_call_with_the_worst_row_is_looked_into(release):
     worst = replace(diff.worst, index=(3, 1))
     cell = small_release.failed_cell("cpu", diffs=(replace(diff, worst=worst),))
     evidence = read_evidence(release)
-    kept = Kept()
+    kept = EvidenceRetention()
     sampled = failing_call(subject, cell, kept)
     rows = evidence.samples(small_release.SET)["x"][2:4]  # fed two by two: the fourth row is in the second call
     np.testing.assert_array_equal(kept.tensors["x"], rows)

@@ -77,17 +77,37 @@ def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch)
         row = rows[runtime.name, runtime.device]
         if row.accelerator == "cuda":  # without a card no package helps
             continue
-        assert "make setup" in runtime.problem
-        # A plain resolve of the converters falls back to a tensorflowjs of years ago: pip is no way to them.
-        assert ("pip install" in runtime.problem) == (row.extra != "export")
+        wanted = "pip install 'paritygate[ort-cuda]'" if row.extra == "ort-cuda" else "make setup"
+        assert runtime.problem.endswith(f"is not installed: {wanted}")
     assert "missing  onnxruntime on cpu: the package onnxruntime is not installed" in page(found)
 
 
-def test_a_missing_converter_is_brought_by_make_setup_alone(monkeypatch):
+@pytest.mark.parametrize(
+    ("file", "command"),
+    [
+        (None, "pip install 'paritygate[{}]'"),
+        ("uv-receipt.toml", "uv tool install 'paritygate[all]'"),
+        ("pipx_metadata.json", "pipx install --force 'paritygate[all]'"),
+    ],
+)
+def test_outside_of_a_checkout_a_missing_package_is_brought_by_what_installed_paritygate(
+    monkeypatch, tmp_path, file, command
+):
+    monkeypatch.setattr("flows.machine.doctor.installed", lambda distribution: "")
+    monkeypatch.setattr("exporters.installation.checkout", lambda: None)
+    monkeypatch.setattr("exporters.installation.sys.prefix", str(tmp_path))
+    if file:
+        (tmp_path / file).touch()
+    remedies = {tool.name: tool.remedy for tool in doctor.examine().tools}
+    assert remedies["tensorflow"] == command.format("export")
+    assert remedies["prefect"] == command.format("flow")
+    assert remedies["tensorflowjs"] == "paritygate setup"
+
+
+def test_in_a_checkout_make_setup_brings_every_package(monkeypatch):
     monkeypatch.setattr("flows.machine.doctor.installed", lambda distribution: "")
     remedies = {tool.name: tool.remedy for tool in doctor.examine().tools}
-    assert remedies["tensorflowjs"] == remedies["tensorflow"] == "make setup"
-    assert remedies["prefect"].startswith("pip install 'paritygate[flow]'")
+    assert {remedies[name] for name in ("tensorflow", "tensorflowjs", "prefect")} == {"make setup"}
 
 
 def test_a_runtime_in_the_browser_has_the_version_of_its_first_package(monkeypatch):

@@ -48,7 +48,7 @@ def killed(tmp_path):
     log = workspace.logs / "export.log"
     log.write_text("said")
     finished.keep("export onnx", dict, "source", value={"size": 5}, made={folder: "", log: ""})
-    os.close(workspace._lock)  # as its process's end does
+    workspace._lock.release()  # as its process's end does
     return workspace.staging
 
 
@@ -76,7 +76,7 @@ def test_a_finished_stage_is_found_with_its_files_and_kept_for_the_run_after(kil
     assert (workspace.logs / "export.log").read_text() == "said"
     assert finished.found == ["export onnx"]
     assert finished.digest("export onnx")
-    os.close(workspace._lock)  # killed too
+    workspace._lock.release()  # killed too
     _, third = again()
     assert third.find("export onnx", dict, "source") == {"size": 5}
 
@@ -265,7 +265,7 @@ def reference_noise_and_cell(target, *, noise):
     run._refer()
     run._measure()
     run._run(row, runtime("onnxruntime", "cpu"))
-    os.close(workspace._lock)
+    workspace._lock.release()
     return jobs.asked
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from flows.config.settings import Limits, Settings
+from flows.config.settings import JobLimits, Settings
 from flows.prefect import remote_cells as handover
 
 ONE = handover._Handed(id="1", device="gpu")
@@ -41,7 +41,7 @@ def quick(monkeypatch):
 
 
 def settings(seconds):
-    return Settings(model="m.keras", limits=Limits(pool_seconds=seconds))
+    return Settings(model="m.keras", limits=JobLimits(pool_seconds=seconds))
 
 
 def test_a_server_that_is_away_for_a_while_costs_the_release_nothing_but_the_wait(caplog):

@@ -12,8 +12,6 @@ from flows.cli import app
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = sorted(name for name in app if not name.startswith("-"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "deployments").rglob("README.md"))]
-# Commands that the branch `install` adds: it takes this set away.
-COMING = {"setup", "server"}
 
 
 def command_lines(text: str) -> Iterator[list[str]]:
@@ -81,8 +79,7 @@ def test_the_examples_of_the_program_parse():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_each_command_line_of_a_page_parses(page):
     for arguments in command_lines(shell_blocks(page.read_text("utf-8"))):
-        if arguments[0] not in COMING:
-            parses(arguments)
+        parses(arguments)
 
 
 def test_an_option_that_does_not_exist_is_noticed():

@@ -9,7 +9,7 @@ import small_release
 from exporters.jobs import Outcome
 from exporters.target_limits import LIMITS
 from flows.pipeline.cells import Cells
-from validators.contract import ByHand
+from validators.contract import ToleranceOverride
 from validators.release.manifest import load
 from validators.runtimes.registry import runtime
 
@@ -73,7 +73,9 @@ def test_the_same_words_from_another_runtime_are_an_error(run):
 def test_a_cell_is_asked_under_the_tolerances_that_the_policy_sets_for_it(run, tmp_path):
     release = tmp_path / "r"
     manifest = load(release)
-    entries = tuple(ByHand(cells=cells, atol=atol) for cells, atol in {"tfjs * *": 1.0, "onnx * cpu": 2.0}.items())
+    entries = tuple(
+        ToleranceOverride(cells=cells, atol=atol) for cells, atol in {"tfjs * *": 1.0, "onnx * cpu": 2.0}.items()
+    )
     workers = Workers(status="crashed")
     cells = Cells(workers, Browser(), release, policy=replace(manifest.policy, tolerances=entries, rtol=0.5))
     cells.run(manifest.artifacts[0], runtime("onnxruntime", "cpu"))

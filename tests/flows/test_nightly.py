@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from flows.batch import nightly
+from flows.batch import loop_in_prefect, nightly
 from flows.config.settings import Settings, Terms
 from flows.prefect.release import release_dir
 from validators.release.integrity import ATTESTATIONS
@@ -14,7 +14,7 @@ from validators.release.integrity import ATTESTATIONS
     ("evidence", "attested", "did"),
     [("full", True, "verified"), ("digests", False, "released"), ("digests", True, "judged")],
 )
-def test_an_unchanged_model_is_verified_again_and_released_anew_where_its_samples_are_gone_and_nobody_had_a_say(
+def test_an_unchanged_model_is_verified_again_and_released_where_its_samples_are_gone_and_no_person_had_a_say(
     tmp_path, monkeypatch, evidence, attested, did
 ):
     (tmp_path / "a.keras").write_bytes(b"model")
@@ -26,10 +26,9 @@ def test_an_unchanged_model_is_verified_again_and_released_anew_where_its_sample
     monkeypatch.setattr(nightly, "again", lambda *_, **__: ends["verified"])
     monkeypatch.setattr(nightly, "release", lambda *_, **__: ends["released"])
     monkeypatch.setattr(nightly, "standing_there", lambda *_: ends["judged"])
-    storage = SimpleNamespace(protocol=("file",))
     terms = Terms.model_validate({"policy": {"evidence": evidence}})
-    outcome = nightly._settled(storage, str(tmp_path / "a.keras"), tmp_path / "releases", terms)
-    assert outcome.state == did
+    settings = loop_in_prefect.settings_of(tmp_path / "a.keras", tmp_path / "releases", terms)
+    assert nightly._release_or_verify(settings).name == did
 
 
 @pytest.mark.parametrize(
@@ -42,7 +41,7 @@ def test_an_unchanged_model_is_verified_again_and_released_anew_where_its_sample
         *((["Refused", end], "Broken") for end in ("Broken", "Crashed", "Cancelled", "Failed", "TimedOut")),
     ],
 )
-def test_a_shelf_ends_as_broken_when_some_model_got_no_verdict(monkeypatch, ends, name):
-    monkeypatch.setattr(nightly, "create_markdown_artifact", lambda *_, **__: None)
-    outcomes = [nightly.Outcome(model=f"{end}.keras", state=end, message="") for end in ends]
-    assert nightly.concluded("nightly", "models", outcomes).name == name
+def test_a_folder_of_models_ends_as_broken_when_some_model_got_no_verdict(monkeypatch, ends, name):
+    monkeypatch.setattr(loop_in_prefect, "create_markdown_artifact", lambda *_, **__: None)
+    outcomes = [loop_in_prefect.ModelOutcome(model=f"{end}.keras", state=end, message="") for end in ends]
+    assert loop_in_prefect.concluded("nightly", "models", outcomes).name == name

@@ -15,9 +15,10 @@ import psutil
 import pytest
 from prefect_server import QUICK_TOML, ROOT, ask, submit, until
 
-from deployments import local, postgres
-from deployments.ports import free_port
 from exporters.errors import Broken
+from flows.deployment import local_server as local
+from flows.deployment import postgres
+from flows.deployment.ports import free_port
 from validators.release.manifest import load
 
 DIGITS = ROOT / "examples" / "digits" / "digits.keras"

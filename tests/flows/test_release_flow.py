@@ -178,7 +178,7 @@ def test_a_run_of_the_cli_that_is_cancelled_on_the_server_ends_with_all_its_proc
         _, alive = psutil.wait_procs(started, timeout=10)
         assert alive == []
         assert process.wait(30) not in {0, 1}
-        assert "somebody cancelled the run on the Prefect server" in " ".join(process.stderr.read().split())
+        assert "the run was cancelled on the Prefect server" in " ".join(process.stderr.read().split())
     until(lambda: latest_run(server)[0]["state"]["type"] == "CANCELLED")
     assert not list(tmp_path.glob("*cancelled.release*"))
 

@@ -1,11 +1,13 @@
 """Settings: what `release.toml` and the flags may say, and what the answer to a mistake is."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exporters.errors import BadInput
+from exporters.formats.registry import EXPORTERS, rows_of
 from flows.config.settings import Settings, load_settings, named_shapes
 
 MODEL = {"model": Path("m.keras")}
@@ -48,6 +50,31 @@ def toml(folder, text):
         ("[samples]\nbatches = [0]", "at least 1"),
         ("[onnx]\nopset = 21", "onnx.opset"),
         ("formats = ", "not valid TOML"),
+        ("formats = ['tflite/batch2']", "unknown format 'tflite/batch2' (did you mean 'tflite/batch1'?)"),
+        ("[policy]\nrequired = ['tflite/batch2 litert-xnnpack cpu']", "unknown variant 'tflite/batch2' (did you mean"),
+        (
+            "[policy]\nrequired = ['tflite/batch1 litert-xnpack cpu']",
+            "did you mean 'tflite/batch1 litert-xnnpack cpu'?",
+        ),
+        (
+            "formats = ['tflite/dynamic']\n[policy]\nrequired = ['tflite/batch1 litert-xnnpack cpu']",
+            "formats leaves out tflite/batch1",
+        ),
+        (
+            "[policy]\nrequired = ['tflite litert-xnnpack cpu']\nelsewhere = ['tflite/batch1 litert-xnnpack cpu']",
+            "`tflite/batch1 litert-xnnpack cpu` stands in policy.required and in policy.elsewhere",
+        ),
+        ("[[policy.tolerances]]\ncells = 'tflite/batch2 * *'\natol = 1", "no cell is 'tflite/batch2 * *'"),
+        ("[policy.baseline.size_ratios]\n'tflite/batch2' = 1.5", "unknown artifact 'tflite/batch2' (did you mean"),
+        ("[policy.baseline.size_ratios]\n'tflite/batch1' = 0", "size_ratios.tflite/batch1"),
+        (
+            "[[policy.waivers]]\ncell = 'tflite/batch2 litert-xnnpack cpu'\nuntil = 2027-01-31\nby = 'A'\nwhy = 'B'",
+            "unknown variant 'tflite/batch2'",
+        ),
+        ("[variants.'onnx/defalt']\nopset = 17", "unknown variant 'onnx/defalt' (did you mean 'onnx/default'?)"),
+        ("[variants.'onnx/default']\nopst = 17", "unknown option of onnx/default 'opst' (did you mean 'opset'?)"),
+        ("[variants.'onnx/default']\nopset = 21", "onnx/default: opset: Input should be 17 or 18"),
+        ("[variants.'tflite/batch1']\nopset = 17", "tflite/batch1 has no options"),
     ],
 )
 def test_a_mistake_in_release_toml_is_named_with_what_is_valid(tmp_path, text, said):
@@ -195,3 +222,45 @@ def test_the_bounds_of_a_cell_are_recorded_for_whoever_runs_it_again():
     limits = {"seconds": 1800, "memory_gib": 3, "sample_seconds": 7, "software_seconds": 5}
     record = load_settings(None, {"model": "m.keras", "limits": limits}).record
     assert {name: getattr(record, name) for name in limits} == limits
+
+
+def test_a_format_stands_for_its_variants_and_a_variant_for_itself():
+    settings = load_settings(None, {**MODEL, "formats": ["tflite/batch1", "onnx"]})
+    assert [row.key for row in rows_of(settings.formats)] == ["tflite/batch1", "onnx/default"]
+    assert {row.format for row in settings.runtimes} == {"tflite", "onnx", "original"}
+    assert {each.format for each in settings.required} == {"tflite", "onnx"}
+    assert settings.record.formats == ("tflite/batch1", "onnx")
+    assert [row.key for row in rows_of(("tflite", "tflite/batch1"))] == ["tflite/dynamic", "tflite/batch1"]
+    assert [row.key for row in rows_of(("tflite/static",))] == ["tflite/static"]
+
+
+def test_a_format_that_is_named_leaves_out_variants_of_reduced_precision(monkeypatch):
+    half = replace(next(row for row in EXPORTERS if row.key == "onnx/default"), variant="half", precision="float16")
+    monkeypatch.setattr("exporters.formats.registry.EXPORTERS", (*EXPORTERS, half))
+    assert [row.key for row in rows_of(("onnx",))] == ["onnx/default"]
+    assert [row.key for row in rows_of(("onnx", "onnx/half"))] == ["onnx/default", "onnx/half"]
+
+
+def test_the_cells_of_a_variant_that_come_from_elsewhere_are_not_run_here():
+    policy = {"required": ["tflite/dynamic litert-xnnpack cpu"], "elsewhere": ["tflite/batch1 litert-xnnpack cpu"]}
+    settings = load_settings(None, {**MODEL, "policy": policy})
+    (row,) = [row for row in settings.runtimes if row.name == "litert-xnnpack"]
+    assert settings.runs_here("tflite/dynamic", row)
+    assert not settings.runs_here("tflite/batch1", row)
+    assert not settings.runs_here("onnx/default", row)
+
+
+def test_a_variants_option_comes_before_that_of_its_format(tmp_path):
+    (row,) = rows_of(("onnx",))
+    plain = load_settings(toml(tmp_path, "[onnx]\nopset = 17"), MODEL)
+    assert plain.export_options(row) == {"opset": 17}
+    own = load_settings(toml(tmp_path, "[onnx]\nopset = 17\n[variants.'onnx/default']\nopset = 18"), MODEL)
+    assert own.export_options(row) == {"opset": 18}
+    assert load_settings(None, MODEL).export_options(row) == {"opset": 18}
+
+
+def test_a_size_limit_of_a_variant_is_kept_with_the_release(tmp_path):
+    path = toml(tmp_path, "[policy.baseline.size_ratios]\n'tflite/batch1' = 1.5\nonnx = 2")
+    limits = load_settings(path, MODEL).record.baseline
+    ratios = [limits.size_ratio_of(key) for key in ("tflite/batch1", "tflite/dynamic", "onnx/default")]
+    assert ratios == [1.5, 1.1, 2.0]

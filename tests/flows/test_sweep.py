@@ -1,4 +1,4 @@
-"""A shelf of models: one state per model and format, resumed where it stopped, and no model's end is another's."""
+"""A folder of models: one state per model and format, resumed where it stopped, and no model's end is another's."""
 
 import json
 import os
@@ -22,15 +22,14 @@ from exporters.jobs import Job, Preloaded, Workers
 from exporters.source.admission import examine
 from flows import batch as sweep
 from flows import cli
-from flows.batch import sweep_record as ledger
-from flows.batch import sweep_run as engine
+from flows.batch import sweep_record, sweep_run
 from flows.batch.outcomes import states_of_error
 from flows.batch.sweep_report import grouped
 from flows.config.model_folder import find
 from flows.config.settings import load_settings
 from flows.progress.events import Event
 from tests.exporters import jobs
-from validators.contract import BaselineLimits, BaselineRecord, Comparison, Coverage, Grounds, Placement, Requirement
+from validators.contract import BaselineRecord, Comparison, Coverage, Grounds, Placement, RegressionLimits, Requirement
 from validators.runtimes.registry import default_requirements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +92,7 @@ def test_what_the_policy_asks_beside_parity_fails_every_format_it_speaks_against
 
     larger = Comparison(what="size", subject="onnx/default", before=1, now=3, allowed=2)
     record = BaselineRecord(
-        digest="ab", model="m", created="c", headline="RELEASED", limits=BaselineLimits(), comparisons=(larger,)
+        digest="ab", model="m", created="c", headline="RELEASED", limits=RegressionLimits(), comparisons=(larger,)
     )
     found = states(replace(factory.manifest(), baseline=record))
     assert [each.format for each in found.values() if each.code == "size regression"] == ["onnx"]
@@ -224,38 +223,38 @@ def test_a_release_that_ends_with_an_error_gives_every_format_one_state(error, s
     assert [(each.format, each.state, each.code) for each in found] == [("onnx", state, code), ("tfjs", state, code)]
 
 
-# -- shelf and ledger -------------------------------------------------------------------------------------------------
+# -- models and sweep.json --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def shelf(tmp_path):
+def model_folder(tmp_path):
     """Two models of one name, and a copy of one of them."""
-    folder = tmp_path / "shelf"
+    folder = tmp_path / "models"
     for path, content in {"a/net.keras": b"one", "b/net.keras": b"two", "c/net.keras": b"one"}.items():
         (folder / path).parent.mkdir(parents=True)
         (folder / path).write_bytes(content)
     return folder
 
 
-def models(shelf, **changes):
-    return find(shelf, **{"pattern": "*.keras", "apart_from": shelf.parent / "out", **changes})
+def models(model_folder, **changes):
+    return find(model_folder, **{"pattern": "*.keras", "apart_from": model_folder.parent / "out", **changes})
 
 
-def test_models_of_one_name_get_releases_of_their_own_and_copies_share_one(shelf):
-    found = models(shelf)
+def test_models_of_one_name_get_releases_of_their_own_and_copies_share_one(model_folder):
+    found = models(model_folder)
     assert [model.path for model in found] == ["a/net.keras", "b/net.keras", "c/net.keras"]
     assert found[0].release == found[2].release != found[1].release
     assert found[0].release.startswith("net-")
 
 
-def test_every_form_is_found_and_a_folder_stands_for_what_is_in_it(shelf):
-    h5_model(shelf / "a" / "old.h5")
-    saved_model(shelf / "d" / "net")
-    (shelf / "d" / "net" / "assets.h5").write_bytes(b"part of it")
-    released = shelf / "net.release"
+def test_every_form_is_found_and_a_folder_stands_for_what_is_in_it(model_folder):
+    h5_model(model_folder / "a" / "old.h5")
+    saved_model(model_folder / "d" / "net")
+    (model_folder / "d" / "net" / "assets.h5").write_bytes(b"part of it")
+    released = model_folder / "net.release"
     saved_model(released / "artifacts" / "saved_model" / "default")
     (released / "release.json").write_text("{}", "utf-8")
-    found = [model.path for model in models(shelf, pattern=None)]
+    found = [model.path for model in models(model_folder, pattern=None)]
     assert found == ["a/net.keras", "a/old.h5", "b/net.keras", "c/net.keras", "d/net"]
 
 
@@ -267,19 +266,22 @@ def test_weights_alone_are_refused_for_want_of_an_architecture(tmp_path):
     assert "--architecture" in states[0].way_out
 
 
-def test_what_the_sweep_writes_below_the_shelf_is_no_model(shelf):
-    assert [model.path for model in models(shelf, apart_from=shelf / "b")] == ["a/net.keras", "c/net.keras"]
+def test_what_the_sweep_writes_below_the_models_is_no_model(model_folder):
+    assert [model.path for model in models(model_folder, apart_from=model_folder / "b")] == [
+        "a/net.keras",
+        "c/net.keras",
+    ]
 
 
-def test_a_link_to_nothing_is_a_model_that_cannot_be_read(shelf):
-    (shelf / "gone.keras").symlink_to("nowhere")
-    assert "cannot be read: No such file" in models(shelf)[-1].fault
+def test_a_link_to_nothing_is_a_model_that_cannot_be_read(model_folder):
+    (model_folder / "gone.keras").symlink_to("nowhere")
+    assert "cannot be read: No such file" in models(model_folder)[-1].fault
 
 
 @pytest.mark.parametrize("pattern", ["*.h5", "", "/abs"])
-def test_a_pattern_that_names_nothing_is_bad_input(shelf, pattern):
+def test_a_pattern_that_names_nothing_is_bad_input(model_folder, pattern):
     with pytest.raises(BadInput, match="called" if pattern == "*.h5" else "--pattern"):
-        models(shelf, pattern=pattern)
+        models(model_folder, pattern=pattern)
 
 
 def record(model, out, **changes):
@@ -293,110 +295,110 @@ def record(model, out, **changes):
         "digest": model.digest,
         "size": model.size,
         "release": model.release,
-        "manifest": ledger.manifest_digest(release),
+        "manifest": sweep_record.manifest_digest(release),
         "released": True,
         "states": (proven,),
         "seconds": 1.0,
     }
-    return sweep.Record(**{**fields, **changes})
+    return sweep.SweptModel(**{**fields, **changes})
 
 
 def settings(**changes):
-    return load_settings(None, {"model": "shelf", "formats": ["onnx"], **changes})
+    return load_settings(None, {"model": "models", "formats": ["onnx"], **changes})
 
 
 @pytest.fixture
-def swept(shelf, tmp_path):
+def swept(model_folder, tmp_path):
     """A sweep of the first two models; gives its directory."""
     out = tmp_path / "out"
-    with ledger.Ledger(out, ledger.begin(settings(), 3)) as book:
-        book.add([record(model, out) for model in models(shelf)[:2]])
+    with sweep_record.SweepFile(out, sweep_record.begin(settings(), 3)) as book:
+        book.add([record(model, out) for model in models(model_folder)[:2]])
     return out
 
 
-def settled(out, shelf, blank=None):
-    with ledger.Ledger(out, blank or ledger.begin(settings(), 3)) as book:
-        return [model.path for model in models(shelf) if book.settled(model)]
+def settled(out, model_folder, blank=None):
+    with sweep_record.SweepFile(out, blank or sweep_record.begin(settings(), 3)) as book:
+        return [model.path for model in models(model_folder) if book.settled(model)]
 
 
-def test_what_was_settled_stays_settled_also_for_a_copy_under_the_same_name(swept, shelf):
-    assert settled(swept, shelf) == ["a/net.keras", "b/net.keras", "c/net.keras"]
+def test_what_was_settled_stays_settled_also_for_a_copy_under_the_same_name(swept, model_folder):
+    assert settled(swept, model_folder) == ["a/net.keras", "b/net.keras", "c/net.keras"]
 
 
-def test_a_changed_model_is_not_settled(swept, shelf):
-    (shelf / "b" / "net.keras").write_bytes(b"three")
-    assert settled(swept, shelf) == ["a/net.keras", "c/net.keras"]
+def test_a_changed_model_is_not_settled(swept, model_folder):
+    (model_folder / "b" / "net.keras").write_bytes(b"three")
+    assert settled(swept, model_folder) == ["a/net.keras", "c/net.keras"]
 
 
-def test_a_model_that_shares_only_the_name_of_its_release_is_not_settled(swept, shelf):
-    model = models(shelf)[0]
-    with ledger.Ledger(swept, ledger.begin(settings(), 3)) as book:
+def test_a_model_that_shares_only_the_name_of_its_release_is_not_settled(swept, model_folder):
+    model = models(model_folder)[0]
+    with sweep_record.SweepFile(swept, sweep_record.begin(settings(), 3)) as book:
         assert book.settled(model)
         assert not book.settled(replace(model, digest=model.digest[:8] + "0" * 56))
 
 
-def test_a_release_that_is_gone_or_another_is_not_settled(swept, shelf):
-    a, b, _ = models(shelf)
+def test_a_release_that_is_gone_or_another_is_not_settled(swept, model_folder):
+    a, b, _ = models(model_folder)
     (swept / a.release / "release.json").unlink()
     (swept / b.release / "release.json").write_text("edited", "utf-8")
-    assert settled(swept, shelf) == []
+    assert settled(swept, model_folder) == []
 
 
-def test_a_changed_setting_settles_nothing(swept, shelf):
-    assert settled(swept, shelf, ledger.begin(settings(policy={"rtol": 0.5}), 3)) == []
+def test_a_changed_setting_settles_nothing(swept, model_folder):
+    assert settled(swept, model_folder, sweep_record.begin(settings(policy={"rtol": 0.5}), 3)) == []
 
 
-def test_another_version_settles_nothing(swept, shelf, monkeypatch):
-    now = ledger.begin(settings(), 3)
-    assert settled(swept, shelf, replace(now, paritygate="9.9")) == []
-    assert settled(swept, shelf, replace(now, toolchain={**now.toolchain, "onnx": "0.1"})) == []
+def test_another_version_settles_nothing(swept, model_folder, monkeypatch):
+    now = sweep_record.begin(settings(), 3)
+    assert settled(swept, model_folder, replace(now, paritygate="9.9")) == []
+    assert settled(swept, model_folder, replace(now, toolchain={**now.toolchain, "onnx": "0.1"})) == []
 
 
-def test_a_changed_file_that_a_setting_names_settles_nothing(shelf, tmp_path):
+def test_a_changed_file_that_a_setting_names_settles_nothing(model_folder, tmp_path):
     code = tmp_path / "layers.py"
     code.write_text("A = 1", "utf-8")
     with_code = settings(custom_objects=[str(code)])
-    first = ledger.begin(with_code, 1)
-    assert first == ledger.begin(with_code, 1)
+    first = sweep_record.begin(with_code, 1)
+    assert first == sweep_record.begin(with_code, 1)
     code.write_text("A = 2", "utf-8")
-    assert first != ledger.begin(with_code, 1)
+    assert first != sweep_record.begin(with_code, 1)
     (tmp_path / "release.json").write_text("{}")
     for named in ({"samples": {"metric": f"{code}:score"}}, {"baseline": tmp_path}):
-        assert len(ledger.begin(settings(**named), 1).settings["given"]) == 1
+        assert len(sweep_record.begin(settings(**named), 1).settings["given"]) == 1
 
 
-def test_what_was_refused_stays_refused_and_what_broke_is_tried_again(shelf, tmp_path):
+def test_what_was_refused_stays_refused_and_what_broke_is_tried_again(model_folder, tmp_path):
     out = tmp_path / "out"
-    a, b, _ = models(shelf)
-    with ledger.Ledger(out, ledger.begin(settings(), 3)) as book:
+    a, b, _ = models(model_folder)
+    with sweep_record.SweepFile(out, sweep_record.begin(settings(), 3)) as book:
         for model, error in ((a, BadInput("no zip")), (b, Broken("timeout"))):
             states = states_of_error(error, ("onnx",))
             book.add([record(model, out, release="", manifest="", released=False, states=states)])
-    assert settled(out, shelf) == ["a/net.keras"]
+    assert settled(out, model_folder) == ["a/net.keras"]
 
 
 def test_one_directory_takes_one_sweep_at_a_time(swept):
-    blank = ledger.begin(settings(), 3)
-    with ledger.Ledger(swept, blank), pytest.raises(BadInput, match="another sweep is at work"):
-        ledger.Ledger(swept, blank)
-    with ledger.Ledger(swept, blank):
+    blank = sweep_record.begin(settings(), 3)
+    with sweep_record.SweepFile(swept, blank), pytest.raises(BadInput, match="another sweep is at work"):
+        sweep_record.SweepFile(swept, blank)
+    with sweep_record.SweepFile(swept, blank):
         pass
 
 
-def test_a_sweep_json_that_is_not_ours_is_not_overwritten(swept, shelf):
+def test_a_sweep_json_that_is_not_ours_is_not_overwritten(swept, model_folder):
     (swept / "sweep.json").write_text("{}", "utf-8")
     with pytest.raises(BadInput, match="schema_version"):
-        settled(swept, shelf)
+        settled(swept, model_folder)
     assert (swept / "sweep.json").read_text("utf-8") == "{}"
 
 
-def test_the_record_is_whole_at_any_moment(swept, shelf, monkeypatch):
+def test_the_record_is_whole_at_any_moment(swept, model_folder, monkeypatch):
     before = (swept / "sweep.json").read_bytes()
-    with ledger.Ledger(swept, ledger.begin(settings(), 3)) as book:
+    with sweep_record.SweepFile(swept, sweep_record.begin(settings(), 3)) as book:
         with monkeypatch.context() as patched:
             patched.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("killed here")))
             with pytest.raises(OSError, match="killed here"):
-                book.add([record(models(shelf)[2], swept)])
+                book.add([record(models(model_folder)[2], swept)])
         assert (swept / "sweep.json").read_bytes() == before
 
 
@@ -437,25 +439,25 @@ class Told:
 @pytest.fixture
 def told(monkeypatch):
     Told.made = []
-    monkeypatch.setattr(engine, "ReleaseRun", Told)
-    monkeypatch.setattr(engine, "refuse_unrunnable", lambda settings: None)
+    monkeypatch.setattr(sweep_run, "ReleaseRun", Told)
+    monkeypatch.setattr(sweep_run, "refuse_unrunnable", lambda settings: None)
     return Told
 
 
-def run_sweep(shelf, out, **changes):
+def run_sweep(model_folder, out, **changes):
     err = StringIO()
     with sweep.shown(Console(file=err, width=200)) as progress:
-        directory, swept = sweep.sweep(shelf, output=out, progress=progress, **changes)
+        directory, swept = sweep.sweep(model_folder, output=out, progress=progress, **changes)
     assert directory == out
     return swept, err.getvalue()
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_no_models_end_stops_another(told, shelf, tmp_path, jobs):
+def test_no_models_end_stops_another(told, model_folder, tmp_path, jobs):
     for path, content in {"a": b"bug", "b": b"disk", "c": b"refused", "d": b"good"}.items():
-        (shelf / path).mkdir(exist_ok=True)
-        (shelf / path / "net.keras").write_bytes(content)
-    swept, err = run_sweep(shelf, tmp_path / "out", jobs=jobs)
+        (model_folder / path).mkdir(exist_ok=True)
+        (model_folder / path / "net.keras").write_bytes(content)
+    swept, err = run_sweep(model_folder, tmp_path / "out", jobs=jobs)
     assert [each.states[0].state for each in swept.records] == ["errored", "errored", "refused", "proven"]
     assert [each.states[0].code for each in swept.records] == ["bug", "no verdict", "bad input", ""]
     assert swept.records[2].states[0].reason == "is no model"
@@ -464,15 +466,15 @@ def test_no_models_end_stops_another(told, shelf, tmp_path, jobs):
     assert sorted(told.made) == ["a", "b", "c", "d"]
 
 
-def test_copies_are_released_once_and_recorded_each(told, shelf, tmp_path):
-    swept, _ = run_sweep(shelf, tmp_path / "out")
+def test_copies_are_released_once_and_recorded_each(told, model_folder, tmp_path):
+    swept, _ = run_sweep(model_folder, tmp_path / "out")
     assert [each.path for each in swept.records] == ["a/net.keras", "b/net.keras", "c/net.keras"]
     assert told.made == ["a", "b"]
     assert swept.exit_code == 0
 
 
 @pytest.mark.timeout(30, method="thread")  # a thread that hangs would hold the end of the test as well
-def test_a_terminal_shows_what_runs_now_below_the_models_that_ended(told, shelf, tmp_path, monkeypatch):
+def test_a_terminal_shows_what_runs_now_below_the_models_that_ended(told, model_folder, tmp_path, monkeypatch):
     def carry_out(run, engine):
         event = Event(stage="admission", state="passed", total=9)
         run.listen(event)
@@ -482,7 +484,7 @@ def test_a_terminal_shows_what_runs_now_below_the_models_that_ended(told, shelf,
     err = StringIO()
     console = Console(file=err, width=100, force_terminal=True, force_interactive=True, legacy_windows=False)
     with sweep.shown(console) as progress:
-        sweep.sweep(shelf, output=tmp_path / "out", progress=progress)
+        sweep.sweep(model_folder, output=tmp_path / "out", progress=progress)
     assert "a/net.keras  proven: all formats" in err.getvalue()
     assert re.search(r"  b/net.keras  \d+s  1 of 9 stages", err.getvalue())
 
@@ -496,24 +498,24 @@ def test_a_terminal_shows_what_runs_now_below_the_models_that_ended(told, shelf,
         ({"config": Path("no.toml")}, "no.toml"),
     ],
 )
-def test_bad_settings_are_said_before_anything_is_written(told, shelf, tmp_path, changes, said):
+def test_bad_settings_are_said_before_anything_is_written(told, model_folder, tmp_path, changes, said):
     with pytest.raises(BadInput, match=said):
-        run_sweep(shelf, tmp_path / "out", **changes)
+        run_sweep(model_folder, tmp_path / "out", **changes)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_architecture_is_refused(told, shelf, tmp_path):
+def test_an_architecture_is_refused(told, model_folder, tmp_path):
     config = tmp_path / "release.toml"
     config.write_text('architecture = "model.json"\n', "utf-8")
     with pytest.raises(BadInput, match="belongs to one model's weights"):
-        run_sweep(shelf, tmp_path / "out", config=config)
+        run_sweep(model_folder, tmp_path / "out", config=config)
 
 
-def test_a_work_pool_is_refused(told, shelf, tmp_path):
+def test_a_work_pool_is_refused(told, model_folder, tmp_path):
     config = tmp_path / "release.toml"
     config.write_text('[policy]\nelsewhere = ["onnx onnxruntime gpu"]\ngpu_pool = "cards"\n', "utf-8")
     with pytest.raises(BadInput, match="does not run under Prefect"):
-        run_sweep(shelf, tmp_path / "out", config=config)
+        run_sweep(model_folder, tmp_path / "out", config=config)
 
 
 @pytest.mark.parametrize("what", ["missing", "file"])
@@ -550,10 +552,12 @@ def three_models():
     proven = tuple(sweep.FormatState(format=name, state="proven") for name in ("onnx", "tfjs"))
     made = {"a.keras": proven, "b.keras": refused("2.13"), "\x1b[31mc.keras": refused("2.15")}
     records = [
-        sweep.Record(path=path, digest="", size=0, release="", manifest="", released=False, states=each, seconds=1.0)
+        sweep.SweptModel(
+            path=path, digest="", size=0, release="", manifest="", released=False, states=each, seconds=1.0
+        )
         for path, each in made.items()
     ]
-    return replace(ledger.begin(settings(), 3), records=tuple(records))
+    return replace(sweep_record.begin(settings(), 3), records=tuple(records))
 
 
 def test_reasons_are_grouped_by_their_way_out_with_the_models_under_each():
@@ -601,10 +605,10 @@ def test_workers_that_share_a_preloaded_process_end_without_it(tmp_path):
 # -- the real thing ---------------------------------------------------------------------------------------------------
 
 
-def command(shelf, out, *more):
+def command(model_folder, out, *more):
     config = out.parent / "release.toml"
     config.write_text('formats = ["saved_model", "tfjs"]\n[policy]\ngpu = "off"\n', "utf-8")
-    return [*COMMAND, str(shelf), "-o", str(out), "--config", str(config), *more]
+    return [*COMMAND, str(model_folder), "-o", str(out), "--config", str(config), *more]
 
 
 def start(*arguments):
@@ -632,22 +636,22 @@ def began(err):
 
 @pytest.fixture(scope="module")
 def real(bench, tmp_path_factory):
-    """A shelf with two models of one name, one that TF.js cannot express, and a file that is none."""
+    """A folder with two models of one name, one that TF.js cannot express, and a file that is none."""
     folder = tmp_path_factory.mktemp("sweep")
-    shelf = folder / "shelf"
+    model_folder = folder / "models"
     for place, seed in (("a", 7), ("b", 8)):
-        (shelf / place).mkdir(parents=True)
-        shutil.copy(bench.build("single_input", seed=seed), shelf / place / "net.keras")
-    shutil.copy(bench.build("tests.sweep_models:cholesky"), shelf / "limited.keras")
-    (shelf / "bad.keras").write_bytes((shelf / "a" / "net.keras").read_bytes()[:3000])
-    return shelf, folder / "out", bench
+        (model_folder / place).mkdir(parents=True)
+        shutil.copy(bench.build("single_input", seed=seed), model_folder / place / "net.keras")
+    shutil.copy(bench.build("tests.sweep_models:cholesky"), model_folder / "limited.keras")
+    (model_folder / "bad.keras").write_bytes((model_folder / "a" / "net.keras").read_bytes()[:3000])
+    return model_folder, folder / "out", bench
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_sweep_that_was_killed_goes_on_where_it_stopped(real):
-    shelf, out, bench = real
-    killed = start(shelf, out)
+    model_folder, out, bench = real
+    killed = start(model_folder, out)
     until(lambda: (out / "sweep.json").exists() and sweep_json(out)["records"], killed)
     until(lambda: any(name.startswith(".net-") for name in names(out)), killed)  # the second is under way
     killed.kill()
@@ -656,7 +660,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_stopped(real):
     first = sweep_json(out)["records"]
     assert [each["path"] for each in first] == ["a/net.keras"]
 
-    done = start(shelf, out)
+    done = start(model_folder, out)
     page, err = done.communicate()
     assert done.returncode == 1, err
     assert began(err) == ["b/net.keras", "bad.keras", "limited.keras"]
@@ -675,8 +679,8 @@ def test_a_sweep_that_was_killed_goes_on_where_it_stopped(real):
     assert names(out) == [*sorted(releases), "sweep.json"]  # nothing is left of the killed one
     assert len(releases) == 3
 
-    shutil.copy(bench.build("single_input", seed=9), shelf / "b" / "net.keras")
-    again = start(shelf, out, "--json")
+    shutil.copy(bench.build("single_input", seed=9), model_folder / "b" / "net.keras")
+    again = start(model_folder, out, "--json")
     page, err = again.communicate()
     assert began(err) == ["b/net.keras"]
     now = {each["path"]: each for each in json.loads(page)["records"]}
@@ -685,7 +689,7 @@ def test_a_sweep_that_was_killed_goes_on_where_it_stopped(real):
         path: each for path, each in records.items() if path != "b/net.keras"
     }
 
-    changed = start(shelf, out, "--formats", "saved_model")
+    changed = start(model_folder, out, "--formats", "saved_model")
     _, err = changed.communicate()
     assert began(err) == ["a/net.keras", "b/net.keras", "bad.keras", "limited.keras"]
     assert changed.returncode == 1
@@ -700,9 +704,9 @@ def sweep_json(out):
 def test_a_sweep_that_is_interrupted_leaves_no_process_and_no_unfinished_release(real, tmp_path, signum):
     import psutil
 
-    shelf, _, _ = real
+    model_folder, _, _ = real
     out = tmp_path / "out"
-    process = start(shelf / "a", out)
+    process = start(model_folder / "a", out)
     until(lambda: out.exists() and any(name.startswith(".net-") for name in names(out)), process)
     children = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signum)

@@ -179,13 +179,13 @@ def finished(site, release, pool, *, seconds=300):
         from types import SimpleNamespace
         from prefect import flow
         from flows.prefect.release import _conclusion
-        from flows.config.settings import Limits, Policy, Settings
+        from flows.config.settings import JobLimits, Policy, Settings
         from validators.release.integrity import manifest_digest
         from validators.release.manifest import load
 
         out = Path({str(release)!r})
         policy = Policy(required=["onnx onnxruntime gpu"], elsewhere=["onnx onnxruntime cpu"], gpu_pool={pool!r})
-        limits = Limits(pool_seconds={seconds})
+        limits = JobLimits(pool_seconds={seconds})
         settings = Settings(model=Path("small.keras"), output=out, formats=["onnx"], policy=policy, limits=limits)
         run = SimpleNamespace(settings=settings, manifest=load(out), digest=manifest_digest(out), judged=None)
         run.follow = lambda name, work: work()[1]

@@ -1,10 +1,12 @@
 """Examples of the records a release is made of, complete and plausible; a test names only what it is about."""
 
 from dataclasses import replace
+from datetime import date
 
 from exporters.contract import Artifact, Finding, Signature, TensorSpec, WeightDifference, WeightsRecord
 from exporters.jobs import Attempt
 from validators.contract import (
+    BaselineRecord,
     Cell,
     Coverage,
     Decisions,
@@ -14,6 +16,7 @@ from validators.contract import (
     Placement,
     PolicyRecord,
     Reason,
+    RegressionLimits,
     Requirement,
     SampleSet,
     Skip,
@@ -23,6 +26,9 @@ from validators.contract import (
     Verdict,
     Worst,
 )
+from validators.gate.verdict import judge
+from validators.release import attestations
+from validators.release.attestations import AttestedCells, Machine
 from validators.release.manifest import SCHEMA_VERSION, Manifest, ModelRecord
 
 DIGEST = "5f" * 32
@@ -291,6 +297,64 @@ def manifest(**changes):
         files=(),
     )
     return replace(released, **changes)
+
+
+def judged(  # noqa: PLR0913 - each is a fact that some test is about
+    *,
+    cells,
+    artifacts,
+    required,
+    sample_sets=SAMPLES,
+    outputs=("digit",),
+    attested=(),
+    problems=(),
+    comparisons=(),
+    limits=None,
+    grounds=None,
+    today=date.max,
+    **policy,
+):
+    """The gate's verdict over a manifest of these facts; `policy` is what it sets beside them."""
+    base = manifest()
+    signature = Signature(
+        inputs=SIGNATURE.inputs, outputs=tuple(replace(SIGNATURE.outputs[0], name=name) for name in outputs)
+    )
+    baseline = BaselineRecord(
+        digest=DIGEST,
+        model="digits.keras",
+        created="2025-02-01T12:00:00Z",
+        headline="RELEASED",
+        limits=limits or RegressionLimits(),
+        comparisons=tuple(comparisons),
+    )
+    facts = replace(
+        base,
+        model=replace(MODEL, signature=signature),
+        policy=replace(base.policy, required=tuple(required), **policy),
+        samples=tuple(sample_sets),
+        grounds=grounds or Grounds(),
+        artifacts=tuple(artifacts),
+        cells=tuple(cells),
+        baseline=baseline,
+    )
+    brought = [attestation(cells=tuple(attested))] if attested else []
+    return judge(facts, brought, problems=problems, today=today)
+
+
+def attestation(**changes):
+    """Cells that another machine proved."""
+    machine = Machine(host="far", platform="Linux", processor="A processor", cards=(), adapters=(), runtimes=())
+    brought = AttestedCells(
+        schema_version=attestations.SCHEMA_VERSION,
+        manifest=DIGEST,
+        paritygate="0.1.0",
+        created="2025-03-02T12:00:00Z",
+        kind="cells",
+        machine=machine,
+        cells=(),
+        seconds=1.0,
+    )
+    return replace(brought, **changes)
 
 
 def with_cell(changed, *, verdict=None):

@@ -216,13 +216,13 @@ def test_one_broken_file_hides_no_good_one(release):
 
 def test_a_file_that_is_being_written_is_not_there_yet(release, monkeypatch):
     seen = []
-    rename = Path.rename
+    replaced = Path.replace
 
     def look_first(path, target):
         seen.append(([p.name for p in path.parent.iterdir()], found(release)))
-        return rename(path, target)
+        return replaced(path, target)
 
-    monkeypatch.setattr(Path, "rename", look_first)
+    monkeypatch.setattr(Path, "replace", look_first)
     attest(release)
     ((names, read_meanwhile),) = seen
     assert len(names) == 1

@@ -8,11 +8,11 @@ import factory
 import pytest
 
 from exporters.contract import FileRecord
-from validators.contract import BaselineLimits, BaselineRecord, Comparison, Performance, Task, Timing
+from validators.contract import BaselineRecord, Comparison, Performance, RegressionLimits, Task, Timing
 from validators.gate.regressions import compare_releases, regressions
 from validators.report import junit, markdown
 
-LIMITS = BaselineLimits()
+LIMITS = RegressionLimits()
 KEY = "tflite/dynamic litert-xnnpack cpu"
 TASK = Task(metric="accuracy", output="digit", original=0.96, rows=64)
 
@@ -89,7 +89,7 @@ def test_a_better_release_is_no_regression():
 
 
 def test_the_limits_of_the_policy_decide():
-    tight = BaselineLimits(size_ratio=0.5, latency_ratio=0.5, distance_ratio=0.01, metric_drop=0.0)
+    tight = RegressionLimits(size_ratio=0.5, latency_ratio=0.5, distance_ratio=0.01, metric_drop=0.0)
     assert codes(release(), limits=tight) == ["size regression", "latency regression", "distance regression"]
     assert codes(release(task=0.9), limits=replace(tight, metric_drop=0.1))[-1:] == ["distance regression"]
 
@@ -199,3 +199,22 @@ def test_junit_has_a_case_for_every_figure_and_skips_what_was_not_compared():
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("6", "1", "1")
     (failure,) = suite.iter("failure")
     assert failure.get("type") == "size regression"
+
+
+def test_a_variants_own_size_limit_takes_the_place_of_that_of_all():
+    now, before = release(), release()
+    larger = replace(now, artifacts=(replace(now.artifacts[0], size=int(before.artifacts[0].size * 1.4)),))
+    size = ("size", "tflite/dynamic")
+    assert compared(larger, before)[size].regressed
+    assert not compared(larger, before, RegressionLimits(size_ratios={"tflite/dynamic": 1.5}))[size].regressed
+    assert compared(larger, before, RegressionLimits(size_ratios={"tflite/batch1": 1.5}))[size].regressed
+    own = RegressionLimits(size_ratios={"tflite/dynamic": 1.2})
+    record = BaselineRecord(
+        digest="aa",
+        model="m",
+        created="",
+        headline="RELEASED",
+        limits=own,
+        comparisons=compare_releases(larger, before, own),
+    )
+    assert "(size_ratio 1.2)" in next(each for each in regressions(record) if each.code == "size regression").message

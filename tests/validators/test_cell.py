@@ -10,7 +10,7 @@ from exporters.contract import Artifact, Signature, TensorSpec
 from exporters.errors import Broken, Unavailable
 from validators.cells import job as cell
 from validators.cells import stopwatch as performance
-from validators.contract import ByHand, Skip
+from validators.contract import Skip, ToleranceOverride
 from validators.release.evidence import reference_folder, write_evidence
 from validators.runtimes.registry import RuntimeRow
 from validators.samples import check_samples, generate, plan
@@ -40,7 +40,7 @@ def run(tmp_path, monkeypatch, fake):
         bounds = {"gpu": "any", "sample_seconds": 60.0, "software_seconds": 60.0}
         rounds_to = more.pop("rounds_to", {})
         row = {key: value for key, value in more.items() if key not in bounds}
-        facts = {"name": "fake", "format": "onnx", "device": device, "module": "fake_runtime", "shown": "fake"}
+        facts = {"name": "fake", "format": "onnx", "device": device, "module": fake_runtime, "shown": "fake"}
         facts |= {"package": "numpy", "distribution": "numpy", "extra": "ort", "options": {"of": "row"}}
         monkeypatch.setattr(cell, "runtime", lambda _name, _device: RuntimeRow(**facts, **row))
         signature = specs(dtype)
@@ -57,7 +57,7 @@ def run(tmp_path, monkeypatch, fake):
             runtime="fake",
             device=device,
             options={"of": "caller"},
-            tolerances=(ByHand(atol=atol),),
+            tolerances=(ToleranceOverride(atol=atol),),
             task_output=None,
             metric=None,
             **{**bounds, **{key: more[key] for key in bounds if key in more}},

@@ -9,7 +9,6 @@ import pytest
 from exporters.errors import BadInput
 from validators.compare.task_metric import accuracy, fitting, function_named, scored
 from validators.contract import Coverage, Grounds, SampleSet, Skip, Task
-from validators.gate.verdict import judge
 from validators.reference.job import _task
 from validators.reference.output_variation import coverage
 from validators.reference.usable_sets import Answers
@@ -127,12 +126,10 @@ def test_a_function_in_a_file_is_recorded_by_the_files_own_name(tmp_path):
 
 
 def verdict(*, cells=None, **more):
-    return judge(
+    return factory.judged(
         cells=cells or factory.passed_cells(),
         artifacts=[factory.artifact(key) for key in factory.ARTIFACTS],
         required=factory.REQUIRED,
-        sample_sets=factory.SAMPLES,
-        outputs=["digit"],
         **more,
     )
 

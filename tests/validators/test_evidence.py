@@ -200,7 +200,7 @@ def test_no_single_damaged_byte_of_a_header_escapes_as_another_error(tmp_path):
         ("[]", "text tensor"),
         ('{"shape": [2], "values": ["a"]}', "text tensor"),
         ('{"shape": [1]}', "text tensor"),
-        ('{"shape": [1], "values": [1]}', "something else than text"),
+        ('{"shape": [1], "values": [1]}', "other things than text"),
         ('{"shape": [1], "values": [["a"]]}', ""),
         ("[" * 100_000, "text tensor"),
     ],

@@ -6,8 +6,7 @@ import factory
 import pytest
 
 from exporters.contract import Artifact, Signature, TensorSpec
-from validators.contract import Cell, Placement, Reason, Requirement, SampleSet, Skip, TensorDiff, Waiver
-from validators.gate.verdict import judge
+from validators.contract import Cell, Comparison, Placement, Requirement, SampleSet, Skip, TensorDiff, Waiver
 
 
 def sample_set(name, rows=6, batch=2):
@@ -59,7 +58,7 @@ def found(verdict):
 def one(**arguments):
     defaults = {"cells": [cell()], "artifacts": [artifact()], "required": [ONNX], **EVIDENCE}
     arguments = defaults | arguments
-    verdict = judge(**arguments)
+    verdict = factory.judged(**arguments)
     assert verdict.passed is (not verdict.reasons)
     assert all(reason.code and reason.subject and reason.message for reason in verdict.reasons)
     return verdict
@@ -173,7 +172,7 @@ def test_a_passed_cell_of_an_artifact_that_was_not_exported_proves_nothing():
 
 
 def test_a_digest_that_does_not_match_is_refused_though_all_cells_passed():
-    verdict = one(digest_problems=["artifacts/onnx/default/model.onnx: got aa, expected bb"])
+    verdict = one(problems=["artifacts/onnx/default/model.onnx: got aa, expected bb"])
     assert found(verdict) == [("digest mismatch", "release")]
     assert "model.onnx" in verdict.reasons[0].message
     assert verdict.exit_code == 1
@@ -420,11 +419,11 @@ def test_the_verdict_does_not_depend_on_the_order_in_which_cells_finished():
         cell(runtime="extra", status="failed", reason="shape mismatch"),
     ]
     verdicts = {
-        judge(
+        factory.judged(
             cells=order,
             artifacts=[artifact(), *BOTH],
             required=[TFLITE, ONNX],
-            digest_problems=["x: changed"],
+            problems=["x: changed"],
             **EVIDENCE,
         )
         for order in itertools.permutations(cells)
@@ -446,19 +445,19 @@ def attested(status="passed", *, software=False, **fields):
 
 
 def test_a_cell_from_elsewhere_is_awaited_until_an_attestation_has_it():
-    assert found(one(elsewhere=[CARD])) == [("awaiting attestation", "onnx/default onnxruntime gpu")]
-    assert one(elsewhere=[CARD], attested=[attested()]).passed
+    assert found(one(elsewhere=(CARD,))) == [("awaiting attestation", "onnx/default onnxruntime gpu")]
+    assert one(elsewhere=(CARD,), attested=[attested()]).passed
 
 
 def test_the_release_own_cell_does_not_stand_in_for_one_from_elsewhere():
     here = attested(software=True)
-    assert found(one(cells=[cell(), here], elsewhere=[CARD])) == [
+    assert found(one(cells=[cell(), here], elsewhere=(CARD,))) == [
         ("awaiting attestation", "onnx/default onnxruntime gpu")
     ]
 
 
 def test_a_machine_without_the_device_leaves_the_cell_awaited():
-    verdict = one(elsewhere=[CARD], attested=[attested("unavailable", message="no card here")])
+    verdict = one(elsewhere=(CARD,), attested=[attested("unavailable", message="no card here")])
     assert found(verdict) == [("awaiting attestation", "onnx/default onnxruntime gpu")]
     assert "no card here" in verdict.reasons[0].message
 
@@ -466,14 +465,14 @@ def test_a_machine_without_the_device_leaves_the_cell_awaited():
 def test_a_failure_on_any_machine_stands_against_the_release_even_where_another_passed():
     failed = attested("failed", reason="tolerance exceeded", message="far off")
     for order in itertools.permutations([attested(), failed]):
-        assert found(one(elsewhere=[CARD], attested=order)) == [("tolerance exceeded", failed.key)]
+        assert found(one(elsewhere=(CARD,), attested=order)) == [("tolerance exceeded", failed.key)]
     assert found(one(attested=[failed])) == [("tolerance exceeded", failed.key)]
 
 
 def test_what_broke_on_one_machine_says_nothing_once_another_ran_it():
     broken = attested("errored", reason="crashed", message="it died")
-    assert found(one(elsewhere=[CARD], attested=[broken])) == [("errored", broken.key)]
-    assert one(elsewhere=[CARD], attested=[broken, attested()]).passed
+    assert found(one(elsewhere=(CARD,), attested=[broken])) == [("errored", broken.key)]
+    assert one(elsewhere=(CARD,), attested=[broken, attested()]).passed
 
 
 def test_every_exported_variant_is_awaited():
@@ -482,18 +481,18 @@ def test_every_exported_variant_is_awaited():
     placement = Placement(device="gpu", runtime="litert 1.0", adapter="A card")
     proof = cell("tflite/batch1", "litert-webgpu", "gpu", placement=placement)
     cells = [lite("dynamic"), lite("batch1")]
-    verdict = one(cells=cells, artifacts=artifacts, required=[TFLITE], elsewhere=[requirement], attested=[proof])
+    verdict = one(cells=cells, artifacts=artifacts, required=[TFLITE], elsewhere=(requirement,), attested=[proof])
     assert found(verdict) == [("awaiting attestation", "tflite/dynamic litert-webgpu gpu")]
 
 
 def test_a_software_adapter_proves_nothing_where_the_policy_demands_a_card():
     soft = attested(software=True)
-    assert one(elsewhere=[CARD], attested=[soft]).passed
-    assert found(one(elsewhere=[CARD], attested=[soft], gpu="hardware"))[0] == ("wrong device", soft.key)
+    assert one(elsewhere=(CARD,), attested=[soft]).passed
+    assert found(one(elsewhere=(CARD,), attested=[soft], gpu="hardware"))[0] == ("wrong device", soft.key)
 
 
 def test_an_attested_cell_that_compared_too_little_is_no_proof():
-    assert found(one(elsewhere=[CARD], attested=[attested(diffs=())]))[0][0] == "nothing compared"
+    assert found(one(elsewhere=(CARD,), attested=[attested(diffs=())]))[0][0] == "nothing compared"
 
 
 def test_an_attestation_proves_an_artifact_that_nothing_ran_here():
@@ -519,15 +518,15 @@ def test_the_original_is_no_artifact_and_its_cell_counts_all_the_same():
 
 def test_a_regression_refuses_under_its_own_name_hides_nothing_and_can_be_waived():
     subject = cell().key
-    worse = Reason(code="latency regression", subject=subject, message="slow")
+    worse = Comparison(what="latency", subject=subject, before=1.0, now=3.0, allowed=2.0)
     waiver = Waiver(cell=subject, until=date(2026, 11, 27), by="Ann", why="known")
-    given = {"regressed": [worse], "waivers": [waiver]}
-    assert one(regressed=[worse]).reasons == (worse,)
+    given = {"comparisons": [worse], "waivers": (waiver,)}
+    assert found(one(comparisons=[worse])) == [("latency regression", subject)]
     waived = one(**given, today=date(2026, 11, 27))
     assert (waived.passed, [reason.code for reason in waived.waived]) == (True, ["latency regression"])
     assert found(one(**given, today=date(2026, 11, 28))) == [("latency regression", subject)]
-    size = Reason(code="size regression", subject="tflite/dynamic", message="large")
-    codes = [code for code, _ in found(one(artifacts=[artifact(), artifact("tflite/dynamic")], regressed=[size]))]
+    size = Comparison(what="size", subject="tflite/dynamic", before=10, now=12, allowed=11)
+    codes = [code for code, _ in found(one(artifacts=[artifact(), artifact("tflite/dynamic")], comparisons=[size]))]
     assert codes == ["unproven artifact", "size regression"]
 
 
@@ -554,3 +553,74 @@ def test_an_artifact_whose_weights_nobody_looked_at_is_refused():
 def test_what_was_never_exported_has_no_weights():
     verdict = one(artifacts=[artifact(), artifact("tflite/batch1", "limited", "no string ops")])
     assert verdict.passed
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "into", "allowed"),
+    [
+        ("float32", "rounded", "float16", False),
+        ("float32", "quantized", "int8", False),
+        ("float16 weights", "rounded", "float16", True),
+        ("float16", "rounded", "float16", True),
+        ("float16 weights", "rounded", "bfloat16", False),
+        ("float16 weights", "quantized", "int8", False),
+        ("float16 weights", "changed", "", False),
+        ("float16", "swapped", "conv2d/kernel", False),
+        ("int8 weights", "quantized", "int8", True),
+        ("int8", "quantized", "int8", True),
+        ("int16x8", "quantized", "int8", True),
+        ("int4 weights", "quantized", "int8", False),
+        ("int8", "rounded", "float16", False),
+    ],
+)
+def test_a_difference_of_weights_is_a_reason_unless_the_artifacts_own_precision_declares_it(
+    precision, kind, into, allowed
+):
+    reduced = factory.weight_difference(kind=kind, ulps=None, into=into)
+    weights = dataclasses.replace(factory.WEIGHTS, differences=(reduced,))
+    verdict = one(artifacts=[artifact(weights=weights, precision=precision)])
+    assert found(verdict) == ([] if allowed else [("weights differ", "onnx/default")])
+
+
+BATCH1 = dataclasses.replace(TFLITE, variant="batch1")
+DYNAMIC = dataclasses.replace(TFLITE, variant="dynamic")
+
+
+def test_a_requirement_of_one_variant_is_met_by_that_variant_and_leaves_its_siblings_alone():
+    cells = [lite("batch1"), lite("dynamic", "unavailable", reason="no runtime"), proof_of("dynamic")]
+    assert one(cells=cells, artifacts=BOTH, required=[BATCH1]).passed
+    assert found(one(cells=cells, artifacts=BOTH, required=[TFLITE])) == [
+        ("unavailable", "tflite/dynamic litert-xnnpack cpu")
+    ]
+
+
+def test_no_sibling_meets_a_requirement_of_one_variant():
+    cells = [lite("batch1"), lite("dynamic", "limited", reason="loop"), proof_of("dynamic")]
+    assert one(cells=cells, artifacts=BOTH, required=[TFLITE]).passed
+    assert found(one(cells=cells, artifacts=BOTH, required=[DYNAMIC])) == [
+        ("limited", "tflite/dynamic litert-xnnpack cpu")
+    ]
+    absent = one(cells=[lite("batch1")], artifacts=[artifact("tflite/batch1")], required=[DYNAMIC])
+    assert found(absent) == [("missing required cell", "tflite/dynamic litert-xnnpack cpu")]
+
+
+def test_an_attestation_of_another_variant_does_not_answer_for_the_one_that_is_demanded():
+    cells, proof = [lite("batch1"), lite("dynamic")], lite("batch1")
+    given = {"cells": cells, "artifacts": BOTH, "required": [BATCH1], "attested": [proof]}
+    assert found(one(**given, elsewhere=(DYNAMIC,))) == [("awaiting attestation", "tflite/dynamic litert-xnnpack cpu")]
+    assert one(**given, elsewhere=(BATCH1,)).passed
+
+
+@pytest.mark.parametrize("name", [str(BATCH1), str(TFLITE)])
+def test_a_waiver_of_a_variant_or_of_its_format_waives_a_requirement_of_that_variant(name):
+    waiver = Waiver(cell=name, until=date(2026, 11, 27), by="Ann", why="known")
+    cells = [cell(), lite("batch1", "errored", reason="timeout"), proof_of("batch1")]
+    artifacts = [artifact(), artifact("tflite/batch1")]
+    given = {"cells": cells, "artifacts": artifacts, "required": [ONNX, BATCH1], "today": date(2026, 11, 1)}
+    assert one(**given, waivers=(waiver,)).passed
+    other = dataclasses.replace(waiver, cell=str(DYNAMIC))
+    assert found(one(**given, waivers=(other,))) == [("errored", "tflite/batch1 litert-xnnpack cpu")]
+
+
+def proof_of(variant):
+    return cell(f"tflite/{variant}", "litert-reference")

@@ -205,8 +205,8 @@ def named():
     ("found", "chosen"),
     [
         pytest.param((), True, id="nothing"),
-        pytest.param((vulkan.Adapter(name="llvmpipe", software=True),), True, id="another software adapter"),
-        pytest.param((vulkan.Adapter(name="NVIDIA H200", software=False),), False, id="a card"),
+        pytest.param((vulkan.VulkanAdapter(name="llvmpipe", software=True),), True, id="another software adapter"),
+        pytest.param((vulkan.VulkanAdapter(name="NVIDIA H200", software=False),), False, id="a card"),
     ],
 )
 def test_swiftshader_is_chosen_only_where_there_is_no_card(driver, monkeypatch, found, chosen):

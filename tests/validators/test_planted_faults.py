@@ -15,7 +15,8 @@ from benchmarks.planted import answers
 from benchmarks.planted.kinds import FAULTS
 from benchmarks.planted.stored import by_ulps, through
 from exporters.weights.match import match
-from exporters.weights.source_weights import Source, SourceWeight
+from exporters.weights.source_weights import SourceWeight, SourceWeights
+from exporters.weights.weight_layout import WeightLayout
 from validators.compare.outputs import compare
 from validators.compare.tolerance import tolerances
 from validators.contract import Noise
@@ -199,10 +200,14 @@ def changed(fault):
 
 
 def held_against_the_source(good, weights):
-    source = Source(
+    source = SourceWeights(
         weights=tuple(SourceWeight(name=f"{n}/kernel", layer=n, array=a) for n, a in good.items()), normalizations=()
     )
-    return match("saved_model", source, {f"{name}/kernel": array for name, array in weights.items()}).differences
+    return match(
+        WeightLayout(kernels="source", computes=False),
+        source,
+        {f"{name}/kernel": array for name, array in weights.items()},
+    ).differences
 
 
 def test_every_fault_of_the_benchmark_is_here():

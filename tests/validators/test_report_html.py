@@ -15,11 +15,12 @@ import pytest
 import small_release
 
 from exporters.contract import Signature, TensorSpec, WeightDifference
-from validators.contract import BaselineLimits, BaselineRecord, Comparison, Decisions, Flip, Histogram, performance
+from validators.contract import BaselineRecord, Comparison, Decisions, Flip, Histogram, RegressionLimits, performance
 from validators.release.evidence import write_evidence
 from validators.release.manifest import load
+from validators.report import view
 from validators.report.html import distance_chart as distances
-from validators.report.html import render, view, worst_samples
+from validators.report.html import render, worst_samples
 from validators.report.html.sample_image import is_image, png_address
 
 TIMING = performance.Timing(
@@ -100,7 +101,7 @@ def test_a_release_says_that_nothing_speaks_against_it():
 def test_what_is_waived_and_what_the_release_was_held_against_stand_with_the_verdict():
     waived = replace(factory.manifest().verdict, waived=(factory.reason(message=HOSTILE),))
     held = BaselineRecord(
-        digest="ab" * 32, model=HOSTILE, created="c", headline="FORCED", limits=BaselineLimits(), comparisons=()
+        digest="ab" * 32, model=HOSTILE, created="c", headline="FORCED", limits=RegressionLimits(), comparisons=()
     )
     page = render(replace(factory.manifest(), verdict=waived, baseline=held), worst=())
     assert "waived: tolerance exceeded" in page
@@ -294,7 +295,7 @@ def test_weights_that_differ_and_figures_worse_than_the_baselines_are_marked_bey
         Comparison(what="latency", subject="x", why_not="another machine"),
     )
     held = BaselineRecord(
-        digest="ab" * 32, model="m", created="c", headline="RELEASED", limits=BaselineLimits(), comparisons=figures
+        digest="ab" * 32, model="m", created="c", headline="RELEASED", limits=RegressionLimits(), comparisons=figures
     )
     page = render(replace(factory.manifest(), artifacts=(artifact,), baseline=held), worst=())
     assert "✗</span> layer <code>conv</code>: 3 elements of <code>conv/kernel</code> changed in" in page

@@ -1,10 +1,12 @@
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from datetime import date
 
 import factory
 import pytest
 
+from validators.contract import Grounds
 from validators.gate.verdict import judge
 from validators.report.junit import render
 
@@ -58,13 +60,8 @@ def check_shape(element):
 
 def judged(manifest, required):
     """The gate's own verdict over a manifest."""
-    return judge(
-        cells=manifest.cells,
-        artifacts=manifest.artifacts,
-        required=required,
-        sample_sets=manifest.samples,
-        outputs=[spec.name for spec in manifest.model.signature.outputs],
-    )
+    policy = replace(manifest.policy, required=tuple(required))
+    return judge(replace(manifest, policy=policy, grounds=Grounds(), baseline=None), today=date.max)
 
 
 def blocked(cell):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from exporters.errors import BadInput
 from validators.compare.tolerance import dtype_name, scale_of, tolerance, tolerances
-from validators.contract import ByHand, Noise
+from validators.contract import Noise, ToleranceOverride
 
 FLOATS = ["float16", "bfloat16", "float32", "float64", "complex64"]
 
@@ -109,7 +109,11 @@ def test_an_output_that_the_target_narrows_gets_the_tolerance_of_the_narrow_type
 
 def test_of_each_part_set_by_hand_the_first_entry_counts_that_fits_the_output_and_has_it():
     reference = {name: np.ones((1, 2), np.float32) for name in ("near", "far")}
-    by_hand = [ByHand(output="far", atol=0.5), ByHand(rtol=0.25), ByHand(atol=2.0, rtol=2.0)]
+    by_hand = [
+        ToleranceOverride(output="far", atol=0.5),
+        ToleranceOverride(rtol=0.25),
+        ToleranceOverride(atol=2.0, rtol=2.0),
+    ]
     found = tolerances(reference, by_hand=by_hand)
     assert [(found[name].atol, found[name].rtol) for name in ("near", "far")] == [(2.0, 0.25), (0.5, 0.25)]
     assert found["far"].reason == "atol and rtol set in release.toml"
@@ -117,16 +121,16 @@ def test_of_each_part_set_by_hand_the_first_entry_counts_that_fits_the_output_an
 
 def test_another_multiple_of_the_noise_floor_takes_the_place_of_the_rules():
     noise = {"y": Noise(floor=1e-3, rows=13, scale=1.0)}
-    found = tolerances({"y": np.ones((1, 2), np.float32)}, noise=noise, by_hand=[ByHand(multiple=20)])["y"]
+    found = tolerances({"y": np.ones((1, 2), np.float32)}, noise=noise, by_hand=[ToleranceOverride(multiple=20)])["y"]
     assert found.atol == pytest.approx(20e-3)
     assert found.reason.startswith("20 (set in release.toml) times the original's own rounding")
 
 
 def test_an_entry_holds_for_the_cells_it_names():
-    assert ByHand().fits("onnx", "onnxruntime", "cpu")
-    assert ByHand(cells="tfjs * gpu").fits("tfjs", "tfjs-webgl", "gpu")
-    for other in ("tfjs tfjs-wasm cpu", "onnx ort-web-webgpu gpu"):
-        assert not ByHand(cells="tfjs * gpu").fits(*other.split())
+    assert ToleranceOverride().fits("onnx/default", "onnxruntime", "cpu")
+    assert ToleranceOverride(cells="tfjs * gpu").fits("tfjs/default", "tfjs-webgl", "gpu")
+    for other in ("tfjs/default tfjs-wasm cpu", "onnx/default ort-web-webgpu gpu"):
+        assert not ToleranceOverride(cells="tfjs * gpu").fits(*other.split())
 
 
 def test_text_of_any_storage_is_called_string():
@@ -146,3 +150,31 @@ def test_small_probabilities_may_carry_the_rounding_of_one_and_other_small_numbe
         else:
             assert allowed.atol == pytest.approx(epsilons * 2.0**-23)
             assert f"{epsilons:g} epsilon of float32 of one" in allowed.reason
+
+
+def test_an_entry_can_name_one_variant():
+    own = ToleranceOverride(cells="tflite/batch1 * cpu")
+    assert own.fits("tflite/batch1", "litert-xnnpack", "cpu")
+    assert not own.fits("tflite/dynamic", "litert-xnnpack", "cpu")
+    assert ToleranceOverride(cells="*/batch1 * *").fits("tflite/batch1", "litert-xnnpack", "cpu")
+    assert not ToleranceOverride(cells="onnx/* * *").fits("tflite/batch1", "litert-xnnpack", "cpu")
+
+
+@pytest.mark.parametrize("precision", ["float16", "float16 weights"])
+def test_the_tolerance_is_that_of_the_type_which_the_artifact_declares(precision):
+    reference = {"y": np.ones((1, 2), np.float32), "id": np.ones((1,), np.int64)}
+    noise = {"y": Noise(floor=1e-7, rows=13, scale=1.0)}
+    found = tolerances(reference, noise=noise, precision=precision)
+    assert found["y"].rtol == pytest.approx(4 * 2.0**-10)
+    assert found["id"] is None
+    assert tolerances(reference, noise=noise)["y"].rtol == pytest.approx(2.0**-22)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8 weights", "int16x8", "int4 weights"])
+def test_a_quantized_artifact_has_no_tolerance_until_a_policy_sets_one(precision):
+    reference = {"y": np.ones((1, 2), np.float32)}
+    with pytest.raises(BadInput, match="no tolerance is derived"):
+        tolerances(reference, precision=precision, by_hand=[ToleranceOverride(atol=0.1)])
+    by_hand = [ToleranceOverride(atol=0.1), ToleranceOverride(rtol=0.2)]
+    found = tolerances(reference, precision=precision, by_hand=by_hand)["y"]
+    assert (found.atol, found.rtol) == (0.1, 0.2)

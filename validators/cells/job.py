@@ -7,7 +7,6 @@ raises here (a runtime that breaks) becomes `errored` in the supervisor.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
@@ -19,7 +18,6 @@ from validators.compare.outputs import NOTHING, SHAPE, compare, unmeasured
 from validators.compare.task_metric import accuracy, fitting, function_named, scored
 from validators.compare.tolerance import dtype_name, tolerances
 from validators.contract import (
-    ByHand,
     Cell,
     Device,
     Gpu,
@@ -30,12 +28,13 @@ from validators.contract import (
     Skip,
     TensorDiff,
     Tensors,
+    ToleranceOverride,
 )
 from validators.release.evidence import Evidence, read_evidence
 from validators.runtimes.registry import RuntimeRow, runtime
 from validators.runtimes.with_preprocessing import preprocessed
 from validators.samples import misfit
-from validators.samples.feeding import Fed, Patience, UnsteadyOutput, feed, first_rows
+from validators.samples.feeding import FeedResult, Patience, UnsteadyOutput, feed, first_rows
 from validators.text import operators
 
 WRONG_DEVICE = "wrong device"
@@ -65,7 +64,7 @@ class CellRequest:
     runtime: str
     device: Device
     options: Mapping[str, str]
-    tolerances: tuple[ByHand, ...]
+    tolerances: tuple[ToleranceOverride, ...]
     gpu: Gpu
     sample_seconds: float
     software_seconds: float
@@ -101,7 +100,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
     diffs: list[TensorDiff] = []
     skipped: dict[str, Skip] = {}
     rows = 0
-    load = import_module(row.module).load
+    load = row.module.load
     started = time.perf_counter()
     with load(request.path, signature, row.device, options) as loaded:
         watch = Stopwatch(loaded, load=time.perf_counter() - started)
@@ -120,7 +119,14 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
             reference = evidence.reference(sample_set)
             dtypes = _computed_in(row, reference, evidence, measured.get(sample_set.name, {}))
             noise = measured.get(sample_set.name, {})
-            allowed = tolerances(reference, noise=noise, device=row.device, by_hand=request.tolerances, dtypes=dtypes)
+            allowed = tolerances(
+                reference,
+                noise=noise,
+                device=row.device,
+                by_hand=request.tolerances,
+                dtypes=dtypes,
+                precision=artifact.precision,
+            )
             try:
                 fed = feed(infer, evidence.samples(sample_set), sample_set.batch, patience)
             except UnsteadyOutput as error:
@@ -174,7 +180,7 @@ def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
     return sample_set.batch, get_args(Origin).index(sample_set.origin), sample_set.rows
 
 
-def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, Fed], float | None]:
+def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, FeedResult], float | None]:
     """What takes an artifact's outputs over the set `user` to the task metric, and all others to None.
 
     A function of the user's comes with the request, never from the evidence: whoever verifies a release that somebody
@@ -183,7 +189,7 @@ def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, Fed]
     labels, output, metric = evidence.labels(), request.task_output, request.metric
     function = function_named(metric) if metric else None
 
-    def value(sample_set: SampleSet, fed: Fed) -> float | None:
+    def value(sample_set: SampleSet, fed: FeedResult) -> float | None:
         if labels is None or sample_set.name != "user" or fed.stopped:
             return None
         if metric and function:

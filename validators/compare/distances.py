@@ -1,4 +1,4 @@
-"""Measures how far two tensors of one kind and shape lie apart, whatever their values are.
+"""Measures the distance of two tensors of one kind and shape, whatever their values are.
 
 In: reference and actual, of the same shape, and a tolerance. Out: one `Measure`. Pure. NaN, infinities, denormals,
 numbers at the limits of their type and text each have their own rule, written where it applies.
@@ -20,10 +20,10 @@ _EXACT = Tolerance(atol=0.0, rtol=0.0, reason="exact")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """How far two tensors of one shape lie apart: fields as in `TensorDiff`, and `worst` as a flat index.
+    """The distance of two tensors of one shape: fields as in `TensorDiff`, and `worst` as a flat index.
 
     `severity` orders worst elements: first the kind of fault (2 NaN or infinity, 1 beyond the tolerance, 0 none), then
-    how far it goes. `powers` are four sums over elements finite in both: reference^2, actual^2, their product and
+    its size. `powers` are four sums over elements finite in both: reference^2, actual^2, their product and
     difference^2.
     """
 
@@ -38,14 +38,14 @@ class Measure:
 
     @property
     def sqnr_db(self) -> float | None:
-        """See `TensorDiff`."""
+        """Computes the signal to noise ratio in dB, see `TensorDiff`; None without signal or noise."""
         signal, _, _, error = self.powers
         ratio = signal / error if signal > 0 and error > 0 else 0.0
         return 10 * math.log10(ratio) if 0 < ratio < math.inf else None
 
     @property
     def cosine(self) -> float | None:
-        """See `TensorDiff`."""
+        """Computes the cosine similarity, see `TensorDiff`; None where a side is all zeros."""
         signal, actual, product, _ = self.powers
         lengths = math.sqrt(signal) * math.sqrt(actual)
         # Rounding may carry the quotient of two parallel vectors beyond one.
@@ -53,7 +53,7 @@ class Measure:
 
 
 def kind_of(array: np.ndarray) -> str:
-    """The family of types in which values compare; the rest (bfloat16 and its like are `V`) counts as real."""
+    """Returns the family of types that decides how values compare; the rest (bfloat16 is `V`) counts as real."""
     name = dtype_name(array)
     return name if name == "string" else {"i": "integer", "u": "integer", "b": "bool"}.get(array.dtype.kind, "real")
 
@@ -61,8 +61,8 @@ def kind_of(array: np.ndarray) -> str:
 def measure(expected: np.ndarray, got: np.ndarray, allowed: Tolerance | None) -> Measure:
     """Measures two tensors of the same kind and shape.
 
-    Flat, so that scalars need no case of their own, and in blocks, so that the float64 copies and masks of a tensor
-    of gigabytes (64 segmentation maps) stay small.
+    It works on flat arrays, so that scalars need no special case, and in blocks, so that the float64 copies and masks
+    of a tensor of gigabytes (64 segmentation maps) stay small.
     """
     expected, got = expected.reshape(-1), got.reshape(-1)
     kind = kind_of(expected)
@@ -94,7 +94,7 @@ def _most(values: Sequence[float | None]) -> float | None:
 
 
 def _measure_text(expected: np.ndarray, got: np.ndarray) -> Measure:
-    """Text is equal or not; TensorFlow hands out bytes, others str: both are compared as UTF-8."""
+    """Compares text for equality; TensorFlow returns bytes, others str: both are compared as UTF-8."""
     failing = np.array([_utf8(a) != _utf8(b) for a, b in zip(expected.tolist(), got.tolist(), strict=True)])
     count = int(np.count_nonzero(failing))
     worst = int(np.argmax(failing))
@@ -102,7 +102,7 @@ def _measure_text(expected: np.ndarray, got: np.ndarray) -> Measure:
 
 
 def _measure_integers(expected: np.ndarray, got: np.ndarray) -> Measure:
-    """Integers and booleans are equal or not.
+    """Compares integers and booleans for equality.
 
     The distance is taken modulo 2^64, the larger minus the smaller: neither unsigned nor signed subtraction can
     overflow into a small number, and ids beyond 2^53 keep their last bit.
@@ -123,10 +123,10 @@ def _measure_integers(expected: np.ndarray, got: np.ndarray) -> Measure:
 
 
 def _measure_real(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> Measure:
-    """Floating numbers, measured in float64 (complex128): float16 cannot overflow and denormals survive.
+    """Measures floating numbers in float64 (complex128): float16 cannot overflow and denormals survive.
 
-    NaN agrees with NaN and an infinity with the same infinity. Thresholds are asked as `distance <= limit`, which is
-    False for NaN, so NaN can only fail.
+    NaN agrees with NaN and an infinity with the same infinity. The test is `distance <= limit`, which is False for NaN,
+    so NaN can only fail.
     """
     wide = np.complex128 if expected.dtype.kind == "c" else np.float64
     a, b = expected.astype(wide, copy=False), got.astype(wide, copy=False)
@@ -139,6 +139,7 @@ def _measure_real(expected: np.ndarray, got: np.ndarray, allowed: Tolerance) -> 
         limit = np.where(finite, allowed.atol + relative, 0.0)
         powers = _powers(a[finite], b[finite])
     failing = nonfinite | ~(distance <= limit)
+    # The worst element is of the worst kind: one NaN matters more than any finite error.
     if nonfinite.any():
         rank, score = 2, nonfinite
     elif failing.any():
@@ -165,7 +166,7 @@ def _powers(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _largest(values: np.ndarray, where: np.ndarray) -> float | None:
-    """The largest value where the mask holds, held below infinity, for which JSON has no number."""
+    """Returns the largest value where the mask holds, limited to finite numbers, since JSON has no infinity."""
     return min(float(np.max(values, where=where, initial=0.0)), sys.float_info.max) if where.any() else None
 
 

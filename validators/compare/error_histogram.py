@@ -1,4 +1,4 @@
-"""How the errors of one output are spread: how many elements lie how far from the reference.
+"""Counts how many elements of one output differ by how much from the reference.
 
 In: reference and actual, of the same shape. Out: a `Histogram` with bins of half a decade, some dozen numbers. Pure.
 """
@@ -9,14 +9,14 @@ from validators.contract import Histogram
 
 PER_DECADE = 2
 _FARTHEST = 20 * PER_DECADE
-"""Errors beyond 1e20 and below 1e-20 are counted at these ends: there is nothing left to tell apart."""
+"""Errors beyond 1e20 and below 1e-20 are counted in the outermost bins, where exact sizes no longer matter."""
 _BLOCK = 1 << 20
 
 
 def histogram(expected: np.ndarray, got: np.ndarray) -> Histogram | None:
     """Counts errors; None for text, which has no distance.
 
-    In blocks, as `validators.compare.distances` does: a tensor of gigabytes must not be copied whole.
+    It works in blocks, as `validators.compare.distances` does: a tensor of gigabytes must not be copied whole.
     """
     if expected.dtype.kind not in "fciubV":
         return None

@@ -41,14 +41,13 @@ def compare(  # noqa: PLR0913 - two sides and what is known of them, named at ev
 
     Args:
         reference: what the original computed.
-        actual: what the artifact computed, also outputs that nobody knows; each of the reference's own type.
+        actual: what the artifact computed, also outputs that the model does not have; another type is a mismatch.
         sample_set: its name, for the records.
         tolerances: an entry for every reference output (`validators.compare.tolerance.tolerances`); None demands
-            equality.
-            Integers, booleans and text are always compared exactly.
-        noise: the original's own, by output; recorded beside the distance, where there is any.
-        exact: integer and boolean outputs as the original gives them in float64. Where that is another answer than the
-            reference's, rounding alone decides between the two: it is a tie, and either answer agrees.
+            equality. Integers, booleans and text are always compared exactly.
+        noise: the original's own, by output; recorded with the distance, where there is any.
+        exact: integer and boolean outputs as the original computes them in float64. Where they differ from the
+            reference, only rounding decides between the two: it is a tie, and both answers agree.
 
     Returns:
         One record for each output: the reference's in its order, then the unexpected ones by name. Never empty:
@@ -77,7 +76,7 @@ def compare(  # noqa: PLR0913 - two sides and what is known of them, named at ev
 
 
 def _settled(expected: np.ndarray, got: np.ndarray, exact: np.ndarray | None) -> np.ndarray:
-    """What is expected of a discrete output, its ties settled as the artifact settled them."""
+    """Returns the expected values of a discrete output; a tie is settled as the artifact settled it."""
     if exact is None or exact.shape != expected.shape or kind_of(expected) not in {"integer", "bool"}:
         return expected
     return np.where(got == exact, got, expected)
@@ -88,7 +87,7 @@ def _names(tensors: Tensors) -> str:
 
 
 def unmeasured(name: str, sample_set: str, problem: str, message: str) -> TensorDiff:
-    """The record of an output whose elements could not be compared at all."""
+    """Builds the record of an output whose elements could not be compared at all."""
     return TensorDiff(
         name=name,
         sample_set=sample_set,
@@ -105,7 +104,7 @@ def unmeasured(name: str, sample_set: str, problem: str, message: str) -> Tensor
 
 
 def _incomparable(name: str, expected: np.ndarray, actual: Tensors) -> tuple[str, str]:
-    """The problem that forbids comparing any value, and the predicate of its sentence; two empty strings if none."""
+    """Returns the problem that forbids comparing values, and the predicate of its sentence; else two empty strings."""
     if name not in actual:
         return MISSING, f"is missing, got {_names(actual)}"
     got = actual[name]
@@ -147,9 +146,9 @@ def _compare_values(
 
 
 def _judge(measured: Measure, expected: np.ndarray, got: np.ndarray, allowed: Tolerance | None) -> tuple[str, str]:
-    """The named problem and what happened; two empty strings when there is none.
+    """Returns the named problem and what happened; two empty strings when there is none.
 
-    The more telling name wins: an output that became NaN or constant exceeds its tolerance as well.
+    The more specific problem wins: an output that became NaN or constant exceeds its tolerance as well.
     """
     size = expected.size
     if measured.nonfinite:
@@ -168,7 +167,7 @@ def _sentence(worst: Worst, allowed: Tolerance | None) -> str:
 
 
 def _rows(array: np.ndarray) -> np.ndarray:
-    """What must not all be the same: the rows of the sample set, or the elements where there is one row only."""
+    """Returns the values that must not all be equal: rows of the sample set, or the elements of a single row."""
     return array if array.ndim and len(array) > 1 else array.reshape(-1)
 
 
@@ -178,11 +177,11 @@ def _is_constant(array: np.ndarray) -> bool:
 
 
 def _varies(array: np.ndarray, allowed: Tolerance | None) -> bool:
-    """True when some row lies beyond the tolerance from the first row."""
+    """Tells whether some row differs from the first one by more than the tolerance."""
     rows = _rows(array)
     return measure(np.broadcast_to(rows[:1], rows.shape), rows, allowed).failing > 0
 
 
 def _text(value: object) -> str:
-    """The shortest text that reads back as the same value of the same type; text itself is quoted."""
+    """Returns the shortest text that reads back as the same value of the same type; text itself is quoted."""
     return repr(value) if isinstance(value, str | bytes) else str(value)

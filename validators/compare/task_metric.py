@@ -1,7 +1,7 @@
-"""The user's own measure of a model: a metric over samples that carry labels.
+"""Measures a model by the user's own metric, over samples that have labels.
 
 In: labels and a model's outputs over the same rows. Out: one number, larger is better: accuracy where labels and an
-output fit each other, or what the user's function returns. It says how much of a difference the user would notice.
+output fit each other, or what the user's function returns. It shows how much of a difference the user would notice.
 """
 
 import math
@@ -19,13 +19,13 @@ Metric = Callable[[np.ndarray, Tensors], float]
 
 
 def fitting(labels: np.ndarray, outputs: Tensors) -> str:
-    """The one output that accuracy can be read from; empty where there is none, or more than one."""
+    """Returns the one output that accuracy can be computed from; empty where there is none, or more than one."""
     fit = [name for name, array in outputs.items() if _right(labels, array) is not None]
     return fit[0] if len(fit) == 1 else ""
 
 
 def accuracy(labels: np.ndarray, output: np.ndarray) -> float:
-    """The share of rows whose decision is the label.
+    """Computes the share of rows whose decision is the label.
 
     Classes are decided by the largest entry of the last axis; a single number by one half where all lie between zero
     and one, else by its sign; whole numbers are decisions already.
@@ -41,7 +41,7 @@ def accuracy(labels: np.ndarray, output: np.ndarray) -> float:
 
 
 def function_named(name: str) -> Metric:
-    """The user's function, `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`; it runs in the worker alone.
+    """Imports the user's function, `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`; it runs only in the worker.
 
     Raises:
         BadInput: there is no such function.
@@ -59,7 +59,7 @@ def function_named(name: str) -> Metric:
 
 
 def scored(name: str, metric: Metric, labels: np.ndarray, outputs: Mapping[str, np.ndarray]) -> float:
-    """What the user's function says of a model's outputs.
+    """Calls the user's function on a model's outputs.
 
     Raises:
         BadInput: it fails, or returns no finite number.
@@ -74,7 +74,7 @@ def scored(name: str, metric: Metric, labels: np.ndarray, outputs: Mapping[str, 
 
 
 def _right(labels: np.ndarray, output: np.ndarray) -> np.ndarray | None:
-    """Which rows are right; None where labels and output do not fit."""
+    """Returns a bool for each row, True where the decision is the label; None where labels and output do not fit."""
     if not output.ndim or not labels.ndim or len(labels) != len(output):
         return None
     if output.ndim == _MATRIX and output.shape[1] > 1 and output.dtype.kind == "f":
@@ -93,7 +93,7 @@ def _right(labels: np.ndarray, output: np.ndarray) -> np.ndarray | None:
 
 
 def _classes(labels: np.ndarray, count: int) -> np.ndarray | None:
-    """Labels as class numbers: numbers already, or one row of zeros and a one for each."""
+    """Converts labels to class numbers: they are numbers already, or one-hot rows; None where they are neither."""
     if labels.size == len(labels) and labels.dtype.kind in "iu":
         classes = labels.reshape(-1)
         return classes if classes.min() >= 0 and classes.max() < count else None

@@ -23,8 +23,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from exporters.contract import Precision
 from exporters.errors import BadInput
-from validators.contract import PARTS, ByHand, Device, Noise, Tensors, Tolerance
+from validators.contract import PARTS, Device, Noise, Tensors, Tolerance, ToleranceOverride
 
 MULTIPLE = 6.0
 """Times the noise floor. Original and copy both round, which makes two; other kernels and polynomials round up to twice
@@ -72,6 +73,11 @@ _DEFAULTS: Mapping[str, tuple[float, float, str]] = {
     # NVIDIA's TF32 rounds the factors of a product to 10 bits of mantissa and adds in float32.
     "tf32": (4 * 2.0**-10, 4 * 2.0**-10, _ROUNDS),
 }
+
+
+_COMPUTES: Mapping[Precision, str] = {"float16 weights": "float16", "float16": "float16"}
+"""Floating type whose default holds for an artifact of reduced precision. Weights that are rounded to half precision
+err as much as if every layer rounded to it."""
 
 
 def dtype_name(array: np.ndarray) -> str:
@@ -193,13 +199,14 @@ def _default(dtype: str, scale: float, noise: Noise | None) -> tuple[float, floa
     return absolute, relative, told
 
 
-def tolerances(
+def tolerances(  # noqa: PLR0913 - each part of the rule by its name
     reference: Tensors,
     *,
     noise: Mapping[str, Noise] | None = None,
     device: Device = "cpu",
-    by_hand: Sequence[ByHand] = (),
+    by_hand: Sequence[ToleranceOverride] = (),
     dtypes: Mapping[str, str] | None = None,
+    precision: Precision = "float32",
 ) -> dict[str, Tolerance | None]:
     """The tolerance of every output of one sample set, by canonical name, as `compare` takes it.
 
@@ -210,25 +217,43 @@ def tolerances(
         by_hand: what a policy sets for this cell; of each part the first entry counts that fits an output and has it.
         dtypes: outputs that the target is known to compute in another type than the original (TF.js narrows float64 to
             float32): the tolerance is that type's default, since the original's rounding says nothing of it.
+        precision: what the artifact declares. In half precision the tolerance is that type's default; where weights or
+            activations are integers, no rule is derived, and a policy has to set both parts.
+
+    Raises:
+        BadInput: the artifact's precision has no rule, and a policy leaves out a part of the tolerance of some output.
     """
     found: dict[str, Tolerance | None] = {}
+    dtypes = dict(dtypes or {}) | _reduced(reference, precision)
     for name, array in reference.items():
-        dtype = (dtypes or {}).get(name, dtype_name(array))
-        own = None if name in (dtypes or {}) else (noise or {}).get(name)
+        dtype = dtypes.get(name, dtype_name(array))
+        own = None if name in dtypes else (noise or {}).get(name)
         scale = scale_of(array) if dtype in _EPSILON else 0.0
         share = dtype in _EPSILON and _is_share(array)
-        found[name] = tolerance(
-            dtype,
-            scale,
-            noise=own,
-            share=share,
-            device=device,
-            **_parts([e for e in by_hand if e.output in {"*", name}]),
-        )
+        parts = _parts([each for each in by_hand if each.output in {"*", name}])
+        if dtype in _EPSILON and _is_quantized(precision) and None in (parts["atol"], parts["rtol"]):
+            raise BadInput(
+                f"no tolerance is derived for an artifact of precision {precision!r}, output {name!r}",
+                next_step="Set `atol` and `rtol` in [[policy.tolerances]] for this artifact.",
+            )
+        found[name] = tolerance(dtype, scale, noise=own, share=share, device=device, **parts)
     return found
 
 
-def _parts(entries: Sequence[ByHand]) -> dict[str, float | None]:
+def _reduced(reference: Tensors, precision: Precision) -> dict[str, str]:
+    """Returns the outputs that an artifact of this precision computes in a coarser type than the original."""
+    coarser = _COMPUTES.get(precision)
+    if coarser is None:
+        return {}
+    types = {name: dtype_name(array) for name, array in reference.items()}
+    return {name: coarser for name, dtype in types.items() if _EPSILON.get(dtype, math.inf) < _EPSILON[coarser]}
+
+
+def _is_quantized(precision: Precision) -> bool:
+    return precision != "float32" and precision not in _COMPUTES
+
+
+def _parts(entries: Sequence[ToleranceOverride]) -> dict[str, float | None]:
     """Each part that is set by hand, by the first entry that has it."""
     return {
         part: next((value for entry in entries if (value := getattr(entry, part)) is not None), None) for part in PARTS

@@ -1,8 +1,8 @@
-"""Which entry of an output's last axis is the largest: what a classifier decides, beside how far its numbers lie apart.
+"""Compares the decisions of a classifier: which entry of an output's last axis is the largest.
 
-In: reference and actual of one floating output, and what is allowed. Out: `Decisions`, or None where there is nothing
-to choose from. Pure. A decision that the reference takes by no more than twice the tolerance is a tie: each of the two
-entries may move by the tolerance, so that either may win.
+In: reference and actual of one floating output, and its tolerance. Out: `Decisions`, or None where there is nothing to
+choose from. Pure. Where the reference's best entry leads by no more than twice the tolerance, it is a tie: each of the
+two entries may move by the tolerance, so that either may win.
 """
 
 import numpy as np

@@ -19,20 +19,18 @@ from validators.contract.baseline import BaselineRecord, Comparison, What
 from validators.contract.cell import Cell, CellStatus, Skip
 from validators.contract.performance import Performance, Timing
 from validators.contract.placement import TEXTURE_PRECISION, Device, Gpu, Placement
-from validators.contract.policy import BaselineLimits, Kept, PolicyRecord, Waiver, Weak
-from validators.contract.runtime import Load, Runtime, Tensors
+from validators.contract.policy import EvidenceRetention, PolicyRecord, RegressionLimits, Waiver, WeakEvidenceAction
+from validators.contract.runtime import LoadedArtifact, Runtime, Tensors
 from validators.contract.samples import Batch, Coverage, Domain, Grounds, NoiseBySet, Origin, SampleSet, Task
 from validators.contract.tensor_diff import Decisions, Flip, Histogram, TensorDiff, Worst
-from validators.contract.tolerance import PARTS, ByHand, Noise, Tolerance
+from validators.contract.tolerance import PARTS, Noise, Tolerance, ToleranceOverride
 from validators.contract.verdict import Reason, Requirement, Verdict
 
 __all__ = [
     "PARTS",
     "TEXTURE_PRECISION",
-    "BaselineLimits",
     "BaselineRecord",
     "Batch",
-    "ByHand",
     "Cell",
     "CellStatus",
     "Comparison",
@@ -40,12 +38,12 @@ __all__ = [
     "Decisions",
     "Device",
     "Domain",
+    "EvidenceRetention",
     "Flip",
     "Gpu",
     "Grounds",
     "Histogram",
-    "Kept",
-    "Load",
+    "LoadedArtifact",
     "Noise",
     "NoiseBySet",
     "Origin",
@@ -53,6 +51,7 @@ __all__ = [
     "Placement",
     "PolicyRecord",
     "Reason",
+    "RegressionLimits",
     "Requirement",
     "Runtime",
     "SampleSet",
@@ -62,9 +61,10 @@ __all__ = [
     "Tensors",
     "Timing",
     "Tolerance",
+    "ToleranceOverride",
     "Verdict",
     "Waiver",
-    "Weak",
+    "WeakEvidenceAction",
     "What",
     "Worst",
 ]

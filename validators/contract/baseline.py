@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from validators.contract.policy import BaselineLimits
+from validators.contract.policy import RegressionLimits
 
 What = Literal["size", "latency", "distance", "metric"]
 
@@ -54,7 +54,7 @@ class BaselineRecord:
     model: str
     created: str
     headline: str
-    limits: BaselineLimits
+    limits: RegressionLimits
     comparisons: tuple[Comparison, ...]
 
     @property

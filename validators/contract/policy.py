@@ -1,17 +1,18 @@
 """Records the policy that a release was judged by, as far as it decides."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
 from validators.contract.placement import Gpu
-from validators.contract.tolerance import ByHand
+from validators.contract.tolerance import ToleranceOverride
 from validators.contract.verdict import Requirement
 
-Weak = Literal["report", "refuse"]
+WeakEvidenceAction = Literal["report", "refuse"]
 
 
-Kept = Literal["full", "digests"]
+EvidenceRetention = Literal["full", "digests"]
 """What a release keeps of its samples."""
 
 
@@ -33,7 +34,7 @@ class Waiver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BaselineLimits:
+class RegressionLimits:
     """How much worse than the baseline a release may be; the defaults are our choice.
 
     Attributes:
@@ -44,12 +45,18 @@ class BaselineLimits:
         distance_ratio: of a cell's largest distance, as a share of its tolerance. 4 by default: wide enough for the
             rounding of other weights, narrow enough for another kernel.
         metric_drop: of the task metric, in its own unit. 0.02 by default: more than one of the 63 rows that are used.
+        size_ratios: `format/variant`, or `format` -> ratio of bytes for these artifacts, in the place of `size_ratio`.
     """
 
     size_ratio: float = 1.1
     latency_ratio: float = 2.0
     distance_ratio: float = 4.0
     metric_drop: float = 0.02
+    size_ratios: Mapping[str, float] = field(default_factory=dict)
+
+    def size_ratio_of(self, key: str) -> float:
+        """Returns the ratio for an artifact, named `format/variant`: its own, its format's, or that of all."""
+        return self.size_ratios.get(key, self.size_ratios.get(key.partition("/")[0], self.size_ratio))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +65,7 @@ class PolicyRecord:
 
     Attributes:
         required: the cells that had to be proven.
-        formats: the formats that were exported.
+        formats: what was asked to be exported: a format, or `format/variant`.
         atol, rtol: the tolerance set by hand, None for the default.
         tolerances: parts of tolerances set by hand for some cells and outputs, which come before these.
         weak_evidence: whether an output that barely varies over the samples is reported or refuses the release.
@@ -82,7 +89,7 @@ class PolicyRecord:
     formats: tuple[str, ...]
     atol: float | None
     rtol: float | None
-    weak_evidence: Weak
+    weak_evidence: WeakEvidenceAction
     task_margin: float | None
     sample_seconds: float
     software_seconds: float
@@ -93,7 +100,7 @@ class PolicyRecord:
     tf32: bool
     elsewhere: tuple[Requirement, ...]
     approval: bool = False
-    tolerances: tuple[ByHand, ...] = ()
+    tolerances: tuple[ToleranceOverride, ...] = ()
     waivers: tuple[Waiver, ...] = ()
-    evidence: Kept = "full"
-    baseline: BaselineLimits = field(default_factory=BaselineLimits)
+    evidence: EvidenceRetention = "full"
+    baseline: RegressionLimits = field(default_factory=RegressionLimits)

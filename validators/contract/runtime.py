@@ -1,9 +1,9 @@
-"""Defines what a runtime provides: a way to load an artifact, and a loaded artifact that infers."""
+"""Defines what a runtime provides: a module that loads an artifact, and a loaded artifact that infers."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,14 +14,14 @@ Tensors = Mapping[str, np.ndarray]
 """Canonical name -> array."""
 
 
-class Runtime(Protocol):
+class LoadedArtifact(Protocol):
     """A loaded artifact, ready to infer. Tensors go in and out under canonical names."""
 
     @property
     def placement(self) -> Placement:
         """Where inference ran, read back from the runtime after a call, never echoed from the request."""
 
-    def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
+    def infer(self, inputs: Tensors, /) -> dict[str, np.ndarray]:
         """Runs one batch.
 
         Returns:
@@ -30,14 +30,26 @@ class Runtime(Protocol):
         """
 
 
-class Load(Protocol):
-    """A runtime's way in, named by a registry row."""
+@runtime_checkable
+class Runtime(Protocol):
+    """Everything that the module of a runtime provides; what differs between its rows stands in the registry.
 
-    def __call__(
-        self, artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]
-    ) -> AbstractContextManager[Runtime]:
+    The registry refers to the module itself, and mypy compares it with this protocol. Heavy packages are imported
+    inside of the functions.
+    """
+
+    def load(
+        self, artifact: Path, signature: Signature, device: Device, options: Mapping[str, str], /
+    ) -> AbstractContextManager[LoadedArtifact]:
         """Loads the artifact; leaving the context frees it.
+
+        Args:
+            artifact: folder of the artifact.
+            signature: canonical and native names, types and shapes.
+            device: where it is asked to run.
+            options: of the row, overridden by what a diagnosis changes.
 
         Raises:
             Unavailable: this machine has no such device.
+            Limited: the runtime cannot run this artifact, for a reason that `exporters.target_limits` names.
         """

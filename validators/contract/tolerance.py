@@ -23,11 +23,11 @@ PARTS = ("atol", "rtol", "multiple")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ByHand:
+class ToleranceOverride:
     """Parts of a tolerance that a policy sets itself, for some cells and outputs.
 
     Attributes:
-        cells: `FORMAT RUNTIME DEVICE`, each a name or `*`.
+        cells: `FORMAT RUNTIME DEVICE` or `FORMAT/VARIANT RUNTIME DEVICE`, each a name or `*`.
         output: canonical name of an output, or `*`.
         atol: absolute part, in the output's own unit; None keeps the rule's.
         rtol: relative part; None keeps the rule's.
@@ -40,9 +40,18 @@ class ByHand:
     rtol: float | None = None
     multiple: float | None = None
 
-    def fits(self, *cell: str) -> bool:
-        """Whether it holds for a cell: its format, runtime and device."""
-        return all(asked in {"*", own} for asked, own in zip(self.cells.split(), cell, strict=True))
+    def fits(self, artifact: str, runtime: str, device: str) -> bool:
+        """Returns whether it holds for a cell.
+
+        Args:
+            artifact: `format/variant`.
+            runtime: registry name of the cell's runtime.
+            device: where the cell is asked to run.
+        """
+        asked_artifact, *asked_place = self.cells.split()
+        format_, slash, variant = asked_artifact.partition("/")
+        asked = (format_, variant if slash else "*", *asked_place)
+        return all(word in {"*", own} for word, own in zip(asked, (*artifact.split("/"), runtime, device), strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

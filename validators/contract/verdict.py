@@ -1,20 +1,53 @@
 """Records what the gate decides, and the reasons for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from validators.contract.cell import Cell
 from validators.contract.placement import Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """A cell that the policy demands: every exported variant of the format must prove it, and none may fail it."""
+    """A cell that the policy demands.
+
+    Attributes:
+        format: the artifacts it is about.
+        runtime: registry name of the runtime.
+        device: where it has to run.
+        variant: the only variant that must prove it; None where every exported variant of the format must.
+    """
 
     format: str
     runtime: str
     device: Device
+    variant: str | None = None
+
+    @property
+    def of_format(self) -> "Requirement":
+        """The requirement of every variant, as the table of runtimes knows it."""
+        return replace(self, variant=None)
+
+    def covers(self, key: str) -> bool:
+        """Returns whether it is about an artifact, named `format/variant`."""
+        format_, _, variant = key.partition("/")
+        return format_ == self.format and self.variant in {None, variant}
+
+    def asks_for(self, cell: Cell) -> bool:
+        """Returns whether a cell is one that it demands."""
+        place = (cell.runtime, cell.device) == (self.runtime, self.device)
+        return place and self.covers(f"{cell.format}/{cell.variant}")
+
+    def overlaps(self, other: "Requirement") -> bool:
+        """Returns whether some cell is demanded by both."""
+        return self.of_format == other.of_format and (None in {self.variant, other.variant} or self == other)
+
+    @property
+    def artifacts(self) -> str:
+        """`format`, or `format/variant` where it is about one variant."""
+        return f"{self.format}/{self.variant}" if self.variant else self.format
 
     def __str__(self) -> str:
-        return f"{self.format} {self.runtime} {self.device}"
+        return f"{self.artifacts} {self.runtime} {self.device}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ runtime runs.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +59,7 @@ def capture_tensors(request: CaptureRequest) -> Captured:
     """Makes one call and keeps its tensors."""
     row = runtime(request.runtime, request.device)
     options = {**row.options, **request.options}
-    with import_module(row.module).load(request.artifact, request.signature, row.device, options) as loaded:
+    with row.module.load(request.artifact, request.signature, row.device, options) as loaded:
         fed: dict[str, np.ndarray] = {}
 
         def infer(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

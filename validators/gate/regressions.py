@@ -13,7 +13,7 @@ rows.
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from validators.contract import BaselineLimits, BaselineRecord, Cell, Comparison, Reason, What
+from validators.contract import BaselineRecord, Cell, Comparison, Reason, RegressionLimits, What
 
 if TYPE_CHECKING:
     from validators.release.manifest import Manifest
@@ -31,7 +31,6 @@ def regressions(baseline: BaselineRecord | None) -> tuple[Reason, ...]:
         return ()
     limits = baseline.limits
     knobs = {
-        "size": f"size_ratio {limits.size_ratio:g}",
         "latency": f"latency_ratio {limits.latency_ratio:g}",
         "distance": f"distance_ratio {limits.distance_ratio:g}",
         "metric": f"metric_drop {limits.metric_drop:g}",
@@ -41,7 +40,8 @@ def regressions(baseline: BaselineRecord | None) -> tuple[Reason, ...]:
             code=f"{each.what} regression",
             subject=each.subject,
             message=f"{said(each.what, each.now)}, the baseline {baseline.digest[:12]} has "
-            f"{said(each.what, each.before)} and allows {said(each.what, each.allowed)} ({knobs[each.what]})",
+            f"{said(each.what, each.before)} and allows {said(each.what, each.allowed)} "
+            f"({knobs.get(each.what) or f'size_ratio {limits.size_ratio_of(each.subject):g}'})",
         )
         for each in baseline.comparisons
         if each.regressed
@@ -59,7 +59,7 @@ def said(what: What, value: float | None) -> str:
     return f"{value:.3g} of the tolerance" if what == "distance" else f"{value:.4g}"
 
 
-def compare_releases(now: "Manifest", before: "Manifest", limits: BaselineLimits) -> tuple[Comparison, ...]:
+def compare_releases(now: "Manifest", before: "Manifest", limits: RegressionLimits) -> tuple[Comparison, ...]:
     """Every figure of a release beside the baseline's: sizes, then cells, then the metric.
 
     Args:
@@ -89,13 +89,13 @@ def _state(cell: Cell | None, where: str) -> str:
     return f"in {where} it {f'is {cell.status}' if cell else 'was not run'}"
 
 
-def _sizes(now: "Manifest", before: "Manifest", limits: BaselineLimits) -> Iterator[Comparison]:
+def _sizes(now: "Manifest", before: "Manifest", limits: RegressionLimits) -> Iterator[Comparison]:
     mine = {artifact.key: artifact for artifact in now.artifacts}
     theirs = {artifact.key: artifact for artifact in before.artifacts}
     for key in dict.fromkeys((*mine, *theirs)):
         ours, other = mine.get(key), theirs.get(key)
         if ours and other and ours.status == other.status == "exported":
-            allowed = other.size * limits.size_ratio
+            allowed = other.size * limits.size_ratio_of(key)
             yield Comparison(what="size", subject=key, before=other.size, now=ours.size, allowed=allowed)
         else:
             states = (
@@ -122,7 +122,7 @@ def _difference(pairs: Mapping[str, tuple[object, object]]) -> str:
     return ""
 
 
-def _latency(ours: Cell, other: Cell, elsewhere: str, limits: BaselineLimits) -> Comparison:
+def _latency(ours: Cell, other: Cell, elsewhere: str, limits: RegressionLimits) -> Comparison:
     """The median call of the smallest batch that both timed."""
     key = ours.key
     if elsewhere:
@@ -149,7 +149,7 @@ def _latency(ours: Cell, other: Cell, elsewhere: str, limits: BaselineLimits) ->
     return Comparison(what="latency", subject=key, before=before.median, now=timing.median, allowed=allowed)
 
 
-def _distance(ours: Cell, other: Cell, limits: BaselineLimits) -> Comparison:
+def _distance(ours: Cell, other: Cell, limits: RegressionLimits) -> Comparison:
     now, before = _share(ours), _share(other)
     if now is None or before is None:
         return _not("distance", ours.key, "no output is compared with a tolerance")
@@ -169,7 +169,7 @@ def _share(cell: Cell) -> float | None:
     )
 
 
-def _metrics(now: "Manifest", before: "Manifest", limits: BaselineLimits) -> Iterator[Comparison]:
+def _metrics(now: "Manifest", before: "Manifest", limits: RegressionLimits) -> Iterator[Comparison]:
     task, other = now.grounds.task, before.grounds.task
     if task is None and other is None:
         yield _not("metric", "original", "neither release has labelled samples")

@@ -1,23 +1,22 @@
 """The gate: all cells and artifacts in, one verdict out. It fails closed.
 
-In: every cell that ran or could not run, every artifact, what the policy requires, the sample sets and outputs that
-there are to compare, and the digests that do not hold. Out: a `Verdict` that passes only when there is no reason
-against it. Pure: no I/O, no logging, no clock.
+In: a manifest (cells, artifacts, policy, samples, baseline), what attestations add, and the digests that do not hold.
+Out: a `Verdict` that passes only when there is no reason against it. Pure: no I/O, no logging, no clock.
 
 A reason stands against the release when
 
 * there are no cells, or nothing is required (`empty report`);
 * a file's digest does not match (`digest mismatch`);
-* an exported artifact stores another weight than the original's, or nobody looked (`weights differ`, `weights
-  unchecked`);
+* an exported artifact stores another weight than the original's and its precision does not declare it (`weights
+  differ`), or nobody looked (`weights unchecked`);
 * any cell failed, required or not: it ran and contradicts equality (the cell's own reason);
 * any cell says it passed and its own record contradicts it: it ran elsewhere than asked or nowhere, or on a software
   adapter where the policy demands a card (`wrong device`),
   compared nothing (`nothing compared`), carries a difference that did not pass (`inconsistent cell`), lacks an output
   over a sample set that it had to be fed, leaves a set out without a good excuse, or counts another number of rows than
   it was fed (`incomplete cell`), or belongs to no exported artifact (`unknown artifact`);
-* a variant of a required (format, runtime, device) is `errored`, `unavailable` or `limited` there, or was exported and
-  has no cell there; or the format has no artifact at all (`missing required cell`);
+* a variant of a required (format or variant, runtime, device) is `errored`, `unavailable` or `limited` there, or was
+  exported and has no cell there; or there is no such artifact at all (`missing required cell`);
 * an artifact was exported, required or not, and no cell proves it (`unproven artifact`): it would ship all the same;
 * the policy demands a cell from elsewhere, and no attestation proves it for every exported variant (`awaiting
   attestation`);
@@ -41,17 +40,21 @@ variant that is `limited` where a sibling variant is proven, in the same runtime
 becomes TF Lite only with a batch of one, and that copy proves the format.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Self
 
 from exporters.contract import Artifact
 from exporters.errors import BadInput
 from validators.compare.outputs import NOTHING
-from validators.contract import Cell, Gpu, Grounds, Reason, Requirement, SampleSet, Verdict, Waiver, Weak
+from validators.contract import Cell, Gpu, Reason, Requirement, SampleSet, Verdict
 from validators.gate.evidence_quality import unmeasured, weak, worse_at_task
-from validators.gate.waivers import Charge, of_cell, of_requirement, of_subject, settle
+from validators.gate.regressions import regressions
+from validators.gate.waivers import Violation, apply_waivers, cell_violation, requirement_violation, subject_violation
 from validators.gate.weight_reasons import against
+from validators.release.attestations import Attestation, AttestedCells, AttestedWaiver
+from validators.release.manifest import Manifest
 from validators.runtimes.registry import ORIGINAL
 from validators.samples import misfit
 
@@ -71,86 +74,93 @@ NO_WORD = "the policy demands this cell from another machine: no attestation has
 _NEVER_RAN = ("errored", "unavailable", "limited")
 _RAN = ("passed", "failed")
 _MOST_NAMED = 4
-_NO_GROUNDS = Grounds()
 
 
-def judge(  # noqa: PLR0913 - each is a fact of its own that the verdict rests on, and is named at every call
-    *,
-    cells: Sequence[Cell],
-    artifacts: Sequence[Artifact],
-    required: Sequence[Requirement],
-    sample_sets: Sequence[SampleSet],
-    outputs: Sequence[str],
-    gpu: Gpu = "any",
-    elsewhere: Sequence[Requirement] = (),
-    attested: Sequence[Cell] = (),
-    digest_problems: Sequence[str] = (),
-    waivers: Sequence[Waiver] = (),
-    today: date = date.max,
-    regressed: Sequence[Reason] = (),
-    grounds: Grounds = _NO_GROUNDS,
-    weak_evidence: Weak = "report",
-    task_margin: float | None = None,
+def judge(
+    manifest: Manifest, attestations: Sequence[Attestation] = (), *, problems: Sequence[str] = (), today: date
 ) -> Verdict:
-    """Decides whether the release goes out.
+    """Decides whether a release goes out.
 
     Args:
-        cells: in any order; the verdict does not depend on it.
-        artifacts: one record for each variant, exported or not.
-        required: what the policy demands.
-        sample_sets: all sets of the evidence.
-        outputs: canonical names of all outputs of the model.
-        gpu: what counts as a GPU by the policy.
-        elsewhere: what the policy demands of attestations.
-        attested: the cells of all attestations.
-        digest_problems: one sentence for each file whose digest does not match, or that is missing or extra.
-        waivers: of the policy and of all attestations, in force or not.
-        today: the day, UTC, on which they are in force or not.
-        regressed: what is worse than the baseline allows (`validators.gate.regressions.regressions`).
-        grounds: what the comparisons rest on.
-        weak_evidence: whether an output that barely varies refuses the release.
-        task_margin: see `PolicyRecord`.
+        manifest: of the release; its own `verdict` and `files` are not read, and the order of cells does not matter.
+        attestations: whose cells and waivers count; what people decided is weighed later (`validators.gate.approvals`).
+        problems: one sentence for each file whose digest does not match, or that is missing or extra.
+        today: the day, UTC, on which waivers are in force or not.
 
     Returns:
         The verdict with its reasons in a stable order: the report as a whole, the digests, each requirement in the
         policy's order, then the remaining cells and artifacts by name.
     """
-    cells = sorted(cells, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
-    artifacts = sorted(artifacts, key=lambda artifact: (artifact.format, artifact.variant))
-    attested = _telling(attested)
-    exported = {artifact.key: artifact for artifact in artifacts if artifact.status == "exported"}
-    contradictions = {
-        id(cell): _contradiction(cell, exported, sample_sets, outputs, gpu) for cell in (*cells, *attested)
-    }
-    proven = [cell for cell in cells if cell.status == "passed" and contradictions[id(cell)] is None]
-    proven_elsewhere = [cell for cell in attested if cell.status == "passed" and contradictions[id(cell)] is None]
+    policy = manifest.policy
+    cells = sorted(manifest.cells, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
+    artifacts = sorted(manifest.artifacts, key=lambda artifact: (artifact.format, artifact.variant))
+    brought = [cell for each in attestations if isinstance(each, AttestedCells) for cell in each.cells]
+    own, attested = _Judged.of(cells, manifest), _Judged.of(_conclusive(brought), manifest)
+    waivers = (*policy.waivers, *(each.waiver for each in attestations if isinstance(each, AttestedWaiver)))
 
-    charges = [Charge(reason=reason) for reason in _empty(cells, required)]
-    charges += [Charge(reason=Reason(code=DIGEST, subject="release", message=problem)) for problem in digest_problems]
-    charges += [Charge(reason=reason) for reason in against(artifacts)]
-    for requirement in required:
-        unmet = _unmet(requirement, cells=cells, artifacts=artifacts, proven=proven)
-        charges += [of_requirement(requirement, reason) for reason in unmet]
-    for requirement in elsewhere:
-        unmet = _unmet(requirement, cells=attested, artifacts=artifacts, proven=proven_elsewhere)
-        charges += [of_requirement(requirement, _awaited(reason)) for reason in unmet]
-    charges += [of_cell(cell, reason) for cell in (*cells, *attested) if (reason := contradictions[id(cell)])]
-    if weak_evidence == "refuse":
-        charges += [Charge(reason=reason) for reason in weak(grounds)]
-    if task_margin is not None:
-        charges += [Charge(reason=reason) for reason in unmeasured(grounds.task, cells)]
-        at_task = ((cell, worse_at_task(cell, grounds.task, task_margin)) for cell in (*cells, *attested))
-        charges += [of_cell(cell, reason) for cell, reason in at_task if reason]
-    standing, waived = settle(charges, waivers, today=today)
+    violations = [Violation(reason=reason) for reason in _empty(cells, policy.required)]
+    violations += [Violation(reason=Reason(code=DIGEST, subject="release", message=each)) for each in problems]
+    violations += [Violation(reason=reason) for reason in against(artifacts)]
+    for requirement in policy.required:
+        unmet = _unmet(requirement, judged=own, artifacts=artifacts)
+        violations += [requirement_violation(requirement, reason) for reason in unmet]
+    for requirement in policy.elsewhere:
+        unmet = _unmet(requirement, judged=attested, artifacts=artifacts)
+        violations += [requirement_violation(requirement, _awaited(reason)) for reason in unmet]
+    violations += [cell_violation(cell, reason) for cell, reason in (*own.contradicted, *attested.contradicted)]
+    violations += _beside_parity(manifest, cells, attested.cells)
+    standing, waived = apply_waivers(violations, waivers, today=today)
     said = tuple(reason.subject for reason in standing if reason.code != AWAITING)
-    unproven = _unproven(artifacts, cells=cells, proven=(*proven, *proven_elsewhere), said=said)
-    worse, worse_and_waived = settle(map(of_subject, regressed), waivers, today=today)
+    unproven = _unproven(artifacts, cells=cells, proven=(*own.proven, *attested.proven), said=said)
+    regressed = map(subject_violation, regressions(manifest.baseline))
+    worse, worse_and_waived = apply_waivers(regressed, waivers, today=today)
     reasons = tuple(dict.fromkeys((*standing, *unproven, *worse)))
-    waived = (*waived, *worse_and_waived)
-    return Verdict(passed=not reasons, reasons=reasons, required=(*required, *elsewhere), waived=waived)
+    return Verdict(
+        passed=not reasons,
+        reasons=reasons,
+        required=(*policy.required, *policy.elsewhere),
+        waived=(*waived, *worse_and_waived),
+    )
 
 
-def _telling(attested: Sequence[Cell]) -> list[Cell]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Cells, each looked at by itself.
+
+    Attributes:
+        cells: all of them.
+        proven: those that passed and whose own record does not contradict it.
+        contradicted: those that failed or whose record contradicts that they passed, each with why.
+    """
+
+    cells: Sequence[Cell]
+    proven: Sequence[Cell]
+    contradicted: Sequence[tuple[Cell, Reason]]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], manifest: Manifest) -> Self:
+        looked_at = [(cell, _contradiction(cell, manifest)) for cell in cells]
+        return cls(
+            cells=cells,
+            proven=[cell for cell, reason in looked_at if cell.status == "passed" and reason is None],
+            contradicted=[(cell, reason) for cell, reason in looked_at if reason is not None],
+        )
+
+
+def _beside_parity(manifest: Manifest, cells: Sequence[Cell], attested: Sequence[Cell]) -> Iterator[Violation]:
+    """Yields what the policy makes of weak evidence and of the task metric."""
+    policy, task = manifest.policy, manifest.grounds.task
+    if policy.weak_evidence == "refuse":
+        yield from (Violation(reason=reason) for reason in weak(manifest.grounds))
+    if policy.task_margin is None:
+        return
+    yield from (Violation(reason=reason) for reason in unmeasured(task, cells))
+    for cell in (*cells, *attested):
+        if reason := worse_at_task(cell, task, policy.task_margin):
+            yield cell_violation(cell, reason)
+
+
+def _conclusive(attested: Sequence[Cell]) -> list[Cell]:
     """The attested cells that say something: of one that ran on any machine, only the runs."""
     ordered = sorted(attested, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
     ran = {cell.key for cell in ordered if cell.status in _RAN}
@@ -172,16 +182,16 @@ def _empty(cells: Sequence[Cell], required: Sequence[Requirement]) -> Iterator[R
         yield Reason(code=EMPTY, subject="policy", message="the policy requires no cell, so nothing would be proven")
 
 
-def _contradiction(
-    cell: Cell, exported: Mapping[str, Artifact], sets: Sequence[SampleSet], outputs: Sequence[str], gpu: Gpu
-) -> Reason | None:
+def _contradiction(cell: Cell, manifest: Manifest) -> Reason | None:
     """Why this cell stands against the release by itself: it failed, or its own record belies that it passed."""
     if cell.status == "failed":
         return Reason(code=cell.reason or "failed", subject=cell.key, message=_sentence(cell.message, "it failed"))
     if cell.status != "passed":
         return None
+    exported = {artifact.key: artifact for artifact in manifest.artifacts if artifact.status == "exported"}
     artifact = exported.get(f"{cell.format}/{cell.variant}")
-    code, message = _belied(cell, artifact, gpu)
+    sets, outputs = manifest.samples, [output.name for output in manifest.model.signature.outputs]
+    code, message = _belied(cell, artifact, manifest.policy.gpu)
     if not code and (lacking := _badly_excused(cell, artifact, sets) or _lacking(cell, sets, outputs)):
         code, message = INCOMPLETE, f"the cell says it passed, but {lacking}"
     return Reason(code=code, subject=cell.key, message=message) if code else None
@@ -255,13 +265,12 @@ def _lacking(cell: Cell, sets: Sequence[SampleSet], outputs: Sequence[str]) -> s
     return f"it counts {cell.rows} rows, and the sets that it was fed have {valid}"
 
 
-def _unmet(
-    requirement: Requirement, *, cells: Sequence[Cell], artifacts: Sequence[Artifact], proven: Sequence[Cell]
-) -> Iterator[Reason]:
+def _unmet(requirement: Requirement, *, judged: _Judged, artifacts: Sequence[Artifact]) -> Iterator[Reason]:
     """Why one requirement is not met, variant by variant; failed and contradicted cells speak for themselves."""
-    mine = [cell for cell in cells if _answers(cell, requirement)]
-    met = any(_answers(cell, requirement) for cell in proven)
-    variants = [artifact for artifact in artifacts if artifact.format == requirement.format]
+    mine = [cell for cell in judged.cells if requirement.asks_for(cell)]
+    # A sibling of a variant that the target cannot express proves the format; a requirement of one variant has none.
+    met = any(requirement.asks_for(cell) for cell in judged.proven)
+    variants = [artifact for artifact in artifacts if requirement.covers(artifact.key)]
     covered = {cell.variant for cell in mine if cell.status in {*_RAN, *_NEVER_RAN}}
     records: list[Cell | Artifact] = [*mine, *(a for a in variants if a.variant not in covered)]
     explained = met or any(cell.status in _RAN for cell in mine)
@@ -274,7 +283,7 @@ def _unmet(
             subject = f"{record.key} {requirement.runtime} {requirement.device}"
             yield Reason(code=MISSING, subject=subject, message="the policy requires this cell: it was not run")
     if not explained:
-        message = f"the policy requires this cell: no {requirement.format} artifact was exported"
+        message = f"the policy requires this cell: no {requirement.artifacts} artifact was exported"
         yield Reason(code=MISSING, subject=str(requirement), message=message)
 
 
@@ -292,10 +301,6 @@ def _unproven(
         broken = any(cell.status == "errored" for cell in mine)
         message = f"this artifact was exported, and no cell proves it: {found or 'no runtime ran it'}"
         yield Reason(code=UNPROVEN, subject=artifact.key, message=message, broken=broken)
-
-
-def _answers(cell: Cell, requirement: Requirement) -> bool:
-    return (cell.format, cell.runtime, cell.device) == (requirement.format, requirement.runtime, requirement.device)
 
 
 def _stopped(record: Cell | Artifact) -> Reason:

@@ -15,40 +15,42 @@ from validators.contract import Cell, Reason, Requirement, Waiver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Violation:
     """A reason and every name under which a waiver can speak of its cell; none where nothing can waive it."""
 
     reason: Reason
     cells: frozenset[str] = frozenset()
 
 
-def of_requirement(requirement: Requirement, reason: Reason) -> Charge:
-    """The charge of a requirement that is not met; the reason's subject is the requirement, a cell or an artifact."""
+def requirement_violation(requirement: Requirement, reason: Reason) -> Violation:
+    """Returns that of a requirement that is not met; the reason's subject is the requirement, a cell or an artifact."""
     variant = reason.subject.partition(" ")[0]
-    return Charge(
+    return Violation(
         reason=reason,
-        cells=frozenset({str(requirement), f"{variant} {requirement.runtime} {requirement.device}"}),
+        cells=frozenset(
+            {str(requirement), str(requirement.of_format), f"{variant} {requirement.runtime} {requirement.device}"}
+        ),
     )
 
 
-def of_cell(cell: Cell, reason: Reason) -> Charge:
-    """The charge of a cell that failed or is contradicted by its own record."""
-    return Charge(reason=reason, cells=frozenset({cell.key, f"{cell.format} {cell.runtime} {cell.device}"}))
+def cell_violation(cell: Cell, reason: Reason) -> Violation:
+    """Returns that of a cell that failed or is contradicted by its own record."""
+    return Violation(reason=reason, cells=frozenset({cell.key, f"{cell.format} {cell.runtime} {cell.device}"}))
 
 
-def of_subject(reason: Reason) -> Charge:
-    """The charge of a reason whose subject is a cell, by its key, or something that nothing waives."""
+def subject_violation(reason: Reason) -> Violation:
+    """Returns that of a reason whose subject is a cell, by its key, or something that nothing waives."""
     artifact, _, place = reason.subject.partition(" ")
-    return Charge(reason=reason, cells=frozenset({reason.subject, f"{artifact.partition('/')[0]} {place}"}))
+    return Violation(reason=reason, cells=frozenset({reason.subject, f"{artifact.partition('/')[0]} {place}"}))
 
 
-def settle(
-    charges: Iterable[Charge], waivers: Sequence[Waiver], *, today: date
+def apply_waivers(
+    violations: Iterable[Violation], waivers: Sequence[Waiver], *, today: date
 ) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
     """Parts what stands from what is waived.
 
     Args:
-        charges: in the order in which they are to be told.
+        violations: in the order in which they are to be told.
         waivers: all of them, in force or not.
         today: UTC.
 
@@ -58,10 +60,10 @@ def settle(
     """
     standing: dict[Reason, None] = {}
     waived: dict[Reason, None] = {}
-    for charge in charges:
-        mine = [waiver for waiver in waivers if waiver.cell in charge.cells]
+    for violation in violations:
+        mine = [waiver for waiver in waivers if waiver.cell in violation.cells]
         last = max(mine, key=lambda waiver: waiver.until, default=None)
-        reason = charge.reason
+        reason = violation.reason
         if last is None:
             standing[reason] = None
         elif today > last.until:

@@ -3,14 +3,24 @@
 In: artifacts with their `weights` records. Out: reasons and sentences. Pure.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from exporters.contract import Artifact, WeightDifference, WeightsRecord
+from exporters.contract import Artifact, Precision, WeightDifference, WeightsRecord
 from validators.contract import Reason
 
 DIFFER = "weights differ"
 UNCHECKED = "weights unchecked"
 _MOST_NAMED = 4
+_DECLARED: Mapping[Precision, Collection[tuple[str, str]]] = {
+    "float32": (),
+    "float16 weights": (("rounded", "float16"),),
+    "float16": (("rounded", "float16"),),
+    "int8 weights": (("quantized", "int8"),),
+    "int8": (("quantized", "int8"),),
+    "int16x8": (("quantized", "int8"),),
+    "int4 weights": (("quantized", "int4"),),
+}
+"""Differences (kind, stored type) that are no fault in an artifact, because its precision declares them."""
 
 
 def against(artifacts: Sequence[Artifact]) -> Iterator[Reason]:
@@ -21,10 +31,16 @@ def against(artifacts: Sequence[Artifact]) -> Iterator[Reason]:
         if artifact.weights is None:
             message = "nobody held its constants against the weights of the original"
             yield Reason(code=UNCHECKED, subject=artifact.key, message=message)
-        elif found := artifact.weights.differences:
+        elif found := undeclared(artifact, artifact.weights):
             named = "; ".join(map(sentence, found[:_MOST_NAMED]))
             more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
             yield Reason(code=DIFFER, subject=artifact.key, message=f"{named}{more}")
+
+
+def undeclared(artifact: Artifact, record: WeightsRecord) -> Sequence[WeightDifference]:
+    """Returns the differences of stored weights that the artifact's own precision does not declare."""
+    declared = _DECLARED[artifact.precision]
+    return [each for each in record.differences if (each.kind, each.into) not in declared]
 
 
 def sentence(found: WeightDifference) -> str:

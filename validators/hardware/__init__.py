@@ -1,1 +1,1 @@
-"""This machine: `graphics_cards` finds cards and locks them, `vulkan` its adapters, `chromium` the browser."""
+"""Describes this machine: `graphics_cards` finds and locks cards, `vulkan` finds adapters, `chromium` the browser."""

@@ -1,4 +1,4 @@
-"""Finds the Chromium of this machine, whose pages run the web artifacts and whose package carries a software GPU."""
+"""Finds the Chromium of this machine, whose pages run the web artifacts and whose package contains a software GPU."""
 
 import itertools
 import os
@@ -19,8 +19,8 @@ CHROMIUM_HINT = (
 
 
 _SHELLS = ("/usr/lib/chromium/chromium-headless-shell", "chrome-headless-shell")
-"""Chromium without windows. A page costs 0.1 s of CPU beside what it computes, where one in a window that nobody sees
-costs 0.6 s. Debian's by its program: on PATH is a script that waits for it, and a signal would end the script alone."""
+"""Chromium without windows. A page costs 0.1 s of CPU in addition to its computation, one in a hidden window 0.6 s.
+Debian's is named by its program: on PATH is a script that waits for it, and a signal would end only the script."""
 
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -35,8 +35,8 @@ _PLAYWRIGHT_BROWSER = "chromium-*/chrome-linux*/chrome"
 def find_chromium() -> Path | None:
     """Finds a Chromium: the one PARITYGATE_CHROMIUM names, else one on PATH, else Playwright's download.
 
-    Of several, one without windows (`_SHELLS`) where pages get a software GPU, one with windows where there is a card:
-    with that, cards have been tried.
+    Of several, one without windows (`_SHELLS`) where pages get a software GPU, one with windows where there is a card,
+    since cards have been tested with that one.
 
     Returns:
         The executable, or None when there is none; `CHROMIUM_HINT` says how to get one.

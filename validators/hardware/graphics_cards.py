@@ -5,7 +5,6 @@ through its own program, or through the files it keeps in `/proc`.
 """
 
 import contextlib
-import fcntl
 import functools
 import os
 import re
@@ -13,22 +12,21 @@ import shutil
 import stat
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporters.errors import Broken, Cancelled
+from exporters.errors import Broken
+from exporters.files.locks import wait_for_lock
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""The variable that says which cards CUDA may see, and in which order."""
+"""The variable that lists the cards that CUDA may see, in order."""
 
 _TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"
 _CARDS = ("nvidia[0-9]*", "dri/renderD*")  # below /dev; through the second kind a card of any make is reached
 _MIG = "MIG-"  # begins NVIDIA's name of a slice of a card, which its list of cards does not have
 _SOFTWARE = re.compile(r"swiftshader|llvmpipe|lavapipe|softpipe|basic render|\bwarp\b|software", re.IGNORECASE)
 _ASK_SECONDS = 10.0
-_POLL = 0.2  # seconds between two looks at a taken lock
 _DEV, _PROC = Path("/dev"), Path("/proc/driver/nvidia")
 _LOCK_FOLDERS = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - a lock must lie where every user finds it
 
@@ -40,7 +38,7 @@ class Card:
     Attributes:
         uuid: NVIDIA's own name of this one piece, `GPU-...`, or of a slice of one, `MIG-...`.
         name: of its kind, e.g. `NVIDIA H200`.
-        driver: version of the driver; empty when it does not say.
+        driver: version of the driver; empty when it is unknown.
     """
 
     uuid: str
@@ -49,35 +47,35 @@ class Card:
 
 
 def cards() -> tuple[Card, ...]:
-    """The NVIDIA cards that a CUDA process started here would see: those that CUDA_VISIBLE_DEVICES leaves of them."""
+    """Returns the NVIDIA cards that a CUDA process started here would see, by CUDA_VISIBLE_DEVICES."""
     installed, visible = installed_cards(), os.environ.get(VISIBLE)
     return installed if visible is None else _chosen(installed, visible)
 
 
 @functools.cache
 def installed_cards() -> tuple[Card, ...]:
-    """All NVIDIA cards of this machine, in the order of their slots; looked up once."""
+    """Returns all NVIDIA cards of this machine, in the order of their slots; looked up once."""
     program = shutil.which("nvidia-smi")
-    return (_told_by(program) if program else ()) or _listed_in(_PROC, _DEV)
+    return (_cards_of_smi(program) if program else ()) or _cards_in_proc(_PROC, _DEV)
 
 
 def device_nodes() -> tuple[Path, ...]:
-    """The cards of any make that this process may open; none where only software renders."""
+    """Returns the device nodes of cards, of any make, that this process may open; none where only software renders."""
     found = (node for pattern in _CARDS for node in sorted(_DEV.glob(pattern)))
     return tuple(node for node in found if os.access(node, os.R_OK | os.W_OK))
 
 
 def has_hardware() -> bool:
-    """Whether any card is here that a GPU cell could use."""
+    """Tells whether this machine has any card that a GPU cell could use."""
     return bool(installed_cards() or device_nodes())
 
 
 def imitated(*, kind: str, name: str) -> bool:
-    """Whether an adapter is a program that imitates a card.
+    """Tells whether an adapter is a program that imitates a card.
 
     Args:
-        kind: what sort of adapter it calls itself, in Vulkan's or WebGPU's words; empty where it does not say.
-        name: all that it calls itself beside that.
+        kind: type of adapter that it reports, in Vulkan's or WebGPU's terms; empty where it reports none.
+        name: all other names that it reports.
     """
     return kind.upper().startswith("CPU") or bool(_SOFTWARE.search(f"{kind} {name}"))
 
@@ -117,23 +115,12 @@ def card_lock(
         Broken: the lock file cannot be made or opened.
     """
     path = (folder or _lock_folder()) / f"paritygate-{re.sub(r'[^A-Za-z0-9-]', '_', card.uuid)}.lock"
-    descriptor = _opened(path)
-    try:
-        told = False
-        while not _taken(descriptor):
-            if given_up():
-                raise Cancelled(f"the run ended while it waited for {card.name} ({path})")
-            if not told:
-                say(f"{card.name} is in use; waits for its turn ({path})")
-                told = True
-            time.sleep(_POLL)
+    with wait_for_lock(path, what=card.name, open_file=_opened, cancelled=given_up, say=say):
         yield
-    finally:
-        os.close(descriptor)
 
 
-def _told_by(program: str) -> tuple[Card, ...]:
-    """What `nvidia-smi` lists; nothing when it cannot reach the driver."""
+def _cards_of_smi(program: str) -> tuple[Card, ...]:
+    """Returns the cards that `nvidia-smi` lists; none when it cannot reach the driver."""
     command = [program, "--query-gpu=uuid,name,driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False)
@@ -143,8 +130,8 @@ def _told_by(program: str) -> tuple[Card, ...]:
     return tuple(Card(uuid=row[0], name=row[1], driver=row[2]) for row in rows if len(row) == 3)  # noqa: PLR2004 - as asked
 
 
-def _listed_in(proc: Path, dev: Path) -> tuple[Card, ...]:
-    """What the driver writes into `/proc`, for a machine without its programs.
+def _cards_in_proc(proc: Path, dev: Path) -> tuple[Card, ...]:
+    """Returns the cards that the driver lists in `/proc`, for a machine without its programs.
 
     A container without a card sees its host's `/proc`, but not the card's device.
     """
@@ -163,10 +150,11 @@ def _listed_in(proc: Path, dev: Path) -> tuple[Card, ...]:
 
 
 def _chosen(installed: Sequence[Card], visible: str) -> tuple[Card, ...]:
-    """The cards that a value of CUDA_VISIBLE_DEVICES names, by number or UUID; like CUDA, up to the first that is none.
+    """Returns the cards that a value of CUDA_VISIBLE_DEVICES names, by number or UUID, up to the first invalid entry.
 
-    Numbers count by slot, as CUDA does under `CUDA_DEVICE_ORDER=PCI_BUS_ID`. A slice of a card (MIG) is taken at its
-    word: whether it is there, CUDA will say.
+    Invalid entries end the list in CUDA as well. Numbers count by slot, as CUDA does under
+    `CUDA_DEVICE_ORDER=PCI_BUS_ID`. A slice of a card (MIG) is accepted without a check; CUDA will report a missing
+    one.
     """
     chosen: list[Card] = []
     for entry in map(str.strip, visible.split(",")):
@@ -211,11 +199,3 @@ def _opened(path: Path) -> int:
             f"the GPU lock {path} cannot be opened: {error.strerror}",
             next_step=f"look at it, then remove it: rm {path}",
         ) from error
-
-
-def _taken(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -1,8 +1,8 @@
-"""Which Vulkan adapters this machine has, and how a native runtime gets one.
+"""Finds the Vulkan adapters of this machine, and gives a native runtime the best one.
 
-In: nothing but the machine. Out: the adapters by name, and a process in which Vulkan's loader finds the best of them: a
-card with its driver where there is one, else SwiftShader, the software GPU that Chromium carries beside its executable.
-Chromium also carries the loader, for machines without the system's.
+In: nothing but the machine. Out: the adapters by name, and a process in which Vulkan's loader finds the best of them:
+a card with its driver where there is one, else SwiftShader, the software GPU in Chromium's package. Chromium also
+contains the loader, for machines without the system's.
 
 Vulkan's structures and functions: https://registry.khronos.org/vulkan/specs/latest/html/vkspec.html
 """
@@ -22,7 +22,7 @@ from validators.hardware.graphics_cards import imitated
 LOADER = "libvulkan.so.1"
 SOFTWARE_DRIVER = "vk_swiftshader_icd.json"
 DRIVER_VARIABLES = ("VK_DRIVER_FILES", "VK_ICD_FILENAMES")
-"""Where the loader is told the drivers' manifests; the second is the older name that it still reads."""
+"""The variables that name the drivers' manifests to the loader; the second is the older name, which it still reads."""
 WAY = (
     "For a software GPU, "
     f"{CHROMIUM_HINT}. For a card, install its Vulkan driver and the loader (Debian: `apt-get install libvulkan1`; "
@@ -36,11 +36,11 @@ _PROPERTIES_BYTES = 4096  # VkPhysicalDeviceProperties takes 824
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adapter:
+class VulkanAdapter:
     """One adapter.
 
     Attributes:
-        name: as its driver calls it.
+        name: as its driver reports it.
         software: whether it is a program that imitates a card.
     """
 
@@ -62,7 +62,7 @@ class _InstanceCreateInfo(ctypes.Structure):
 
 
 class _Properties(ctypes.Structure):
-    """The head of VkPhysicalDeviceProperties."""
+    """The first fields of VkPhysicalDeviceProperties."""
 
     _fields_ = (
         ("api_version", ctypes.c_uint32),
@@ -76,12 +76,12 @@ class _Properties(ctypes.Structure):
 
 
 def software_driver() -> Path | None:
-    """The manifest of the SwiftShader that lies beside this machine's Chromium; None without one."""
-    return _beside_chromium(SOFTWARE_DRIVER)
+    """Returns the manifest of the SwiftShader in the package of this machine's Chromium; None without one."""
+    return _in_chromium_package(SOFTWARE_DRIVER)
 
 
-def adapters() -> tuple[Adapter, ...]:
-    """The adapters that Vulkan's loader finds in the environment as it is.
+def adapters() -> tuple[VulkanAdapter, ...]:
+    """Returns the adapters that Vulkan's loader finds in the current environment.
 
     Raises:
         Unavailable: there is no loader.
@@ -90,11 +90,11 @@ def adapters() -> tuple[Adapter, ...]:
     vulkan = _loader()
     instance = ctypes.c_void_p()
     wanted = _InstanceCreateInfo(type=_INSTANCE_CREATE_INFO)
-    told = vulkan.vkCreateInstance(ctypes.byref(wanted), None, ctypes.byref(instance))
-    if told == _INCOMPATIBLE_DRIVER:  # the loader's word for: no driver at all
+    result = vulkan.vkCreateInstance(ctypes.byref(wanted), None, ctypes.byref(instance))
+    if result == _INCOMPATIBLE_DRIVER:  # the loader returns it where there is no driver at all
         return ()
-    if told != _SUCCESS:
-        raise Broken(f"Vulkan's loader gives no instance: vkCreateInstance returned {told}", next_step=WAY)
+    if result != _SUCCESS:
+        raise Broken(f"Vulkan's loader gives no instance: vkCreateInstance returned {result}", next_step=WAY)
     try:
         count = ctypes.c_uint32()
         vulkan.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), None)
@@ -107,9 +107,9 @@ def adapters() -> tuple[Adapter, ...]:
 
 @contextmanager
 def best_driver() -> Iterator[None]:
-    """A process environment in which Vulkan finds a card, or SwiftShader on a machine without one.
+    """Sets up an environment in which Vulkan finds a card, or SwiftShader on a machine without one, while active.
 
-    Drivers that the user named in the loader's own variables are left as they are.
+    Drivers that the user named in the loader's own variables are not changed.
 
     Raises:
         Unavailable: there is no loader, or no driver.
@@ -121,7 +121,7 @@ def best_driver() -> Iterator[None]:
     found = adapters()
     driver = software_driver()
     if driver and all(adapter.software for adapter in found):
-        # Also where the system has a software adapter of its own: Mesa's lacks what Dawn, LiteRT's WebGPU, needs.
+        # Also where the system has its own software adapter: Mesa's lacks features that Dawn, LiteRT's WebGPU, needs.
         with mock.patch.dict(os.environ, dict.fromkeys(DRIVER_VARIABLES, str(driver))):
             yield
         return
@@ -133,18 +133,18 @@ def best_driver() -> Iterator[None]:
 
 
 def _loader() -> ctypes.CDLL:
-    """The system's loader, else Chromium's: once it is in the process, who asks for it by name gets the same."""
+    """Loads the system's loader, else Chromium's; later requests for it by name in this process get the same one."""
     try:
         return ctypes.CDLL(LOADER)
     except OSError:
-        bundled = _beside_chromium(LOADER)
+        bundled = _in_chromium_package(LOADER)
         if bundled is None:
             raise Unavailable(f"Vulkan's loader, {LOADER}, is not on this machine", next_step=WAY) from None
         return ctypes.CDLL(str(bundled))
 
 
-def _beside_chromium(name: str) -> Path | None:
-    """A file of Chromium's package: beside its executable, or in `lib` where that is a script in `bin`."""
+def _in_chromium_package(name: str) -> Path | None:
+    """Finds a file of Chromium's package: next to its executable, or in `lib` where that is a script in `bin`."""
     chromium = find_chromium()
     if chromium is None:
         return None
@@ -153,8 +153,8 @@ def _beside_chromium(name: str) -> Path | None:
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
-def _described(vulkan: ctypes.CDLL, device: int | None) -> Adapter:
+def _described(vulkan: ctypes.CDLL, device: int | None) -> VulkanAdapter:
     properties = _Properties()
     vulkan.vkGetPhysicalDeviceProperties(ctypes.c_void_p(device), ctypes.byref(properties))
     name, kind = properties.name.decode(errors="replace"), dict(enumerate(_KINDS)).get(properties.type, "")
-    return Adapter(name=name, software=imitated(kind=kind, name=name))
+    return VulkanAdapter(name=name, software=imitated(kind=kind, name=name))

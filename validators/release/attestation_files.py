@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from exporters.errors import BadInput, Broken
+from exporters.files.atomic import PARTIAL, is_partial, write
 from exporters.toolchain import versions
 from validators.contract import Cell, Reason, Waiver
 from validators.release.attestations import (
@@ -35,7 +36,6 @@ from validators.release.integrity import ATTESTATIONS, manifest_digest
 from validators.release.manifest import MANIFEST
 
 _MOST_BYTES = 32 << 20  # a cell takes about a KiB for each sample set and output
-_UNFINISHED = ".partial"
 _REMOVE = "take the file out of the folder, or write it again with the command that wrote it"
 
 
@@ -56,7 +56,7 @@ def refuse_unwritable(release: Path) -> None:
     folder = release / ATTESTATIONS
     try:
         folder.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=_UNFINISHED):
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=PARTIAL):
             pass
     except OSError as error:
         raise BadInput(
@@ -126,7 +126,7 @@ def _write(release: Path, attestation: Attestation, more: str = "") -> Path:
     now = datetime.fromisoformat(attestation.created)
     name = f"{attestation.kind}-{now:%Y%m%dT%H%M%SZ}{more}-{secrets.token_hex(3)}.json"
     file = release / ATTESTATIONS / name
-    _place(dump(attestation), file)
+    write(file, dump(attestation), mode=0o644)  # others of a shared folder read it
     return file
 
 
@@ -168,11 +168,7 @@ def read(release: Path, *, manifest: str) -> tuple[tuple[Attested, ...], tuple[R
 
 def _entries(folder: Path) -> Iterator[Path]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # what stands in its place, the digests name
-        yield from sorted(path for path in folder.iterdir() if not _is_unfinished(path))
-
-
-def _is_unfinished(path: Path) -> bool:
-    return path.name.startswith(".") and path.name.endswith(_UNFINISHED)
+        yield from sorted(path for path in folder.iterdir() if not is_partial(path))
 
 
 def _content(path: Path) -> bytes:
@@ -192,18 +188,3 @@ def _content(path: Path) -> bytes:
         msg = f"it is larger than {_MOST_BYTES >> 20} MiB, which no attestation needs"
         raise ValueError(msg)
     return raw
-
-
-def _place(raw: bytes, file: Path) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=".", suffix=_UNFINISHED)
-    unfinished = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fchmod(stream.fileno(), 0o644)  # others of a shared folder read it
-            os.fsync(stream.fileno())
-        unfinished.rename(file)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise

@@ -6,13 +6,16 @@ known, every value of its type; NaN and numbers written as text are refused (the
 
 import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 _T = TypeVar("_T")
+Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
+"""Turns the JSON object of an older schema version into the current one."""
 _LONGEST = 80  # characters of a wrong value in a message: a line
 
 
@@ -28,13 +31,16 @@ def encoded(record: _T, adapter: "TypeAdapter[_T]", *, version: str) -> bytes:
     return raw
 
 
-def decoded(raw: bytes, adapter: "TypeAdapter[_T]", *, version: str) -> _T:
+def decoded(
+    raw: bytes, adapter: "TypeAdapter[_T]", *, version: str, upgrades: Mapping[str, Upgrade] = MappingProxyType({})
+) -> _T:
     """The record in a file's bytes.
 
     Args:
         raw: the file.
         adapter: of the record, which has a field `schema_version`.
-        version: the only schema version that is read.
+        version: the current schema version.
+        upgrades: older version -> what turns its JSON object into the current version, in place.
 
     Raises:
         ValueError: the message starts with the path of the field at fault.
@@ -47,13 +53,17 @@ def decoded(raw: bytes, adapter: "TypeAdapter[_T]", *, version: str) -> _T:
         msg = "the JSON is nested too deeply to be a record of ours"
         raise ValueError(msg) from error
     got = tree.get("schema_version") if isinstance(tree, dict) else None
-    if got != version:
-        msg = f"schema_version: got {got!r}, this paritygate reads {version!r}"
+    if isinstance(got, str) and got in upgrades:
+        tree = upgrades[got](tree)
+        raw = json.dumps(tree).encode()
+    elif got != version:
+        known = " and ".join(repr(each) for each in (*sorted(upgrades), version))
+        msg = f"schema_version: got {got!r}, this paritygate reads {known}"
         raise ValueError(msg)
     try:
         record = adapter.validate_json(raw)
     except ValidationError as error:
-        raise ValueError(_first_fault(error, version)) from error
+        raise ValueError(_first_fault(error, str(got))) from error
     for fault in _left_out(adapter.dump_python(record, mode="json"), tree):
         raise ValueError(fault)
     return record

@@ -25,11 +25,12 @@ from validators.contract import (
     Verdict,
 )
 from validators.release.json_records import decoded, encoded
+from validators.release.upgrades import upgrade_release_3
 
 if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA_VERSION: Literal["3"] = "3"
+SCHEMA_VERSION: Literal["4"] = "4"
 MANIFEST = "release.json"
 
 
@@ -98,7 +99,7 @@ class Manifest:
         "allow_inf_nan": False,
     }
 
-    schema_version: Literal["3"]
+    schema_version: Literal["4"]
     paritygate: str
     created: str
     platform: str
@@ -199,7 +200,7 @@ def _stays_below(path: str) -> bool:
 
 def _parse(raw: bytes) -> Manifest:
     """Raises: ValueError, its message starting with the path of the field at fault."""
-    manifest = decoded(raw, adapter(), version=SCHEMA_VERSION)
+    manifest = decoded(raw, adapter(), version=SCHEMA_VERSION, upgrades={"3": upgrade_release_3})
     _refuse_unsafe_names(manifest)
     return manifest
 

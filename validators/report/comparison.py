@@ -47,6 +47,11 @@ class CellPair:
             return "better" if self.second.status == "passed" else "worse"
         return "other"
 
+    @property
+    def ratio(self) -> str | None:
+        """The second's time as a multiple of the first's; None where they cannot be compared."""
+        return f"{self.times[2] / self.times[1]:.2f}" if self.times and self.times[1] else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizePair:
@@ -55,6 +60,11 @@ class SizePair:
     label: str
     first: int | None
     second: int | None
+
+    @property
+    def ratio(self) -> str | None:
+        """The second's size as a multiple of the first's; None where one of them is missing."""
+        return f"{self.second / self.first:.2f}" if self.first and self.second is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +115,15 @@ def render(two: Pair, console: Console) -> None:
     grid.add_row("", *(Text(each, style="bold") for each in ("A", "B", "size or time, B / A")))
     for cell in two.cells:
         sides = [_side(line, console) for line in (cell.first, cell.second)]
-        ratio = f"{cell.times[2] / cell.times[1]:.2f}" if cell.times and cell.times[1] else ""
         grid.add_row(
-            Text(written(cell.label, console)), *sides, Text(ratio), Text(cell.change, style=_TONES[cell.change])
+            Text(written(cell.label, console)),
+            *sides,
+            Text(cell.ratio or ""),
+            Text(cell.change, style=_TONES[cell.change]),
         )
     for each in two.sizes:
         shown = ["-" if count is None else size(count) for count in (each.first, each.second)]
-        ratio = f"{each.second / each.first:.2f}" if each.first and each.second is not None else ""
-        grid.add_row(Text(written(each.label, console)), *map(Text, shown), Text(ratio))
+        grid.add_row(Text(written(each.label, console)), *map(Text, shown), Text(each.ratio or ""))
     console.print(grid)
     for name, first, second in two.facts:
         console.print(Text(written(f"{name}: {first} -> {second}", console)), soft_wrap=True)

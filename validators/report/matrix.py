@@ -82,12 +82,9 @@ def build(manifest: Manifest) -> tuple[Line, ...]:
     # Of two records of the same cell the one that did not pass is shown.
     shown = {cell.key: cell for cell in sorted(manifest.cells, key=lambda cell: cell.status != "passed")}
     lines = {key: line(cell, manifest.samples) for key, cell in shown.items()}
-    variants: dict[str, list[str]] = {}
-    for artifact in manifest.artifacts:
-        variants.setdefault(artifact.format, []).append(artifact.key)
     exports = {artifact.key: artifact.status for artifact in manifest.artifacts}
     for asked in manifest.verdict.required:
-        for key in variants.get(asked.format, [asked.format]):
+        for key in [key for key in exports if asked.covers(key)] or [asked.artifacts]:
             status = exports.get(key, "exported")
             absent = Line(
                 artifact=key,
@@ -198,7 +195,7 @@ def split_note(manifest: Manifest) -> str:
 
 def against_requirement(manifest: Manifest, requirement: Requirement) -> tuple[Reason, ...]:
     """The verdict's reasons that name a requirement, a cell of it (also one that was not run) or an artifact for it."""
-    artifacts = [artifact.key for artifact in manifest.artifacts if artifact.format == requirement.format]
+    artifacts = [artifact.key for artifact in manifest.artifacts if requirement.covers(artifact.key)]
     subjects = {str(requirement), *artifacts}
     subjects |= {f"{artifact} {requirement.runtime} {requirement.device}" for artifact in artifacts}
     subjects |= {cell.key for cell in manifest.cells if answers(cell, requirement)}
@@ -213,4 +210,4 @@ def against_cell(manifest: Manifest, cell: Cell) -> tuple[Reason, ...]:
 
 def answers(cell: Cell, requirement: Requirement) -> bool:
     """Whether a cell is one that a requirement asks for."""
-    return (cell.format, cell.runtime, cell.device) == (requirement.format, requirement.runtime, requirement.device)
+    return requirement.asks_for(cell)

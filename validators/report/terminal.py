@@ -15,7 +15,8 @@ from validators.contract import Reason
 from validators.release.manifest import Manifest
 from validators.report import approval_lines as people
 from validators.report.cell_table import COLOURS, not_run_lines, table, written
-from validators.report.matrix import Headline, build, headline, mark, split_note, summary
+from validators.report.matrix import Headline, mark
+from validators.report.view import view
 from validators.text import counted
 
 _BANNERS: dict[Headline, str] = {
@@ -38,14 +39,14 @@ def render(manifest: Manifest, console: Console, *, release_dir: Path | None = N
         release_dir: the release directory; None when there is none.
         digest: SHA-256 of its `release.json`; None when it is not known.
     """
-    word = headline(manifest.verdict)
+    shown = view(manifest)
     model = written(manifest.model.name, console)
     console.print()
-    console.print(Text.assemble((f" {word} ", _BANNERS[word]), f"  {model}: {summary(manifest)}"))
-    console.print(Padding(table(build(manifest), console), (1, 0)))
+    console.print(Text.assemble((f" {shown.headline} ", _BANNERS[shown.headline]), f"  {model}: {shown.summary}"))
+    console.print(Padding(table([row.line for row in shown.matrix], console), (1, 0)))
     console.print(Text(_NUMBERS, style="dim"))
-    if note := split_note(manifest):
-        console.print(Text(f"{written(note, console).replace('`', '')}."))
+    if shown.split:
+        console.print(Text(f"{written(shown.split, console).replace('`', '')}."))
     for line in not_run_lines(manifest.cells, manifest.verdict, console):
         console.print(line)
     if manifest.verdict.reasons:

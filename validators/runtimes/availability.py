@@ -1,4 +1,4 @@
-"""Tells what this machine can run: for every row of the registry, yes, or what is missing and how to get it.
+"""Tells for every row of the registry whether this machine can run it, or what is missing and how to get it.
 
 In: a row. Out: an empty string, or one sentence that ends in a command. Nothing heavy is imported: packages, drivers
 and libraries are looked up, not loaded.
@@ -10,6 +10,7 @@ from ctypes.util import find_library
 from importlib.util import find_spec
 from pathlib import Path
 
+from exporters.installation import install_command
 from exporters.toolchain import versions
 from validators.contract import Gpu
 from validators.hardware.graphics_cards import VISIBLE, cards, has_hardware, installed_cards
@@ -19,31 +20,25 @@ from validators.text import counted
 ELSEWHERE = "on one that has, `paritygate verify RELEASE_DIR --device gpu --attest` adds these cells"
 
 _CUDNN = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
-"""The wheels that bring cuDNN, and with it the rest of CUDA that a runtime loads."""
+"""The wheels that contain cuDNN and require the rest of CUDA that a runtime loads."""
 
 
 def remedy(extra: str) -> str:
-    """The command that brings one of paritygate's extras.
-
-    pip alone cannot bring the converters: without `pyproject.toml`'s overrides a resolve falls back to a tensorflowjs
-    of years ago. `make setup` cannot bring `ort-cuda`, which stands in the place of `ort`.
-    """
-    if extra == "export":
-        return "make setup"
-    return f"pip install 'paritygate[{extra}]'" + ("" if extra == "ort-cuda" else ", or make setup")
+    """Returns the command that brings one of paritygate's extras."""
+    return install_command(extra)
 
 
 def installed(distribution: str) -> str:
-    """The version of a package as installed; empty when it is not."""
+    """Returns the version of a package as installed; empty when it is not."""
     return versions([distribution]).get(distribution, "")
 
 
 def missing(row: RuntimeRow, *, gpu: Gpu = "any") -> str:
-    """What keeps this machine from running the row; empty when nothing does.
+    """Returns the reason why this machine cannot run the row, with the remedy; empty when it can.
 
     Args:
         row: of the registry.
-        gpu: the policy's word on adapters: under `hardware` a program that imitates a card does not count.
+        gpu: the policy's rule for adapters: under `hardware` a program that imitates a card does not count.
     """
     if row.device == "gpu" and gpu == "hardware" and not has_hardware():
         return f"policy.gpu asks for a real card and this machine has only software adapters: {ELSEWHERE}"
@@ -58,7 +53,7 @@ def missing(row: RuntimeRow, *, gpu: Gpu = "any") -> str:
 
 
 def no_card() -> str:
-    """Why CUDA shows no card here, and the way to one."""
+    """Returns the reason why CUDA finds no card here, with the remedy."""
     if hidden := installed_cards():
         return (
             f"{VISIBLE}={os.environ.get(VISIBLE)} hides the {counted(len(hidden), 'NVIDIA card')} of this machine: "
@@ -68,7 +63,7 @@ def no_card() -> str:
 
 
 def _cuda_missing(row: RuntimeRow) -> str:
-    """What keeps the installed package from CUDA; every build of it imports alike."""
+    """Returns the reason why the installed package cannot use CUDA; builds with and without it have one import name."""
     return _ort_cuda_missing(row) if row.package == "onnxruntime" else _tensorflow_cuda_missing()
 
 
@@ -91,7 +86,7 @@ def _tensorflow_cuda_missing() -> str:
 
 
 _LACKING: Mapping[Accelerator, Callable[[RuntimeRow], str]] = {"cuda": _cuda_missing}
-"""For each accelerator that needs more than its package: what is not there."""
+"""For each accelerator that needs more than its package: finds what is missing."""
 
 
 def _ort_has_cuda() -> bool:
@@ -101,7 +96,7 @@ def _ort_has_cuda() -> bool:
 
 
 def _has_cudnn() -> bool:
-    """Whether cuDNN is here: as a wheel, or where the loader looks."""
+    """Tells whether cuDNN is installed, as a wheel or where the loader looks."""
     folders = filter(None, os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep))
     return (
         any(map(installed, _CUDNN))

@@ -1,4 +1,4 @@
-"""Asks each interface of this machine which GPUs it finds; nothing is guessed from files.
+"""Asks each interface of this machine which GPUs the runtimes find; nothing is guessed from files.
 
 Drivers crash, so both functions are jobs of the isolated worker.
 """
@@ -13,7 +13,7 @@ from validators.web.page_session import PAGE, open_session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuAdapter:
-    """An adapter that an interface offers, or why it offers none.
+    """Lists the adapters that Vulkan's loader finds, as LiteRT's WebGPU accelerator will see them.
 
     Attributes:
         interface: `Vulkan`, `WebGL`, `WebGPU`.

@@ -107,7 +107,7 @@ def dynamic_shape(log: str, signature: Signature) -> Limited | None:
 
 
 class LiteRtGpuRuntime:
-    """A compiled model; see `validators.contract.Runtime`.
+    """A compiled model; see `validators.contract.LoadedArtifact`.
 
     Args:
         compiled: compiles the file.

@@ -72,7 +72,7 @@ def _limit(signature: Signature) -> Limited | None:
 
 
 class LiteRtJsRuntime:
-    """A compiled model in a page; see `validators.contract.Runtime`.
+    """A compiled model in a page; see `validators.contract.LoadedArtifact`.
 
     Args:
         session: the page it lives in.
@@ -124,7 +124,7 @@ class LiteRtJsRuntime:
         return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """Runs one batch; see `validators.contract.Runtime.infer`.
+        """Runs one batch; see `validators.contract.LoadedArtifact.infer`.
 
         Raises:
             Broken: LiteRT.js raised, WebGPU reported an error, or the GPU's device was lost.

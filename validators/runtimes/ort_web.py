@@ -50,7 +50,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
 
 class OrtWebRuntime:
-    """An inference session in a page; see `validators.contract.Runtime`.
+    """An inference session in a page; see `validators.contract.LoadedArtifact`.
 
     Args:
         session: the page it lives in.
@@ -101,7 +101,7 @@ class OrtWebRuntime:
         return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """Runs one batch; see `validators.contract.Runtime.infer`.
+        """Runs one batch; see `validators.contract.LoadedArtifact.infer`.
 
         Raises:
             Broken: ORT raised (its own message is kept), or the GPU's device was lost.

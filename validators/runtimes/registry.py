@@ -1,15 +1,17 @@
 """The table of runtimes: one row for every runtime on every device it is run on.
 
-A new runtime is one module with `load` in `validators/runtimes/`, and its rows here. Modules are named by dotted path
-and imported on first use, in a worker process.
+A new runtime is one module, a `validators.contract.Runtime`, and its rows here. The modules import heavy packages on
+first use, in a worker process, so that this one stays light.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from validators.contract import Device, Gpu, Requirement
+from exporters.formats.registry import formats_of
+from validators.contract import Device, Gpu, Requirement, Runtime
 from validators.preloads import LIGHT, TENSORFLOW
+from validators.runtimes import keras_original, litert, litert_gpu, litertjs, openvino, ort, ort_web, saved_model, tfjs
 
 ORIGINAL = "original"
 """The format of the cells that run the Keras model itself: what the hardware alone does to the numbers."""
@@ -26,12 +28,15 @@ class RuntimeRow:
         name: the runtime's name everywhere.
         format: the artifacts it runs.
         device: where it is asked to run.
-        module: module with `load`, a `validators.contract.Load`.
+        module: the runtime, a `validators.contract.Runtime`.
         options: settings for `load` that tell this row from its siblings.
+        settings: what a diagnosis changes, one at a time: the setting in words -> options that change it.
         computes: types the runtime lacks -> the type it computes in instead, whose tolerance then holds. The runtime
             gives the declared type back, so only the tolerance changes.
         adapter: what the placement's adapter must begin with; empty where any will do.
         required: whether the default policy demands this row.
+        on_request: whether this row runs only where the policy or `--runtimes` names it: a further opinion that would
+            slow down every release where its package is installed.
         tf32: whether products are allowed to round to TF32; such a row runs only when the policy asks for it.
         accelerator: what brings the device, see `Accelerator`.
         host: the preloaded process its cells fork from, a name in `validators.preloads`; empty for a fresh interpreter
@@ -47,11 +52,13 @@ class RuntimeRow:
     name: str
     format: str
     device: Device
-    module: str
+    module: Runtime
     options: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     computes: Mapping[str, str] = field(default_factory=dict)
     adapter: str = ""
     required: bool = True
+    on_request: bool = False
     tf32: bool = False
     accelerator: Accelerator = "processor"
     host: str = LIGHT
@@ -74,6 +81,17 @@ class RuntimeRow:
 
 _TFJS_COMPUTES = {"float64": "float32"}  # TF.js has no wider float: the converter narrows weights, the runtime inputs
 _TFJS_NPM = ("@tensorflow/tfjs-core", "@tensorflow/tfjs-converter", "@tensorflow/tfjs-backend-cpu")
+_LITERT: Mapping[str, Mapping[str, str]] = {
+    "XNNPACK": {"kernels": "xnnpack"},
+    "optimised kernels, no delegate": {"kernels": "optimised"},
+    "reference kernels": {"kernels": "reference"},
+    "four threads": {"threads": "4"},
+}
+_ORT: Mapping[str, Mapping[str, str]] = {
+    "graph optimizer off": {"optimizer": "off"},
+    "graph optimizer basic": {"optimizer": "basic"},
+    "one thread": {"threads": "1"},
+}
 _TF32 = {"float32": "tf32"}
 _WEB: Mapping[str, Any] = {"package": "websockets", "distribution": "websockets", "extra": "web"}
 
@@ -82,7 +100,7 @@ _ROWS = (
         name="tensorflow",
         format="saved_model",
         device="cpu",
-        module="validators.runtimes.saved_model",
+        module=saved_model,
         host=TENSORFLOW,
         package="tensorflow",
         distribution="tensorflow",
@@ -93,8 +111,9 @@ _ROWS = (
         name="litert-xnnpack",
         format="tflite",
         device="cpu",
-        module="validators.runtimes.litert",
+        module=litert,
         options={"kernels": "xnnpack"},
+        settings={name: options for name, options in _LITERT.items() if name != "XNNPACK"},
         package="ai_edge_litert",
         distribution="ai-edge-litert",
         extra="litert",
@@ -104,8 +123,9 @@ _ROWS = (
         name="litert-reference",
         format="tflite",
         device="cpu",
-        module="validators.runtimes.litert",
+        module=litert,
         options={"kernels": "reference"},
+        settings={name: options for name, options in _LITERT.items() if name != "reference kernels"},
         adapter="reference kernels",
         package="ai_edge_litert",
         distribution="ai-edge-litert",
@@ -116,7 +136,8 @@ _ROWS = (
         name="onnxruntime",
         format="onnx",
         device="cpu",
-        module="validators.runtimes.ort",
+        module=ort,
+        settings=_ORT,
         adapter="CPUExecutionProvider",
         package="onnxruntime",
         distribution="onnxruntime",
@@ -127,8 +148,9 @@ _ROWS = (
         name="tfjs-wasm",
         format="tfjs",
         device="cpu",
-        module="validators.runtimes.tfjs",
+        module=tfjs,
         options={"backend": "wasm"},
+        settings={"backend cpu": {"backend": "cpu"}},
         computes=_TFJS_COMPUTES,
         adapter="wasm",
         npm=(*_TFJS_NPM, "@tensorflow/tfjs-backend-wasm"),
@@ -139,8 +161,9 @@ _ROWS = (
         name="tfjs-cpu",
         format="tfjs",
         device="cpu",
-        module="validators.runtimes.tfjs",
+        module=tfjs,
         options={"backend": "cpu"},
+        settings={"backend wasm": {"backend": "wasm"}},
         computes=_TFJS_COMPUTES,
         adapter="cpu",
         npm=_TFJS_NPM,
@@ -151,7 +174,7 @@ _ROWS = (
         name="ort-web-wasm",
         format="onnx",
         device="cpu",
-        module="validators.runtimes.ort_web",
+        module=ort_web,
         options={"provider": "wasm"},
         adapter="wasm",
         required=False,
@@ -163,7 +186,7 @@ _ROWS = (
         name="litertjs-wasm",
         format="tflite",
         device="cpu",
-        module="validators.runtimes.litertjs",
+        module=litertjs,
         options={"accelerator": "wasm"},
         adapter="wasm",
         required=False,
@@ -175,7 +198,7 @@ _ROWS = (
         name="litert-webgpu",
         format="tflite",
         device="gpu",
-        module="validators.runtimes.litert_gpu",
+        module=litert_gpu,
         adapter="WebGPU",
         required=False,
         accelerator="vulkan",
@@ -188,7 +211,7 @@ _ROWS = (
         name="litertjs-webgpu",
         format="tflite",
         device="gpu",
-        module="validators.runtimes.litertjs",
+        module=litertjs,
         options={"accelerator": "webgpu"},
         adapter="WebGPU",
         required=False,
@@ -201,8 +224,9 @@ _ROWS = (
         name="tfjs-webgl",
         format="tfjs",
         device="gpu",
-        module="validators.runtimes.tfjs",
+        module=tfjs,
         options={"backend": "webgl"},
+        settings={"backend cpu": {"backend": "cpu"}},
         computes=_TFJS_COMPUTES,
         adapter="WebGL",
         required=False,
@@ -215,8 +239,9 @@ _ROWS = (
         name="tfjs-webgpu",
         format="tfjs",
         device="gpu",
-        module="validators.runtimes.tfjs",
+        module=tfjs,
         options={"backend": "webgpu"},
+        settings={"backend cpu": {"backend": "cpu"}},
         computes=_TFJS_COMPUTES,
         adapter="WebGPU",
         required=False,
@@ -229,7 +254,7 @@ _ROWS = (
         name="ort-web-webgpu",
         format="onnx",
         device="gpu",
-        module="validators.runtimes.ort_web",
+        module=ort_web,
         options={"provider": "webgpu"},
         adapter="WebGPU",
         required=False,
@@ -242,7 +267,7 @@ _ROWS = (
         name="keras",
         format=ORIGINAL,
         device="gpu",
-        module="validators.runtimes.keras_original",
+        module=keras_original,
         adapter="CUDA",
         required=False,
         accelerator="cuda",
@@ -256,7 +281,7 @@ _ROWS = (
         name="tensorflow",
         format="saved_model",
         device="gpu",
-        module="validators.runtimes.saved_model",
+        module=saved_model,
         adapter="CUDA",
         required=False,
         accelerator="cuda",
@@ -270,7 +295,8 @@ _ROWS = (
         name="onnxruntime",
         format="onnx",
         device="gpu",
-        module="validators.runtimes.ort",
+        module=ort,
+        settings=_ORT,
         adapter="CUDAExecutionProvider",
         required=False,
         accelerator="cuda",
@@ -283,6 +309,25 @@ _ROWS = (
 )
 
 
+def _openvino(format_: str, file: str, title: str) -> RuntimeRow:
+    return RuntimeRow(
+        name=f"openvino-{format_.replace('_', '-')}",
+        format=format_,
+        device="cpu",
+        module=openvino,
+        options={"file": file},
+        settings={"one thread": {"threads": "1"}},
+        computes={"float64": "float32"},  # the CPU plugin has no wider float
+        adapter="CPU",
+        required=False,
+        on_request=True,
+        package="openvino",
+        distribution="openvino",
+        extra="openvino",
+        shown=f"OpenVINO, {title} reader",
+    )
+
+
 def _with_tf32(row: RuntimeRow) -> RuntimeRow:
     return replace(
         row,
@@ -290,11 +335,18 @@ def _with_tf32(row: RuntimeRow) -> RuntimeRow:
         options={**row.options, "tf32": "on"},
         computes={**row.computes, **_TF32},
         tf32=True,
+        settings={},
         shown=f"{row.shown}, TF32",
     )
 
 
-RUNTIMES = (*_ROWS, *(_with_tf32(row) for row in _ROWS if row.accelerator == "cuda"))
+_OPENVINO = (
+    _openvino("saved_model", "", "TensorFlow"),
+    _openvino("tflite", "model.tflite", "TF Lite"),
+    _openvino("onnx", "model.onnx", "ONNX"),
+)
+
+RUNTIMES = (*_ROWS, *_OPENVINO, *(_with_tf32(row) for row in _ROWS if row.accelerator == "cuda"))
 
 
 def runtime(name: str, device: Device) -> RuntimeRow:
@@ -312,19 +364,25 @@ def runtime(name: str, device: Device) -> RuntimeRow:
 
 def default_requirements(formats: tuple[str, ...]) -> tuple[Requirement, ...]:
     """The required rows of the named formats, in the table's order."""
-    return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats)
+    return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats_of(formats))
 
 
-def planned(formats: tuple[str, ...], *, gpu: Gpu = "any", tf32: bool = False) -> tuple[RuntimeRow, ...]:
+def planned(
+    formats: tuple[str, ...], *, gpu: Gpu = "any", tf32: bool = False, asked: Collection[Requirement] = ()
+) -> tuple[RuntimeRow, ...]:
     """The rows that a release of these formats runs, in the table's order.
 
     Args:
         formats: what is exported; with `ORIGINAL` also the original model itself.
         gpu: `off` leaves out every GPU row.
         tf32: whether the rows that allow TF32 run beside those that do not.
+        asked: the cells that the policy or the user names; a row that runs on request must be among them.
     """
     return tuple(
         row
         for row in RUNTIMES
-        if row.format in formats and (gpu != "off" or row.device == "cpu") and (tf32 or not row.tf32)
+        if row.format in formats_of(formats)
+        and (gpu != "off" or row.device == "cpu")
+        and (tf32 or not row.tf32)
+        and (not row.on_request or row.requirement in asked)
     )

@@ -57,7 +57,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
 
 class TfjsRuntime:
-    """A loaded graph model; see `validators.contract.Runtime`.
+    """A loaded graph model; see `validators.contract.LoadedArtifact`.
 
     Args:
         session: the page it is loaded in.
@@ -112,7 +112,7 @@ class TfjsRuntime:
         return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """Runs one batch; see `validators.contract.Runtime.infer`.
+        """Runs one batch; see `validators.contract.LoadedArtifact.infer`.
 
         Raises:
             Limited: a value does not fit the only integer or float that TF.js has.

@@ -1,4 +1,4 @@
-"""Samples of a release: the user's own rows, and rows that are generated so that faults show.
+"""Provides the samples of a release: the user's own rows, and rows that are generated so that faults show.
 
 * `user_samples`: the user's `.npz` or folder of `.npy`, checked against the model's inputs before anything is exported.
 * `sample_sets`: the sets there are, their batches and their lengths of dynamic axes.

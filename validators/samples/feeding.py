@@ -1,4 +1,4 @@
-"""Feeding a runtime: a whole sample set through however many calls, and how long to go on with it.
+"""Feeds a whole sample set to a runtime, in as many calls as it takes, and decides when a slow runtime stops early.
 
 In: one call of a runtime, and arrays by rows. Out: its outputs over all rows, whatever batch it takes, or over as many
 as `Patience` allows a slow runtime.
@@ -17,13 +17,13 @@ from validators.contract import SampleSet, Tensors
 
 
 class UnsteadyOutput(BadInput):
-    """An output without rows changes from call to call, so nothing lines up with it.
+    """An output without rows changes from call to call, so it cannot be compared.
 
-    Bad input when the original model does so; when an artifact does, that is a difference (`validators.cells.job`).
+    It is bad input when the original model's output does; an artifact's is a difference (`validators.cells.job`).
 
     Args:
         output: its name.
-        message: what it was from call to call.
+        message: its types and shapes from call to call.
     """
 
     def __init__(self, output: str, message: str) -> None:
@@ -35,12 +35,12 @@ class Patience:
     """Decides whether a further call is worth the wait.
 
     A backend in plain JavaScript or on a software GPU may take a minute for one image. The first call always runs;
-    another one runs only when all of them together are expected to stay within the time. What a row takes is measured
-    call by call and the fastest call counts; the first one also compiles, so that it tells nothing of the second.
+    another one runs only when all of them together are expected to stay within the time. The time of a row is measured
+    call by call and the fastest call counts; the first call also compiles, so it does not predict the second.
 
     Args:
-        bound: the seconds for all calls of a cell together and the name of the setting that says so. Asked once, after
-            the first call: only then a runtime knows where it runs.
+        bound: returns the seconds for all calls of a cell together and the name of the setting that limits them. It is
+            called once, after the first call: only then a runtime knows where it runs.
     """
 
     def __init__(self, bound: Callable[[], tuple[float, str]]) -> None:
@@ -49,11 +49,11 @@ class Patience:
         self._per_row: list[float] = []
 
     def refuses(self, rows: int) -> str:
-        """Why a call with so many rows is not made; empty when it is."""
+        """Returns the reason why a call with so many rows is not made; empty when it is made."""
         if not self._per_row:
             return ""
         seconds, setting = self._bound()
-        if len(self._per_row) == 1:
+        if len(self._per_row) == 1:  # the first call compiled too, so nothing is known about the second
             expected, forecast = 0.0, ""
         else:
             expected = rows * min(self._per_row)
@@ -63,18 +63,18 @@ class Patience:
         return f"{self._spent:.1f} s were spent{forecast}, {setting} is {seconds:g}"
 
     def spend(self, rows: int, seconds: float) -> None:
-        """Notes what one call took."""
+        """Records the seconds of one call."""
         self._spent += seconds
         self._per_row.append(seconds / rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fed:
-    """What came of feeding a sample set.
+class FeedResult:
+    """The result of feeding a sample set.
 
     Attributes:
         outputs: over all rows that were fed; see `joined`.
-        rows: how many were fed.
+        rows: number of rows that were fed.
         stopped: why that is not all of them; empty when it is.
     """
 
@@ -83,8 +83,10 @@ class Fed:
     stopped: str = ""
 
 
-def feed(infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int, patience: Patience | None = None) -> Fed:
-    """Runs a sample set through a runtime, `batch` rows a call, as far as patience reaches, and joins the outputs.
+def feed(
+    infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int, patience: Patience | None = None
+) -> FeedResult:
+    """Runs a sample set through a runtime, `batch` rows a call, until patience ends, and joins the outputs.
 
     A batch-1 artifact is fed row by row this way.
 
@@ -103,27 +105,27 @@ def feed(infer: Callable[[Tensors], Tensors], arrays: Tensors, batch: int, patie
     for part in batches(arrays, batch):
         if patience and (why := patience.refuses(_rows(part))):
             begun = f"{sum(sizes)} of {_rows(arrays)} rows were compared: " if sizes else ""
-            return Fed(outputs=joined(outputs, sizes), rows=sum(sizes), stopped=f"{begun}{why}")
+            return FeedResult(outputs=joined(outputs, sizes), rows=sum(sizes), stopped=f"{begun}{why}")
         started = time.monotonic()
         outputs.append(infer(part))
         sizes.append(_rows(part))
         if patience:
             patience.spend(sizes[-1], time.monotonic() - started)
-    return Fed(outputs=joined(outputs, sizes, whole=whole), rows=sum(sizes))
+    return FeedResult(outputs=joined(outputs, sizes, whole=whole), rows=sum(sizes))
 
 
 def first_rows(reference: Tensors, sample_set: SampleSet, rows: int) -> dict[str, np.ndarray]:
-    """The part of a set's reference outputs that belongs to its first rows.
+    """Returns the part of a set's reference outputs that belongs to its first rows.
 
     Args:
         reference: over the whole set, as `joined` made it.
         sample_set: whose outputs these are.
-        rows: how many were fed: all, or a multiple of the set's batch.
+        rows: number of rows that were fed: all, or a multiple of the set's batch.
     """
     calls = -(-rows // sample_set.batch)
     if rows == sample_set.rows:
         return dict(reference)
-    # Outputs that are not by rows were stacked call by call. With one row a call both cuts are the same.
+    # Outputs without a batch axis were stacked call by call. With one row a call both cuts are the same.
     return {
         name: array[:rows] if array.shape[:1] == (sample_set.rows,) else array[:calls]
         for name, array in reference.items()
@@ -139,19 +141,18 @@ def batches(arrays: Tensors, batch: int) -> Iterator[dict[str, np.ndarray]]:
 def joined(outputs: Sequence[Tensors], sizes: Sequence[int], *, whole: bool = False) -> dict[str, np.ndarray]:
     """Joins the outputs of the calls that a sample set takes.
 
-    An output whose first axis is the batch in every call is concatenated. Any other (a scalar, a matrix of the model's
-    own) has no rows to line up: the calls are stacked along a new first axis, so it is compared call by call, and only
-    with runs of the same batches. An output that only some calls gave has fewer rows, which `compare` calls a shape
-    mismatch.
+    An output whose first axis is the batch in every call is concatenated. Any other (a scalar, a matrix without a batch
+    axis) has no rows: its calls are stacked along a new first axis, so it is compared call by call, and only with runs
+    of the same batches. An output that only some calls gave has fewer rows: `compare` reports a shape mismatch.
 
     Args:
         outputs: by call.
         sizes: rows fed in each call.
-        whole: whether one call takes the whole set; its outputs stay as they are. Of a set of several calls that was
-            broken off after the first one, what is not by rows is stacked all the same.
+        whole: whether one call takes the whole set; its outputs are returned unchanged. Of a set of several calls that
+            was stopped after the first one, outputs without a batch axis are stacked all the same.
 
     Raises:
-        UnsteadyOutput: an output that is not by rows changes its shape or type from call to call.
+        UnsteadyOutput: an output without a batch axis changes its shape or type from call to call.
     """
     if whole:
         (only,) = outputs

@@ -1,8 +1,8 @@
-"""The arrays of a sample set: rows of the user's samples, or values drawn from each input's range.
+"""Generates the arrays of a sample set: rows of the user's samples, or values drawn from each input's range.
 
 In: a set of `validators.samples.sample_sets`, and the ranges. Out: arrays by input name. Each input draws from its own
 stream (seeded by SHA-256 of seed and name), so two inputs of the same shape never hold the same values, and swapping
-them shows. Draws are uniform: unlike a normal draw they need no libm, so a seed means the same bytes on every machine.
+them shows. Draws are uniform: unlike a normal draw they need no libm, so a seed gives the same bytes on every machine.
 A longer set of one seed begins with the rows of a shorter one.
 """
 
@@ -20,12 +20,12 @@ from validators.samples.value_ranges import Range, unknown_range
 
 WORDS = ("", "alpha", "beta gamma", "Delta, epsilon!", "Zürich", "unseen 42")
 FAR = 64
-"""By how much values beyond the domain are larger than those of it: six bits, short of what overflows."""
+"""Factor of values beyond the domain: six bits, less than would overflow."""
 
 _TINY = 2.0**-100
-"""Its square is zero in float32, so that what divides by a length without an epsilon shows; its products with weights
-are normal numbers. Denormal ones are nothing to compare by: TensorFlow's own threads read them as zero, so that a mask
-over zeros hides them there, and other runtimes do not; and convolutions over them take up to fifty times as long."""
+"""Its square is zero in float32, so that a division by a norm without an epsilon shows; its products with weights are
+normal numbers. Denormal numbers would be useless: TensorFlow's own threads read them as zero, so that a mask over zeros
+hides them there but not in other runtimes; and convolutions over them take up to fifty times as long."""
 
 
 def generate(
@@ -36,13 +36,13 @@ def generate(
     drawn: Mapping[str, Sequence[str | int]] | None = None,
     ranges: Mapping[str, Range] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The arrays of one set.
+    """Generates the arrays of one set.
 
     Args:
         sample_set: one of `plan`.
         inputs: the source model's inputs.
-        user: the user's samples; needed for the sets that `plan` made of them.
-        drawn: input -> what its elements are drawn from, whatever its range; other text is drawn from `WORDS`.
+        user: the user's samples; needed for the sets with their rows.
+        drawn: input -> the pool that its elements are drawn from, whatever its range; other text comes from `WORDS`.
         ranges: input -> its range; that of its type for others.
 
     Raises:
@@ -88,7 +88,7 @@ def _chosen(
     stream: np.random.Generator,
     shape: tuple[int, ...],
 ) -> np.ndarray:
-    """Values of a list; as edges its entries in turn, one for a whole row."""
+    """Draws values from a list; for edges takes its entries in turn, one for a whole row."""
     among = np.array(choices, dtype=object if spec.dtype == "string" else None)
     if sample_set.origin == "edges":
         picked = np.arange(shape[0]) % len(choices)
@@ -99,7 +99,7 @@ def _chosen(
 
 
 def _edges(shape: tuple[int, ...], dtype: np.dtype, known: Range) -> np.ndarray:
-    """The rows that `EDGES` names, over again until there are enough."""
+    """Builds the rows that `EDGES` names, repeated until there are enough."""
     row = shape[1:]
     low, high = np.broadcast_to(known.low, row), np.broadcast_to(known.high, row)
     alternating = np.where(np.arange(low.size).reshape(row) % 2, high, low)

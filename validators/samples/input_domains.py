@@ -1,9 +1,9 @@
-"""Which values a model's inputs are made for, as its first layers tell.
+"""Finds the values that a model's inputs are meant for, as its first layers imply them.
 
-In: a loaded model. Out: a `Range` for every input that something is known of. From an input the graph is followed
-through layers that only move or drop values, into the layer that says what it expects: a `Rescaling` by 1/255 wants
-bytes, an `Embedding` of 1000 rows wants whole numbers below 1000, and so does a layer with such a table inside; a
-`Normalization` or a first `BatchNormalization` remembers the mean and variance of what it was shown.
+In: a loaded model. Out: a `Range` for every input about which something is known. From an input the graph is followed
+through layers that only move or drop values, into the layer that implies a range: a `Rescaling` by 1/255 expects
+bytes, an `Embedding` of 1000 rows expects whole numbers below 1000, and so does a layer with such a table inside; a
+`Normalization` or a first `BatchNormalization` stores the mean and variance of its training data.
 """
 
 import logging
@@ -32,15 +32,15 @@ _PASSES = frozenset(
         ),
     )
 )
-"""Layers and operations behind which values are what they were before."""
+"""Layers and operations that do not change values."""
 _LOG = logging.getLogger("paritygate")
-_SEQUENCE_OF_VECTORS = 3  # axes; floats of so many are no indices
+_SEQUENCE_OF_VECTORS = 3  # axes; floating inputs with this rank or more are no indices
 _SIGMAS = 3
-"""Standard deviations on both sides of a mean: beyond them lie 0.3 % of what a layer was shown."""
+"""Standard deviations on both sides of a mean: 0.3 % of a layer's training data are beyond them."""
 
 
 def ranges_of(model: SourceModel) -> Mapping[str, Range]:
-    """The ranges that the model's own layers tell; no entry for an input that nothing is known of."""
+    """Returns the ranges that the model's own layers imply; no entry for an input of unknown range."""
     import keras
 
     found: dict[str, Range] = {}
@@ -48,18 +48,18 @@ def ranges_of(model: SourceModel) -> Mapping[str, Range]:
     for spec, tensor in zip(model.signature.inputs, tensors, strict=True):
         if spec.dtype == "string":
             continue
-        told = [known for use in _first_uses(model.graph, tensor) for known in _told_by_use(use, spec)]
-        told = [known for known in told if _fits(known, spec.shape[1:])]
-        if not told:
+        implied = [known for use in _first_uses(model.graph, tensor) for known in _ranges_of_use(use, spec)]
+        implied = [known for known in implied if _fits(known, spec.shape[1:])]
+        if not implied:
             continue
-        whole = [known for known in told if known.whole]
-        # Two tables behind one input: what fits the smaller one fits both.
-        found[spec.name] = min(whole, key=lambda known: float(known.high)) if whole else told[0]
+        whole = [known for known in implied if known.whole]
+        # An index into two tables must be within the smaller one.
+        found[spec.name] = min(whole, key=lambda known: float(known.high)) if whole else implied[0]
     return found
 
 
 def _fits(known: Range, row: tuple[int | None, ...]) -> bool:
-    """Whether the ends broadcast against a row of the input without giving it another shape."""
+    """Tells whether the ends broadcast against a row of the input without changing its shape."""
     shape = tuple(1 if length is None else length for length in row)
     try:
         return np.broadcast_shapes(known.low.shape, known.high.shape, shape) == shape
@@ -69,7 +69,7 @@ def _fits(known: Range, row: tuple[int | None, ...]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Use:
-    """A layer that takes an input: the graph it stands in, that input there, and what the layer makes of it."""
+    """A layer that takes an input, with its graph, that input in the graph, and the layer's outputs."""
 
     layer: Any
     graph: Any
@@ -78,7 +78,7 @@ class _Use:
 
 
 def _first_uses(graph: Any, start: Any) -> Iterator[_Use]:
-    """The layers that an input reaches through layers that hand its values on."""
+    """Yields the layers that an input reaches through layers that pass its values on."""
     consumers = list(_consumers(graph))
     pending, seen = [start], set()
     while pending:
@@ -102,7 +102,7 @@ def _input_of(nested: Any, position: int) -> Any:
 
 
 def _consumers(graph: Any) -> Iterator[tuple[Any, list[Any], list[Any]]]:
-    """Every call of a layer or operation in a functional graph: (layer, its inputs, its outputs)."""
+    """Yields every call of a layer or operation in a functional graph: (layer, its inputs, its outputs)."""
     import keras
 
     for nodes in graph._nodes_by_depth.values():  # noqa: SLF001 - how both Keras keep their graph
@@ -115,9 +115,9 @@ def _consumers(graph: Any) -> Iterator[tuple[Any, list[Any], list[Any]]]:
                 yield node.layer, list(node.keras_inputs), keras.tree.flatten(node.outputs)
 
 
-def _told_by_use(use: _Use, spec: TensorSpec) -> Iterator[Range]:
-    """What a layer says of the values it expects, itself or by the tables inside of it that it looks them up in."""
-    known = _told_by(use.layer)
+def _ranges_of_use(use: _Use, spec: TensorSpec) -> Iterator[Range]:
+    """Yields the ranges that a layer implies, by its attributes or by the tables in it that values are looked up in."""
+    known = _range_of_layer(use.layer)
     if known is not None:
         yield known
     elif _may_look_up(use.layer) and (spec.dtype.startswith(("int", "uint")) or len(spec.shape) < _SEQUENCE_OF_VECTORS):
@@ -126,28 +126,28 @@ def _told_by_use(use: _Use, spec: TensorSpec) -> Iterator[Range]:
 
 
 def _rows_looked_up(use: _Use) -> list[int]:
-    """The rows of the tables in a layer; none where it cannot be traced alone, which is no fault of the model."""
+    """Returns the rows of the tables in a layer; none where it cannot be traced separately, which is no fault."""
     try:
         return rows_looked_up(use.graph, use.start, use.outputs)
-    except Exception as error:  # noqa: BLE001 - code of the user's own may raise anything; the whole model is traced next
-        _LOG.warning("what layer %s looks up is not known: %s: %s", use.layer.name, type(error).__name__, error)
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything; the whole model is traced next
+        _LOG.warning("the tables of layer %s are not known: %s: %s", use.layer.name, type(error).__name__, error)
         return []
 
 
 def _may_look_up(layer: Any) -> bool:
-    """Whether there may be a table in a layer: in one of the user's own, and around a layer that is one."""
+    """Tells whether a layer may contain a table: any layer of the user's, and a layer around an `Embedding`."""
     if not is_of_keras(layer):
         return True
     inner = layer._flatten_layers(include_self=False) if hasattr(layer, "_flatten_layers") else ()  # noqa: SLF001
     return any("Embedding" in type(each).__name__ for each in inner)
 
 
-def _told_by(layer: Any) -> Range | None:
-    """What a layer's own attributes say of the values it expects."""
+def _range_of_layer(layer: Any) -> Range | None:
+    """Returns the range that a layer's own attributes imply; None where they imply none."""
     kind = type(layer).__name__
     if kind == "TimeDistributed":
-        return _told_by(layer.layer)
-    return _TELLS[kind](layer) if kind in _TELLS else None
+        return _range_of_layer(layer.layer)
+    return _RANGES[kind](layer) if kind in _RANGES else None
 
 
 def _below(rows: int, why: str) -> Range:
@@ -206,7 +206,7 @@ def _discretization(layer: Any) -> Range | None:
     return between(boundaries.min() - width / 4, boundaries.max() + width / 4, why=why)
 
 
-_TELLS: Mapping[str, Callable[[Any], Range | None]] = {
+_RANGES: Mapping[str, Callable[[Any], Range | None]] = {
     "Embedding": _embedding,
     "ReversibleEmbedding": _embedding,
     "CategoryEncoding": _encoding,

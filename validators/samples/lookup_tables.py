@@ -1,7 +1,7 @@
-"""Which tables a layer looks an input up in: traced, whatever the layer is called and holds beside them.
+"""Traces which tables a layer looks an input up in, whatever the layer is called and contains.
 
-In: a Keras graph, one of its inputs and what a layer makes of it. Out: the number of rows of each table. A table of
-positions inside of the layer is none of them, since no value of the input is looked up in it.
+In: a Keras graph, one of its inputs and a layer's outputs. Out: the number of rows of each table. A table of positions
+inside the layer does not count, since no value of the input is looked up in it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ _SAME = frozenset(
         *("Squeeze", "StopGradient", "StridedSlice", "Tile", "Transpose", "Unpack"),
     )
 )
-"""Operations behind which an index is what it was before; `SelectV2` chooses between it and one from the end."""
+"""Operations that do not change an index; `SelectV2` chooses between it and one from the end."""
 
 
 def rows_looked_up(graph: Any, start: Any, outputs: Sequence[Any]) -> list[int]:
-    """The rows of every table that an input is an index into.
+    """Returns the number of rows of every table that an input is an index into.
 
     Args:
         graph: a functional model of Keras 2 or 3.
@@ -27,9 +27,9 @@ def rows_looked_up(graph: Any, start: Any, outputs: Sequence[Any]) -> list[int]:
     """
     import tensorflow as tf
 
-    made_by = import_module("tf_keras" if type(graph).__module__.startswith("tf_keras.") else "keras")
+    keras_package = import_module("tf_keras" if type(graph).__module__.startswith("tf_keras.") else "keras")
     inputs = list(graph.inputs)
-    model = made_by.Model(inputs, list(outputs))
+    model = keras_package.Model(inputs, list(outputs))
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
     def called(*tensors: Any) -> Any:
@@ -62,7 +62,7 @@ def _rows(start: Any, tables: Mapping[str, Any]) -> Iterator[int]:
 
 
 def _table(operation: Any, index: Any, tables: Mapping[str, Any]) -> int | None:
-    """The rows of the table that an operation looks an index up in; None where it does not."""
+    """Returns the number of rows of the table that an operation looks an index up in; None where it does not."""
     import tensorflow as tf
 
     if operation.type == "ResourceGather" and operation.inputs[1] is index:

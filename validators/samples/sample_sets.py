@@ -1,9 +1,9 @@
-"""Which sample sets a release has: how many rows of what kind, in which batches, at which lengths.
+"""Plans the sample sets of a release: the kinds of rows, their number, their batches and their lengths.
 
 In: the model's input specs. Out: `SampleSet`s; `validators.samples.generated` fills them.
 
-What costs a software GPU is not a row but a new shape, for which it compiles its shaders anew. So every kind of row
-comes in the batches that are there anyway, and the edges come singly.
+On a software GPU a row costs little, but a new shape costs a lot: it compiles its shaders again. So every kind of row
+comes in the batches that are needed anyway, and the edges come one by one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from validators.contract import Origin, SampleSet, Skip
 from validators.samples.user_samples import UserSamples, fixed_batch
 
 USER_ROWS, USER_ROWS_ONE_BY_ONE = 63, 16
-"""How many rows of the user's samples are used, in the largest of the seeded batches, and how many are also fed singly.
+"""Most rows of the user's samples that are used, in the largest of the seeded batches, and that are fed one by one.
 
-Nine batches of seven: a row that was left over would be one more shape, which LiteRT on a GPU compiles for and back.
-Of more rows than are used, those are taken that lie evenly spread over the file, the first and the last among them: in
-a file sorted by class the first rows would all be of one class.
+Nine batches of seven: one row more would be another shape, which LiteRT on a GPU compiles for and back. Of more rows,
+those evenly spread over the file are taken, the first and the last among them: in a file sorted by class the first rows
+would all be of one class.
 """
 
 SEEDED_BATCHES = (1, 2, 7)
@@ -28,7 +28,7 @@ SINGLE_ROWS = 4
 """Rows of a seeded set that is fed one by one."""
 
 CALLS = 3
-"""How many calls a seeded set of larger batches takes."""
+"""Calls that a seeded set of larger batches takes."""
 
 EDGES = ("zeros", "ones", "low", "high", "alternating", "tiny")
 """The rows of the set `edges`: all zeros, all ones, each end of the domain, both in turn, and the smallest numbers."""
@@ -58,20 +58,20 @@ def plan(
     stretch: int = 1,
     beyond: bool = True,
 ) -> tuple[SampleSet, ...]:
-    """The sample sets of a release.
+    """Plans the sample sets of a release.
 
     The user's samples come first: up to 63 rows in the largest batch, and sixteen rows one by one (not where the batch
     is fixed), both evenly spread over all the rows. Then seeded sets: three calls of each batch size, and four rows one
-    by one, which are the first rows of the others too, so that a row is seen alone and among others; where the batch
-    is fixed, one call and two calls of it. Dynamic axes take two lengths over the sets of one batch or over all. Last
-    the edges, and values far beyond the domain, one by one.
+    by one. These are also the first rows of the other sets, so that a row is seen by itself and among others. Where the
+    batch is fixed, one call and two calls of it. Dynamic axes take two lengths over the sets of one batch or over all.
+    Last come the edges, and values far beyond the domain, one by one.
 
     Args:
         inputs: the source model's inputs.
         user: the user's samples, if there are any.
         seeded: batch sizes of the seeded sets, all different.
-        stretch: what the lengths of dynamic axes of sequences (rank 3 at most) are multiplied with, for models that
-            need longer ones; images keep their size.
+        stretch: factor of the lengths of dynamic axes of sequences (rank 3 at most), for models that need longer ones;
+            images keep their size.
         beyond: whether there is a set of values beyond the domain.
     """
     fixed = fixed_batch(inputs)
@@ -81,12 +81,12 @@ def plan(
     planned.append(_Planned(name="edges", rows=_whole(len(EDGES), single), batch=single, turn=0, origin="edges"))
     if beyond and any(spec.dtype.startswith(("float", "bfloat")) for spec in inputs):
         planned.append(_Planned(name="beyond", rows=_whole(BEYOND, single), batch=single, turn=0, origin="beyond"))
-    for each in planned:
+    for row in planned:
         # One seed for one length: sets of the same lengths begin with the same rows.
-        lengths = _lengths(inputs, each.turn, stretch)
-        seed = 1 + each.turn % len(_LENGTHS) if lengths else 1
+        lengths = _lengths(inputs, row.turn, stretch)
+        seed = 1 + row.turn % len(_LENGTHS) if lengths else 1
         sets.append(
-            SampleSet(name=each.name, rows=each.rows, batch=each.batch, origin=each.origin, seed=seed, dynamic=lengths)
+            SampleSet(name=row.name, rows=row.rows, batch=row.batch, origin=row.origin, seed=seed, dynamic=lengths)
         )
     return tuple(sets)
 
@@ -104,17 +104,17 @@ def _seeded(inputs: Sequence[TensorSpec], fixed: int | None, batches: Sequence[i
 
 
 def _whole(rows: int, batch: int) -> int:
-    """So many rows, or as few more as fill whole batches."""
+    """Rounds a number of rows up to whole batches."""
     return -(-rows // batch) * batch
 
 
 def sequences(inputs: Sequence[TensorSpec]) -> bool:
-    """Whether any input has an axis that `stretch` lengthens."""
+    """Tells whether any input has an axis that `stretch` lengthens."""
     return any(None in spec.shape[1:] and len(spec.shape) < _SPATIAL_RANK for spec in inputs)
 
 
 def static_shapes(inputs: Sequence[TensorSpec], sets: Sequence[SampleSet]) -> dict[str, tuple[int, ...]]:
-    """The shape of every input for a variant that leaves no axis open: the one that it has in a set.
+    """Returns the shape of every input for a variant that leaves no axis open: the shape that it has in a set.
 
     It is the first set that is fed row by row (or in the model's own batch): the user's, if there are samples of them.
     """
@@ -127,11 +127,11 @@ def static_shapes(inputs: Sequence[TensorSpec], sets: Sequence[SampleSet]) -> di
 
 
 def misfit(artifact: str, inputs: Sequence[TensorSpec], sample_set: SampleSet) -> Skip | None:
-    """Why an artifact is not fed a set; None when it is.
+    """Returns the reason why an artifact is not fed a set; None when it is fed.
 
-    A model may mix the rows of a batch (a maximum over all of it): in another batch, the artifact would be asked
-    another question than the original was. In the static variant other axes are fixed as well; one that any other
-    variant fixes is a fault of the export, which feeding shows.
+    A model may mix the rows of a batch (a maximum over all of it): in another batch, the artifact would compute
+    something else than the original did. In the static variant other axes are fixed as well; where any other variant
+    fixes one, that is a fault of the export, which feeding shows.
 
     Args:
         artifact: name of the variant.
@@ -139,7 +139,7 @@ def misfit(artifact: str, inputs: Sequence[TensorSpec], sample_set: SampleSet) -
         sample_set: the set.
 
     Raises:
-        BadInput: the inputs insist on different batches.
+        BadInput: the inputs have different fixed batches.
     """
     batch = fixed_batch(inputs)
     if batch not in {None, sample_set.batch}:
@@ -153,12 +153,12 @@ def misfit(artifact: str, inputs: Sequence[TensorSpec], sample_set: SampleSet) -
 
 
 def _axis(spec: TensorSpec, axis: int) -> str:
-    """Name of an axis in `SampleSet.dynamic`."""
+    """Returns the name of an axis in `SampleSet.dynamic`."""
     return f"{spec.name}[{axis}]"
 
 
 def spread(rows: int, used: int) -> list[int]:
-    """Indices of the rows that are used: all of them, or as many as asked from the first to the last."""
+    """Returns the indices of the rows that are used, evenly spread from the first to the last."""
     return [index * (rows - 1) // max(used - 1, 1) for index in range(used)]
 
 

@@ -1,7 +1,7 @@
-"""Tensors as files that any machine reads: one file for each tensor, never pickled.
+"""Writes and reads tensors as files that any machine can read: one file for each tensor, never pickled.
 
-In: tensors under canonical names. Out: a folder of `.npy`, little-endian, C order. Two kinds do not fit `.npy`: text is
-`NAME.json` with `{"shape": [...], "values": [...]}` (bytes that are not UTF-8 travel as lone surrogates), and types
+In: tensors under canonical names. Out: a folder of `.npy`, little-endian, C order. Two kinds do not fit `.npy`: text
+is `NAME.json` with `{"shape": [...], "values": [...]}` (bytes that are not UTF-8 become lone surrogates), and types
 that NumPy does not have are stored as their bits, with the type in the name: `NAME.bfloat16.npy`.
 """
 
@@ -18,7 +18,7 @@ from exporters.errors import BadInput
 from validators.compare.tolerance import dtype_name
 from validators.contract import Tensors
 
-RESTORE = "Restore the release directory from where it was published, or make the release anew."
+RESTORE = "Restore the release directory from where it was published, or make the release again."
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _REGISTERED = 2  # NumPy's `isbuiltin` of types that a package such as ml_dtypes adds
 
@@ -91,10 +91,10 @@ def read_npy(path: Path) -> np.ndarray:
 
 
 def numpy_dtype(name: str) -> np.dtype:
-    """The type of that name; those that NumPy lacks (bfloat16, float8) come from `ml_dtypes`.
+    """Returns the type of that name; those that NumPy lacks (bfloat16, float8) come from `ml_dtypes`.
 
     Raises:
-        BadInput: nobody knows the type, or `ml_dtypes` is not installed.
+        BadInput: the type is unknown, or `ml_dtypes` is not installed.
     """
     try:
         return np.dtype(name)
@@ -111,7 +111,7 @@ def numpy_dtype(name: str) -> np.dtype:
 
 
 def _portable(array: np.ndarray) -> np.ndarray:
-    """Little-endian and C order (`ascontiguousarray` would turn a scalar into a vector)."""
+    """Returns the array in little-endian and C order (`ascontiguousarray` would turn a scalar into a vector)."""
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
 
 
@@ -155,15 +155,15 @@ def _text_from_json(path: Path) -> np.ndarray:
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise BadInput(f"{path}: not a valid text tensor ({error})", next_step=RESTORE) from error
     if not all(isinstance(value, str) for value in array.flat):
-        raise BadInput(f"{path}: `values` holds something else than text", next_step=RESTORE)
+        raise BadInput(f"{path}: `values` holds other things than text", next_step=RESTORE)
     return array
 
 
 def checked_name(name: str, what: str) -> str:
-    """The name, when it is safe as a file name and as an identifier; `what` says whose it is.
+    """Returns the name when it is safe as a file name and as an identifier; `what` names its owner in the message.
 
     Raises:
-        BadInput: it is not.
+        BadInput: it is not safe.
     """
     if not _NAME.fullmatch(name):
         raise BadInput(f"{what} {name!r}: valid are letters, digits and _, a letter first")

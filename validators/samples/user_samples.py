@@ -1,7 +1,7 @@
-"""The user's samples: reading them, and every check that they can serve.
+"""Reads the user's samples and checks that they fit the model.
 
-In: an `.npz` or a folder of `.npy`, and the model's input specs. Out: `UserSamples`. Every fault of them is found here,
-before anything is exported; nothing is converted, guessed or left out. Text is held as object arrays of `str`.
+In: an `.npz` or a folder of `.npy`, and the model's input specs. Out: `UserSamples`. Every fault of them is found
+here, before anything is exported; nothing is converted, guessed or left out. Text is held as object arrays of `str`.
 """
 
 import difflib
@@ -31,8 +31,8 @@ class UserSamples:
 
     Attributes:
         inputs: one array for each input, the same rows in each.
-        rows: how many.
-        labels: what the rows are known to be, as many rows; None where the user gave none.
+        rows: their number.
+        labels: the true answer for each row; None where the user gave none.
     """
 
     inputs: Tensors
@@ -59,7 +59,7 @@ def read_samples(path: Path) -> dict[str, np.ndarray]:
 
 
 def check_samples(samples: Tensors, inputs: Sequence[TensorSpec]) -> UserSamples:
-    """Holds the user's samples against the model's inputs; nothing is converted, guessed or left out.
+    """Checks the user's samples against the model's inputs; nothing is converted, guessed or left out.
 
     Args:
         samples: arrays by name, the rows of the set as first axis; `labels` or `label` may be among them.
@@ -83,10 +83,10 @@ def check_samples(samples: Tensors, inputs: Sequence[TensorSpec]) -> UserSamples
 
 
 def fixed_batch(inputs: Sequence[TensorSpec]) -> int | None:
-    """The batch that a model or an artifact insists on; None where it takes any.
+    """Returns the fixed batch of a model or an artifact; None where it takes any.
 
     Raises:
-        BadInput: the inputs insist on different ones.
+        BadInput: the inputs have different fixed batches.
     """
     batches = sorted({spec.shape[0] for spec in inputs if spec.shape and spec.shape[0] is not None})
     if len(batches) > 1:
@@ -101,7 +101,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             arrays = dict(archive)
     except FileNotFoundError as error:
         raise BadInput(f"samples {path}: no such file", next_step=_SAVE) from error
-    # A damaged or encrypted zip, a lone .npy under this name, pickled objects: NumPy has no error of its own.
+    # A damaged or encrypted zip, an .npy under this name, pickled objects: NumPy raises many kinds of errors.
     except (ValueError, EOFError, OSError, TypeError, RuntimeError, SyntaxError, *_DAMAGED) as error:
         message = f"samples {path}: cannot be read as .npz without pickled objects ({error})"
         raise BadInput(message, next_step=_SAVE) from error
@@ -111,8 +111,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_names(given: set[str], names: Sequence[str]) -> None:
-    missing, extra = sorted(set(names) - given), sorted(given - set(names))
+def _check_names(found: set[str], names: Sequence[str]) -> None:
+    missing, extra = sorted(set(names) - found), sorted(found - set(names))
     if not missing and not extra:
         return
     near = [(name, difflib.get_close_matches(name, missing, n=1)) for name in extra]
@@ -149,7 +149,7 @@ def _common_rows(arrays: Tensors) -> int:
 
 
 def _as_objects(array: np.ndarray) -> np.ndarray:
-    """Text as an object array of `str`, everything else as it is."""
+    """Returns text as an object array of `str`, everything else unchanged."""
     if dtype_name(array) != "string":
         return array
     words = [v.decode(errors="surrogateescape") if isinstance(v, bytes) else v for v in array.reshape(-1).tolist()]

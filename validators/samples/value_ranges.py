@@ -1,7 +1,6 @@
-"""What the values of one input are drawn from.
+"""Defines the ranges that the values of inputs are drawn from.
 
-In: an input's spec, and what the model says of it if it says anything (`validators.samples.input_domains`). Out:
-`Range`. Pure.
+In: an input's spec, and what the model implies (`validators.samples.input_domains`). Out: `Range`. Pure.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,18 +12,18 @@ from exporters.contract import TensorSpec
 from validators.contract import Domain
 
 _BYTES: Mapping[str, tuple[int, int]] = {"bool": (0, 1), "uint8": (0, 255), "int8": (-128, 127)}
-"""Integers whose type is their domain; wider ones are indices or counts, and nobody means all of them."""
+"""Integers whose type is their domain; wider ones are indices or counts, whose domain is smaller than their type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """The ends between which the values of one input lie.
+    """The range of the values of one input.
 
     Attributes:
-        low, high: both included for whole numbers; scalars, or arrays that broadcast against a row of the input.
+        low, high: both included for whole numbers; float64 scalars, or arrays that broadcast against an input's row.
         whole: whether the values are whole numbers.
-        why: what says so.
-        guessed: whether nothing in the model says so, so that another range may serve better.
+        why: the reason, in words.
+        guessed: whether nothing in the model implies it, so that another range may be better.
     """
 
     low: np.ndarray
@@ -35,19 +34,19 @@ class Range:
 
     @property
     def domain(self) -> Domain:
-        """The range as the manifest records it."""
+        """Returns the range as the manifest records it."""
         return Domain(low=float(np.min(self.low)), high=float(np.max(self.high)), whole=self.whole, why=self.why)
 
 
 def between(low: object, high: object, *, whole: bool = False, why: str, guessed: bool = False) -> Range:
-    """A range from two scalars or arrays of the input's own unit."""
+    """Builds a range from two scalars or arrays in the input's unit."""
     return Range(
         low=np.asarray(low, np.float64), high=np.asarray(high, np.float64), whole=whole, why=why, guessed=guessed
     )
 
 
 def unknown_range(spec: TensorSpec) -> Range:
-    """The range of an input of which only the type is known."""
+    """Returns the range of an input of which only the type is known."""
     if spec.dtype in _BYTES:
         low, high = _BYTES[spec.dtype]
         return between(low, high, whole=True, why=f"every value of {spec.dtype}")
@@ -59,11 +58,11 @@ def unknown_range(spec: TensorSpec) -> Range:
 
 
 OTHER_RANGES: Sequence[tuple[float, float]] = ((0.0, 1.0), (0.0, 255.0), (-8.0, 8.0))
-"""What is tried in turn where [-1, 1) was guessed and leaves an output nearly constant: shares, bytes, large values."""
+"""Ranges tried in turn where [-1, 1) was guessed and leaves an output nearly constant: shares, bytes, large values."""
 
 
 def guessing_otherwise(ranges: Mapping[str, Range], ends: tuple[float, float]) -> dict[str, Range]:
-    """The same ranges with other ends wherever they were guessed."""
+    """Returns the same ranges with other ends wherever they were guessed."""
     low, high = ends
     why = "nothing in the model says more, and over [-1, 1) an output hardly varies"
     return {

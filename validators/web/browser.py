@@ -1,8 +1,8 @@
-"""One headless Chromium for all the browser cells of a release.
+"""Keeps one headless Chromium running for all the browser cells of a release.
 
 In: nothing but a Chromium on this machine. Out: the DevTools address (`ws://127.0.0.1:...`) that cells connect to.
 
-The supervisor holds a `BrowserHost`. It starts a process of its own for Chromium, `validators.web.browser_process`,
+The supervisor holds a `BrowserHost`. It starts a separate process for Chromium, `validators.web.browser_process`,
 which ends with the supervisor or before it and leaves nothing behind.
 """
 
@@ -49,13 +49,13 @@ class BrowserHost:
 
     @property
     def pid(self) -> int | None:
-        """The host process, whose descendants are the whole Chromium; None while there is none."""
+        """Returns the host process, whose descendants are the whole Chromium; None while there is none."""
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
     @property
     def alive(self) -> bool:
-        """True while the host process runs: it ends when its Chromium does."""
+        """Tells whether the host process runs: it ends when its Chromium does."""
         return self.pid is not None
 
     def start(self) -> None:
@@ -85,7 +85,7 @@ class BrowserHost:
             return self._announcement(seconds)["endpoint"]
 
     def another(self) -> "BrowserHost":
-        """A further host of the same executable, for a cell that must not share its browser."""
+        """Returns another host of the same executable, for a cell that must not share its browser."""
         return BrowserHost(self._chromium)
 
     def close(self) -> None:
@@ -118,12 +118,12 @@ class BrowserHost:
             self._end()
             raise Broken(f"Chromium did not answer within {seconds:.0f} s of its start", next_step=CHROMIUM_HINT)
         line = self._process.stdout.readline()
-        told: dict[str, str] = json.loads(line) if line else {"error": "its host process ended without a word"}
-        if "error" in told:
+        announced: dict[str, str] = json.loads(line) if line else {"error": "its host process ended without a message"}
+        if "error" in announced:
             self._end()
-            raise Broken(f"Chromium did not start: {told['error']}", next_step=CHROMIUM_HINT)
-        self._announced = told
-        return told
+            raise Broken(f"Chromium did not start: {announced['error']}", next_step=CHROMIUM_HINT)
+        self._announced = announced
+        return announced
 
     def _end(self) -> None:
         process, folder = self._process, self._announced.get("folder")
@@ -131,11 +131,11 @@ class BrowserHost:
         if process is None or process.stdin is None or process.stdout is None:
             return
         process.stdin.close()
-        for ask in (process.terminate, process.kill):
+        for end in (process.terminate, process.kill):
             try:
                 process.wait(_CLOSE_SECONDS)
             except subprocess.TimeoutExpired:
-                ask()
+                end()
         process.wait()
         process.stdout.close()
         if folder:
@@ -143,7 +143,7 @@ class BrowserHost:
 
 
 def _answers(endpoint: str) -> bool:
-    """Asks for its version: a killed Chromium's socket takes connections for a moment longer, but answers nothing."""
+    """Asks Chromium for its version: a killed one's socket accepts connections for a moment, but answers nothing."""
     connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=_CLOSE_SECONDS)
     try:
         connection.request("GET", "/json/version")

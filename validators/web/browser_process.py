@@ -5,7 +5,7 @@ waits: for its stdin to end (the supervisor closed it, or died), for TERM, or fo
 first, it leaves no process and no folder behind.
 """
 
-import ctypes
+import functools
 import json
 import os
 import re
@@ -18,11 +18,12 @@ import threading
 import time
 from pathlib import Path
 
+from exporters.process_lifetime import adopt_orphans, die_with_parent
 from validators.hardware.graphics_cards import device_nodes
 from validators.web.gpu_adapters import gpu_flags
 
 FOLDER_PREFIX = "paritygate-web-"
-"""How the folder is called that a Chromium of ours lives in: by it a process is known as ours."""
+"""Prefix of the folder of a Chromium that we started: it identifies our processes."""
 FLAGS = (
     "--headless",
     "--remote-debugging-port=0",
@@ -33,7 +34,7 @@ FLAGS = (
     "--no-default-browser-check",
     # A container's /dev/shm is 64 MB; one large tensor on its way to the page would crash the tab.
     "--disable-dev-shm-usage",
-    # Samples may be private: whatever the page or the browser itself asks of another machine goes to a dead proxy.
+    # Samples may be private: every request of the page or the browser to another machine goes to a dead proxy.
     # Loopback addresses bypass the proxy by Chromium's own rule.
     "--proxy-server=http://127.0.0.1:9",
     "--disable-background-networking",
@@ -46,14 +47,12 @@ FLAGS = (
     # Several cells share one browser and none of their tabs is in front.
     "--disable-background-timer-throttling",
     "--disable-renderer-backgrounding",
-    # Every tab would bring a window whose address bar loads pages of its own, and a renderer in reserve: 0.8 s of CPU a
-    # cell (puppeteer#15278).
+    # Else every tab opens a window whose address bar loads its own pages, and a spare renderer: 0.8 s of CPU a cell
+    # (puppeteer#15278).
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,SpareRendererForSitePerProcess",
 )
 
 _CLOSE_SECONDS = 5.0
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def launch_flags(profile: Path) -> list[str]:
@@ -65,16 +64,10 @@ def launch_flags(profile: Path) -> list[str]:
 
 
 def _scratch() -> Path:
-    """Makes the folder that Chromium lives in; the path of a socket it puts there must stay below 108 bytes."""
+    """Makes Chromium's folder; the path of a socket that it puts there must stay below 108 bytes."""
     parent = tempfile.gettempdir()
     fits = len(f"{parent}/{FOLDER_PREFIX}12345678/org.chromium.Chromium.123456/SingletonSocket") < 108  # noqa: PLR2004 - sun_path
     return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent if fits else "/tmp"))  # noqa: S108 - a fresh folder
-
-
-def _prctl(option: int, value: int) -> None:
-    """Sets a Linux process attribute; elsewhere the end of stdin alone ends the host."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(option, value)
 
 
 def _launch(chromium: Path, folder: Path, log: Path) -> subprocess.Popen[bytes]:
@@ -87,19 +80,19 @@ def _launch(chromium: Path, folder: Path, log: Path) -> subprocess.Popen[bytes]:
             # Its sockets, caches and crash reports go when the folder goes, and none lands in the user's home.
             env={**os.environ, **dict.fromkeys(("TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(folder))},
             process_group=0,  # Ctrl-C reaches the supervisor alone, and one signal later ends the whole tree
-            preexec_fn=lambda: _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),  # noqa: PLW1509 - this process has one thread
+            preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
 
 
 def _await_endpoint(process: subprocess.Popen[bytes], log: Path, stop: threading.Event) -> dict[str, str]:
     while not stop.wait(0.01):
         ended = process.poll() is not None
-        said = log.read_text(errors="replace")
-        found = re.search(r"DevTools listening on (ws://\S+)", said)
+        output = log.read_text(errors="replace")
+        found = re.search(r"DevTools listening on (ws://\S+)", output)
         if found:
             return {"endpoint": found[1]}
         if ended:
-            return {"error": f"it ended with code {process.returncode} and said: {said.strip()[-2000:]}"}
+            return {"error": f"it ended with code {process.returncode} and said: {output.strip()[-2000:]}"}
     return {"error": "it was told to stop"}
 
 
@@ -124,9 +117,9 @@ def _stop_at_end_of_stdin(stop: threading.Event) -> None:
     stop.set()
 
 
-def _announce(folder: Path, told: dict[str, str]) -> None:
+def _announce(folder: Path, announcement: dict[str, str]) -> None:
     """Writes the line that the supervisor waits for."""
-    print(json.dumps({**told, "folder": str(folder)}), flush=True)  # noqa: T201 - stdout is the way to the supervisor
+    print(json.dumps({**announcement, "folder": str(folder)}), flush=True)  # noqa: T201 - stdout is the way to the supervisor
 
 
 def main(arguments: list[str]) -> int:
@@ -134,14 +127,14 @@ def main(arguments: list[str]) -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the supervisor decides the order of the end
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # Chromium's orphans become our children, so that none outlives us unseen
+    adopt_orphans()  # Chromium's orphans become our children, so that none outlives us unseen
     folder = _scratch()
     process = None
     try:
         process = _launch(Path(arguments[0]), folder, folder / "log")
         threading.Thread(target=_stop_at_end_of_stdin, args=(stop,), daemon=True).start()
-        _announce(folder, told := _await_endpoint(process, folder / "log", stop))
-        while "error" not in told and process.poll() is None and not stop.wait(0.1):
+        _announce(folder, announced := _await_endpoint(process, folder / "log", stop))
+        while "error" not in announced and process.poll() is None and not stop.wait(0.1):
             pass
     except OSError as error:  # no executable of this machine's kind, a script without an interpreter, no memory ...
         _announce(folder, {"error": f"{arguments[0]} cannot be run: {error}"})

@@ -1,8 +1,8 @@
-"""A tab of a running Chromium, over the DevTools protocol.
+"""Controls a tab of a running Chromium over the DevTools protocol.
 
-In: the DevTools address of a browser. Out: a `Page` that can go to an address and evaluate JavaScript. The tab lives in
-a browser context of its own, which Chromium disposes of when the connection ends: a cell that is killed takes its tab,
-hung or not, with it.
+In: the DevTools address of a browser. Out: a `Page` that can go to an address and evaluate JavaScript. The tab has its
+own browser context, which Chromium disposes of when the connection ends: a cell that is killed takes its tab, hung or
+not, with it.
 
 Protocol: https://chromedevtools.github.io/devtools-protocol/
 """
@@ -16,19 +16,19 @@ from typing import Any
 
 from exporters.errors import Broken
 
-_LOST = "DeviceLost: "  # how `page/webgpu.mjs` names the error
+_LOST = "DeviceLost: "  # the error's name in `page/webgpu.mjs`
 _CRASH_SECONDS = 1.0
 _LOADED = "new Promise(done => document.readyState === 'complete' ? done() : addEventListener('load', () => done()))"
 
 
 class BrowserGone(Broken):
-    """The browser or its GPU process went away under the cell: whoever broke it, all cells in it have lost it."""
+    """The browser or its GPU process ended during the cell; all cells in it are lost, whichever of them caused it."""
 
 
 class Page:
     """One tab. Not to be shared between threads.
 
-    What the page writes to its console goes to stdout, where the cell's log is captured.
+    The page's console output goes to stdout, where the cell's log is captured.
 
     Args:
         socket: an open WebSocket to the browser's DevTools address.
@@ -47,7 +47,7 @@ class Page:
 
     @property
     def browser(self) -> str:
-        """The browser's name and version as it reports them, e.g. `Chrome/156.0.8078.79`."""
+        """Returns the browser's name and version as it reports them, e.g. `Chrome/156.0.8078.79`."""
         return str(self._command("Browser.getVersion")["product"])
 
     def navigate(self, url: str) -> None:
@@ -65,7 +65,7 @@ class Page:
         """Evaluates a JavaScript expression, waits for its promise and returns its value as JSON carries it.
 
         Raises:
-            BrowserGone: the browser went away, or its GPU process and with it the page's device.
+            BrowserGone: the browser ended, or its GPU process and with it the page's device.
             Broken: the script threw (its message is kept, its stack goes to stdout), or the tab crashed.
         """
         reply = self._command("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
@@ -106,9 +106,9 @@ class Page:
 
 
 def _hear(event: str, params: dict[str, Any]) -> None:
-    """Logs what the page says; raises when the tab is gone, for then no answer will ever come."""
+    """Logs the page's messages; raises when the tab is gone, because then no answer will come."""
     if event in ("Inspector.detached", "Target.detachedFromTarget"):
-        raise Broken(f"the tab was closed by somebody else ({params.get('reason', 'no reason given')})")
+        raise Broken(f"the tab was closed by another program ({params.get('reason', 'no reason given')})")
     if event == "Runtime.consoleAPICalled":
         _log(params["type"], " ".join(str(a.get("value", a.get("description"))) for a in params["args"]))
     elif event == "Runtime.exceptionThrown":

@@ -1,4 +1,4 @@
-"""Which GPU a browser gets, and what it says it got.
+"""Chooses the GPU that a browser gets, and reads which one it got.
 
 In: this machine's device nodes, and later what a page read back from WebGPU or WebGL. Out: Chromium's flags; and for a
 placement the adapter's name and whether it is a program that imitates a card.
@@ -13,17 +13,17 @@ from exporters.errors import Broken, Unavailable
 from validators.hardware.graphics_cards import imitated
 
 NO_GPU = "Chromium gives its pages no GPU here"
-"""How the message of `raise_if_absent` begins."""
+"""Beginning of the message of `raise_if_absent`."""
 
 _ABSENT = re.compile(r"no (?:WebGPU adapter|WebGL2 context)")
-_WAY = (
-    "Run on a machine with a GPU and its Vulkan driver, or with a Chromium that carries SwiftShader "
+_NEXT_STEP = (
+    "Run on a machine with a GPU and its Vulkan driver, or with a Chromium that contains SwiftShader "
     "(`paritygate doctor` names the one in use)"
 )
 
 
 def gpu_flags(cards: Sequence[Path]) -> list[str]:
-    """Chromium's flags for WebGL and WebGPU, headless: on the card through Vulkan, else on SwiftShader.
+    """Returns Chromium's flags for WebGL and WebGPU, headless: on the card through Vulkan, else on SwiftShader.
 
     Args:
         cards: what `validators.hardware.graphics_cards.device_nodes` found.
@@ -38,35 +38,35 @@ def gpu_flags(cards: Sequence[Path]) -> list[str]:
         "--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension",
     ]
     return [
-        # WebGPU counts as unsafe on Linux, and so does SwiftShader, which stands in for a card without a driver.
+        # WebGPU counts as unsafe on Linux, and so does SwiftShader, which replaces a card without a driver.
         "--enable-unsafe-webgpu",
         "--enable-unsafe-swiftshader",
         "--enable-features=Vulkan",
-        # Without it an adapter tells its vendor and nothing more.
+        # Without it an adapter reports only its vendor.
         "--enable-webgpu-developer-features",
         *(card if cards else imitated),
-        # Nobody looks at the pages: painted on SwiftShader, two empty ones took up to a second of CPU time. Not
+        # The pages are not shown: painted on SwiftShader, two empty ones took up to a second of CPU time. Not
         # `--disable-gpu-compositing`: with that, TF.js on WebGPU reads zeros wherever it reads a tensor back at once.
         "--disable-gpu-rasterization",
-        # A cell that kills the GPU process must not take the GPU of the next ones away: unasked, an address whose page
-        # lost its context is refused another one, and after a few crashes nobody gets any.
+        # A cell that kills the GPU process must not take the GPU of the next ones away: by default, an address whose
+        # page lost its context gets no other one, and after a few crashes no page gets any.
         "--disable-domain-blocking-for-3d-apis",
         "--disable-gpu-process-crash-limit",
     ]
 
 
 def adapter_name(info: Mapping[str, Any]) -> str:
-    """The adapter's own words for itself, else its vendor and architecture.
+    """Returns the adapter's description of itself, else its vendor and architecture.
 
     Args:
-        info: what `described` in `page/webgpu.mjs` told: texts, empty where the browser keeps them to itself.
+        info: as `described` in `page/webgpu.mjs` returns it: texts, empty where the browser hides them.
     """
     words = info["description"] or f"{info['vendor']} {info['architecture']} {info['device']}"
     return " ".join(str(words).split()) or "unnamed adapter"
 
 
 def is_software(info: Mapping[str, Any]) -> bool:
-    """Whether an adapter is a program that imitates a card.
+    """Tells whether an adapter is a program that imitates a card.
 
     Args:
         info: as for `adapter_name`; `fallback` is `GPUAdapterInfo.isFallbackAdapter`.
@@ -76,12 +76,12 @@ def is_software(info: Mapping[str, Any]) -> bool:
 
 
 def adapter_details(info: Mapping[str, Any]) -> dict[str, str]:
-    """What an adapter says of itself, for `Placement.details`; what it keeps to itself is left out."""
+    """Returns what an adapter reports of itself, for `Placement.details`; empty values are left out."""
     return {f"adapter {key}": "yes" if value is True else str(value) for key, value in info.items() if value}
 
 
 def raise_if_absent(error: Broken) -> None:
-    """Turns a page's word that it has no GPU into `Unavailable`; other errors pass.
+    """Turns a page's error that it has no GPU into `Unavailable`; other errors pass.
 
     Args:
         error: what the page threw.
@@ -90,4 +90,4 @@ def raise_if_absent(error: Broken) -> None:
         Unavailable: Chromium gives its pages no such GPU on this machine.
     """
     if _ABSENT.search(error.message):
-        raise Unavailable(f"{NO_GPU}: {error.message}", next_step=_WAY) from error
+        raise Unavailable(f"{NO_GPU}: {error.message}", next_step=_NEXT_STEP) from error

@@ -1,10 +1,10 @@
-"""The loopback server behind a page: its scripts, the artifact and the tensors, and nothing else.
+"""Serves a page its scripts, the artifact and the tensors over loopback, and nothing else.
 
-In: folders to serve and tensors to hand over. Out: the tensors the page posts back. Every address holds a random token,
-so that the port alone tells other programs on the machine nothing. The token is no wall between users of one machine:
-Chromium's DevTools listen on loopback without a password, and who finds their port can read the open page, samples
-included. The headers forbid the page any other origin and let it use threads (`SharedArrayBuffer` needs cross-origin
-isolation).
+In: folders to serve and tensors to hand over. Out: the tensors the page posts back. Every address holds a random
+token, so that other programs on the machine learn nothing from the port. The token does not protect users of one
+machine from each other: Chromium's DevTools listen on loopback without a password, and a user who finds their port can
+read the open page, samples included. The headers forbid the page any other origin and let it use threads
+(`SharedArrayBuffer` needs cross-origin isolation).
 """
 
 import secrets
@@ -31,8 +31,8 @@ _HEADERS: Mapping[str, str] = {
     # blob: and eval are how the runtimes' WebAssembly glue starts its threads; every other origin stays out.
     "Content-Security-Policy": "default-src 'self' blob: data: 'unsafe-eval' 'wasm-unsafe-eval'",
     "X-Content-Type-Options": "nosniff",
-    # Not `no-store`: TF.js asks for all shards before it reads one, and what the browser may not store it does not take
-    # off the wire; six full connections then wait for each other.
+    # Not `no-store`: TF.js requests all shards before it reads one. A browser that may not store a response does not
+    # read it from the socket, and six full connections then wait for each other.
     "Cache-Control": "no-cache",
 }
 
@@ -84,7 +84,9 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # a reply is a header and a body; unasked, the body waits 40 ms for the header's ACK
+    disable_nagle_algorithm = (
+        True  # a reply is a header and a body; by default, the body waits 40 ms for the header's ACK
+    )
     timeout: ClassVar[float] = 60.0  # of an idle connection, in seconds
 
     def do_GET(self) -> None:
@@ -120,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         return cast("_Server", self.server).page
 
     def _path(self) -> str:
-        """The address after the token, decoded; empty when the token is not ours."""
+        """Returns the address after the token, decoded; empty when the token is not ours."""
         token, _, path = urlsplit(self.path).path.removeprefix("/").partition("/")
         return unquote(path) if secrets.compare_digest(token.encode(), self._page().token.encode()) else ""
 

@@ -1,4 +1,4 @@
-"""An artifact loaded in a page, and tensors on their way through it.
+"""Loads an artifact in a page, and passes tensors through it.
 
 In: the DevTools address of a browser, the name of a page module (`page/NAME.mjs`) and the artifact's folder. Out: the
 tensors that the module computed, under the artifact's own names. Tensors travel as raw little-endian bytes, text as
@@ -11,18 +11,31 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from exporters.errors import Broken
+from exporters.installation import checkout, data_folder, setup_command
 from validators.web.devtools import Page, open_page
 from validators.web.page_server import PageServer
 
 PAGE = Path(__file__).parent / "page"
-PACKAGES = PAGE / "node_modules"
-PACKAGES_HINT = f"run `make setup`, or `npm ci --ignore-scripts --prefix {PAGE}`"
+
+
+def _packages() -> Path:
+    """Returns the folder of the npm packages: next to the pages in a checkout, else one of the user's for each lock."""
+    beside = PAGE / "node_modules"
+    if checkout() or beside.is_dir():
+        return beside
+    lock = sha256((PAGE / "package-lock.json").read_bytes()).hexdigest()
+    return data_folder() / f"pages-{lock[:12]}" / "node_modules"
+
+
+PACKAGES = _packages()
+PACKAGES_HINT = f"run `{setup_command()}`"
 
 
 def package_version(package: str) -> str | None:
@@ -34,12 +47,12 @@ def package_version(package: str) -> str | None:
 
 
 def package_names() -> tuple[str, ...]:
-    """The browser packages that the page asks for, in alphabetical order."""
+    """Returns the browser packages that the page asks for, in alphabetical order."""
     return tuple(sorted(json.loads((PAGE / "package.json").read_bytes())["dependencies"]))
 
 
 def package_versions() -> dict[str, str]:
-    """The versions of those browser packages that are installed."""
+    """Returns the versions of those browser packages that are installed."""
     found = {name: package_version(name) for name in package_names()}
     return {name: version for name, version in found.items() if version is not None}
 
@@ -54,7 +67,7 @@ class Session:
     """One page with its server.
 
     Attributes:
-        server: what the page can reach.
+        server: the only server that the page can reach.
         page: the tab.
         browser: name and version, as the browser reports them.
     """
@@ -65,17 +78,17 @@ class Session:
 
     @property
     def shown(self) -> str:
-        """The browser in short: `Chromium 150`."""
+        """Returns the browser's short name: `Chromium 150`."""
         major = re.search(r"/(\d+)", self.browser)
         return f"Chromium {major[1]}" if major else self.browser
 
     @property
     def binaries(self) -> str:
-        """The names of the WebAssembly files that the page loaded; empty when it loaded none."""
+        """Returns the names of the WebAssembly files that the page loaded; empty when it loaded none."""
         return ", ".join(sorted({Path(path).name for path in self.server.served if path.endswith(".wasm")}))
 
     def load(self, options: Mapping[str, str]) -> dict[str, Any]:
-        """Lets the page module load the artifact and returns what it says of itself."""
+        """Lets the page module load the artifact, and returns the facts that the module reports."""
         return dict(self._call("load", options))
 
     def infer(
@@ -88,7 +101,7 @@ class Session:
             outputs: native names wanted.
 
         Returns:
-            The outputs by native name, and what the module says of itself after the run.
+            The outputs by native name, and the facts that the module reports after the run.
         """
         specs = [self._put(index, name, array) for index, (name, array) in enumerate(inputs.items())]
         try:

@@ -1,4 +1,4 @@
-"""Additions that Keras takes for biases, written as additions.
+"""Writes additions that Keras takes for biases as additions.
 
 `keras.ops.add` calls `BiasAdd` whenever its second operand can be squeezed to a vector as long as the first one's
 last *or second* axis. With a fixed batch of one, the residual connection of a [1, T, 1] signal looks like that, and
@@ -18,7 +18,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def additions_as_written() -> Iterator[None]:
-    """While active, `tf.nn.bias_add` over the second axis is a broadcast addition."""
+    """Writes `tf.nn.bias_add` over the second axis as a broadcast addition, while active."""
     import tensorflow as tf
 
     original = tf.nn.bias_add

@@ -1,4 +1,4 @@
-"""Counts of categories made by comparison.
+"""Counts categories by comparison.
 
 `CategoryEncoding` and `Discretization` count with `DenseBincount` (in Keras 2 in every mode), which TF Lite has no
 builtin for. A row's numbers, each compared with every category and added up, are the same counts.
@@ -18,7 +18,7 @@ _MATRIX = 2
 
 @contextmanager
 def bincount_as_comparison() -> Iterator[None]:
-    """While active, `tf.math.bincount` of the rows of dense integers, to a fixed length, is a comparison and a sum."""
+    """Writes `tf.math.bincount` over rows of dense integers, to a fixed length, as a comparison and a sum."""
     import tensorflow as tf
 
     original = tf.math.bincount

@@ -1,4 +1,4 @@
-"""Sizes that are known only when a model runs.
+"""Resizes images to sizes that are known only when a model runs.
 
 `keras.ops.image.resize` compares the wanted size with zero in Python. While a graph is traced, the size of an image
 with free axes is a tensor, and TensorFlow refuses the comparison: no model that enlarges images of any size could be
@@ -17,7 +17,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def sizes_as_tensors() -> Iterator[None]:
-    """While active, Keras resizes images to a size that is a tensor."""
+    """Lets Keras resize images to a size that is a tensor, while active."""
     from keras.src import backend
     from keras.src.ops import image
 

@@ -1,4 +1,4 @@
-"""Einsum as a batched matrix product.
+"""Writes Einsum as a batched matrix product.
 
 TF.js' wasm backend has no `Einsum` kernel (tfjs#7439), so no model with an attention layer that Keras itself does not
 write as matrix products runs there. A sum over two operands is a matrix product once their axes are put in order:
@@ -21,7 +21,7 @@ _TWO_OPERANDS = re.compile(r"([a-zA-Z]+),([a-zA-Z]+)->([a-zA-Z]*)")
 
 @contextmanager
 def einsum_as_matrix_product() -> Iterator[None]:
-    """While active, `tf.einsum` of two operands is written as transpositions and one `tf.matmul`."""
+    """Writes `tf.einsum` of two operands as transpositions and one `tf.matmul`, while active."""
     import tensorflow as tf
 
     original = tf.einsum
@@ -38,7 +38,7 @@ def einsum_as_matrix_product() -> Iterator[None]:
 
 
 def _plain(left: str, right: str, result: str) -> bool:
-    """Whether no axis is repeated in one operand or summed over in one alone."""
+    """Tells whether no axis is repeated in one operand, and none is summed over that only one operand has."""
     unique = all(len(set(axes)) == len(axes) for axes in (left, right, result))
     return unique and set(left) ^ set(right) <= set(result) <= set(left) | set(right)
 
@@ -61,7 +61,7 @@ def _matrix_product(left: str, right: str, result: str, a: Any, b: Any) -> Any:
 
 
 def _lengths(axes: str, tensor: Any) -> dict[str, Any]:
-    """Length of each axis: an int where it is static, else a scalar tensor."""
+    """Returns the length of each axis: an int where it is static, else a scalar tensor."""
     import tensorflow as tf
 
     dynamic = tf.shape(tensor)
@@ -69,13 +69,13 @@ def _lengths(axes: str, tensor: Any) -> dict[str, Any]:
 
 
 def _shape(axes: list[str], lengths: dict[str, Any]) -> Any:
-    """A shape to reshape to; as a constant where it can be one, with -1 for a single dynamic axis."""
+    """Returns a shape to reshape to; a constant where possible, with -1 for a single dynamic axis."""
     known = [lengths[axis] if isinstance(lengths[axis], int) else -1 for axis in axes]
     return known if known.count(-1) <= 1 else [lengths[axis] for axis in axes]
 
 
 def _grouped(tensor: Any, axes: str, groups: tuple[list[str], list[str], list[str]], lengths: dict[str, Any]) -> Any:
-    """The operand with its axes in the order of the groups, the last two groups each as one axis."""
+    """Transposes the operand to the order of the groups, and joins each of the last two groups into one axis."""
     import tensorflow as tf
 
     ordered = tf.transpose(tensor, [axes.index(axis) for group in groups for axis in group])

@@ -1,4 +1,4 @@
-"""ELU in arithmetic.
+"""Writes ELU in arithmetic.
 
 LiteRT's reference kernels have none (kernels/register_ref.cc registers no `ELU`), while its optimised ones do: a file
 with it runs in one and is refused by the other. `relu(x) + (exp(min(x, 0)) - 1)` is the same function and rounds like
@@ -16,7 +16,7 @@ from exporters.lowering.rewrite_log import acted
 
 
 def elu_in_arithmetic(graph: Graph) -> Graph:
-    """Writes every `Elu` of the graph out; the graph itself when there is none."""
+    """Writes every `Elu` of the graph out; returns the graph itself when there is none."""
     if not any(node.op == "Elu" for node in graph.graph_def.node):
         return graph
     acted("elu_in_arithmetic")
@@ -29,7 +29,7 @@ def elu_in_arithmetic(graph: Graph) -> Graph:
 
 
 def _written_out(elu: Any) -> Iterator[Any]:
-    """The nodes that stand for one `Elu`; the last one has its name."""
+    """Yields the nodes that replace one `Elu`; the last one has its name."""
     import tensorflow as tf
     from tensorflow.core.framework import node_def_pb2
 

@@ -1,4 +1,4 @@
-"""exp(x) - 1 with Exp, and with Elu below zero.
+"""Writes exp(x) - 1 with Exp, and with Elu below zero.
 
 tf2onnx does not translate `Expm1`. Below zero ELU is the same function, which every target has a kernel for; above, the
 subtraction loses at most a last bit of a number near one.
@@ -16,7 +16,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def expm1_with_elu() -> Iterator[None]:
-    """While active, `tf.math.expm1` is written with `tf.exp` and `tf.nn.elu`."""
+    """Writes `tf.math.expm1` with `tf.exp` and `tf.nn.elu`, while active."""
     import tensorflow as tf
 
     original = tf.math.expm1

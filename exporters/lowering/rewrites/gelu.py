@@ -1,4 +1,4 @@
-"""Exact GELU and erfc in terms of erf, which every target has.
+"""Writes the exact GELU and erfc in terms of erf, which every target has.
 
 TensorFlow writes the exact GELU with `Erfc` since it is more accurate for large negative inputs; TF.js and tf2onnx
 know `Erf` only, and TF Lite fuses the form with erf into its own GELU. The two differ by rounding: 1 + erf(x) loses
@@ -18,7 +18,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def gelu_with_erf() -> Iterator[None]:
-    """While active, `tf.nn.gelu` (exact) and `tf.math.erfc` are written with `tf.math.erf`."""
+    """Writes `tf.nn.gelu` (exact) and `tf.math.erfc` with `tf.math.erf`, while active."""
     import tensorflow as tf
 
     original = tf.nn.gelu

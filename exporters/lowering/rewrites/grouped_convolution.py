@@ -1,8 +1,8 @@
-"""Grouped convolutions as one depthwise convolution, or as one convolution for each group.
+"""Writes grouped convolutions as one depthwise convolution, or as one convolution for each group.
 
-In: a lowered graph. Out: the same graph, with every `Conv2D` whose filter takes fewer channels than its input has
-written anew: where each group is a single channel, as the depthwise convolution that it is (ConvNeXt would be 6,600
-convolutions otherwise); else as split, convolutions, concat. TF.js has no grouped kernel on any backend and refuses the
+In: a lowered graph. Out: the same graph, with every `Conv2D` rewritten whose filter takes fewer channels than its
+input has. Where each group is a single channel it becomes a depthwise convolution (ConvNeXt would need 6,600
+convolutions otherwise); else split, convolutions, concat. TF.js has no grouped kernel on any backend and refuses the
 shapes (tfjs#8304 lists what is missing); ONNX Runtime and LiteRT have one and keep the original.
 
 Removable when TF.js runs grouped convolutions.
@@ -19,7 +19,7 @@ _FILTER_INPUTS = 2  # of HWIO filters
 
 
 def split_grouped_convolutions(graph: Graph) -> Graph:
-    """Rewrites what TF.js cannot run; the graph itself when there is nothing of the kind."""
+    """Rewrites grouped convolutions, which TF.js cannot run; returns the graph itself when there are none."""
     imported = graph.imported()
     grouped = {
         op.name: groups
@@ -49,7 +49,7 @@ def _groups(convolution: Any) -> int:
 
 
 def _depthwise_kernel(convolution: Any) -> list[int]:
-    """Shape of the filter of the depthwise convolution that this one is; empty where it is none.
+    """Returns the filter's shape for the equivalent depthwise convolution; empty where there is none.
 
     TensorFlow's depthwise kernel takes only equal strides, and both fold images with the channels of one group together
     (output c * m + j belongs to input c), so the filter keeps its order.
@@ -63,7 +63,7 @@ def _depthwise_kernel(convolution: Any) -> list[int]:
 
 
 def _depthwise(convolution: Any, shape: list[int]) -> list[Any]:
-    """The nodes that stand for a convolution whose groups are single channels; the last one has its name."""
+    """Returns the nodes that replace a convolution whose groups are single channels; the last one has its name."""
     from tensorflow.core.framework import node_def_pb2
 
     image, kernel = convolution.input[:2]
@@ -80,7 +80,7 @@ def _depthwise(convolution: Any, shape: list[int]) -> list[Any]:
 
 
 def _split(convolution: Any, groups: int) -> list[Any]:
-    """The nodes that stand for one grouped convolution; the last one has its name."""
+    """Returns the nodes that replace one grouped convolution; the last one has its name."""
     from tensorflow.core.framework import node_def_pb2
 
     image, kernel = convolution.input[:2]

@@ -1,8 +1,8 @@
-"""Local response normalization in arithmetic.
+"""Writes local response normalization in arithmetic.
 
 LiteRT's reference kernel leaves the last channel of every window out (reference_ops.h, `LocalResponseNormalization`:
-the end of its loop is `c + range`), so one file computes two things. A window over channels is a convolution of one
-pixel with a band of ones.
+the end of its loop is `c + range`), so one file gives two results in its two kernels. A
+window over channels is a convolution of one pixel with a band of ones.
 
 Removable when LiteRT's kernels agree.
 """
@@ -19,7 +19,7 @@ _ROOT = 0.5
 
 @contextmanager
 def response_normalization_as_arithmetic() -> Iterator[None]:
-    """While active, `tf.nn.local_response_normalization` over a known number of channels is written out."""
+    """Writes `tf.nn.local_response_normalization` over a known number of channels out, while active."""
     import numpy as np
     import tensorflow as tf
 

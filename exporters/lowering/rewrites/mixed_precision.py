@@ -1,9 +1,9 @@
-"""Layers of mixed precision, computed in float32.
+"""Computes layers of mixed precision in float32.
 
 Under `mixed_float16` or `mixed_bfloat16` Keras keeps weights in float32 and casts them for every layer, because cards
 train faster so. Targets have no use for it: TF Lite has no such builtins (LiteRT#6458), the TF.js converter stores no
 bfloat16, and ONNX Runtime has no bfloat16 convolution on the CPU. In float32 the artifact rounds less than the original
-does, and how far the two may lie apart is what the original's own type says.
+does; the original's own type decides how far the two may differ.
 
 Removable when every target computes in both types.
 """
@@ -24,14 +24,14 @@ _FUNCTIONAL = {
     "tf_keras.src.engine.functional",
     "tf_keras.src.engine.sequential",
 }
-"""Modules whose models compute what their graph says and nothing else."""
+"""Modules whose models compute only their graph."""
 
 
 def rounds_to(model: SourceModel) -> dict[str, Half]:
-    """Output -> the coarsest type below float32 in which a layer on the way to it computes; those with one alone.
+    """Returns the coarsest type below float32 in which layers on the way to each output compute.
 
-    A layer that is a functional model itself is walked through as well; of any other model every layer counts: which of
-    them an output of it needs, only its code knows.
+    Outputs without such a layer are left out. A layer that is a functional model itself is walked through as well; of
+    any other model every layer counts, because only its code knows which of them an output needs.
     """
     import keras
 
@@ -44,11 +44,11 @@ def rounds_to(model: SourceModel) -> dict[str, Half]:
 
 
 def _upstream(tensor: Any, inputs: Sequence[Any]) -> tuple[set[str], set[int]]:
-    """The types computed in on the way to a tensor of a functional graph, and the inputs where that way begins.
+    """Finds the types of the computations that a tensor of a functional graph depends on, and the inputs they need.
 
     Args:
         tensor: of the graph.
-        inputs: tensors of the graph that nothing before is asked about.
+        inputs: tensors of the graph at which the search stops.
 
     Returns:
         The types, and positions among `inputs`.
@@ -75,26 +75,26 @@ def _upstream(tensor: Any, inputs: Sequence[Any]) -> tuple[set[str], set[int]]:
 
 
 def _place(tensor: Any) -> tuple[Any, int, int]:
-    """Which output of which call of which layer a tensor is."""
+    """Returns the layer, call and output that a tensor comes from."""
     operation, index, position = tensor._keras_history  # noqa: SLF001 - the one way from a tensor to its layer
     return operation, index, position
 
 
 def _graph_of(operation: Any) -> Any:
-    """The functional model that an operation is; None for a layer, and for a model with code of its own."""
+    """Returns an operation as a functional model; None for a layer, and for a model with its own `call`."""
     inner = getattr(operation, "_functional", None) or operation  # where a Sequential of Keras 3 keeps it
     plain = all(getattr(type(each).call, "__module__", "") in _FUNCTIONAL for each in (operation, inner))
     return inner if plain and getattr(inner, "outputs", None) else None
 
 
 def _operands(node: Any) -> list[Any]:
-    """All tensors that a layer was called with, those by keyword included."""
+    """Returns all tensors that a layer was called with, those by keyword included."""
     operands: list[Any] = node.keras_inputs if hasattr(node, "keras_inputs") else node.input_tensors
     return operands
 
 
 def _rounded(operation: Any, node: Any) -> set[str]:
-    """The types that an operation computes in; none where it hands on what it was given, whole numbers or text."""
+    """Returns the types that an operation computes in; none where it only passes integers or text on."""
     import keras
 
     if node.is_input or not hasattr(operation, "_flatten_layers"):
@@ -108,9 +108,9 @@ def _rounded(operation: Any, node: Any) -> set[str]:
 
 @contextmanager
 def mixed_in_float32(model: SourceModel) -> Iterator[None]:
-    """While active, layers whose weights are in float32 and whose arithmetic is not compute in float32.
+    """Makes layers with weights in float32 and arithmetic in a narrower type compute in float32, while active.
 
-    Quantized layers keep their policy: it is what they look for the scale of their weights by.
+    Quantized layers keep their policy, by which they find the scale of their weights.
     """
     mixed = [
         layer
@@ -119,14 +119,14 @@ def mixed_in_float32(model: SourceModel) -> Iterator[None]:
         and layer.variable_dtype == "float32"
         and getattr(layer, "quantization_mode", None) is None
     ]
-    own = [layer.dtype_policy for layer in mixed]
+    policies = [layer.dtype_policy for layer in mixed]
     for layer in mixed:
         _set_policy(layer, "float32")
         acted("mixed_in_float32")
     try:
         yield
     finally:
-        for layer, policy in zip(mixed, own, strict=True):
+        for layer, policy in zip(mixed, policies, strict=True):
             _set_policy(layer, policy)
 
 
@@ -138,7 +138,7 @@ def _set_policy(layer: Any, policy: Any) -> None:
 
 
 def layers_of(model: SourceModel) -> Iterator[Any]:
-    """Every layer of a model, wrapped ones included."""
+    """Yields every layer of a model, wrapped ones included."""
     yield from model.graph._flatten_layers()  # noqa: SLF001 - Keras has no other way
 
 

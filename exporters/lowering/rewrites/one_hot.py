@@ -1,7 +1,7 @@
-"""One-hot vectors made of comparisons of integers.
+"""Computes one-hot vectors by comparing integers.
 
 TF.js' wasm backend writes the ones of `OneHot` as 32-bit integers whatever type is asked: read as float32 they are
-1e-45, so a model with a CategoryEncoding loses the category without an error (tfjs#3409 brought the kernel).
+1e-45, so a model with a CategoryEncoding loses the category without an error (tfjs#3409 added the kernel).
 
 Removable when the wasm backend's `OneHot` heeds its dtype.
 """
@@ -16,7 +16,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def one_hot_of_integers() -> Iterator[None]:
-    """While active, `tf.one_hot` with floating ones and zeros compares integers and casts."""
+    """Writes `tf.one_hot` with floating ones and zeros as a comparison of integers and a cast, while active."""
     import tensorflow as tf
 
     original = tf.one_hot

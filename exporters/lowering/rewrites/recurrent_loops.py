@@ -1,4 +1,4 @@
-"""Recurrent loops over plain tensors instead of lists of tensors.
+"""Runs recurrent loops over plain tensors instead of lists of tensors.
 
 Keras keeps the steps of a recurrent loop in `TensorArray`s, which TensorFlow 2 turns into lists (`TensorListReserve`,
 ...). TF Lite has none unless every shape is static (tensorflow#62849), and TF.js disposes of what its lists still hold
@@ -21,13 +21,13 @@ from exporters.lowering.rewrite_log import acted
 from exporters.source.keras.model import Loop
 
 _WHILE = ("while_loop", "compat.v1.while_loop")  # of Keras 3, of tf_keras
-_OF_KERAS = re.compile(r"(input|output)_ta_\d+|mask_ta")  # what the arrays of both are called, in `rnn`
-_GIVEN = {"dtype", "size", "element_shape", "tensor_array_name"}  # what both say of them
+_OF_KERAS = re.compile(r"(input|output)_ta_\d+|mask_ta")  # names of the arrays in `rnn` of both
+_ARGUMENTS = {"dtype", "size", "element_shape", "tensor_array_name"}  # that both pass for them
 
 
 @contextmanager
 def loops_over_tensors(loops: Sequence[Loop]) -> Iterator[None]:
-    """While active, these layers keep their steps in tensors."""
+    """Makes these layers keep their steps in tensors, while active."""
     with ExitStack() as patches:
         for loop in loops:
             patches.enter_context(mock.patch.object(loop.layer, "call", _over_tensors(loop.layer.call)))
@@ -45,7 +45,7 @@ def _over_tensors(call: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _arrays_as_tensors() -> Iterator[None]:
-    """While active, a `tf.TensorArray` of Keras' own is a tensor, inside and outside of `tf.while_loop`."""
+    """Makes a `tf.TensorArray` of Keras a tensor, inside and outside of `tf.while_loop`, while active."""
     import tensorflow as tf
 
     original = tf.while_loop
@@ -69,12 +69,15 @@ def _arrays_as_tensors() -> Iterator[None]:
 
 
 def _array_class(original: type) -> type:
-    """What stands for `tf.TensorArray`: makes rows for Keras and the original for a user's cell, and owns to both."""
+    """Builds the replacement of `tf.TensorArray`: it creates `Rows` for Keras, and the original for a user's cell.
+
+    Instances of both pass its `isinstance`.
+    """
 
     class Either(type):
         def __call__(cls, *arguments: Any, **options: Any) -> Any:
             called = options.get("tensor_array_name") or ""
-            of_keras = not arguments and set(options) <= _GIVEN and _OF_KERAS.fullmatch(called)
+            of_keras = not arguments and set(options) <= _ARGUMENTS and _OF_KERAS.fullmatch(called)
             return (Rows if of_keras else original)(*arguments, **options)
 
         def __instancecheck__(cls, instance: Any) -> bool:
@@ -84,11 +87,11 @@ def _array_class(original: type) -> type:
 
 
 class Rows:
-    """What Keras' `rnn` uses of `tf.TensorArray`, over one tensor with an element in each row.
+    """The part of `tf.TensorArray` that Keras' `rnn` uses, over one tensor with an element in each row.
 
     Args:
         dtype: of the elements.
-        size: how many; an int or a scalar tensor.
+        size: number of elements; an int or a scalar tensor.
         element_shape: of one element, where something will be written.
         tensor: the elements, where there are any yet.
     """
@@ -106,7 +109,7 @@ class Rows:
         return self.of(tensor)
 
     def of(self, tensor: Any) -> "Rows":
-        """The same array with these elements."""
+        """Returns the same array with these elements."""
         return Rows(self._dtype, self._size, self._element_shape, tensor)
 
     def read(self, index: Any) -> Any:
@@ -127,7 +130,7 @@ class Rows:
         return self.tensor
 
     def empty(self, like: Any) -> "Rows":
-        """The same array full of zeros.
+        """Returns the same array full of zeros.
 
         Args:
             like: a state of the loop; where an element's axis is dynamic, it is as long as the state's.
@@ -142,7 +145,7 @@ class Rows:
 def _loop(
     original: Callable[..., Any], cond: Any, body: Any, loop_vars: Sequence[Any], options: Mapping[str, Any]
 ) -> Any:
-    """The loop with its arrays as tensors; arrays nobody has written to get their zeros."""
+    """Runs the loop with its arrays as tensors; arrays that were not written to get zeros."""
     import tensorflow as tf
 
     flat = tf.nest.flatten(list(loop_vars))

@@ -1,4 +1,4 @@
-"""Reshaping with the free axis left to the operator.
+"""Reshapes with the free axis left to the operator.
 
 Keras' Flatten and Reshape ask for the batch's length and put it into the wanted shape. Over a free batch that is a
 shape computed while the model runs, and LiteRT's GPU accelerator takes no such graph (tensorflow#38036). Where it is
@@ -17,7 +17,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def free_axis_left_open() -> Iterator[None]:
-    """While active, `tf.reshape` to a shape of which one length is a tensor is one to -1 there."""
+    """Writes -1 for the one length of a shape that is a tensor in `tf.reshape`, while active."""
     import tensorflow as tf
 
     original = tf.reshape

@@ -1,9 +1,9 @@
-"""Resizing in ways that targets lack, as two matrix products.
+"""Writes resizing methods that targets lack as two matrix products.
 
 Cubic interpolation is an operator that TF Lite (LiteRT#6458) and TF.js (tfjs#1668) do not have, and that tf2onnx
 translates into one with other weights. So are the kernels behind `antialias`. Each
 of them is linear and works along one axis after the other: with static sizes it is a product with one constant matrix
-for the rows and one for the columns, and TensorFlow itself tells what stands in them.
+for the rows and one for the columns, and TensorFlow itself computes their values.
 
 Removable when all three have `ResizeBicubic` and `ScaleAndTranslate`.
 """
@@ -21,7 +21,7 @@ _IMAGE = 4  # rank of a batch of images: batch, height, width, channels
 
 @contextmanager
 def resizing_as_matrix_products() -> Iterator[None]:
-    """While active, `tf.image.resize` to a static size is two products, but where every target has the operator."""
+    """Writes `tf.image.resize` to a static size as two products, except where every target has the operator."""
     import tensorflow as tf
 
     original = tf.image.resize
@@ -56,7 +56,10 @@ def resizing_as_matrix_products() -> Iterator[None]:
 
 
 def _weights(resize: Callable[[Any, Any], Any], length: int, wanted: int) -> Any:
-    """What share of each old row a new one has, [wanted, length]: an image with one row in each channel, resized."""
+    """Returns the share of each old row in each new one, float32 [wanted, length].
+
+    TensorFlow computes it: it resizes an image with one row in each channel.
+    """
     import tensorflow as tf
 
     with tf.init_scope():  # a value, not a part of the graph that is being traced

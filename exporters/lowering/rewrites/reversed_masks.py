@@ -1,10 +1,10 @@
-"""Masks of layers that are written out and go backwards.
+"""Reverses the masks of layers that are written out and go backwards.
 
 Keras' `rnn` zeroes the outputs of masked steps (`zero_output_for_mask`, which Bidirectional sets) with the mask in the
 order of the input, also where the steps run from the last to the first; written as a loop it takes the mask in the
 order of the steps. So an unrolled copy of a masked Bidirectional layer zeroes other steps than the original. Here the
 sequence and its mask are reversed first, and the layer goes forwards. TF.js' wasm backend reverses booleans wrongly
-(see `loops`): the mask is reversed as numbers.
+(see `recurrent_loops`): the mask is reversed as numbers.
 
 Removable when `rnn` of Keras 3 and of tf_keras reverses the mask in its unrolled branch.
 """
@@ -21,7 +21,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def masks_in_order_of_steps() -> Iterator[None]:
-    """While active, both Keras' `rnn` goes forwards over a reversed sequence where it would unroll backwards."""
+    """Makes `rnn` of both Keras go forwards over a reversed sequence where it would unroll backwards, while active."""
     with ExitStack() as patches:
         for backend in filter(None, map(sys.modules.get, ("keras.src.backend", "tf_keras.src.backend"))):
             patches.enter_context(mock.patch.object(backend, "rnn", _forwards(backend.rnn)))

@@ -1,9 +1,9 @@
-"""The sign of zero, asked in arithmetic that every target has.
+"""Finds the sign of zero with arithmetic that every target has.
 
-`keras.ops.argmax` and `argmin` order -0.0 before 0.0 (jax#24280) and ask for the sign with `Bitcast` and `BitwiseAnd`,
-which no target has: every model that ends in an argmax would be lost. 1 / -0.0 is -Inf, so a comparison tells the same.
+`keras.ops.argmax` and `argmin` order -0.0 before 0.0 (jax#24280) and find the sign with `Bitcast` and `BitwiseAnd`,
+which no target has: no model that ends in an argmax could be exported. 1 / -0.0 is -Inf, so a comparison does the same.
 
-Removable when Keras asks otherwise, or when TF Lite, TF.js and tf2onnx all know `Bitcast`.
+Removable when Keras finds it otherwise, or when TF Lite, TF.js and tf2onnx all know `Bitcast`.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def signbit_in_arithmetic() -> Iterator[None]:
-    """While active, Keras' `signbit` of floating tensors is `x < 0 or 1 / x < 0` (NaN counts as positive)."""
+    """Writes Keras' `signbit` of floating tensors as `x < 0 or 1 / x < 0` (NaN counts as positive), while active."""
     import tensorflow as tf
     from keras.src.backend.tensorflow import numpy as backend
 

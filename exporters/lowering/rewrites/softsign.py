@@ -1,4 +1,4 @@
-"""Softsign in arithmetic: x / (1 + |x|), as it is defined.
+"""Writes softsign in arithmetic: x / (1 + |x|), its definition.
 
 TF.js has no operator of that name, and its converter refuses the model.
 
@@ -15,7 +15,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def softsign_in_arithmetic() -> Iterator[None]:
-    """While active, `tf.nn.softsign` and `tf.math.softsign` are written with a division."""
+    """Writes `tf.nn.softsign` and `tf.math.softsign` with a division, while active."""
     import tensorflow as tf
 
     def softsign(features: Any, name: str | None = None) -> Any:

@@ -1,8 +1,8 @@
-"""Padding in numbers where strides skip pixels.
+"""Writes padding in numbers where strides skip pixels.
 
-In: a lowered graph. Out: the same graph, with every convolution padded `SAME` whose stride is longer than its kernel
-padded with the numbers that this means for its input's size. TF.js' wasm backend answers zeros for the word
-(tfjs#8405; depthwise tfjs#6629) and the right thing for the numbers.
+In: a lowered graph. Out: the same graph. Every convolution padded `SAME` whose stride is longer than its kernel gets
+the numbers that `SAME` means for its input's size. TF.js' wasm backend computes zeros for `SAME` there (tfjs#8405;
+depthwise tfjs#6629), and the right values for the numbers.
 
 Removable when the wasm backend computes them as the other backends do.
 """
@@ -19,7 +19,7 @@ _HEIGHT, _WIDTH = 1, 2  # of NHWC images
 
 
 def pad_in_numbers(graph: Graph) -> Graph:
-    """Rewrites what the wasm backend gets wrong; the graph itself when there is nothing of the kind."""
+    """Rewrites convolutions that the wasm backend gets wrong; returns the graph itself when there are none."""
     if not any(node.op in _CONVOLUTIONS and max(node.attr["strides"].list.i) > 1 for node in graph.graph_def.node):
         return graph
     paddings = {op.name: list(_padding(op)) for op in graph.imported().get_operations() if _skips(op)}
@@ -36,7 +36,7 @@ def pad_in_numbers(graph: Graph) -> Graph:
 
 
 def _skips(operation: Any) -> bool:
-    """Whether this is a convolution that leaves out pixels between its steps, over an image of known size."""
+    """Recognises a convolution that leaves out pixels between its steps, over an image of known size."""
     if operation.type not in _CONVOLUTIONS or operation.get_attr("padding") != b"SAME":
         return False
     known = operation.get_attr("data_format") == b"NHWC" and None not in operation.inputs[0].shape[_HEIGHT : _WIDTH + 1]
@@ -44,7 +44,7 @@ def _skips(operation: Any) -> bool:
 
 
 def _axes(convolution: Any) -> Iterator[tuple[int, int, int]]:
-    """Length of the image, stride and reach of the kernel, down and across."""
+    """Yields the length of the image, the stride and the reach of the kernel, down and across."""
     image, kernel = (tensor.shape for tensor in convolution.inputs)
     strides, dilations = convolution.get_attr("strides"), convolution.get_attr("dilations")
     for axis in (_HEIGHT, _WIDTH):
@@ -52,7 +52,7 @@ def _axes(convolution: Any) -> Iterator[tuple[int, int, int]]:
 
 
 def _padding(convolution: Any) -> Iterator[int]:
-    """What `SAME` means: before and after, down and across; the larger half comes after."""
+    """Computes the padding that `SAME` means: before and after, down and across; the larger half comes after."""
     for length, stride, reach in _axes(convolution):
         steps = -(-length // stride)
         total = max((steps - 1) * stride + reach - length, 0)

@@ -1,4 +1,4 @@
-"""Functions that Keras would compile with XLA, traced in line instead.
+"""Traces functions in line that Keras would compile with XLA.
 
 Keras wraps what TensorFlow's CPU kernels lack (grouped convolutions, channels-first 3-D ones) into a function with
 `jit_compile=True`; tf_keras wraps grouped convolutions alike, once, when it is imported. No converter takes the result:
@@ -20,7 +20,7 @@ from exporters.lowering.rewrite_log import acted
 
 @contextmanager
 def xla_wrappers_inlined() -> Iterator[None]:
-    """While active, `tf.function(jit_compile=True)` returns the Python function itself."""
+    """Makes `tf.function(jit_compile=True)` return the Python function itself, while active."""
     import tensorflow as tf
 
     original = tf.function
@@ -35,7 +35,7 @@ def xla_wrappers_inlined() -> Iterator[None]:
 
 
 def _noted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function; that it was needed is noted when it is called, because Keras wraps more than it calls."""
+    """Wraps the function so that its call is recorded; Keras wraps more functions than it calls."""
 
     @functools.wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
@@ -47,7 +47,7 @@ def _noted(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _wrapped_on_import() -> Iterator[None]:
-    """The one wrapper of tf_keras, where it is in use."""
+    """Replaces the one wrapper of tf_keras, where it is in use."""
     if "tf_keras" not in sys.modules:
         yield
         return

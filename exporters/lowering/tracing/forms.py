@@ -1,4 +1,4 @@
-"""Names the forms in which a model is traced: which batch it has and how its recurrent layers are written."""
+"""Lists the forms in which a model is traced: its batch, and the way its recurrent layers are written."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ RECURRENCES: tuple[Recurrence, ...] = get_args(Recurrence)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """How the model is traced for a target.
+    """The settings of one trace.
 
     Attributes:
         batch: fixed length of the first axis; None keeps it free.
         recurrence: `loop` for all recurrent layers; `known`: a loop for LSTM, GRU and SimpleRNN, which the target has
             operators for, the others (ConvLSTM, custom cells) written out; `unrolled`: all written out. Only layers
-            whose time axis is static and not too long can be written out; what had to be and cannot is a loop over
-            plain tensors.
+            whose time axis is static and not too long can be written out; any other becomes a loop over plain
+            tensors.
     """
 
     batch: int | None = None

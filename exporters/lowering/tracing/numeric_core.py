@@ -1,7 +1,7 @@
-"""The numeric core of a split model: what is left of the graph behind the cut.
+"""Cuts the numeric core out of a split model: the part of the graph behind the cut.
 
-In: the frozen graph of the whole model, and the tensors it is cut at. Out: a graph whose inputs stand in the place of
-those tensors; what made them, tables and text included, is gone.
+In: the frozen graph of the whole model, and the tensors it is cut at. Out: a graph whose inputs replace those tensors;
+the nodes before them, tables and text included, are left out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ def cut_graph(graph_def: Any, cuts: Sequence[Cut], outputs: Sequence[str]) -> tu
 
     Args:
         graph_def: of the whole model.
-        cuts: where; tensors by the names that they have in the graph.
+        cuts: the places; tensors by the names that they have in the graph.
         outputs: tensors of the graph to keep, `node:0`.
 
     Returns:
@@ -45,13 +45,13 @@ def cut_graph(graph_def: Any, cuts: Sequence[Cut], outputs: Sequence[str]) -> tu
             copy.input[:] = [
                 instead.get(_reference(name), name)
                 for name in node.input
-                if not name.startswith("^") or name[1:] in kept  # what was checked before the cut is checked no more
+                if not name.startswith("^") or name[1:] in kept  # assertions before the cut are left out
             ]
     return cut, tuple(specs)
 
 
 def _placeholder(name: str, place: Cut) -> tuple[list[Any], str]:
-    """The nodes of an input of the core, and the reference that stands for the tensor: widened where it is narrower."""
+    """Returns the nodes of a core's input, and the reference that replaces the tensor: a cast where it is narrower."""
     import tensorflow as tf
     from tensorflow.core.framework import node_def_pb2
 
@@ -68,12 +68,12 @@ def _placeholder(name: str, place: Cut) -> tuple[list[Any], str]:
 
 
 def _reference(name: str) -> str:
-    """A tensor's name as nodes write it: without `:0`."""
+    """Returns a tensor's name as nodes write it: without `:0`."""
     return name.removesuffix(":0")
 
 
 def _kept(nodes: dict[str, Any], instead: dict[str, str], outputs: Sequence[str]) -> set[str]:
-    """Names of the nodes behind the cut: what the outputs are computed from, without what is replaced."""
+    """Returns the names of the nodes behind the cut: those that the outputs depend on, up to the replaced tensors."""
     kept: set[str] = set()
     pending = list(map(_reference, outputs))
     while pending:

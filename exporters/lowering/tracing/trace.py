@@ -1,8 +1,8 @@
-"""The stateless trace: the model as one flat graph with its weights as constants.
+"""Traces the model as one flat, stateless graph with its weights as constants.
 
 In: a loaded model. Out: a `Graph`: a GraphDef without variables, captures or seed state, whose inputs and outputs are
-named. The model's call with constants drops state updates: augmentation and dropout leave nothing behind that a
-converter would stumble over.
+named. The model's call with constants drops state updates: augmentation and dropout leave nothing in the graph that a
+converter could fail on.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from exporters.lowering.rewrites.softsign import softsign_in_arithmetic
 from exporters.lowering.rewrites.xla_functions import xla_wrappers_inlined
 from exporters.lowering.tracing.numeric_core import cut_graph
 from exporters.preprocessing.call_recorder import recording
-from exporters.preprocessing.graph_split import Split, find_split
+from exporters.preprocessing.graph_split import GraphSplit, find_split
 from exporters.preprocessing.verification import prove
 from exporters.source.keras.model import Loop, SourceModel, tensor_specs
 from exporters.target_limits import limited
@@ -52,7 +52,7 @@ _REWRITES = (
     free_axis_left_open,
     masks_in_order_of_steps,
 )
-"""What Keras and TensorFlow write otherwise while a model is traced for a target; one module each, each removable."""
+"""Rewrites that are active while a model is traced for a target; one module each, each removable."""
 _PROTO_LIMIT = 2**31 - 1  # bytes of one serialised protocol buffer
 
 
@@ -83,8 +83,8 @@ def trace(
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
     def inference(**inputs: Any) -> dict[str, Any]:
-        # The identity gives each output a node of its own, also where one tensor serves as two outputs; the cast its
-        # declared type, where a layer was asked to compute in another. Of text Keras may declare anything.
+        # The identity gives each output its own node, also where one tensor serves as two outputs. The cast gives it
+        # the declared type, where a layer computes in another. For text, Keras' declared type means nothing.
         outputs = call(inputs).items()
         return {
             name: tf.identity(value if value.dtype == tf.string else tf.cast(value, dtypes[name]))
@@ -107,8 +107,11 @@ def trace(
     return replace(_frozen(concrete, model.signature, batch, split), rewrites=tuple(sorted(names)))
 
 
-def _frozen(concrete: Any, signature: Signature, batch: int | None, split: Split | None) -> Graph:
-    """Weights as constants, calls inlined, names of the graph's tensors noted in the signature; of the core alone."""
+def _frozen(concrete: Any, signature: Signature, batch: int | None, split: GraphSplit | None) -> Graph:
+    """Freezes the graph: weights become constants, calls are inlined, and the signature gets the tensors' names.
+
+    Of a split model only the core is returned.
+    """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     outputs = {name: tensor.name for name, tensor in concrete.structured_outputs.items()}
@@ -129,8 +132,8 @@ def _frozen(concrete: Any, signature: Signature, batch: int | None, split: Split
     return Graph(graph_def=graph_def, signature=named)
 
 
-def _core(whole: Any, outputs: tuple[TensorSpec, ...], split: Split) -> Graph:
-    """The part of a frozen graph behind the cut."""
+def _core(whole: Any, outputs: tuple[TensorSpec, ...], split: GraphSplit) -> Graph:
+    """Returns the part of a frozen graph behind the cut."""
     graph_def, inputs = cut_graph(whole, split.cuts, [spec.native for spec in outputs])
     fed = {spec.native for spec in inputs}
     placeholders = [node.name for node in graph_def.node if node.op == "Placeholder"]
@@ -141,10 +144,10 @@ def _core(whole: Any, outputs: tuple[TensorSpec, ...], split: Split) -> Graph:
         signature=Signature(inputs=inputs, outputs=outputs),
         preprocessing=split.preprocessing,
     )
-    # A text's batch is not among the shapes that TensorFlow traces, the core's is: its outputs are told anew.
+    # TensorFlow does not trace the batch through text, but it does through the core: take the outputs' shapes again.
     computed = core.imported()
-    anew = tuple(_bound(spec, computed.get_tensor_by_name(spec.native), None) for spec in outputs)
-    return replace(core, signature=replace(core.signature, outputs=anew))
+    bound_outputs = tuple(_bound(spec, computed.get_tensor_by_name(spec.native), None) for spec in outputs)
+    return replace(core, signature=replace(core.signature, outputs=bound_outputs))
 
 
 def _bound(spec: TensorSpec, tensor: Any, batch: int | None) -> TensorSpec:

@@ -1,7 +1,7 @@
-"""What is Keras' own: the lists that decide which names in a configuration may reach Keras without the user's code.
+"""Lists what belongs to Keras: the names in a configuration that may reach Keras without the user's code.
 
-In: `keras_classes.txt` and `keras2_classes.txt` beside this module. Out: `origin`, which says of a (kind, module, name)
-whether Keras owns it, only claims to, or somebody else does. Keras itself is never imported to answer.
+In: `keras_classes.txt` and `keras2_classes.txt` in this folder. Out: `origin`, which tells of a (kind, module, name)
+whether Keras owns it, only claims to, or the user does. Keras itself is never imported to answer.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ REFUSED = {
 """Classes of Keras that bring another framework's code or files along, and why no option allows them."""
 
 PLAIN_DATA: Mapping[Generation, frozenset[str]] = {2: frozenset({"__bytes__", "__numpy__", "__tensor__"}), 3: SPECIAL}
-"""Which of them each Keras reads as data. `__typespec__` makes tf_keras import the module that it names."""
+"""The names that each Keras reads as data. `__typespec__` makes tf_keras import the module that it names."""
 
 Origin = Literal["keras", "spoofed", "custom"]
 
@@ -64,7 +64,7 @@ def _names(generation: Generation, kind: str) -> frozenset[str]:
 
 
 def origin(kind: Literal["class", "function"], module: str | None, name: str, *, generation: Generation = 3) -> Origin:
-    """Who owns a class or function.
+    """Finds out who owns a class or function.
 
     Args:
         kind: what the configuration calls it.
@@ -74,14 +74,14 @@ def origin(kind: Literal["class", "function"], module: str | None, name: str, *,
         generation: of the Keras that reads the configuration.
 
     Returns:
-        `keras` for what the list holds; `spoofed` for what claims a module of Keras and is not in the list; else
+        `keras` for a name in the list; `spoofed` for a name that claims a module of Keras and is not in the list; else
         `custom`.
     """
     if module == "" or (kind, module) == ("function", "builtins"):  # how Keras writes functions known by bare name
         return "keras" if name in _names(generation, kind) else "custom"
     if module is None:
         return "custom"
-    if generation == 2:  # noqa: PLR2004 - tf_keras writes its own name in the place of keras
+    if generation == 2:  # noqa: PLR2004 - tf_keras writes its own name instead of keras
         module = module.removeprefix("tf_") if module.split(".")[0] == "tf_keras" else module
     elif module == INTERNAL or module.startswith(f"{INTERNAL}."):
         module = INTERNAL
@@ -91,10 +91,10 @@ def origin(kind: Literal["class", "function"], module: str | None, name: str, *,
 
 
 def is_activation(name: str, *, generation: Generation = 3) -> bool:
-    """Whether a bare string names one of Keras' activation functions."""
+    """Tells whether a bare string names one of Keras' activation functions."""
     return ("function", "keras.activations", name) in _listed(generation)
 
 
 def is_operation(name: str) -> bool:
-    """Whether a name is that of a TensorFlow function which computes on tensors and does nothing else."""
+    """Tells whether a name is that of a TensorFlow function which computes on tensors and does nothing else."""
     return ("operation", "tensorflow", name) in _listed(2)

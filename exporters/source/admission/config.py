@@ -1,8 +1,8 @@
-"""The configuration of a model: which classes, functions, bytecode and files it asks for, told without building it.
+"""Surveys a model's configuration for the classes, functions, bytecode and files it asks for, without building it.
 
-In: the parsed configuration. Out: a `ConfigFacts`. Every dictionary with a `class_name` counts as an object that
-Keras would build, wherever it stands (keras/src/saving/serialization_lib.py, `deserialize_keras_object`), but for what
-compiles a model: that never reaches Keras (`exporters.source.keras.model.without_training`).
+In: the parsed configuration. Out: a `ConfigFacts`. Every dictionary with a `class_name` counts as an object that Keras
+would build, wherever it stands (keras/src/saving/serialization_lib.py, `deserialize_keras_object`). The part that
+compiles a model is excepted, since it never reaches Keras (`exporters.source.keras.model.without_training`).
 """
 
 import base64
@@ -31,7 +31,7 @@ Position = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFacts:
-    """What a configuration asks for; the fields are those of `ModelFacts`."""
+    """Needs of a configuration; the fields are those of `ModelFacts`."""
 
     layers: Counter[str] = field(default_factory=Counter)
     custom: list[CodeNeed] = field(default_factory=list)
@@ -49,7 +49,7 @@ class _Object:
         position: keys and indices that lead to it.
         layer: the path of layer names down to it.
         generation: of the Keras that reads it.
-        compile_only: whether it serves training alone.
+        compile_only: whether only training needs it.
         text_of: the text it stands in, for messages.
     """
 
@@ -92,7 +92,7 @@ def survey(
         config: parsed.
         generation: of the Keras that reads it.
         where: the text it stands in, for messages.
-        training: what compiled the model, where that stands apart.
+        training: the configuration that compiled the model, where it is stored separately.
 
     Raises:
         BadInput: the configuration is no model's, or an object in it is not of the shape Keras writes.
@@ -109,7 +109,7 @@ def survey(
 
 
 class _Walker:
-    """Judges every object of a configuration; `facts` is what it found so far."""
+    """Judges every object of a configuration and collects its findings in `facts`."""
 
     def __init__(self, generation: Generation, where: str) -> None:
         self.facts = ConfigFacts()
@@ -117,7 +117,7 @@ class _Walker:
         self._where = where
 
     def walk(self, node: Any, position: Position, layer: str, *, compile_only: bool) -> None:
-        """Looks at a dict or list and everything below it."""
+        """Judges a dict or list and everything below it."""
         is_object = isinstance(node, dict) and "class_name" in node
         if is_object:
             here = _Object(
@@ -137,16 +137,16 @@ class _Walker:
 
 
 def _layer_name(here: _Object) -> str:
-    """The path of layer names, `encoder/dense_1`, down to the object."""
+    """Returns the path of layer names, `encoder/dense_1`, down to the object."""
     if not here.is_layer:
         return here.layer
     name = here.config.get("name", here.node.get("name"))
-    own = name if isinstance(name, str) else here.text("class_name")
-    return f"{here.layer}/{own}" if here.layer else own
+    layer_name = name if isinstance(name, str) else here.text("class_name")
+    return f"{here.layer}/{layer_name}" if here.layer else layer_name
 
 
 def _judge(here: _Object, facts: ConfigFacts) -> None:
-    """Decides what one object asks for."""
+    """Records what one object asks for."""
     class_name = here.node["class_name"]
     if not isinstance(class_name, str):
         raise BadInput(f"{here.text_of}: the class_name at {here.where} is {class_name!r}; expected text")
@@ -163,7 +163,7 @@ def _judge(here: _Object, facts: ConfigFacts) -> None:
 
 
 def _is_older_data(node: dict[str, Any]) -> bool:
-    """Tuples and shapes as the older writers of JSON put them; with a module or a config they would be objects."""
+    """Recognises a tuple or shape of the older JSON writers; with a module or a config it would be an object."""
     return node["class_name"] in _OLDER_DATA and set(node) <= {"class_name", "items"}
 
 
@@ -209,7 +209,7 @@ def _refuse(here: _Object, message: str, facts: ConfigFacts, below: str = "") ->
 
 
 def _judge_name(here: _Object, kind: str, name: str, facts: ConfigFacts) -> bool:
-    """Adds what the name needs; True when it is Keras' own."""
+    """Records what the name needs; returns True when it belongs to Keras."""
     module = here.node.get("module", "")
     if module is not None and not isinstance(module, str):
         raise BadInput(f"{here.text_of}: the module at {here.where} is {module!r}; expected text")
@@ -230,7 +230,7 @@ def _judge_name(here: _Object, kind: str, name: str, facts: ConfigFacts) -> bool
 
 
 def _check_arguments(here: _Object, class_name: str, facts: ConfigFacts) -> None:
-    """What a Keras object is told in plain text: files to read, functions to find, bytecode in the old style."""
+    """Checks arguments that are plain text: files to read, functions to look up, bytecode in the old style."""
     if here.compile_only:
         return
     for key in FILE_KEYS:
@@ -255,12 +255,15 @@ def _check_arguments(here: _Object, class_name: str, facts: ConfigFacts) -> None
 def _check_operation(here: _Object, class_name: str, facts: ConfigFacts) -> None:
     function = here.config.get("function")
     if not (isinstance(function, str) and is_operation(function)):
-        message = f"{class_name} calls tf.{function}, which is not among the functions that compute on tensors alone"
+        message = f"{class_name} calls tf.{function}, which is not among the functions that only compute on tensors"
         _refuse(here, message, facts, below=".config.function")
 
 
 def _check_lambda(here: _Object, facts: ConfigFacts) -> None:
-    """Bytecode as it is, which Keras 2 keeps in three places; a function by its name; else an object of its own."""
+    """Records the code of a Lambda: a function by its name, or bytecode, which Keras 2 stores under three keys.
+
+    Bytecode in an object with a `class_name` is found by the walk.
+    """
     for key in ("function", "output_shape", "mask"):
         if here.config.get(f"{key}_type") == "lambda":
             _add_lambda(here, here.config.get(key), facts, below=f".config.{key}")
@@ -301,7 +304,7 @@ def _add_lambda(here: _Object, code: Any, facts: ConfigFacts, below: str = "") -
 
 
 def _hint(code: Any) -> str:
-    """Names in marshalled bytecode, as text. Reads short strings only; nothing is unmarshalled."""
+    """Returns the names in marshalled bytecode. Reads short strings only; nothing is unmarshalled."""
     if isinstance(code, dict):
         code = code.get("code", code.get("value"))
     if isinstance(code, list) and code:

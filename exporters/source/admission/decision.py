@@ -1,6 +1,6 @@
-"""The decision: may this file reach Keras, given what the user allows?
+"""Decides whether a file may reach Keras.
 
-In: the facts and what the user allows and says. Out: nothing, or BadInput naming the layer and the option. Pure.
+In: the facts, and what the user allows and provides. Out: nothing, or BadInput naming the layer and the option. Pure.
 """
 
 import importlib.util
@@ -11,18 +11,18 @@ from exporters.source.facts import CodeNeed, ModelFacts
 from exporters.source.printable import printable
 
 SHAPE_FLAG = "--input-shape image=?,32,32,3"
-"""How a user says the shape of an input."""
+"""How a user gives the shape of an input."""
 _SHOWN = 5
 
 
 def admit(facts: ModelFacts, *, custom_objects: bool, trust_lambda: bool, input_shapes: bool = False) -> None:
-    """Lets a model pass or says why not.
+    """Admits a model, or raises the first obstacle.
 
     Args:
         facts: what `examine` found.
-        custom_objects: the user gave code for classes that are not Keras' own.
+        custom_objects: the user provides code for classes that are not Keras' own.
         trust_lambda: the user allows the bytecode in Lambda layers to run.
-        input_shapes: the user says the shapes of the inputs.
+        input_shapes: the user gives the shapes of the inputs.
 
     Raises:
         BadInput: the first obstacle, in the order: written by an unknown Keras, refused whatever is allowed, code
@@ -53,11 +53,11 @@ def admit(facts: ModelFacts, *, custom_objects: bool, trust_lambda: bool, input_
                 f"{facts.name}: this {facts.class_name} was saved before it was built: the file has no input shape and "
                 "no weights",
                 next_step="Give the trained model an Input layer (or call it once) and save it again. If it has no "
-                f"weights, say the shape, batch first and ? for a free axis: {SHAPE_FLAG}",
+                f"weights, give the shape, batch first and ? for a free axis: {SHAPE_FLAG}",
             )
         raise BadInput(
             f"{facts.name}: the input shape of this {facts.class_name} is not stored in the file",
-            next_step=f"Say it, batch first and ? for a free axis: {SHAPE_FLAG}. "
+            next_step=f"Give it, batch first and ? for a free axis: {SHAPE_FLAG}. "
             "Or give the model an Input layer (or call it once) and save it again.",
         )
 
@@ -79,7 +79,7 @@ def _place(layer: str, position: str) -> str:
 
 
 def needed(needs: Sequence[CodeNeed]) -> str:
-    """What code is needed and where, the first few by name."""
+    """Lists the code that is needed and where, the first few by name."""
     return _listed([_code(need) for need in needs])
 
 

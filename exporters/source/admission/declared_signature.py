@@ -1,7 +1,7 @@
-"""Inputs and outputs of a model as far as its configuration tells them, under canonical names.
+"""Reads the inputs and outputs that a model's configuration declares, under canonical names.
 
-In: the parsed `config.json`. Out: specs of the inputs and names of the outputs, or None where only building the model
-can tell (subclassed models, a Sequential that never saw data).
+In: the parsed `config.json`. Out: specs of the inputs and names of the outputs, or None where they are known only once
+the model is built (subclassed models, a Sequential that never saw data).
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ Config = dict[str, Any]
 
 
 def inputs(model: Config, *, generation: Generation = 3) -> tuple[TensorSpec, ...] | None:
-    """The inputs of a Functional model or a Sequential one whose input shape was saved; else None.
+    """Returns the inputs of a Functional model or a Sequential one whose input shape was saved; else None.
 
     Args:
         model: the configuration.
@@ -45,7 +45,7 @@ def inputs(model: Config, *, generation: Generation = 3) -> tuple[TensorSpec, ..
 
 
 def output_names(model: Config) -> tuple[str, ...] | None:
-    """The names of the outputs of a Functional or Sequential model; else None."""
+    """Returns the names of the outputs of a Functional or Sequential model; else None."""
     layers = _layers(model)
     if "output_layers" in model["config"]:
         return canonical(list(_leaves(model["config"]["output_layers"]))) or None
@@ -69,7 +69,7 @@ def _name(layer: Config) -> str:
 
 
 def _leaves(structure: Any, path: TreePath = ()) -> Iterator[tuple[TreePath, str]]:
-    """Tensors of a structure of `[layer, node, tensor]` triples, dicts in the order of their keys as Keras has it."""
+    """Yields the tensors of a structure of `[layer, node, tensor]` triples, a dict's in the order of its keys."""
     if isinstance(structure, dict):
         for key in sorted(structure):
             yield from _leaves(structure[key], (*path, key))
@@ -82,7 +82,7 @@ def _leaves(structure: Any, path: TreePath = ()) -> Iterator[tuple[TreePath, str
 
 
 def _input_spec(layer: Config) -> tuple[str, tuple[int | None, ...]] | None:
-    """(dtype, shape) of an InputLayer, written by Keras 3 or 2."""
+    """Reads (dtype, shape) of an InputLayer, written by Keras 3 or 2."""
     config = _config(layer)
     return _spec(config.get("dtype"), config.get("batch_shape", config.get("batch_input_shape")))
 
@@ -104,7 +104,7 @@ def _sequential_input(
 
 
 def shape_missing(model: Config, *, generation: Generation = 3) -> bool:
-    """Whether a Sequential cannot be built because nothing in its configuration says for which input."""
+    """Tells whether a Sequential cannot be built because its configuration states no input shape."""
     return model["class_name"] == "Sequential" and inputs(model, generation=generation) is None
 
 

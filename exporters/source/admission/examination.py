@@ -1,4 +1,4 @@
-"""The two readings of a model: what it declares, and whether its weights are sound.
+"""Reads a model twice: once for what it declares, once to check that its weights are finite.
 
 In: a path. Out: a `ModelFacts`, or BadInput.
 """
@@ -10,7 +10,7 @@ from exporters.source.admission import weight_check as weights
 from exporters.source.admission.config import ConfigFacts, survey
 from exporters.source.facts import ModelFacts
 from exporters.source.readers.detection import opened
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 
 
 def examine(path: Path, architecture: str | None = None) -> ModelFacts:
@@ -57,8 +57,8 @@ def examine(path: Path, architecture: str | None = None) -> ModelFacts:
         )
 
 
-def _asked(source: Source) -> ConfigFacts:
-    """What the configuration asks for; a builder is the user's own code and is asked nothing."""
+def _asked(source: StoredModel) -> ConfigFacts:
+    """Surveys the configuration; a builder is the user's own code and needs no survey."""
     if source.config is None:
         return ConfigFacts()
     return survey(source.config, generation=source.generation or 3, where=source.where, training=source.training)

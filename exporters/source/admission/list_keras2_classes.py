@@ -1,4 +1,4 @@
-"""Writes `keras2_classes.txt`, the list of what is Keras 2's own, from the installed tf_keras and TensorFlow.
+"""Writes `keras2_classes.txt`, the list of what belongs to Keras 2, from the installed tf_keras and TensorFlow.
 
 In: the installed packages. Out: the list on stdout; run it by hand when they move and read the difference:
 
@@ -6,7 +6,7 @@ In: the installed packages. Out: the list on stdout; run it by hand when they mo
 
 What is listed: the classes that describe models, under each public name; the functions that tf_keras finds by their
 bare names; the saveable classes below `tf_keras.src`, each under its own module, which is what tf_keras imports; and
-the TensorFlow functions that a `TFOpLambda` layer may call: mathematics on tensors alone. Anything that reads or writes
+the TensorFlow functions that a `TFOpLambda` layer may call: only mathematics on tensors. Anything that reads or writes
 files, runs code, draws random numbers or keeps state is left out.
 """
 
@@ -91,7 +91,7 @@ def _public(symbols: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _advanced_activations() -> Iterator[tuple[str, str, str]]:
-    """Layers that `activation="LeakyReLU"` finds as well."""
+    """Yields layers that `activation="LeakyReLU"` finds as well."""
     from tf_keras.src.layers import activation
 
     for name, value in vars(activation).items():
@@ -100,7 +100,7 @@ def _advanced_activations() -> Iterator[tuple[str, str, str]]:
 
 
 def _numbered() -> Iterator[tuple[str, str, str]]:
-    """`BatchNormalizationV1` and the like: how TensorFlow 1 called layers, and what tf_keras still finds them by."""
+    """Yields `BatchNormalizationV1` and the like: names of TensorFlow 1 under which tf_keras still finds layers."""
     from tf_keras.src.layers import serialization
 
     serialization.populate_deserializable_objects()
@@ -145,7 +145,7 @@ def _operations(symbols: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def rows() -> list[str]:
-    """The lines of the list: `class|function|operation MODULE NAME`, sorted."""
+    """Returns the lines of the list: `class|function|operation MODULE NAME`, sorted."""
     import tf_keras  # noqa: F401 - its names are registered when it is imported
 
     symbols = _symbols()

@@ -1,4 +1,4 @@
-"""Writes `keras_classes.txt`, the list of what is Keras' own, from the installed Keras.
+"""Writes `keras_classes.txt`, the list of what belongs to Keras, from the installed Keras.
 
 In: the installed Keras. Out: the list on stdout; run it by hand when the supported Keras moves and read the difference:
 
@@ -54,7 +54,7 @@ _SINGLE = (("class", "keras.utils", "FeatureSpace"),)
 
 
 def _members(module: str) -> Iterator[tuple[str, Any]]:
-    """Public attributes of the module where it can be imported, and what Keras registered under its name."""
+    """Yields the module's public attributes where it can be imported, and what Keras registered under its name."""
     from keras.src.api_export import REGISTERED_NAMES_TO_OBJS
 
     for name, value in REGISTERED_NAMES_TO_OBJS.items():
@@ -89,7 +89,7 @@ def _saveable(base: type) -> Iterator[type]:
 
 
 def _internal() -> Iterator[tuple[str, str, str]]:
-    """Operations and layers that Keras writes under their private module, which moves between versions."""
+    """Yields operations and layers that Keras writes under their private module, which moves between versions."""
     from keras.src.saving.keras_saveable import KerasSaveable
 
     base: type = KerasSaveable
@@ -99,7 +99,7 @@ def _internal() -> Iterator[tuple[str, str, str]]:
 
 
 def rows() -> list[str]:
-    """The lines of the list: `class|function MODULE NAME`, sorted."""
+    """Returns the lines of the list: `class|function MODULE NAME`, sorted."""
     found = {row for row in (*_public(), *_internal()) if row[2] not in REFUSED}
     return [" ".join(row) for row in sorted(found)]
 

@@ -1,4 +1,4 @@
-"""What the stored weights amount to, and whether every one of them is a finite number.
+"""Adds up the sizes of stored weights, and checks that every one of them is a finite number.
 
 In: the `Weights` of an open model. Out: a `WeightFacts`, or BadInput naming the layer.
 """
@@ -62,7 +62,7 @@ def check_finite(name: str, stored: Weights) -> None:
 
 
 def _slabs(item: Stored) -> Iterator[tuple[Any, ...]]:
-    """Index expressions that cover an array in parts of about `_SLAB` bytes."""
+    """Yields index expressions that cover an array in parts of about `_SLAB` bytes."""
     import numpy as np
 
     shape, itemsize = item.shape, item.dtype.itemsize
@@ -79,7 +79,7 @@ def _slabs(item: Stored) -> Iterator[tuple[Any, ...]]:
 
 
 def _nonfinite(values: Any) -> int:
-    """How many values are NaN or infinite; Keras stores bfloat16 as opaque pairs of bytes."""
+    """Counts the values that are NaN or infinite. Keras stores bfloat16 as opaque pairs of bytes (NumPy kind `V`)."""
     import numpy as np
 
     array = np.asarray(values)

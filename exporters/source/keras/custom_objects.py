@@ -1,6 +1,6 @@
-"""The user's code that a model is built with: every class and function that its file names, found and registered.
+"""Finds and registers the user's code: every class and function that a model's file names.
 
-In: an open `Source`, what the user named with `--custom-objects`, and Keras' registry of custom objects. Out: the
+In: an open `StoredModel`, what the user named with `--custom-objects`, and Keras' registry of custom objects. Out: the
 registry filled under the names that the file uses, and a `UsedCode` for everything that it asks for. Runs in a worker
 process only.
 """
@@ -22,22 +22,22 @@ from exporters.source.facts import CodeNeed
 from exporters.source.keras.user_code import defined, imported
 from exporters.source.keras_version import Generation
 from exporters.source.printable import printable
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 
 _OTHERS = ("keras", "tf_keras", "tensorflow")
 """Packages whose classes a user's module imports without meaning them as its own."""
 _SHOWN = 12
 
 
-def provide(source: Source, given: Sequence[str], registry: MutableMapping[str, Any]) -> tuple[UsedCode, ...]:
-    """Registers the user's code and says what of it the file asks for.
+def provide(source: StoredModel, code: Sequence[str], registry: MutableMapping[str, Any]) -> tuple[UsedCode, ...]:
+    """Registers the user's code and returns which of it the file asks for.
 
-    What a decorator registered under the file's own name for it comes first; else the class of that name is taken and
-    registered so.
+    An object that a decorator registered under the name in the file comes first; else the class of that name is taken
+    and registered so.
 
     Args:
         source: the open model.
-        given: modules (`package.module`) or Python files.
+        code: the user's modules (`package.module`) or Python files.
         registry: Keras' own, by name or `package>name`.
 
     Returns:
@@ -46,13 +46,13 @@ def provide(source: Source, given: Sequence[str], registry: MutableMapping[str, 
     Raises:
         BadInput: a module cannot be imported, or none defines what Keras will look for.
     """
-    modules = {name: imported(name) for name in given}
+    modules = {name: imported(name) for name in code}
     generation = source.generation or 3
     for module in modules.values():  # all of it: a layer of theirs may build another one by its name
         theirs = {name: value for name, value in defined(module).items() if not _is_keras_own(name, generation)}
         registry.update(theirs)
     found: dict[tuple[str, str], UsedCode] = {}
-    unmet: list[CodeNeed] = []
+    unmet: list[CodeNeed] = []  # all of them are collected, so that one message names everything that is missing
     needs = _needs(source)
     for need in needs:
         place = _find(need, modules, registry)
@@ -68,24 +68,24 @@ def provide(source: Source, given: Sequence[str], registry: MutableMapping[str, 
 
 
 def _is_keras_own(name: str, generation: Generation) -> bool:
-    """Whether Keras itself has something of this name: a helper of theirs called `relu` must not take its place."""
+    """Tells whether Keras has something of this name: a helper of the user called `relu` must not replace it."""
     return any(origin(kind, "", name, generation=generation) == "keras" for kind in ("class", "function"))
 
 
-def _needs(source: Source) -> list[CodeNeed]:
+def _needs(source: StoredModel) -> list[CodeNeed]:
     if source.config is None:
         return []
     return survey(source.config, generation=source.generation or 3, where=source.where).custom
 
 
 def _find(need: CodeNeed, modules: Mapping[str, ModuleType], registry: Mapping[str, Any]) -> tuple[str, Any] | None:
-    """(what the user named, the object); what they named is empty where another module of theirs registered it."""
+    """Finds (the module as the user named it, the object); the first is empty where another of their modules has it."""
     value = registry.get(need.registered_name or need.name)
     plain = need.name.rpartition(">")[2]
-    for given, module in modules.items():
-        own = vars(module).get(plain)
-        if own is not None and (own is value or (value is None and _is_the_users(own))):
-            return given, own
+    for option, module in modules.items():
+        member = vars(module).get(plain)
+        if member is not None and (member is value or (value is None and _is_the_users(member))):
+            return option, member
     return None if value is None else ("", value)
 
 
@@ -93,14 +93,14 @@ def _is_the_users(value: Any) -> bool:
     return callable(value) and str(getattr(value, "__module__", "")).partition(".")[0] not in _OTHERS
 
 
-def _record(found: dict[tuple[str, str], UsedCode], need: CodeNeed, given: str, value: Any) -> None:
-    """Adds the need to what is known of the object."""
+def _record(found: dict[tuple[str, str], UsedCode], need: CodeNeed, option: str, value: Any) -> None:
+    """Adds the need to the record of the object."""
     key = (need.name, need.registered_name)
     layers = found[key].layers if key in found else ()
     found[key] = UsedCode(
         kind=need.kind,
         name=need.registered_name or need.name,
-        given=_shown(given),
+        given=_shown(option),
         module=value.__module__,
         digest=_digest(value),
         layers=tuple(dict.fromkeys((*layers, *filter(None, [need.layer])))),
@@ -108,14 +108,14 @@ def _record(found: dict[tuple[str, str], UsedCode], need: CodeNeed, given: str, 
 
 
 def _digest(value: Any) -> str:
-    """SHA-256 of the source file that defines it; empty where it has none."""
+    """Computes the SHA-256 of the source file that defines the object; empty where it has none."""
     file = getattr(sys.modules.get(value.__module__), "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
-def _shown(given: str) -> str:
-    """A module as it was named, a file without its folders, which are no business of whoever reads the release."""
-    return Path(given).name if given.endswith(".py") else given
+def _shown(option: str) -> str:
+    """Returns a module as it was named, a file without its folders, which do not concern the reader of a release."""
+    return Path(option).name if option.endswith(".py") else option
 
 
 def _first(names: Sequence[str]) -> str:
@@ -123,7 +123,7 @@ def _first(names: Sequence[str]) -> str:
 
 
 def _left_to_its_owner(need: CodeNeed, needs: Sequence[CodeNeed]) -> bool:
-    """Whether it stands in the configuration of another object of the user's, which then looks it up itself."""
+    """Tells whether it stands in the configuration of another object of the user, which then looks it up itself."""
     inside = [f"{other.position}.config".removeprefix(".") for other in needs if other is not need]
     return any(need.position.startswith((f"{outer}.", f"{outer}[")) for outer in inside)
 

@@ -1,8 +1,8 @@
-"""The model in float64: the same layers and weights, computed with 29 more bits.
+"""Builds the model in float64: the same layers and weights, computed with 29 more bits.
 
-In: a loaded model. Out: a `SourceModel` whose every number is float64, and whose answers are exact as far as float32 is
-concerned: its distance from the model itself is what rounding alone does. Every type and every dtype policy of the
-configuration is rewritten, the model is built from it once more, and each variable gets its namesake's values. Runs
+In: a loaded model. Out: a `SourceModel` whose every number is float64, and whose outputs are exact in terms of
+float32: its distance from the model itself is the effect of rounding. Every type and every dtype policy of the
+configuration is rewritten, the model is built from it again, and each variable gets the values of its namesake. Runs
 inside a worker process only, and sets Keras' default float for good there.
 """
 
@@ -25,7 +25,7 @@ class NoDouble(Exception):
 
 
 def in_float64(model: SourceModel) -> SourceModel:
-    """A copy of the model that computes in float64, under the same canonical names.
+    """Builds a copy of the model that computes in float64, under the same canonical names.
 
     Raises:
         NoDouble: a layer cannot be built from its configuration in float64, or has other variables then.
@@ -45,7 +45,7 @@ def in_float64(model: SourceModel) -> SourceModel:
 
 
 def _group_without_xla() -> None:
-    """Lets grouped convolutions be computed by TensorFlow itself, for good in this process.
+    """Makes TensorFlow's own kernels compute grouped convolutions, for good in this process.
 
     Keras 2 and 3 have XLA compile them on the CPU, which computes every pair of channels: in float64, one 7 x 7
     convolution of 96 groups takes 2.0 s for a row of 56 x 56, where TensorFlow's own kernel takes 0.13 s (TensorFlow
@@ -81,7 +81,7 @@ def _wide(dtype: str) -> str:
 
 
 def _widened(node: Any, key: str = "") -> Any:
-    """A copy of a configuration in which every floating type and every policy is float64."""
+    """Returns a copy of a configuration in which every floating type and every policy is float64."""
     if isinstance(node, dict):
         if str(node.get("class_name", "")).startswith("Quantized"):
             raise NoDouble(f"its weights are quantized ({node['class_name']}), so float64 has nothing to add")
@@ -106,6 +106,7 @@ def _give_weights(model: SourceModel, graph: Any) -> None:
     for layer, twin in zip(_layers(model.graph), _layers(graph), strict=True):
         if hasattr(layer, "lookup_table"):
             raise NoDouble(f"layer {layer.name} looks words up in a table")
+        # Normalization derives constants from its variables; without this they keep the initial values.
         if hasattr(twin, "finalize_state"):
             twin.finalize_state()
 

@@ -1,7 +1,7 @@
-"""Models of Keras 2, in tf_keras.
+"""Loads models of Keras 2, in tf_keras.
 
-In: the open `Source` of an admitted model that Keras 2 wrote. Out: a `Keras2Model`. tf_keras builds the model from its
-configuration; the weights are brought to it by `exporters.source.keras.weight_restoring`. tf_keras takes a second to
+In: the open `StoredModel` of an admitted model that Keras 2 wrote. Out: a `Keras2Model`. tf_keras builds the model
+from its configuration; `exporters.source.keras.weight_restoring` assigns the weights. tf_keras takes a second to
 import and nothing else needs it, so it is imported in functions, where a model of Keras 2 is loaded.
 """
 
@@ -22,16 +22,16 @@ from exporters.source.keras.keras2_weights import restore
 from exporters.source.keras.model import (
     Loop,
     SourceModel,
+    keras_errors_as_bad_input,
     one_or_dict,
     only,
     refuse_needless_shapes,
     specs,
-    told_as_bad_input,
     unknown_shape,
     without_training,
 )
 from exporters.source.model_source import ModelSource
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,18 +39,18 @@ class Keras2Model(SourceModel):
     """A model in tf_keras."""
 
     def with_constants(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        """The call itself: its variables become constants when the graph is frozen, and inference updates none."""
+        """Returns `call`: its variables become constants when the graph is frozen, and inference updates none."""
         _unfuse_normalizations(self.graph)
         return self.call
 
     def parameter_bytes(self) -> int:
-        """Bytes of all variables, statistics included."""
+        """Returns bytes of all variables, statistics included."""
         import tensorflow as tf
 
         return sum(int(tf.size(v)) * v.dtype.size for v in _variables(self.graph))
 
     def loops(self) -> list[Loop]:
-        """The time axis is the second one of the sequence that a layer is called with."""
+        """Takes the second axis of the sequence that a layer is called with as its time axis."""
         import tf_keras
 
         known = (tf_keras.layers.LSTM, tf_keras.layers.GRU, tf_keras.layers.SimpleRNN)
@@ -61,7 +61,7 @@ class Keras2Model(SourceModel):
         ]
 
     def unroll(self, loops: Sequence[Loop]) -> None:
-        """Convolutional layers have no such switch, but what they call has it."""
+        """Unrolls layers for good; convolutional ones have no such option, but `backend.rnn`, which they call, has."""
         from tf_keras.src.layers.rnn.base_conv_rnn import ConvRNN
 
         for loop in loops:
@@ -71,7 +71,7 @@ class Keras2Model(SourceModel):
                 loop.layer.unroll = True
 
     def rebuilt(self, change: Callable[[Any], Any]) -> Any:
-        """What tf_keras would not load unasked has been loaded already: this is the same model once more."""
+        """Builds the same model again. Safe mode is off, since its bytecode was allowed when it was loaded."""
         import tf_keras
         from tf_keras.src.saving.serialization_lib import SafeModeScope
 
@@ -80,11 +80,11 @@ class Keras2Model(SourceModel):
             return type(self.graph).from_config(change(self.graph.get_config()))
 
     def variables_of(self, graph: Any) -> list[tuple[str, Any]]:
-        """Statistics included."""
+        """Returns them with the statistics of normalizations."""
         return [(variable.name, variable) for variable in _variables(graph)]
 
     def trackable(self, function: Any) -> Any:
-        """Variables and lookup tables alone: saving the layers would trace each of them once more."""
+        """Tracks variables and lookup tables only: saving the layers would trace each of them again."""
         import tensorflow as tf
         from tensorflow.python.trackable.resource import CapturableResource
 
@@ -96,7 +96,7 @@ class Keras2Model(SourceModel):
         return tracked
 
 
-def load(source: Source, wanted: ModelSource, built: Any) -> Keras2Model:
+def load(source: StoredModel, wanted: ModelSource, built: Any) -> Keras2Model:
     """Loads a model that Keras 2 wrote.
 
     Args:
@@ -113,7 +113,7 @@ def load(source: Source, wanted: ModelSource, built: Any) -> Keras2Model:
     with keras_is_tf_keras():
         code = provide(source, wanted.custom_objects, tf_keras.saving.get_custom_objects())
     with (
-        told_as_bad_input(name, f"tf_keras {tf_keras.__version__}"),
+        keras_errors_as_bad_input(name, f"tf_keras {tf_keras.__version__}"),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # about code that a Lambda layer was written in
@@ -125,8 +125,8 @@ def load(source: Source, wanted: ModelSource, built: Any) -> Keras2Model:
     return Keras2Model(graph=graph, structure=graph.input, signature=_signature(graph), code=code)
 
 
-def _configured(source: Source, wanted: ModelSource) -> Any:
-    """The model as its configuration describes it, without weights."""
+def _configured(source: StoredModel, wanted: ModelSource) -> Any:
+    """Returns the model as its configuration describes it, without weights."""
     import tf_keras
     from tf_keras.src.saving.legacy.model_config import model_from_config
     from tf_keras.src.saving.legacy.saved_model import json_utils
@@ -142,7 +142,7 @@ def _configured(source: Source, wanted: ModelSource) -> Any:
 
 
 def _layer_classes() -> set[str]:
-    """Names of the layers that tf_keras finds, after adding the public ones that its own table leaves out.
+    """Returns names of the layers that tf_keras finds, after adding the public ones that its own table leaves out.
 
     Without it a `SpectralNormalization` becomes the text of its name (tf_keras/src/layers/serialization.py,
     `populate_deserializable_objects`). Removable when that table is made from `tf_keras.layers`.
@@ -158,7 +158,7 @@ def _layer_classes() -> set[str]:
 
 
 def _check_located(node: Any, known: Collection[str]) -> None:
-    """Raises ValueError naming a layer's class that nobody has: tf_keras would go on with its name in its place."""
+    """Raises ValueError naming an unknown layer class, for which tf_keras would put its name into the model."""
     if isinstance(node, dict):
         for layer in node["layers"] if isinstance(node.get("layers"), list) else ():
             if isinstance(layer, dict) and not {layer.get("class_name"), layer.get("registered_name")} & set(known):
@@ -168,7 +168,7 @@ def _check_located(node: Any, known: Collection[str]) -> None:
 
 
 def _built(model: Any, name: str, wanted: ModelSource) -> Any:
-    """The model with all its variables, built for the user's shapes where the file says none."""
+    """Returns the model with all its variables, built for the user's shapes where the file says none."""
     import tf_keras
 
     if model.built or isinstance(model, tf_keras.utils.FeatureSpace):  # which builds itself when it is asked
@@ -204,14 +204,14 @@ def _is_plain_sequential(model: Any) -> bool:
 
 
 def _functional(model: Any, name: str, wanted: ModelSource) -> Any:
-    """The model as a Functional one: a Sequential's graph, or a wrapper around a subclass."""
+    """Returns the model as a Functional one: a Sequential's graph, or a wrapper around a subclass."""
     import tf_keras
     from tf_keras.src.engine.functional import Functional
 
     if isinstance(model, tf_keras.utils.FeatureSpace):
         return tf_keras.Model(model.get_inputs(), model.get_encoded_features())
     if _is_plain_sequential(model) and model.inputs:
-        # Not the Sequential itself: it makes its graph anew for every other shape that it is called with.
+        # Not the Sequential itself: it rebuilds its graph for every other shape that it is called with.
         return tf_keras.Model(model.inputs[0], model.outputs[0])
     if isinstance(model, Functional) and type(model).call is Functional.call:
         return model
@@ -248,14 +248,14 @@ def _signature(graph: Any) -> Signature:
 
 
 def _variables(graph: Any) -> list[Any]:
-    """The variables; a lookup layer counts its vocabulary among its weights, which is none."""
+    """Returns the variables, without the vocabulary that a lookup layer counts among its weights."""
     import tensorflow as tf
 
     return [variable for variable in graph.variables if isinstance(variable, tf.Variable)]
 
 
 def _unfuse_normalizations(graph: Any) -> None:
-    """Has normalizations written as arithmetic, which is the form that Keras 3 gives them.
+    """Writes normalizations as arithmetic, as Keras 3 does.
 
     tf_keras calls `FusedBatchNormV3`. A batch normalization before a ReLU is then fused into a `_FusedBatchNormEx`,
     which TF.js does not know; a layer normalization calls it in training mode, which TF.js takes for inference: its
@@ -278,7 +278,7 @@ def _recurrent_layers(graph: Any) -> list[Any]:
 
 
 def _step_by_step(call: Callable[..., Any]) -> Callable[..., Any]:
-    """A layer's call in which `backend.rnn` unrolls."""
+    """Returns a layer's call in which `backend.rnn` unrolls."""
     from tf_keras.src import backend
 
     @functools.wraps(call)
@@ -290,9 +290,9 @@ def _step_by_step(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _time_axes(graph: Any) -> dict[int, int | None]:
-    """Length of the time axis of every sequence that a layer is called with in the graph, by the layer's identity.
+    """Returns the length of the time axis of every sequence that a layer is called with, by the layer's `id`.
 
-    What a layer was built for says nothing: tf_keras keeps its time axis free.
+    The shape that a layer was built for does not help: tf_keras keeps its time axis free.
     """
     import tf_keras
 
@@ -300,7 +300,7 @@ def _time_axes(graph: Any) -> dict[int, int | None]:
     for layer in graph._flatten_layers():  # noqa: SLF001
         shapes = [node.input_shapes for node in layer._inbound_nodes if not node.is_input]  # noqa: SLF001
         if isinstance(layer, tf_keras.layers.TimeDistributed):
-            found[id(layer.layer)] = _steps(shapes, axis=2)  # each step of its own is a whole sequence to the inner one
+            found[id(layer.layer)] = _steps(shapes, axis=2)  # to the inner layer, each step is a whole sequence
         elif isinstance(layer, tf_keras.layers.Bidirectional):
             found[id(layer.forward_layer)] = found[id(layer.backward_layer)] = _steps(shapes)
         else:
@@ -309,7 +309,7 @@ def _time_axes(graph: Any) -> dict[int, int | None]:
 
 
 def _steps(calls: Sequence[Any], *, axis: int = 1) -> int | None:
-    """The length of an axis of the first input in every call, if it is the same; others are initial states."""
+    """Returns the length of an axis of the first input in every call, if it is the same; others are initial states."""
     sequences = [shapes[0] if isinstance(shapes, list) else shapes for shapes in calls]
     lengths = {shape[axis] if isinstance(shape, tuple) and len(shape) > axis else None for shape in sequences}
     return lengths.pop() if len(lengths) == 1 else None
@@ -317,7 +317,7 @@ def _steps(calls: Sequence[Any], *, axis: int = 1) -> int | None:
 
 @contextmanager
 def keras_is_tf_keras() -> Iterator[None]:
-    """While active, a user's `import keras` and `tensorflow.keras` mean the Keras that their model was written with."""
+    """Makes a user's `import keras` and `tensorflow.keras` mean tf_keras while active."""
     import tensorflow as tf
     import tf_keras
 

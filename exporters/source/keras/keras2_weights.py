@@ -1,10 +1,10 @@
-"""The stored weights of a Keras 2 model, brought to the variables that they belong to.
+"""Assigns the stored weights of a Keras 2 model to their variables.
 
-In: a model that tf_keras built, and its open `Source`. Out: the model with its weights and vocabularies. Keras 2 stores
-no names of variables: it stores them under the attributes by which its writer came upon each layer
-(`layers/dense_1/vars/0`), and that walk is not the same in all versions; tf_keras reads the newest alone. Here the walk
-of each writer is taken again on the model. A walk fits when it leads to every stored group and nowhere else, with as
-many variables of the same shapes. Nothing is matched by order or by shape alone.
+In: a model that tf_keras built, and its open `StoredModel`. Out: the model with its weights and vocabularies. Keras 2
+stores no names of variables: it stores them under the attributes by which its writer reached each layer
+(`layers/dense_1/vars/0`). That walk differs between versions, and tf_keras reads only the newest. This module repeats
+the walk of each writer on the model. A walk fits when it leads to every stored group and nowhere else, with as many
+variables of the same shapes. Nothing is matched only by order or only by shape.
 
 Writers: keras/src/saving/saving_lib.py of Keras 2.12 to 2.15 (`_walk_trackable`, `_save_container_state`).
 """
@@ -19,7 +19,7 @@ from typing import Any
 from exporters.errors import BadInput
 from exporters.source.keras.weight_restoring import from_checkpoint, from_names, refuse_lost_words, restoring
 from exporters.source.readers.hdf5_weights import NamedWeights, ObjectWeights
-from exporters.source.readers.stored_model import Source, Stored
+from exporters.source.readers.stored_model import Stored, StoredModel
 from exporters.source.readers.zip_archive import ASSETS, WEIGHTS
 
 Groups = Mapping[str, Mapping[str, Stored]]
@@ -29,13 +29,13 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """How a version of Keras 2 comes upon the parts of a model.
+    """The order in which a version of Keras 2 visits the parts of a model.
 
     Attributes:
-        writer: which versions.
+        writer: the versions that walk so.
         backwards: whether it goes through attributes from Z to A.
         dependencies: whether it also looks into `_layer_checkpoint_dependencies`, which holds most layers twice.
-        counts_all: whether the number in `dense_2` counts layers that it came upon before.
+        counts_all: whether the number in `dense_2` counts layers that it visited before.
     """
 
     writer: str
@@ -50,7 +50,7 @@ WALKS = (
 )
 
 
-def restore(model: Any, source: Source) -> None:
+def restore(model: Any, source: StoredModel) -> None:
     """Loads weights and vocabularies into a built model.
 
     Args:
@@ -78,8 +78,8 @@ def restore(model: Any, source: Source) -> None:
             from_checkpoint(model, source, variables)
 
 
-def _from_objects(model: Any, source: Source) -> None:
-    """What a walk of Keras 2 stored.
+def _from_objects(model: Any, source: StoredModel) -> None:
+    """Loads the weights that a walk of Keras 2 stored.
 
     Raises:
         BadInput: no walk fits what is stored, or two do and disagree.
@@ -95,7 +95,7 @@ def _from_objects(model: Any, source: Source) -> None:
 
 
 def places_of(model: Any, walk: Walk) -> dict[str, Any]:
-    """Every layer and metric of a model by the path under which a writer stores it, `layers/dense_1`."""
+    """Returns every layer and metric of a model by the path under which a writer stores it, `layers/dense_1`."""
     found: dict[str, Any] = {}
     seen: set[int] = set()
 
@@ -153,11 +153,11 @@ def _is_metric(value: Any) -> bool:
 
 
 def _plain(path: str) -> str:
-    """The path with the separators of Windows, whose writers joined steps with backslashes, as everywhere else."""
+    """Returns the path with `/` between its steps; on Windows, writers joined them with backslashes."""
     return path.replace("\\", "/")
 
 
-def _grouped(source: Source, stored: Iterator[Stored]) -> Groups:
+def _grouped(source: StoredModel, stored: Iterator[Stored]) -> Groups:
     groups: dict[str, dict[str, Stored]] = {}
     for item in stored:
         group, _, name = _plain(item.path).rpartition("/")
@@ -170,8 +170,8 @@ def _grouped(source: Source, stored: Iterator[Stored]) -> Groups:
     return groups
 
 
-def _fitting(model: Any, source: Source, groups: Groups) -> dict[str, Any]:
-    """The places of the one walk that fits what is stored."""
+def _fitting(model: Any, source: StoredModel, groups: Groups) -> dict[str, Any]:
+    """Returns the places of the one walk that fits what is stored."""
     tried = [(walk, places_of(model, walk)) for walk in WALKS]
     problems = {walk.writer: _problems(places, groups) for walk, places in tried}
     fitting = [places for walk, places in tried if not problems[walk.writer]]
@@ -195,13 +195,13 @@ def _problems(places: Mapping[str, Any], groups: Groups) -> list[str]:
 
 
 def _misfits(path: str, part: Any, stored: Mapping[str, Stored]) -> list[str]:
-    """What does not fit between a layer's variables and what is stored for it."""
+    """Compares a layer's variables with what is stored for it, and returns each misfit in words."""
     import tf_keras
 
     base = tf_keras.layers.Layer.load_own_variables
     normalization = tf_keras.layers.Normalization.load_own_variables  # calls the base's
     if type(part).load_own_variables not in (base, normalization):
-        return []  # the layer has a form of its own, and raises when it does not find it
+        return []  # the layer has its own form, and raises when that is missing
     part._update_trackables()  # noqa: SLF001 - as `load_own_variables` begins
     variables = [*part._trainable_weights, *part._non_trainable_weights]  # noqa: SLF001 - the order of the writer
     where = f"{path or 'the model itself'} (layer {part.name})"
@@ -214,8 +214,8 @@ def _misfits(path: str, part: Any, stored: Mapping[str, Stored]) -> list[str]:
     ]
 
 
-def _restore_vocabularies(places: Mapping[str, Any], source: Source) -> None:
-    """Gives lookup layers the words that are stored beside the weights, unless their configuration has them."""
+def _restore_vocabularies(places: Mapping[str, Any], source: StoredModel) -> None:
+    """Gives lookup layers the words that are stored next to the weights, unless their configuration has them."""
     from tf_keras.src.layers.preprocessing.index_lookup import IndexLookup
 
     lookups = {path: part for path, part in places.items() if isinstance(part, IndexLookup)}
@@ -233,7 +233,7 @@ def _restore_vocabularies(places: Mapping[str, Any], source: Source) -> None:
             part.load_assets(scratch)
 
 
-def _refused(source: Source, problem: str) -> BadInput:
+def _refused(source: StoredModel, problem: str) -> BadInput:
     what = f"{WEIGHTS} does" if source.form == "archive" else "the weights do"
     return BadInput(
         f"{source.path.name}: {what} not fit the model: {problem}",

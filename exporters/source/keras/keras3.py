@@ -1,6 +1,7 @@
-"""Models of Keras 3.
+"""Loads models of Keras 3.
 
-In: the open `Source` of an admitted model that Keras 3 wrote. Out: a `Keras3Model`. Keras is imported in functions.
+In: the open `StoredModel` of an admitted model that Keras 3 wrote. Out: a `Keras3Model`. Keras is imported in
+functions.
 """
 
 import functools
@@ -18,16 +19,16 @@ from exporters.source.keras.keras3_weights import restore
 from exporters.source.keras.model import (
     Loop,
     SourceModel,
+    keras_errors_as_bad_input,
     one_or_dict,
     only,
     refuse_needless_shapes,
     specs,
-    told_as_bad_input,
     unknown_shape,
     without_training,
 )
 from exporters.source.model_source import ModelSource
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Keras3Model(SourceModel):
     """A model in Keras 3."""
 
     def with_constants(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        """`stateless_call` takes the weights as arguments and returns state updates, which are dropped."""
+        """Calls `stateless_call`, which takes the weights as arguments; the state updates it returns are dropped."""
         import tensorflow as tf
 
         trainable = [tf.constant(v.value.numpy()) for v in self.graph.trainable_variables]
@@ -48,11 +49,11 @@ class Keras3Model(SourceModel):
         return call
 
     def parameter_bytes(self) -> int:
-        """Bytes of all variables, seeds and statistics included."""
+        """Returns bytes of all variables, seeds and statistics included."""
         return sum(int(v.value.shape.num_elements()) * v.value.dtype.size for v in self.graph.variables)
 
     def loops(self) -> list[Loop]:
-        """The time axis is the second one of the sequence that a layer was built for."""
+        """Takes the second axis of the sequence that a layer was built for as its time axis."""
         import keras
 
         known = (keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
@@ -60,7 +61,7 @@ class Keras3Model(SourceModel):
         return [Loop(layer=layer, steps=_steps(layer), known=isinstance(layer, known)) for layer in recurrent]
 
     def rebuilt(self, change: Callable[[Any], Any]) -> Any:
-        """What Keras would not load unasked has been loaded already: this is the same model once more."""
+        """Builds the same model again. Safe mode is off, since its bytecode was allowed when it was loaded."""
         import keras
 
         keras.config.set_floatx("float64")
@@ -68,11 +69,11 @@ class Keras3Model(SourceModel):
             return type(self.graph).from_config(change(self.graph.get_config()))
 
     def variables_of(self, graph: Any) -> list[tuple[str, Any]]:
-        """Seeds and statistics included."""
+        """Returns them with seeds and statistics."""
         return [(variable.path, variable.value) for variable in graph.variables]
 
     def trackable(self, function: Any) -> Any:
-        """Variables, and the lookup tables that layers hold (keras#21078)."""
+        """Tracks variables, and the lookup tables that layers hold (keras#21078)."""
         import keras
 
         archive = keras.export.ExportArchive()
@@ -83,7 +84,7 @@ class Keras3Model(SourceModel):
         return tracked
 
 
-def load(source: Source, wanted: ModelSource, built: Any) -> Keras3Model:
+def load(source: StoredModel, wanted: ModelSource, built: Any) -> Keras3Model:
     """Loads a model that Keras 3 wrote.
 
     Args:
@@ -98,7 +99,7 @@ def load(source: Source, wanted: ModelSource, built: Any) -> Keras3Model:
 
     code = provide(source, wanted.custom_objects, keras.saving.get_custom_objects())
     name = source.path.name
-    with told_as_bad_input(name, f"Keras {keras.__version__}"), warnings.catch_warnings():
+    with keras_errors_as_bad_input(name, f"Keras {keras.__version__}"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the optimizer and about metrics: inference needs neither
         if source.form == "archive":
             with _built(name, wanted):
@@ -113,9 +114,9 @@ def load(source: Source, wanted: ModelSource, built: Any) -> Keras3Model:
 
 @contextmanager
 def _built(name: str, wanted: ModelSource) -> Iterator[None]:
-    """While active, a model that Keras makes from its configuration gets the user's shapes before its weights.
+    """Gives a model that Keras builds from its configuration the user's shapes before its weights, while active.
 
-    The compile configurations of models inside models are left out too: `compile=False` drops the outermost one alone.
+    The compile configurations of models inside models are left out too: `compile=False` drops only the outermost one.
     """
     from keras.src.saving import saving_lib
 
@@ -130,8 +131,8 @@ def _built(name: str, wanted: ModelSource) -> Iterator[None]:
         yield
 
 
-def _configured(source: Source, wanted: ModelSource) -> Any:
-    """The model as its configuration describes it, without weights."""
+def _configured(source: StoredModel, wanted: ModelSource) -> Any:
+    """Returns the model as its configuration describes it, without weights."""
     from keras.src.legacy.saving import json_utils, saving_options, saving_utils
     from keras.src.saving import serialization_lib
 
@@ -144,7 +145,7 @@ def _configured(source: Source, wanted: ModelSource) -> Any:
 
 
 def _with_operators(node: Any) -> Any:
-    """A copy of an HDF5 file's configuration in which operators between layers carry their module.
+    """Returns a copy of an HDF5 file's configuration in which operators between layers carry their module.
 
     `x * 2` is kept there as a `Multiply` with nothing but a name, for which Keras finds the layer of that name and then
     cannot call it (keras/src/legacy/saving/legacy_h5_format.py). Removable when Keras reads its own file.
@@ -164,8 +165,8 @@ def _with_operators(node: Any) -> Any:
 def _operator_modules() -> Mapping[str, str]:
     from keras.src.ops.operation import Operation
 
-    operators = (each for each in _below(Operation) if each.__module__.startswith("keras.src.ops."))
-    return {each.__name__: each.__module__ for each in operators}
+    operators = (operator for operator in _below(Operation) if operator.__module__.startswith("keras.src.ops."))
+    return {operator.__name__: operator.__module__ for operator in operators}
 
 
 def _below(base: type) -> Iterator[type]:
@@ -218,7 +219,7 @@ def _steps(layer: Any) -> int | None:
 
 
 def _functional(model: Any, name: str, wanted: ModelSource) -> Any:
-    """The model as a Functional one: Sequential carries one, a subclass is wrapped once its input shape is known."""
+    """Returns the model as a Functional one; a subclass is wrapped once its input shape is known."""
     import keras
 
     functional = keras.src.models.functional.Functional

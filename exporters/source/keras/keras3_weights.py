@@ -1,19 +1,19 @@
-"""The stored weights of a Keras 3 model, brought to the variables that they belong to.
+"""Assigns the stored weights of a Keras 3 model to their variables.
 
-In: a model that Keras 3 built, and its open `Source`. Out: the model with its weights. A `.keras` archive is not among
-them: Keras reads those whole.
+In: a model that Keras 3 built, and its open `StoredModel`. Out: the model with its weights. A `.keras` archive does
+not come here: Keras reads it whole.
 """
 
 from typing import Any
 
 from exporters.source.keras.weight_restoring import from_checkpoint, from_names, refuse_lost_words, restoring
 from exporters.source.readers.hdf5_weights import NamedWeights, ObjectWeights
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 
 _SHOWN = 3
 
 
-def restore(model: Any, source: Source) -> None:
+def restore(model: Any, source: StoredModel) -> None:
     """Loads weights into a built model.
 
     Args:
@@ -36,8 +36,8 @@ def restore(model: Any, source: Source) -> None:
             from_checkpoint(model, source, variables)
 
 
-def _from_objects(model: Any, source: Source) -> None:
-    """Keras' own walk over a `.weights.h5`, watched: every group that is stored has to be asked for.
+def _from_objects(model: Any, source: StoredModel) -> None:
+    """Loads a `.weights.h5` with Keras' own walk, and checks that the walk asks for every stored group.
 
     Raises:
         ValueError: a group is stored that the model has no layer for, or does not fit its layer.

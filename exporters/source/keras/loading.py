@@ -37,7 +37,7 @@ def load(wanted: ModelSource) -> SourceModel:
 
 @contextmanager
 def written_for(generation: Generation | None) -> Iterator[None]:
-    """While active, a user's `import keras` and `tensorflow.keras` mean the Keras that their model was written with."""
+    """Makes a user's `import keras` and `tensorflow.keras` mean the Keras of their model, while active."""
     if generation != 2:  # noqa: PLR2004 - of Keras; 3 is what they mean anyway
         yield
         return

@@ -1,7 +1,7 @@
-"""The source model: loading it, naming its tensors, and calling it under those names.
+"""Defines the source model: a loaded Keras model whose tensors have canonical names.
 
-In: an admitted model. Out: a `SourceModel`: its canonical `Signature`, one inference function from a dict of
-canonical inputs to a dict of canonical outputs, and the few verbs that the exporters need. Keras 3
+In: an admitted model. Out: a `SourceModel`: its canonical `Signature`, one inference function from a dict of canonical
+inputs to a dict of canonical outputs, and the few verbs that the exporters need. Keras 3
 (`exporters.source.keras.keras3`) and Keras 2 (`exporters.source.keras.keras2`, through tf_keras) are its two
 implementations; each is imported only where a model of its kind is loaded. Runs inside a worker process only.
 """
@@ -20,11 +20,11 @@ from exporters.source.admission.decision import SHAPE_FLAG
 from exporters.source.model_source import Shape
 from exporters.tensor_names import TreePath, canonical, display_path
 
-_WAY_ON = "Check that the file loads with keras.saving.load_model in the environment that wrote it."
-_WAYS_ON = (
+_NEXT_STEP = "Check that the file loads with keras.saving.load_model in the environment that wrote it."
+_NEXT_STEPS = (
     (
         r"the bytecode of a Lambda layer",
-        "Load it with the Python that wrote it, put a Keras layer in the Lambda's place and save it again.",
+        "Load it with the Python that wrote it, replace the Lambda by a Keras layer and save it again.",
     ),
     (
         r"expected \d+ variables, but received 0",
@@ -35,7 +35,7 @@ _WAYS_ON = (
         "Name the module or file that defines it as well: --custom-objects PACKAGE.MODULE_OR_FILE.",
     ),
 )
-"""What Keras says -> what the user can do about it."""
+"""Pattern in Keras' message -> what the user can do about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,20 +70,20 @@ class SourceModel(ABC):
     code: tuple[UsedCode, ...] = ()
 
     def call(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """One inference call: random layers neutral, canonical names in and out. Takes and returns tensors."""
+        """Runs one inference call: random layers neutral, canonical names in and out. Takes and returns tensors."""
         return self.named(self.graph(self.structured(inputs), training=False))
 
     @abstractmethod
     def with_constants(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        """The same call for a graph in which weights are constants and state updates are dropped."""
+        """Returns the same call for a graph in which weights are constants and state updates are dropped."""
 
     @abstractmethod
     def parameter_bytes(self) -> int:
-        """Bytes of all weights together."""
+        """Returns bytes of all weights together."""
 
     @abstractmethod
     def loops(self) -> list[Loop]:
-        """All layers that loop over time, wrapped ones included."""
+        """Returns all layers that loop over time, wrapped ones included."""
 
     def unroll(self, loops: Sequence[Loop]) -> None:
         """Switches recurrent layers for good to writing their steps out; they need static time."""
@@ -92,7 +92,7 @@ class SourceModel(ABC):
 
     @abstractmethod
     def rebuilt(self, change: Callable[[Any], Any]) -> Any:
-        """The graph built once more from its changed configuration, its weights as initializers leave them.
+        """Returns the graph built once more from its changed configuration, its weights as initializers leave them.
 
         Args:
             change: takes the configuration and returns another one.
@@ -100,25 +100,25 @@ class SourceModel(ABC):
 
     @abstractmethod
     def variables_of(self, graph: Any) -> list[tuple[str, Any]]:
-        """(name, `tf.Variable`) of every variable of a graph of this Keras, in its order."""
+        """Returns (name, `tf.Variable`) of every variable of a graph of this Keras, in its order."""
 
     @abstractmethod
     def trackable(self, function: Any) -> Any:
-        """What `tf.saved_model.save` takes: variables and lookup tables.
+        """Returns the object that `tf.saved_model.save` takes: variables and lookup tables.
 
         Args:
             function: the traced inference function, whose resources it has to hold.
         """
 
     def structured(self, inputs: Mapping[str, Any]) -> Any:
-        """Canonical inputs in the structure the model wants."""
+        """Packs canonical inputs into the structure that the model takes."""
         import keras
 
         flat = [inputs[spec.name] for spec in self.signature.inputs]
         return keras.tree.pack_sequence_as(self.structure, flat)
 
     def named(self, outputs: Any) -> dict[str, Any]:
-        """The model's outputs by canonical name."""
+        """Returns the model's outputs by canonical name."""
         import keras
 
         flat = keras.tree.flatten(outputs)
@@ -130,12 +130,12 @@ class SourceModel(ABC):
 
 
 @contextmanager
-def told_as_bad_input(name: str, keras: str) -> Iterator[None]:
-    """While active, what Keras raises over a model that it cannot build is BadInput with the cause in Keras' words.
+def keras_errors_as_bad_input(name: str, keras: str) -> Iterator[None]:
+    """Turns an error of Keras about a model that it cannot build into BadInput with the cause in Keras' words.
 
     Args:
         name: of the model's file.
-        keras: which Keras, with its version.
+        keras: name and version of the Keras that loads it.
     """
     try:
         yield
@@ -149,13 +149,13 @@ def told_as_bad_input(name: str, keras: str) -> Iterator[None]:
         OSError,
         NotImplementedError,
     ) as error:
-        said = cause(error)
-        way_on = next((way_on for pattern, way_on in _WAYS_ON if re.search(pattern, said)), _WAY_ON)
-        raise BadInput(f"{name}: {keras} cannot load it: {said}", next_step=way_on) from error
+        message = cause(error)
+        next_step = next((step for pattern, step in _NEXT_STEPS if re.search(pattern, message)), _NEXT_STEP)
+        raise BadInput(f"{name}: {keras} cannot load it: {message}", next_step=next_step) from error
 
 
 def cause(error: BaseException) -> str:
-    """What is wrong in Keras' words, without the configurations, values and lists that it appends.
+    """Extracts the cause from Keras' message, without the configurations, values and lists that it appends.
 
     Where Keras wraps one error in another, the last one it "encountered" is the cause.
     """
@@ -169,7 +169,7 @@ def cause(error: BaseException) -> str:
 
 
 def without_training(node: Any) -> Any:
-    """A copy of a configuration without the parts that compile models: inference needs no loss and no metric."""
+    """Copies a configuration without the parts that compile models: inference needs no loss and no metric."""
     if isinstance(node, dict):
         is_object = "class_name" in node
         return {
@@ -179,38 +179,38 @@ def without_training(node: Any) -> Any:
 
 
 def refuse_needless_shapes(name: str, shapes: Mapping[str, Shape]) -> None:
-    """Raises BadInput when shapes were given for a model whose file says them itself."""
+    """Raises BadInput when the user gives shapes for a model whose file states them itself."""
     if shapes:
         raise BadInput(
-            f"{name}: the file says the shapes of its inputs itself, and --input-shape was given for "
+            f"{name}: the file states the shapes of its inputs itself, and --input-shape was given for "
             f"{', '.join(shapes)}",
             next_step="Leave --input-shape out.",
         )
 
 
 def unknown_shape(name: str, kind: str) -> BadInput:
-    """The error for a model that cannot be built because nobody says for which input; the caller raises it."""
+    """Builds the error for a model that cannot be built because its input shape is unknown; the caller raises it."""
     return BadInput(
         f"{name}: the input shape of this {kind} is not stored in the file",
-        next_step=f"Say it, batch first and ? for a free axis: {SHAPE_FLAG}. "
+        next_step=f"Give it, batch first and ? for a free axis: {SHAPE_FLAG}. "
         "Or give the model an Input layer (or call it once) and save it again.",
     )
 
 
 def only(inputs: Mapping[str, Any]) -> Any:
-    """The one input of a Sequential; raises ValueError when the user gave shapes for several."""
+    """Returns the one input of a Sequential; raises ValueError when the user gave shapes for several."""
     if len(inputs) != 1:
         raise ValueError(f"a Sequential has one input, and --input-shape was given for {', '.join(inputs)}")
     return next(iter(inputs.values()))
 
 
 def one_or_dict(inputs: Mapping[str, Any]) -> Any:
-    """What a model is called with: one input as it is, several as a dict under their names."""
+    """Returns the argument that a model is called with: one input as it is, several as a dict under their names."""
     return only(inputs) if len(inputs) == 1 else inputs
 
 
 def specs(tensors: Sequence[tuple[TreePath, Any, str]]) -> tuple[TensorSpec, ...]:
-    """The specs of inputs or outputs from (path in the structure, tensor, the model's own name for it)."""
+    """Returns the specs of inputs or outputs from (path in the structure, tensor, the model's own name for it)."""
     names = canonical([(path, own) for path, _, own in tensors])
     return tuple(
         TensorSpec(
@@ -224,7 +224,7 @@ def specs(tensors: Sequence[tuple[TreePath, Any, str]]) -> tuple[TensorSpec, ...
 
 
 def tensor_specs(specs: Sequence[TensorSpec], *, batch: int | None = None) -> dict[str, Any]:
-    """`tf.TensorSpec`s for tracing, by canonical name.
+    """Builds the `tf.TensorSpec`s for tracing, by canonical name.
 
     Args:
         specs: the signature's inputs.

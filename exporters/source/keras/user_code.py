@@ -1,7 +1,7 @@
-"""The user's own code: classes and functions that a model needs, and functions that build one.
+"""Imports the user's own code: classes and functions that a model needs, and functions that build one.
 
-In: names of modules (`package.module`) or of Python files. Out: what they define, or the model that a function returns.
-It runs in a worker process only, and only because the user named it.
+In: names of modules (`package.module`) or of Python files. Out: what they define, or the model that a function
+returns. It runs in a worker process only, and only because the user named it.
 """
 
 import importlib
@@ -15,11 +15,11 @@ from exporters.errors import BadInput
 from exporters.source.keras_version import Generation
 
 _FOLDERS: set[Path] = set()
-"""Where the files lie that were imported."""
+"""Folders of the files that were imported."""
 
 
 def imported(name: str) -> ModuleType:
-    """The module or file that the user named with `--custom-objects`.
+    """Imports the module or file that the user named with `--custom-objects`.
 
     Raises:
         BadInput: it cannot be imported.
@@ -35,12 +35,12 @@ def imported(name: str) -> ModuleType:
 
 
 def is_of_keras(layer: Any) -> bool:
-    """Whether a layer is one of Keras' own, of either generation, and no class of the user's."""
+    """Tells whether a layer is one of Keras' own, of either generation, and no class of the user."""
     return type(layer).__module__.partition(".")[0] in {"keras", "tf_keras"}
 
 
 def defined(module: ModuleType) -> dict[str, Any]:
-    """Every class and function that a module defines, by plain name; a package also those of its own modules."""
+    """Returns every class and function that a module or, for a package, one of its modules defines, by plain name."""
     own = f"{module.__name__}."
     return {
         name: value
@@ -50,9 +50,9 @@ def defined(module: ModuleType) -> dict[str, Any]:
 
 
 def import_user_module(name: str) -> ModuleType:
-    """The module of this name, or the one in a `.py` file."""
+    """Imports the module of this name, or the one in a `.py` file."""
     if not name.endswith(".py"):
-        sys.path.append(str(Path.cwd()))  # a package beside the user; workers leave the current folder out otherwise
+        sys.path.append(str(Path.cwd()))  # a package in the current folder, which a worker's path does not have
         return importlib.import_module(name)
     path = Path(name).absolute()
     if not path.is_file():
@@ -60,7 +60,7 @@ def import_user_module(name: str) -> ModuleType:
     if there := _already(path):
         return there
     _refuse_another_neighbour(path)
-    sys.path.append(str(path.parent))  # a file beside it that it imports
+    sys.path.append(str(path.parent))  # for the files in the same folder that it imports
     _FOLDERS.add(path.parent)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None  # noqa: S101 - `.py` has a loader
@@ -76,19 +76,19 @@ def import_user_module(name: str) -> ModuleType:
 
 
 def _refuse_another_neighbour(path: Path) -> None:
-    """Raises ImportError where a module beside the file is called like one of another file's that is imported already.
+    """Raises ImportError where a module in the file's folder has the name of one that another file has imported.
 
-    The file's own `import` would get that one, without a word.
+    The file's own `import` would silently get that other one.
     """
     for module in list(sys.modules.values()):
         there = Path(getattr(module, "__file__", None) or "")
-        mine = path.parent / there.name
-        if there.parent in _FOLDERS and there.parent != path.parent and mine.is_file():
-            raise ImportError(f"another module is called {there.stem}: {there}; the file's own is {mine}")
+        neighbour = path.parent / there.name
+        if there.parent in _FOLDERS and there.parent != path.parent and neighbour.is_file():
+            raise ImportError(f"another module is called {there.stem}: {there}; the file's own is {neighbour}")
 
 
 def _already(path: Path) -> ModuleType | None:
-    """The module of a file that was imported before.
+    """Returns the module of a file that was imported before.
 
     Raises:
         ImportError: another module has its name; one of them would then stand for both.
@@ -105,7 +105,7 @@ def _already(path: Path) -> ModuleType | None:
 
 
 def built_by(builder: str) -> Any:
-    """The model that a function of the user's own returns.
+    """Calls the user's function and returns the model that it builds.
 
     Args:
         builder: `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`.
@@ -132,7 +132,7 @@ def built_by(builder: str) -> Any:
 
 
 def generation_of(model: Any) -> Generation | None:
-    """Which Keras an object is a model of; None for anything else."""
+    """Tells which generation of Keras an object is a model of; None for anything else."""
     owners: dict[str, Generation] = {"tf_keras": 2, "keras": 3}
     for base in type(model).__mro__:
         owner = owners.get(base.__module__.partition(".")[0])

@@ -1,7 +1,7 @@
-"""Bringing stored weights to the variables of a model that is built already, in any form but Keras' own archive.
+"""Assigns stored weights to the variables of a model that is built already, in any form but Keras' own archive.
 
-In: a model and its open `Source`. Out: the model with its weights, each variable proven to have got its values. What
-Keras 2 and Keras 3 do each in their own way is in `exporters.source.keras.keras2_weights` and
+In: a model and its open `StoredModel`. Out: the model with its weights, each variable proven to have got its values.
+The parts that differ between Keras 2 and Keras 3 are in `exporters.source.keras.keras2_weights` and
 `exporters.source.keras.keras3_weights`.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from exporters.errors import BadInput
 from exporters.source.keras.model import cause
 from exporters.source.readers.hdf5_weights import NamedWeights
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 from exporters.source.readers.weights_with_architecture import prefix_of
 
 Variables = Sequence[tuple[str, Any]]
@@ -23,11 +23,11 @@ _NEXT_STEP = "Give the architecture that these weights were saved from, with the
 
 
 @contextmanager
-def restoring(source: Source, variables: Variables) -> Iterator[None]:
-    """While active, the variables get their values; afterwards none may be as its initializer left it.
+def restoring(source: StoredModel, variables: Variables) -> Iterator[None]:
+    """Proves that the code in the context gives every variable its values.
 
-    Every variable is filled with a value that no admitted weight has (NaN, the smallest integer) before: what still has
-    it at the end was not restored.
+    Before, every variable is filled with a value that no admitted weight has (NaN, the smallest integer); a variable
+    that still has it at the end was not restored.
 
     Args:
         source: the open model.
@@ -54,7 +54,7 @@ def restoring(source: Source, variables: Variables) -> Iterator[None]:
         )
 
 
-def refuse_lost_words(model: Any, source: Source) -> None:
+def refuse_lost_words(model: Any, source: StoredModel) -> None:
     """Raises BadInput naming a lookup layer that has no words: only `.keras` archives and configurations keep them."""
     for layer in model._flatten_layers():  # noqa: SLF001 - wrapped ones as well
         if hasattr(layer, "lookup_table") and not _words_in(layer.lookup_table):
@@ -70,7 +70,7 @@ def _words_in(table: Any) -> int:
 
     try:
         return int(table.size())
-    except tf.errors.FailedPreconditionError:  # a table that nobody has filled
+    except tf.errors.FailedPreconditionError:  # a table that was never filled
         return 0
 
 
@@ -94,7 +94,7 @@ def _extreme(dtype: Any) -> int:
 
 
 def missing(variables: Variables) -> list[str]:
-    """Names of the variables that still have the value that `restoring` gave them."""
+    """Returns names of the variables that still have the value that `restoring` gave them."""
     return [name for name, variable in variables if _is_marked(variable)]
 
 
@@ -109,11 +109,11 @@ def _is_marked(variable: Any) -> bool:
     return dtype.is_integer and value.shape.num_elements() > 0 and bool(tf.reduce_all(value == _extreme(dtype)))
 
 
-def from_names(model: Any, source: Source, layout: Any) -> None:
-    """Weights of the older layout: by the names of layers where they are the model's own, else in the order of layers.
+def from_names(model: Any, source: StoredModel, layout: Any) -> None:
+    """Loads weights of the older layout: by layer names where the model has the same ones, else by layer order.
 
-    Keras goes by the order alone, which swaps two layers of one shape where the architecture lists them otherwise.
-    Names that Keras made up (`dense_3`) differ from session to session; then there is nothing else to go by.
+    Keras goes by the order only, which swaps two layers of one shape where the architecture lists them otherwise.
+    Names that Keras generates (`dense_3`) differ from session to session; then only the order is left.
 
     Args:
         model: the built model.
@@ -128,13 +128,14 @@ def from_names(model: Any, source: Source, layout: Any) -> None:
         group = file[weights.group] if weights.group else file
         names = layout.load_attributes_from_hdf5_group(group, "layer_names")
         stored = [name for name in names if layout.load_attributes_from_hdf5_group(group[name], "weight_names")]
+        # All names or none: a partial match by name would leave layers without their weights.
         by_name = sorted(stored) == sorted(layer.name for layer in model.layers if layer.weights)
         load = layout.load_weights_from_hdf5_group_by_name if by_name else layout.load_weights_from_hdf5_group
         load(group, model)
 
 
-def from_checkpoint(model: Any, source: Source, variables: Variables) -> None:
-    """Weights by the objects of the model, which is the checkpoint's root or hangs below it under any one name.
+def from_checkpoint(model: Any, source: StoredModel, variables: Variables) -> None:
+    """Loads the weights of a checkpoint, whose root is the model, or holds it under one name.
 
     Raises:
         BadInput: more variables are stored than the model has, or the model fits below several names.
@@ -156,8 +157,8 @@ def from_checkpoint(model: Any, source: Source, variables: Variables) -> None:
         )
 
 
-def _root_of(model: Any, source: Source, variables: Variables, names: Sequence[str]) -> str:
-    """The name below which the model fits, empty for the checkpoint's root itself; the nearest if none fits."""
+def _root_of(model: Any, source: StoredModel, variables: Variables, names: Sequence[str]) -> str:
+    """Finds the name below which the model fits: empty for the checkpoint's root; the nearest if none fits."""
     import tensorflow as tf
 
     tried: dict[str, tuple[int, bool]] = {}  # how many variables are missing, whether nothing refused to fit
@@ -174,12 +175,12 @@ def _root_of(model: Any, source: Source, variables: Variables, names: Sequence[s
     if len(fitting) > 1:
         raise BadInput(
             f"{source.path.name}: the model fits what is stored as {', '.join(fitting)} alike",
-            next_step="Save the one that you mean alone: tf.train.Checkpoint(model).write(PATH).",
+            next_step="Save only the one that you mean: tf.train.Checkpoint(model).write(PATH).",
         )
     return fitting[0] if fitting else min(tried, key=lambda name: tried[name])
 
 
-def _read(model: Any, source: Source, variables: Variables, name: str) -> None:
+def _read(model: Any, source: StoredModel, variables: Variables, name: str) -> None:
     """Marks the variables and gives them what is stored below a name."""
     import tensorflow as tf
 
@@ -189,7 +190,7 @@ def _read(model: Any, source: Source, variables: Variables, name: str) -> None:
 
 
 def _finalize(model: Any) -> None:
-    """Has layers compute what they derive from restored variables, as `load_weights` does."""
+    """Makes layers compute what they derive from restored variables, as `load_weights` does."""
     for layer in model._flatten_layers():  # noqa: SLF001 - wrapped ones as well
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()

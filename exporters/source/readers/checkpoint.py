@@ -1,8 +1,8 @@
-"""A TensorFlow checkpoint, `PREFIX.index` with `PREFIX.data-00000-of-00001`, read without TensorFlow.
+"""Reads a TensorFlow checkpoint, `PREFIX.index` with `PREFIX.data-00000-of-00001`, without TensorFlow.
 
 In: the prefix. Out: a `Weights`. The index is a sorted table of names, each with the type, shape and place of an array
-in the data files; every place is held against the files before anything is read. The table's form: TensorFlow's
-`core/lib/io/format.cc` (a footer, an index block, blocks of entries that share prefixes); what an entry says:
+in the data files; every place is compared with the files before anything is read. Format of the table: TensorFlow's
+`core/lib/io/format.cc` (a footer, an index block, blocks of entries that share prefixes); fields of an entry:
 `core/protobuf/tensor_bundle.proto`.
 """
 
@@ -64,7 +64,7 @@ class CheckpointWeights(Weights):
         yield _arrays(self.prefix, wanted)
 
     def keras_version(self) -> str:
-        """`2` where only Keras 2 gives objects such names; empty where any may have."""
+        """Returns `2` where only Keras 2 gives objects such names; empty where both may have written them."""
         with self.rows() as rows:
             return "2" if any("layer_with_weights-" in row.path for row in rows) else ""
 
@@ -83,7 +83,7 @@ class CheckpointWeights(Weights):
 
 
 def files_of(prefix: Path) -> tuple[Path, ...]:
-    """The files of a checkpoint.
+    """Returns the files of a checkpoint.
 
     Raises:
         BadInput: the index or a data file is missing.
@@ -104,10 +104,10 @@ def _literal(name: str) -> str:
 
 
 def prefix_in(folder: Path) -> Path:
-    """The newest checkpoint of a folder, as its file `checkpoint` says.
+    """Returns the newest checkpoint of a folder, which its file `checkpoint` names.
 
     Raises:
-        BadInput: it does not say, or names one outside the folder.
+        BadInput: it names none, or one outside the folder.
     """
     state = folder / STATE
     with regular_file(state) as stream:
@@ -138,7 +138,7 @@ def _arrays(prefix: Path, wanted: Wanted) -> Iterator[Stored]:
             if wanted(name) and (row := _array(prefix, name, entry, count, sizes)) is not None:
                 yield row
     except ValueError as error:
-        raise BadInput(f"{index}: is no sound checkpoint: {error}", next_step=_SAVE) from error
+        raise BadInput(f"{index}: is not a valid checkpoint: {error}", next_step=_SAVE) from error
     if _GRAPH not in table:
         raise BadInput(
             f"{index}: this checkpoint names variables, not objects, as TensorFlow 1 wrote them",
@@ -155,14 +155,14 @@ def _read(index: Path) -> memoryview:
 
 
 def _array(prefix: Path, name: str, entry: memoryview, shards: int, sizes: Mapping[Path, int]) -> Stored | None:
-    """One array; None for text, which no weight is."""
+    """Returns one array; None for text, which no weight is."""
     shape = [signed(number(dimension, 1)) for message in part(entry, 2) for dimension in part(message, 2)]
     if any(found == 7 for found, _ in fields(entry)):  # noqa: PLR2004 - BundleEntryProto.slices
         raise ValueError(f"{printable(name)} is partitioned; valid are whole variables")
     file = prefix.with_name(f"{prefix.name}.data-{number(entry, 3):05d}-of-{shards:05d}")
     offset, size, kind = number(entry, 4), number(entry, 5), number(entry, 1)
     if file not in sizes:
-        raise ValueError(f"{printable(name)} lies in {file.name}, which is not there")
+        raise ValueError(f"{printable(name)} lies in {file.name}, which does not exist")
     if offset + size > sizes[file]:
         raise ValueError(f"{printable(name)} ends at byte {offset + size:,} of {file.name}, which has {sizes[file]:,}")
     if kind == _TEXT:
@@ -187,7 +187,7 @@ def _values(file: Path, offset: int, shape: tuple[int, ...], dtype: Any, index: 
 
 
 def _table(data: memoryview) -> dict[str, memoryview]:
-    """Names and entries of the whole index."""
+    """Returns names and entries of the whole index."""
     if len(data) < _FOOTER or bytes(data[-8:]) != _MAGIC:
         raise ValueError("it is truncated, or no TensorFlow checkpoint")
     footer = data[-_FOOTER:]
@@ -212,7 +212,7 @@ def _block(data: memoryview, handle: memoryview) -> memoryview:
 
 
 def _entries(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Keys, each of which repeats the beginning of the one before, and their values."""
+    """Yields keys and values of a block; each key is stored as what differs from the key before it."""
     if len(block) < 4:  # noqa: PLR2004 - the number of restarts
         raise ValueError("a block has no end")
     restarts = int.from_bytes(block[-4:], "little")
@@ -226,6 +226,7 @@ def _entries(block: memoryview) -> Iterator[tuple[bytes, memoryview]]:
         length, at = varint(block, at)
         if shared > len(key) or at + fresh + length > end:
             raise ValueError("an entry leads out of its block")
+        # Prefix compression: an entry stores only the end of its key, after the part it shares with the key before.
         key = key[:shared] + bytes(block[at : at + fresh])
         yield key, block[at + fresh : at + fresh + length]
         at += fresh + length

@@ -1,6 +1,6 @@
-"""The seam between the forms a model is stored in and everybody else: which one a path is, and how it is opened.
+"""Finds out which form a model is stored in, and opens it. No other module distinguishes the forms.
 
-In: a path and, for weights alone, their architecture. Out: an open `Source`, the same for every form.
+In: a path and, for weights only, their architecture. Out: an open `StoredModel`, the same for every form.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,32 +10,32 @@ from pathlib import Path
 from exporters.errors import BadInput
 from exporters.files.hashing import digest_tree
 from exporters.source.facts import Form
-from exporters.source.readers import h5_model, keras_archive, saved_model
-from exporters.source.readers import weights_with_architecture as assembled
+from exporters.source.readers import h5_model, keras_archive, saved_model, weights_with_architecture
 from exporters.source.readers.checkpoint import INDEX, STATE
 from exporters.source.readers.hdf5 import opened as opened_hdf5
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 from exporters.source.untrusted_files import plain_files, regular_file
 
-Opener = Callable[[Path, str | None], AbstractContextManager[Source]]
+Opener = Callable[[Path, str | None], AbstractContextManager[StoredModel]]
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _OPENERS: Mapping[Form, Opener] = {
     "archive": lambda path, _: keras_archive.opened(path),
     "h5": lambda path, _: h5_model.opened_model(path),
     "saved_model": lambda path, _: saved_model.opened(path),
-    "weights": assembled.opened_weights,
+    "weights": weights_with_architecture.opened_weights,
 }
 SAVED_MODEL = saved_model.GRAPH
 """The file that makes a folder a SavedModel."""
 
 
 @contextmanager
-def opened(path: Path, architecture: str | None = None) -> Iterator[Source]:
+def opened(path: Path, architecture: str | None = None) -> Iterator[StoredModel]:
     """Opens a stored model.
 
     Args:
         path: the file, the folder, or the prefix of a TensorFlow checkpoint.
-        architecture: where the path holds weights alone: a `model.json`, or a function, see `assembled`.
+        architecture: where the path holds weights only: a `model.json`, or a function, see
+            `exporters.source.readers.weights_with_architecture`.
 
     Raises:
         BadInput: it is no model, damaged or doctored.
@@ -45,22 +45,22 @@ def opened(path: Path, architecture: str | None = None) -> Iterator[Source]:
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything under this path or, for a checkpoint, this prefix."""
+    """Tells whether a file or folder of this path exists or, for a checkpoint, files with this prefix."""
     return path.exists() or Path(f"{path}{INDEX}").exists()
 
 
 def digest_of(path: Path, architecture: str | None = None) -> str:
-    """The digest that `ModelFacts` will have; nothing in the files is looked at.
+    """Returns the digest that `ModelFacts` will have, without examining the files.
 
     Raises:
         BadInput: a file of a checkpoint is missing.
         OSError: a file cannot be read.
     """
-    return (assembled.digest_of(path, architecture) if architecture else digest_tree(path))[0]
+    return (weights_with_architecture.digest_of(path, architecture) if architecture else digest_tree(path))[0]
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The files that a model consists of, all of them below its path or beside it.
+    """Returns the files that a model consists of, all of them below its path or next to it.
 
     Raises:
         BadInput: one is missing, or a folder holds a link.
@@ -68,14 +68,18 @@ def files_of(path: Path) -> tuple[Path, ...]:
     if path.is_dir():
         inside = plain_files(path)
         state = path / STATE
-        return inside if _form_of_folder(path) == "saved_model" else (state, *assembled.files_of_weights(path))
+        return (
+            inside
+            if _form_of_folder(path) == "saved_model"
+            else (state, *weights_with_architecture.files_of_weights(path))
+        )
     if path.is_file() and path.suffix != INDEX:
         return (path,)
-    return assembled.files_of_weights(path)
+    return weights_with_architecture.files_of_weights(path)
 
 
 def form_of(path: Path, architecture: str | None = None) -> Form:
-    """How a model is stored, by its first bytes or its files; suffixes are not believed.
+    """Finds out how a model is stored, from its first bytes or its files; the suffix does not count.
 
     Raises:
         BadInput: there is nothing to read, or a folder of another kind, or an architecture for a file that has one.

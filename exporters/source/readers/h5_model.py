@@ -1,6 +1,6 @@
-"""The older whole-model file in HDF5 as a `Source`: what `model.save("model.h5")` writes in Keras 2 and 3.
+"""Opens the older whole-model file in HDF5, which `model.save("model.h5")` writes in Keras 2 and 3.
 
-In: a path. Out: the open `Source`. Root attributes: `model_config` (JSON), `keras_version`, `backend`,
+In: a path. Out: the open `StoredModel`. Root attributes: `model_config` (JSON), `keras_version`, `backend`,
 `training_config`; groups: `model_weights` and, if the model was compiled, `optimizer_weights`. Writers:
 tf_keras/src/saving/legacy/hdf5_format.py, keras/src/legacy/saving/legacy_h5_format.py (`save_model_to_hdf5`).
 """
@@ -17,7 +17,7 @@ from exporters.source.printable import printable
 from exporters.source.readers.hdf5 import Hdf5, attribute, opened
 from exporters.source.readers.hdf5_weights import MODEL_WEIGHTS, NamedWeights
 from exporters.source.readers.model_json import described, parse
-from exporters.source.readers.stored_model import Source, Weights
+from exporters.source.readers.stored_model import StoredModel, Weights
 from exporters.source.untrusted_files import regular_file
 
 CONFIG = "model_config"
@@ -27,12 +27,12 @@ _RESAVE = "Load it with the Keras that wrote it and save it again: model.save('m
 
 
 def hdf5_of(path: Path) -> Hdf5:
-    """A file of its own."""
+    """Describes an HDF5 file that is not inside an archive."""
     return Hdf5(where=f"{path}:", size=path.stat().st_size, stream=partial(regular_file, path))
 
 
 @contextmanager
-def opened_model(path: Path) -> Iterator[Source]:
+def opened_model(path: Path) -> Iterator[StoredModel]:
     """Opens a whole model in HDF5.
 
     Raises:
@@ -49,7 +49,7 @@ def opened_model(path: Path) -> Iterator[Source]:
     if not version:
         raise BadInput(f"{path}: does not say which Keras wrote it (attribute keras_version)", next_step=_RESAVE)
     where, training = f"{path}: {CONFIG}", texts["training_config"]
-    yield Source(
+    yield StoredModel(
         path=path,
         form="h5",
         keras_version=version,
@@ -64,21 +64,22 @@ def opened_model(path: Path) -> Iterator[Source]:
 
 
 def check_rest(hdf5: Hdf5, weights: Weights) -> None:
-    """Bounds the texts before one is read: nothing else in the file says how long they are.
+    """Bounds the size of the texts before one is read; nothing else in the file states how long they are.
 
     Raises:
-        BadInput: there may be more of them than is read.
+        BadInput: the file holds more than `MAX_REST` bytes in addition to its arrays.
     """
     with weights.rows() as rows:
         rest = hdf5.size - sum(row.stored for row in rows)
     if rest > MAX_REST:
         raise BadInput(
-            f"{hdf5.where} holds {rest:,} bytes beside its arrays; at most {MAX_REST:,} are read", next_step=_RESAVE
+            f"{hdf5.where} holds {rest:,} bytes in addition to its arrays; at most {MAX_REST:,} are read",
+            next_step=_RESAVE,
         )
 
 
 def word(text: bytes | None) -> str:
-    """A short text, safe to show; empty for none."""
+    """Returns a short text, safe to show; empty for none."""
     return printable((text or b"").decode("utf-8", "replace"))[:40]
 
 

@@ -1,8 +1,8 @@
-"""An HDF5 file, inside an archive or by itself: every dataset, found and checked without leaving the file.
+"""Finds and checks every dataset of an HDF5 file, inside an archive or not, without leaving the file.
 
 In: an `Hdf5`. Out: `Stored` rows, and single attributes. Only hard links are followed, each object once, so nothing
-outside the file is ever opened; every declared size is held against what is stored before anything is allocated. h5py's
-low-level interface is used because the friendly one takes 0.4 ms per dataset, and models have thousands.
+outside the file is opened; every declared size is compared with what is stored before anything is allocated. h5py's
+low-level interface is used because the high-level one takes 0.4 ms per dataset, and models have thousands.
 """
 
 import math
@@ -46,7 +46,7 @@ class Hdf5:
 
 @contextmanager
 def opened(hdf5: Hdf5) -> Iterator[Any]:
-    """The file as h5py has it.
+    """Opens the file with h5py for the time of the context.
 
     Raises:
         BadInput: it is no HDF5 file, or truncated.
@@ -62,7 +62,7 @@ def opened(hdf5: Hdf5) -> Iterator[Any]:
 
 @contextmanager
 def datasets(hdf5: Hdf5, wanted: Wanted = lambda _: True) -> Iterator[Iterator[Stored]]:
-    """Every dataset, checked; the file is open while the context is.
+    """Opens the file and yields every dataset, checked; the file stays open for the time of the context.
 
     Args:
         hdf5: the file.
@@ -76,7 +76,7 @@ def datasets(hdf5: Hdf5, wanted: Wanted = lambda _: True) -> Iterator[Iterator[S
 
 
 def attribute(hdf5: Hdf5, file: Any, name: str) -> bytes | None:
-    """The text of an attribute of the root group; None when there is none.
+    """Returns the text of an attribute of the root group; None when there is none.
 
     Raises:
         BadInput: it is too large, or no text.
@@ -95,7 +95,7 @@ def attribute(hdf5: Hdf5, file: Any, name: str) -> bytes | None:
     strict_json.check_size(f"{hdf5.where} {where}", dtype.itemsize)
     value = np.empty((), dtype)
     with reading(hdf5, where):
-        found.read(value)  # as bytes: the friendly interface makes three copies
+        found.read(value)  # as bytes: the high-level interface makes three copies
     return bytes(value[()])
 
 
@@ -154,7 +154,7 @@ def _follow(hdf5: Hdf5, group: Any, name: bytes, path: str) -> tuple[Any, int]:
 
 
 def _checked(hdf5: Hdf5, path: str, dataset: Any) -> Stored:
-    """Holds what a dataset declares against what is stored of it."""
+    """Checks the declaration of a dataset against the bytes that are stored of it."""
     import h5py
 
     with reading(hdf5, path):

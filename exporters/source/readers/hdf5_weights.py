@@ -1,8 +1,8 @@
-"""How Keras lays weights out in HDF5: by object since Keras 2.12, by the names of layers before.
+"""Reads the two layouts in which Keras stores weights in HDF5: by object since Keras 2.12, by layer names before.
 
 In: an `Hdf5`. Out: a `Weights`. The newer layout stores `layers/NAME/vars/N` (nested models below their layer),
 `optimizer/vars/N`, and metrics under the attribute that holds them; each `vars` group carries its layer's true name.
-The older one stores `LAYER/WEIGHT_NAME`, in a whole model below `model_weights`, with the optimizer beside it.
+The older one stores `LAYER/WEIGHT_NAME`, in a whole model below `model_weights`, next to the group of the optimizer.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ class ObjectWeights(Weights):
         return role(path)
 
     def layer(self, path: str) -> str:
-        """The path of the layer's own names, `encoder/dense`, from the names that Keras keeps beside the weights."""
+        """Returns the path of layer names, `encoder/dense`, which Keras stores next to the weights."""
         names: list[str] = []
         with opened(self.hdf5) as file:
             group: Any = file
@@ -44,15 +44,15 @@ class ObjectWeights(Weights):
             for parent, step in zip(["", *steps], steps, strict=False):
                 group = group[step]
                 if parent in _LAYERS or (not parent and step not in (*_LAYERS, "vars")):
-                    given = group["vars"].attrs.get("name") if "vars" in group else None
-                    names.append(given if isinstance(given, str) else step)
+                    name = group["vars"].attrs.get("name") if "vars" in group else None
+                    names.append(name if isinstance(name, str) else step)
         return printable("/".join(names)) or _ITSELF
 
 
 def role(path: str) -> Role:
-    """What a group or dataset of the newer layout serves.
+    """Returns the role of a group or dataset of the newer layout.
 
-    A group below `layers` is a layer, whatever it is called. Keras 2 on Windows joined steps with backslashes.
+    A group below `layers` is a layer, whatever its name is. Keras 2 on Windows joined steps with backslashes.
     """
     steps = path.replace("\\", "/").split("/")
     for parent, step in zip(["", *steps], steps, strict=False):
@@ -73,7 +73,7 @@ class NamedWeights(Weights):
 
     Attributes:
         hdf5: the file.
-        group: the group that holds the layers, `model_weights`; empty in a file of weights alone.
+        group: the group that holds the layers, `model_weights`; empty in a file of weights only.
     """
 
     hdf5: Hdf5

@@ -1,6 +1,7 @@
-"""The `.keras` archive as a `Source`: a zip of `metadata.json`, `config.json`, `model.weights.h5` and words.
+"""Opens the `.keras` archive: a zip of `metadata.json`, `config.json`, `model.weights.h5` and vocabularies.
 
-In: a path. Out: the open `Source`. `archive` has proven the container by then, `strict_json` its texts.
+In: a path. Out: the open `StoredModel`. `zip_archive` has checked the container before, `strict_json` checks the
+texts.
 """
 
 from collections.abc import Iterator
@@ -15,12 +16,12 @@ from exporters.source import strict_json
 from exporters.source.keras_version import generation
 from exporters.source.readers import zip_archive as archive
 from exporters.source.readers.hdf5_weights import ObjectWeights
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 from exporters.source.readers.zip_archive import ASSETS, CONFIG, METADATA, Archive
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def opened(path: Path) -> Iterator[StoredModel]:
     """Opens a `.keras` file.
 
     Raises:
@@ -35,7 +36,7 @@ def opened(path: Path) -> Iterator[Source]:
                 next_step="Save the model again with Keras 3: model.save('model.keras').",
             )
         saved = metadata.get("date_saved")
-        yield Source(
+        yield StoredModel(
             path=path,
             form="archive",
             keras_version=version,

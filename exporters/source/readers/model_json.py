@@ -1,4 +1,4 @@
-"""The text that describes a model as Keras' older writers and `to_json` have it: one JSON object.
+"""Parses the JSON object that describes a model, as Keras' older writers and `to_json` write it.
 
 In: its bytes, from an HDF5 attribute, a `model.json` or a SavedModel's metadata. Out: the configuration that `survey`
 walks and Keras builds from.
@@ -9,11 +9,11 @@ from typing import Any
 from exporters.source import strict_json
 
 _OUTER = ("keras_version", "backend")
-"""What `to_json` of Keras 2 puts beside the class and its configuration."""
+"""Keys that `to_json` of Keras 2 adds to the class and its configuration."""
 
 
 def parse(where: str, data: bytes) -> dict[str, Any]:
-    """The JSON object in the text.
+    """Returns the JSON object in the text.
 
     Raises:
         BadInput: see `exporters.source.strict_json.parse_object`.
@@ -23,7 +23,7 @@ def parse(where: str, data: bytes) -> dict[str, Any]:
 
 
 def described(parsed: dict[str, Any]) -> dict[str, Any]:
-    """The model's own part, with a Sequential's layers where all later versions have them.
+    """Returns the model's own part, with a Sequential's layers where all later versions store them.
 
     Up to Keras 2.2.2 the configuration of a Sequential was the bare list of its layers.
     """

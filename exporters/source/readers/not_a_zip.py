@@ -1,4 +1,4 @@
-"""Says what a file is that claims to be a `.keras` archive and is not a zip.
+"""Recognises what a file is that claims to be a `.keras` archive and is not a zip.
 
 In: its first bytes. Out: a noun for the message, and what the user can do with such a file.
 """
@@ -27,7 +27,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str, str], ...] = (
 
 
 def recognise(head: bytes) -> tuple[str, str]:
-    """What the file is, as a noun, and the next step; the first 512 bytes are enough."""
+    """Returns a noun for the file and the next step, from its first 512 bytes."""
     for offset, signature, noun, next_step in _SIGNATURES:
         if head[offset : offset + len(signature)] == signature:
             return noun, next_step
@@ -41,7 +41,7 @@ def recognise(head: bytes) -> tuple[str, str]:
 
 
 def _is_pickle(head: bytes) -> bool:
-    """Protocols 2 to 5 begin with PROTO and the protocol's number."""
+    """Recognises pickle protocols 2 to 5, which begin with PROTO and the protocol's number."""
     first_protocol, last_protocol = 2, 5
     return len(head) > 1 and head[0] == 0x80 and first_protocol <= head[1] <= last_protocol  # noqa: PLR2004 - PROTO
 

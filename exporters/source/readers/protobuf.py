@@ -1,21 +1,21 @@
-"""Protocol buffers without their library: the fields of a message, as far as it says true lengths.
+"""Reads protocol buffers without their library: the fields of a message whose declared lengths are true.
 
-In: bytes. Out: (number, value) pairs, where a value is an integer or a view of bytes. Nothing is copied and nothing
-allocated by what a message declares. Encoding: https://protobuf.dev/programming-guides/encoding/
+In: bytes. Out: (number, value) pairs, where a value is an integer or a view of bytes. Nothing is copied, and a
+declared length allocates nothing. Encoding: https://protobuf.dev/programming-guides/encoding/
 """
 
 from collections.abc import Iterator
 
 Value = int | memoryview
 MAX_FIELDS = 20_000
-"""Fields of one message that are looked at; whoever reads a list reads its beginning alone."""
+"""Fields that are read of one message; a caller that reads a list reads only its beginning."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 _SIGN, _WRAP = 1 << 63, 1 << 64
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
-    """The fields of one message, in its order.
+    """Yields the fields of one message, in its order.
 
     Raises:
         ValueError: it ends early, or is no protocol buffer.
@@ -47,10 +47,10 @@ def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
 
 
 def varint(data: memoryview, at: int) -> tuple[int, int]:
-    """A number and where the next byte stands.
+    """Returns a number and the position of the byte after it.
 
     Raises:
-        ValueError: it ends early or does not end.
+        ValueError: the bytes end before the number does, or it is longer than ten bytes.
     """
     value = 0
     for index in range(_LONGEST_VARINT):
@@ -64,18 +64,18 @@ def varint(data: memoryview, at: int) -> tuple[int, int]:
 
 
 def signed(value: int) -> int:
-    """A varint that was written from a negative number."""
+    """Returns the signed value of a 64-bit varint (two's complement)."""
     return value - _WRAP if value >= _SIGN else value
 
 
 def part(message: memoryview, number: int) -> Iterator[memoryview]:
-    """The values of one field that holds bytes, text or messages."""
+    """Yields the values of one field that holds bytes, text or messages."""
     for found, value in fields(message):
         if found == number and isinstance(value, memoryview):
             yield value
 
 
 def number(message: memoryview, wanted: int, default: int = 0) -> int:
-    """The last value of one field that holds a number."""
+    """Returns the last value of one field that holds a number."""
     values = [value for found, value in fields(message) if found == wanted and isinstance(value, int)]
     return values[-1] if values else default

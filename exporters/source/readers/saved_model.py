@@ -1,8 +1,9 @@
-"""A SavedModel folder that Keras made, as a `Source`: its configuration and its checkpoint; the graph is never run.
+"""Opens a SavedModel folder that Keras wrote: its configuration and its checkpoint; the graph is never run.
 
-In: the folder. Out: the open `Source`. What Keras knew stands as JSON beside the graph: in `keras_metadata.pb` since
-TensorFlow 2.5, in the objects of `saved_model.pb` before. The weights are the checkpoint in `variables/`. Messages:
-tf_keras/protobuf/saved_metadata.proto, TensorFlow's saved_model.proto and saved_object_graph.proto.
+In: the folder. Out: the open `StoredModel`. Keras stores its description as JSON next to the graph: in
+`keras_metadata.pb` since TensorFlow 2.5, in the objects of `saved_model.pb` before. The weights are the checkpoint in
+`variables/`. Messages: tf_keras/protobuf/saved_metadata.proto, TensorFlow's saved_model.proto and
+saved_object_graph.proto.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from exporters.source.keras_version import generation
 from exporters.source.readers.checkpoint import CheckpointWeights, files_of
 from exporters.source.readers.model_json import described, parse
 from exporters.source.readers.protobuf import part
-from exporters.source.readers.stored_model import Source
+from exporters.source.readers.stored_model import StoredModel
 from exporters.source.untrusted_files import plain_files, regular_file
 
 GRAPH = "saved_model.pb"
@@ -30,13 +31,13 @@ _KERAS = "_tf_keras_"
 _FIRST_NODES = 100
 """Keras writes the model itself as the first of its objects."""
 _INSTEAD = (
-    "Give the `.keras` or `.h5` file that the model was saved to; or its architecture beside these weights: "
+    "Give the `.keras` or `.h5` file that the model was saved to; or give its architecture with these weights: "
     "--architecture model.json or --architecture PACKAGE.MODULE:FUNCTION."
 )
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Source]:
+def opened(path: Path) -> Iterator[StoredModel]:
     """Opens a SavedModel folder.
 
     Raises:
@@ -48,7 +49,7 @@ def opened(path: Path) -> Iterator[Source]:
     if not isinstance(config, dict) or not isinstance(config.get("config"), dict | list):
         raise BadInput(
             f"{path}: {where} does not say how the model {metadata.get('class_name')} is built: it is a subclass "
-            "without a configuration of its own",
+            "without a configuration",
             next_step=_INSTEAD,
         )
     if not Path(f"{path / VARIABLES}.index").exists():
@@ -56,7 +57,7 @@ def opened(path: Path) -> Iterator[Source]:
     files_of(path / VARIABLES)
     version = metadata.get("keras_version")
     training = metadata.get("training_config")
-    yield Source(
+    yield StoredModel(
         path=path,
         form="saved_model",
         keras_version=version if isinstance(version, str) else "2 (it does not say which)",
@@ -71,7 +72,7 @@ def opened(path: Path) -> Iterator[Source]:
 
 
 def _metadata(folder: Path) -> tuple[dict[str, Any], str]:
-    """What Keras wrote of the model itself, and where it stands."""
+    """Returns what Keras wrote about the model itself, and the name of the file that holds it."""
     for name, found in ((METADATA, _keras_nodes), (GRAPH, _user_objects)):
         if not (folder / name).exists():
             continue
@@ -88,7 +89,7 @@ def _metadata(folder: Path) -> tuple[dict[str, Any], str]:
 
 
 def _root(file: Path, found: Callable[[memoryview], Iterator[tuple[str, memoryview]]]) -> bytes:
-    """The metadata of the model itself, the first of the objects; empty where that is none of Keras'."""
+    """Returns the metadata of the first object, the model itself; empty where Keras did not write it."""
     import numpy as np
 
     with regular_file(file) as stream:
@@ -100,14 +101,14 @@ def _root(file: Path, found: Callable[[memoryview], Iterator[tuple[str, memoryvi
 
 
 def _keras_nodes(message: memoryview) -> Iterator[tuple[str, memoryview]]:
-    """SavedMetadata.nodes: the path of each object, what it is, and its JSON."""
+    """Yields the identifier and the JSON of the root object from SavedMetadata.nodes."""
     for node in islice(part(message, 1), _FIRST_NODES):
         if str(_text(node, 3), "utf-8", "replace") == "root":
             yield str(_text(node, 4), "utf-8", "replace"), _text(node, 5)
 
 
 def _user_objects(message: memoryview) -> Iterator[tuple[str, memoryview]]:
-    """SavedModel.meta_graphs.object_graph_def.nodes.user_object; the first node is the root."""
+    """Yields the same from SavedModel.meta_graphs.object_graph_def.nodes.user_object; the first node is the root."""
     for graph in part(message, 2):
         for objects in part(graph, 7):
             for node in part(objects, 1):

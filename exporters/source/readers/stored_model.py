@@ -1,7 +1,7 @@
-"""A stored model, opened: what every form of it gives to whoever examines or loads it.
+"""Defines the records of an opened stored model, the same for every form.
 
-In: nothing. Out: the records that the modules of the forms fill (`exporters.source.readers.detection`), read by
-`examine` in the bounded child and by `exporters.source.keras.keras2` and `exporters.source.keras.keras3` in the worker.
+The modules of the forms fill them (`exporters.source.readers.detection`). `examine` reads them in the bounded child,
+`exporters.source.keras.keras2` and `exporters.source.keras.keras3` in the worker.
 """
 
 import math
@@ -16,7 +16,7 @@ from exporters.source.facts import Form
 from exporters.source.keras_version import Generation
 
 Role = Literal["weight", "optimizer", "metrics", "seed", "other"]
-"""What a stored value serves: `weight` is what inference uses, all else can be dropped."""
+"""The use of a stored value: inference needs a `weight`, all else can be dropped."""
 Wanted = Callable[[str], bool]
 
 
@@ -48,11 +48,11 @@ class Stored:
 
 
 class Weights(ABC):
-    """Where a form keeps its arrays, and how it calls them."""
+    """Gives access to the arrays of a stored model, and tells their roles and layers."""
 
     @abstractmethod
     def rows(self, wanted: Wanted = lambda _: True) -> AbstractContextManager[Iterator[Stored]]:
-        """Every array, its declaration checked; they can be read while the context is open.
+        """Yields every array, its declaration checked; they can be read while the context is open.
 
         Args:
             wanted: whether to look at the group or array of this path at all.
@@ -63,31 +63,32 @@ class Weights(ABC):
 
     @abstractmethod
     def role(self, path: str) -> Role:
-        """What a group or array serves."""
+        """Returns the role of a group or array."""
 
     @abstractmethod
     def layer(self, path: str) -> str:
-        """The layer that an array belongs to, as a person knows it."""
+        """Returns the name of the layer that an array belongs to, for messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class StoredModel:
     """One stored model, open.
 
     Attributes:
         path: the file or folder.
         form: how it is stored.
-        keras_version: what wrote it, as it says itself; empty when it does not.
-        generation: of the Keras that reads it; None where none does, or where a builder's model will tell.
-        backend: what Keras ran on when it was written; empty when it does not say.
+        keras_version: version of the Keras that wrote it, as the files state it; empty when they do not.
+        generation: of the Keras that reads it; None where none does, or where only the builder's model shows it.
+        backend: Keras' backend when it was written; empty when the files do not state it.
         date_saved: when, as Keras wrote it; empty when it did not.
         where: the part that describes the architecture, for messages.
-        config: that description; None where a builder stands in its place.
-        training: what compiled the model, where it stands beside the configuration.
-        builder: the user's function, `MODULE:FUNCTION`, that makes the model; empty when `config` describes it.
-        weights: where the weights are.
-        assets: name -> reads the file of words that a layer keeps beside its weights, `layers/words/vocabulary.txt`.
-        verify: reads what has checksums against them; raises BadInput naming what is damaged.
+        config: that description; None where a builder replaces it.
+        training: the configuration that compiled the model, where it is stored separately.
+        builder: the user's function, `MODULE:FUNCTION`, that builds the model; empty when `config` describes it.
+        weights: the arrays.
+        assets: name -> reads the vocabulary file that a layer stores next to its weights,
+            `layers/words/vocabulary.txt`.
+        verify: checks everything that has a checksum; raises BadInput naming what is damaged.
         digest: gives the SHA-256 of all files together, in hex, and their bytes.
     """
 

@@ -1,8 +1,8 @@
-"""Weights with their architecture beside them, as a `Source`.
+"""Opens weights together with a separate architecture.
 
 In: the weights (`.weights.h5`, an older `.h5`, a TensorFlow checkpoint, a SavedModel folder's variables) and the
-architecture: what `model.to_json()` wrote, or a function of the user's own that returns the model. Out: the open
-`Source`. A function is only named here; it runs in the worker.
+architecture: what `model.to_json()` wrote, or a function of the user that returns the model. Out: the open
+`StoredModel`. A function is only named here; it runs in the worker.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from exporters.source.readers.hdf5 import attribute, opened
 from exporters.source.readers.hdf5_weights import MODEL_WEIGHTS, NamedWeights, ObjectWeights
 from exporters.source.readers.model_json import described, parse
 from exporters.source.readers.saved_model import GRAPH, VARIABLES
-from exporters.source.readers.stored_model import Source, Weights
+from exporters.source.readers.stored_model import StoredModel, Weights
 from exporters.source.untrusted_files import plain_files, regular_file
 
 ARCHITECTURE_FLAG = "--architecture model.json (from model.to_json()) or --architecture PACKAGE.MODULE:FUNCTION"
@@ -34,18 +34,18 @@ _BUILDER = re.compile(r"^(?:.*\.py|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):[A-Za-z_]\w*
 
 
 def is_builder(architecture: str) -> bool:
-    """Whether an architecture names a function, `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`, and no JSON file."""
+    """Tells a function, `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`, from the path of a JSON file."""
     return bool(_BUILDER.match(architecture))
 
 
 def builder_file(architecture: str) -> Path | None:
-    """The Python file that an architecture names; None for a module and for JSON."""
+    """Returns the Python file that an architecture names; None for a module and for JSON."""
     module = architecture.rpartition(":")[0] if is_builder(architecture) else ""
     return Path(module) if module.endswith(".py") else None
 
 
 def _source_of(architecture: str) -> Path | None:
-    """The Python file of a builder; None where its module has none. Nothing is imported to find it."""
+    """Returns the Python file of a builder; None where its module has none. Nothing is imported to find it."""
     if file := builder_file(architecture):
         return file
     places: Sequence[str] = [*sys.path, str(Path.cwd())]  # as `exporters.source.keras.user_code` looks for it
@@ -58,7 +58,7 @@ def _source_of(architecture: str) -> Path | None:
 
 
 @contextmanager
-def opened_weights(path: Path, architecture: str | None) -> Iterator[Source]:
+def opened_weights(path: Path, architecture: str | None) -> Iterator[StoredModel]:
     """Opens weights together with their architecture.
 
     Raises:
@@ -69,7 +69,7 @@ def opened_weights(path: Path, architecture: str | None) -> Iterator[Source]:
         raise needs_architecture(path)
     digest = partial(digest_of, path, architecture)
     if is_builder(architecture):
-        yield Source(
+        yield StoredModel(
             path=path,
             form="weights",
             keras_version=version,
@@ -80,11 +80,11 @@ def opened_weights(path: Path, architecture: str | None) -> Iterator[Source]:
         )
         return
     parsed = _parsed(Path(architecture))
-    said = parsed.get("keras_version")
-    yield Source(
+    stated = parsed.get("keras_version")
+    yield StoredModel(
         path=path,
         form="weights",
-        keras_version=said if isinstance(said, str) else version,
+        keras_version=stated if isinstance(stated, str) else version,
         generation=_generation(architecture, parsed, version),
         backend=str(parsed.get("backend") or ""),
         where=Path(architecture).name,
@@ -95,24 +95,24 @@ def opened_weights(path: Path, architecture: str | None) -> Iterator[Source]:
 
 
 def needs_architecture(path: Path) -> BadInput:
-    """The error for weights alone; the caller raises it."""
-    return BadInput(f"{path}: {NO_ARCHITECTURE}", next_step=f"Say which model they belong to: {ARCHITECTURE_FLAG}.")
+    """Builds the error for weights without an architecture; the caller raises it."""
+    return BadInput(f"{path}: {NO_ARCHITECTURE}", next_step=f"Give the model they belong to: {ARCHITECTURE_FLAG}.")
 
 
 def files_of_weights(path: Path) -> tuple[Path, ...]:
-    """The files of weights whose path names no file itself: a checkpoint's prefix."""
+    """Returns the files of weights whose path names no file itself: a checkpoint's prefix."""
     return files_of(prefix_of(path))
 
 
 def prefix_of(path: Path) -> Path:
-    """The prefix of the checkpoint that a path names: itself, its index, or the folder that it lies in."""
+    """Returns the prefix of the checkpoint that a path names: itself, its index, or the folder that it lies in."""
     if path.is_dir():
         return path / VARIABLES if (path / GRAPH).exists() else prefix_in(path)
     return path.with_suffix("") if path.suffix == INDEX else path
 
 
 def _weights(path: Path) -> tuple[Weights, str]:
-    """The weights, and which Keras wrote them where they say it."""
+    """Returns the weights, and the version of Keras that wrote them; empty where they do not state it."""
     if path.is_dir():
         plain_files(path)
     if path.is_dir() or path.suffix == INDEX or not path.exists():
@@ -140,10 +140,13 @@ def _parsed(architecture: Path) -> dict[str, Any]:
 
 
 def _generation(architecture: str, parsed: dict[str, Any], version: str) -> Generation | None:
-    """By the version in the text; else by its form, which names modules since Keras 3; else by that of the weights."""
-    said = parsed.get("keras_version")
-    if isinstance(said, str):
-        return generation(said, oldest=0)
+    """Finds the generation from the version in the JSON, else from its form, else from the version of the weights.
+
+    Only Keras 3 writes a `module`.
+    """
+    stated = parsed.get("keras_version")
+    if isinstance(stated, str):
+        return generation(stated, oldest=0)
     if "module" in parsed:
         return 3
     if found := generation(version, oldest=0):
@@ -155,7 +158,7 @@ def _generation(architecture: str, parsed: dict[str, Any], version: str) -> Gene
 
 
 def digest_of(path: Path, architecture: str) -> tuple[str, int]:
-    """Digest over the weights' files and the architecture: another of either is another model."""
+    """Computes the digest over the weights' files and the architecture, since both decide which model it is."""
     files = [path] if path.is_file() and path.suffix != INDEX else list(files_of_weights(path))
     file = _source_of(architecture) if is_builder(architecture) else Path(architecture)
     if file is None:
@@ -165,8 +168,8 @@ def digest_of(path: Path, architecture: str) -> tuple[str, int]:
         function = architecture.rpartition(":")[2] if is_builder(architecture) else ""
         lines = [f"{sha256_file(file)}  architecture {function}\n"]
         size = file.stat().st_size
-    for each in files:
-        digest, length = digest_tree(each)
-        lines.append(f"{digest}  {each.name}\n")
+    for path_of_weights in files:
+        digest, length = digest_tree(path_of_weights)
+        lines.append(f"{digest}  {path_of_weights.name}\n")
         size += length
     return hashlib.sha256("".join(lines).encode()).hexdigest(), size

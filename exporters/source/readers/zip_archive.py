@@ -1,7 +1,7 @@
-"""The zip archive: is it exactly what Keras writes, before anything in it is believed?
+"""Checks that a zip archive is exactly what Keras writes, before anything in it is trusted.
 
-In: the path of a `.keras` file. Out: an open `Archive` whose members are known to be named, sized and laid out
-soundly. `zip_records` reads the bytes, the standard library the rest.
+In: the path of a `.keras` file. Out: an open `Archive` whose members have checked names, sizes and places.
+`zip_records` reads the container's records, the standard library the rest.
 
 Keras' own writer and reader: keras/src/saving/saving_lib.py (`_save_model_to_fileobj`, `_load_model_from_fileobj`).
 """
@@ -53,7 +53,7 @@ class Archive:
     offsets: Mapping[str, int]
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """The member's bytes, unpacked, at most 1 MiB at a time.
+        """Yields the member's bytes, unpacked, at most 1 MiB at a time.
 
         Raises:
             BadInput: they are damaged; the last chunk proves the member's checksum.
@@ -69,13 +69,13 @@ class Archive:
 
     @property
     def weights(self) -> Hdf5:
-        """The weights file inside."""
+        """Returns the weights file inside."""
         where = f"{self.path}: in {WEIGHTS},"
         return Hdf5(where=where, size=self.members[WEIGHTS].file_size, stream=self._plain_weights)
 
     @contextmanager
     def _plain_weights(self) -> Iterator[IO[bytes]]:
-        """A window on the archive where they are stored as they are, else unpacked to scratch."""
+        """Opens the weights as a part of the archive where they are uncompressed, else unpacked to a temporary file."""
         info = self.members[WEIGHTS]
         if info.compress_type == zipfile.ZIP_STORED:
             yield io.BufferedReader(_Window(self.stream, self.offsets[WEIGHTS], info.file_size))
@@ -94,7 +94,7 @@ class Archive:
 
 
 class _Window(io.RawIOBase):
-    """A read-only part of an open file, as a file of its own."""
+    """A read-only part of an open file, seen as a file."""
 
     def __init__(self, stream: IO[bytes], start: int, size: int) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
 
 
 def _check_name(path: Path, info: zipfile.ZipInfo) -> None:
-    """Only Keras' own members, and none that would leave the folder it is unpacked into (zip slip)."""
+    """Allows only Keras' own members, and none that would leave the folder it is unpacked into (zip slip)."""
     name = info.orig_filename  # as stored: the standard library cuts `filename` at a NUL
     steps = name.removesuffix("/").split("/")
     if name.startswith("/") or "\\" in name or "\0" in name or name[1:2] == ":" or {"", ".", ".."} & set(steps):
@@ -168,7 +168,7 @@ def _check_name(path: Path, info: zipfile.ZipInfo) -> None:
         )
     if name not in (METADATA, CONFIG, WEIGHTS) and not name.startswith(ASSETS):
         raise BadInput(
-            f"{path}: member {name!r} does not belong into a `.keras` archive; "
+            f"{path}: member {name!r} does not belong in a `.keras` archive; "
             f"valid are {METADATA}, {CONFIG}, {WEIGHTS} and {ASSETS}...",
             next_step=_RESAVE,
         )
@@ -195,11 +195,12 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
             next_step=_RESAVE,
         )
     if info.is_dir() and info.file_size:
-        raise BadInput(f"{path}: folder {name!r} has content of its own", next_step=_RESAVE)
+        raise BadInput(f"{path}: folder {name!r} has content", next_step=_RESAVE)
 
 
 def _check_expansion(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     """Refuses decompression bombs, one member or spread over many."""
+    # The sum counts too: many members below the floor would unpack to as much as one above it.
     rows = [(f"member {info.filename!r}", info.file_size, info.compress_size) for info in infos]
     rows.append(("the archive", sum(row[1] for row in rows), sum(row[2] for row in rows)))
     for what, size, stored in rows:

@@ -1,7 +1,7 @@
-"""The bytes of the zip container: its signature, its end record, and how its members lie in the file.
+"""Checks the bytes of a zip container: its signature, its end record, and the places of its members.
 
 In: an open file. Out: where the directory and every member's data begin, or BadInput. Two readers can see different
-things in a doctored zip (a prefix, a second directory, overlapping members), so whatever Keras never writes is
+things in a manipulated zip (a prefix, a second directory, overlapping members), so whatever Keras never writes is
 refused, not interpreted. Records: PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.14 to 4.3.16.
 """
 
@@ -35,7 +35,7 @@ _RESAVE = "Save the model again with Keras 3: model.save('model.keras')."
 
 
 def check_signature(path: Path, stream: IO[bytes]) -> None:
-    """The file begins with a zip member; raises BadInput saying what it is instead."""
+    """Checks that the file begins with a zip member; raises BadInput naming what it is instead."""
     size = os.fstat(stream.fileno()).st_size
     if size == 0:
         raise BadInput(f"{path}: is empty (0 bytes)", next_step="Copy or download the file again.")
@@ -53,7 +53,7 @@ def check_signature(path: Path, stream: IO[bytes]) -> None:
 
 
 def check_end(path: Path, stream: IO[bytes]) -> int:
-    """The end record: it must be the file's last bytes and account for all before it. Returns the directory's start."""
+    """Checks that the end record is last and accounts for all bytes before it. Returns the directory's start."""
     size = os.fstat(stream.fileno()).st_size
     record = _read_at(stream, max(size - _END.size, 0), _END.size)
     if not record.startswith(_END_SIGNATURE) or record[-2:] != b"\0\0":
@@ -83,7 +83,7 @@ def check_end(path: Path, stream: IO[bytes]) -> int:
 
 
 def _zip64_end(path: Path, stream: IO[bytes], end: int) -> tuple[int, int, int]:
-    """Length, start and end of the directory of an archive beyond 4 GiB."""
+    """Returns length, start and end of the directory of an archive beyond 4 GiB."""
     try:
         signature, _, where, _ = _ZIP64_LOCATOR.unpack(_read_at(stream, end - _ZIP64_LOCATOR.size, _ZIP64_LOCATOR.size))
         record, *_, length, start = _ZIP64_END.unpack(_read_at(stream, where, _ZIP64_END.size))
@@ -100,7 +100,7 @@ def _read_at(stream: IO[bytes], offset: int, length: int) -> bytes:
 
 
 def check_layout(path: Path, stream: IO[bytes], infos: list[zipfile.ZipInfo], directory: int) -> dict[str, int]:
-    """Members stand one after the other, from the first byte to the directory. Returns where their data begins."""
+    """Checks that members follow one another from the first byte to the directory. Returns where their data begins."""
     offsets = {}
     earliest = latest = 0  # where the next header may stand: a member's sizes may be repeated behind its data
     for info in sorted(infos, key=lambda info: info.header_offset):

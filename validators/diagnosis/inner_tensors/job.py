@@ -1,55 +1,28 @@
 """Writes a copy of an artifact that shows what is inside: its outputs are the artifact's inner tensors.
 
 In: an artifact's folder. Out: a folder that the same runtime loads in the same way, and its `Signature`. With `fed`,
-the copy starts from inner tensors as well: it is the part of the artifact between them and what is wanted. Every format
-has a module `FORMAT` with one function of that kind. Runs where TensorFlow is.
+the copy starts from inner tensors as well: it is the part of the artifact between them and what is wanted. A format
+that can be opened has a row in `OPENERS`. Runs where TensorFlow is.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from exporters.contract import Signature, TensorSpec
-from exporters.errors import ParitygateError
+from exporters.contract import Signature
+from validators.diagnosis.inner_tensors import onnx, saved_model, tfjs, tflite
+from validators.diagnosis.inner_tensors.contract import CannotCut, Opener
 
-
-class CannotCut(ParitygateError):
-    """The artifact computes the wanted tensors from more than what is to be fed."""
-
-
-class Opener(Protocol):
-    """What a module `FORMAT` offers as `write`."""
-
-    def __call__(
-        self,
-        artifact: Path,
-        destination: Path,
-        signature: Signature,
-        *,
-        fed: Mapping[str, np.ndarray] | None,
-        wanted: Sequence[str] | None,
-    ) -> Signature:
-        """Writes the copy.
-
-        Args:
-            artifact: folder of the artifact.
-            destination: a copy of that folder, to be changed.
-            signature: of the artifact.
-            fed: tensors to start from, each with an example; None for the artifact's own inputs.
-            wanted: tensors to show; None for all inner ones, and the artifact's own outputs. In both, `input NAME` and
-                `output NAME` are the artifact's own under their canonical names.
-
-        Returns:
-            What the copy takes and gives; `path` of an inner tensor is the artifact's name for it.
-
-        Raises:
-            CannotCut: see there.
-        """
+OPENERS: Mapping[str, Opener] = {
+    "saved_model": saved_model.write,
+    "tflite": tflite.write,
+    "tfjs": tfjs.write,
+    "onnx": onnx.write,
+}
+"""The formats that a diagnosis can open; cells of another one are compared by their outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +56,9 @@ class Opened:
 
 def open_artifact(request: OpenRequest) -> Opened:
     """Writes a copy of an artifact that shows its inner tensors."""
-    opener: Opener = import_module(f"validators.diagnosis.inner_tensors.{request.format}").write
+    opener = OPENERS.get(request.format)
+    if opener is None:
+        return Opened(refused=f"artifacts of the format {request.format} cannot be opened")
     shutil.copytree(request.artifact, request.destination)
     try:
         signature = opener(
@@ -96,17 +71,3 @@ def open_artifact(request: OpenRequest) -> Opened:
     except CannotCut as error:
         return Opened(refused=error.message)
     return Opened(signature=signature)
-
-
-def spec(name: str, tensor: str, *, native: str, example: np.ndarray | None = None) -> TensorSpec:
-    """The spec of an inner tensor; of one that is only shown, type and shape are the runtime's to tell.
-
-    Args:
-        name: what the copy calls it in its signature.
-        tensor: what the artifact calls it; kept as `path`.
-        native: what the copy's runtime calls it.
-        example: of its values.
-    """
-    dtype = "float32" if example is None else example.dtype.name
-    shape = () if example is None else (None, *example.shape[1:])[: example.ndim]
-    return TensorSpec(name=name, dtype=dtype, shape=shape, native=native, path=tensor)

@@ -8,7 +8,7 @@ import numpy as np
 
 from exporters.contract import Signature
 from exporters.formats.onnx import FILE
-from validators.diagnosis.inner_tensors.job import CannotCut, spec
+from validators.diagnosis.inner_tensors.contract import CannotCut, spec
 
 
 def write(
@@ -19,7 +19,7 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.job.Opener`."""
+    """See `validators.diagnosis.inner_tensors.contract.Opener`."""
     import onnx
 
     model = onnx.load(str(artifact / FILE))

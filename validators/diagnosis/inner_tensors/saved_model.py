@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from exporters.contract import Signature
-from validators.diagnosis.inner_tensors.job import CannotCut, spec
+from validators.diagnosis.inner_tensors.contract import CannotCut, spec
 
 _KEY = "serving_default"
 _NOTHING = {"Const", "Placeholder", "NoOp"}
@@ -22,7 +22,7 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.job.Opener`; a tensor is called `NODE:INDEX`."""
+    """See `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from exporters.contract import Signature
 from exporters.formats.tfjs import FILE
-from validators.diagnosis.inner_tensors.job import CannotCut, spec
+from validators.diagnosis.inner_tensors.contract import CannotCut, spec
 
 _NOTHING = {"Const", "Placeholder", "NoOp"}
 _FLOW = {
@@ -34,7 +34,7 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.job.Opener`; a tensor is called `NODE:INDEX`."""
+    """See `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
     model = json.loads((artifact / FILE).read_text("utf-8"))
     nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
     declared = model["signature"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from exporters.contract import Signature
 from exporters.formats.tflite import FILE
-from validators.diagnosis.inner_tensors.job import CannotCut, spec
+from validators.diagnosis.inner_tensors.contract import CannotCut, spec
 
 
 def write(
@@ -23,7 +23,7 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.job.Opener`; a tensor is called `INDEX name`."""
+    """See `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `INDEX name`."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf((artifact / FILE).read_bytes(), 0)

@@ -1,6 +1,5 @@
 """`report.html`: the whole release on one page that needs no network, and two releases side by side in the same form.
 
-* `view`: the pure model of the page: a row for every cell, a section for every output, speed, findings.
 * `worst`: the samples on which artifacts lie furthest from the reference, from the evidence; `picture`: as images.
 * `page`: templates to HTML, `render(manifest, worst=...)`. Everything from a model is escaped; the page's own policy
   lets it load nothing and run our two scripts alone, by their digests.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from validators.release.manifest import Manifest
 from validators.report.html.page import templates
-from validators.report.html.view import MatrixRow, matrix
 from validators.report.matrix import headline, mark
+from validators.report.view import MatrixRow, matrix
 from validators.text import number
 
 _WIDTH, _LEFT, _RIGHT = 960, 330, 860

@@ -12,15 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from validators.contract import PARTS, ByHand, Coverage, TensorDiff
-from validators.gate.regressions import said
-from validators.gate.weight_reasons import sentence
-from validators.gate.weight_reasons import summary as stored
+from validators.contract import PARTS, Coverage, TensorDiff, ToleranceOverride
 from validators.release.manifest import Manifest
+from validators.report import view
 from validators.report.comparison import Pair
-from validators.report.html import view
 from validators.report.html.worst_samples import WorstSample
-from validators.report.matrix import BATCHES, MARKS, decided, headline, split_note, summary
+from validators.report.matrix import headline, summary
 from validators.text import counted, number, printable, size
 
 if TYPE_CHECKING:
@@ -50,19 +47,15 @@ def render(manifest: Manifest, *, worst: Sequence[WorstSample] | None) -> str:
         manifest: the release; its files may still be unrecorded, the report is one of them.
         worst: of `worst_samples`; None where the samples are private.
     """
-    rows = view.matrix(manifest)
-    outputs = tuple(view.outputs(manifest))
-    compared = [diff for cell in manifest.cells for diff in cell.diffs]
+    shown = view.view(manifest)
     return _page(
         "report.html.j2",
+        view=shown,
         manifest=manifest,
         sections=[each for each in _SECTIONS.items() if each[0] != "baseline" or manifest.baseline],
-        facts=_facts(manifest),
-        anchors={row.line.label: row.anchor for row in rows},
-        split=split_note(manifest),
-        matrix=rows,
-        outputs=outputs,
-        reasons_of_tolerances=tuple(dict.fromkeys(diff.tolerance for diff in compared if diff.tolerance)),
+        facts=_facts(shown),
+        anchors={row.line.label: row.anchor for row in shown.matrix},
+        outputs=tuple(view.outputs(manifest)),
         coverage=manifest.grounds.coverage,
         skipped=_skipped(manifest),
         worst=worst,
@@ -73,9 +66,7 @@ def render(manifest: Manifest, *, worst: Sequence[WorstSample] | None) -> str:
         cores=_cores(manifest),
         lints=view.findings(manifest, rewrites=False),
         rewrites=view.findings(manifest, rewrites=True),
-        weights=[artifact for artifact in manifest.artifacts if artifact.weights],
         baseline=manifest.baseline,
-        gpu=[cell for cell in manifest.cells if cell.device == "gpu" and cell.placement],
         grounds=_grounds(manifest),
         provenance=_provenance(manifest),
     )
@@ -124,13 +115,8 @@ def templates() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= view.FILTERS
     environment.filters |= {
-        "number": number,
-        "size": size,
-        "said": said,
-        "stored": stored,
-        "differs": sentence,
-        "mark": lambda status: MARKS[status][0],
         "headline": headline,
         "verdict_mark": _VERDICT_MARKS.__getitem__,
         "summary": summary,
@@ -141,7 +127,6 @@ def templates() -> "Environment":
         "fixed": lambda value, digits: "-" if value is None else f"{value:.{digits}f}",
         "agreement": _agreement,
         "flips": _flips,
-        "decided": decided,
         "flipped": lambda rows: [
             (row.cell.key, diff) for row in rows for diff in row.diffs if diff.decisions and diff.decisions.flips
         ],
@@ -197,7 +182,7 @@ def _flips(row: view.OutputRow) -> str:
 
 def _coverage(coverage: Coverage) -> str:
     if coverage.weak:
-        return f"Weak evidence: {coverage.why}."
+        return f"WeakEvidenceAction evidence: {coverage.why}."
     return (
         f"Over all samples it runs through {number(coverage.spread)}; its largest magnitude: {number(coverage.scale)}."
     )
@@ -211,8 +196,8 @@ def _time(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-def _facts(manifest: Manifest) -> list[tuple[str, str]]:
-    model = manifest.model
+def _facts(shown: view.View) -> list[tuple[str, str]]:
+    manifest, model = shown.manifest, shown.manifest.model
     facts = [
         ("Model", size(model.size)),
         ("Layers", f"{model.layers:,}"),
@@ -220,7 +205,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Written by", f"Keras {model.keras_version}"),
         ("Samples", f"{sum(each.rows for each in manifest.samples):,} rows in {counted(len(manifest.samples), 'set')}"),
         ("GPUs that count", manifest.policy.gpu),
-        ("Rows of a batch", BATCHES[manifest.grounds.batch]),
+        ("Rows of a batch", shown.batches),
     ]
     if task := manifest.grounds.task:
         facts.append((f"Original's {task.metric}", f"{task.original:.4f} of {counted(task.rows, 'row')}"))
@@ -258,7 +243,7 @@ def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
     model, policy = manifest.model, manifest.policy
     by_hand = "; ".join(
         f"`{own.cells}`, output `{own.output}`: {parts}"
-        for own in (*policy.tolerances, ByHand(atol=policy.atol, rtol=policy.rtol))
+        for own in (*policy.tolerances, ToleranceOverride(atol=policy.atol, rtol=policy.rtol))
         if (parts := ", ".join(f"{part} {value:g}" for part in PARTS if (value := getattr(own, part)) is not None))
     )
     facts = [

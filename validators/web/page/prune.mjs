@@ -1,4 +1,4 @@
-// Leaves of `node_modules` what the pages load, and the licences: `npm run prune`, which `make setup` calls. Installed
+// Leaves of `node_modules` what the pages load, and the licences: `npm run prune`, which `paritygate setup` calls. Installed
 // whole, the packages take 235 MB, most of it builds and source maps that no page asks for.
 
 import { readdirSync, rmSync, rmdirSync } from 'node:fs';

@@ -1,0 +1,52 @@
+"""Tells how this paritygate was installed, where it may keep files, and the commands that complete it.
+
+Read by every hint that names a command: in a checkout `make setup` does all, elsewhere pip (or uv, or pipx) brings
+packages and `paritygate setup` what these cannot bring.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+SETUP = "paritygate setup"
+
+
+def checkout() -> Path | None:
+    """Returns the root of the repository that this code lies in; None when it was installed from a wheel."""
+    return _ROOT if (_ROOT / "pyproject.toml").is_file() else None
+
+
+def data_folder() -> Path:
+    """Returns the user's folder for what `paritygate setup` downloads; it need not exist yet."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "paritygate"
+
+
+def state_folder() -> Path:
+    """Returns the folder for databases, logs and pids; it need not exist yet."""
+    if root := checkout():
+        return root / ".paritygate"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "paritygate"
+
+
+def install_command(extra: str) -> str:
+    """Returns the command that adds one of paritygate's extras to this environment.
+
+    `make setup` cannot bring `ort-cuda`, which replaces `ort` in the same environment.
+    """
+    if checkout() and extra != "ort-cuda":
+        return "make setup"
+    # uv and pipx keep a tool in an environment of theirs, with a file that says so, and set it up as a whole: another
+    # extra replaces those that are there, so the command names all of them.
+    whole = extra if extra == "ort-cuda" else "all"
+    if Path(sys.prefix, "uv-receipt.toml").is_file():
+        return f"uv tool install 'paritygate[{whole}]'"
+    if Path(sys.prefix, "pipx_metadata.json").is_file():
+        return f"pipx install --force 'paritygate[{whole}]'"
+    return f"pip install 'paritygate[{extra}]'"
+
+
+def setup_command() -> str:
+    """Returns the command that brings what pip cannot: browser packages, the TF.js converter, Prefect's database."""
+    return "make setup" if checkout() else SETUP
