@@ -1,11 +1,13 @@
 """Every command's `--help` shows examples, and every command line of the help and of the documentation parses."""
 
+import io
 import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from flows.cli import app
 
@@ -35,6 +37,14 @@ def parses(arguments: list[str]) -> str:
     return function.__name__
 
 
+def help_of(*command: str) -> str:
+    """What `--help` prints on a terminal of 80 columns."""
+    console = Console(width=80, file=io.StringIO())  # the app's own keeps the width of its first use
+    with console.capture() as captured:
+        app.help_print(command, console=console)
+    return captured.get()
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_example_of_a_command_parses_and_is_explained(name):
     epilogue = app[name].help_epilogue
@@ -53,18 +63,14 @@ def test_each_example_of_a_command_parses_and_is_explained(name):
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
-def test_help_fits_into_80_columns(name, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    app([*name.split(), "--help"], exit_on_error=False, result_action="return_value")
-    shown = capsys.readouterr().out
+def test_help_fits_into_80_columns(name):
+    shown = help_of(*name.split())
     assert "Examples:" in shown
     assert [line for line in shown.splitlines() if len(line) > 80] == []
 
 
-def test_a_summary_is_one_line_of_the_list_of_commands(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    app(["--help"], exit_on_error=False, result_action="return_value")
-    shown = capsys.readouterr().out
+def test_a_summary_is_one_line_of_the_list_of_commands():
+    shown = help_of()
     for name in COMMANDS:
         assert re.search(rf"^│ {name} +[A-Z].*\. +│$", shown, flags=re.MULTILINE), name
 
