@@ -11,6 +11,7 @@ import numpy as np
 
 from exporters.preprocessing.call_recorder import recording
 from exporters.preprocessing.graph_ancestors import upstream
+from exporters.source.keras.graph_function import graph_function
 from exporters.source.keras.model import SourceModel, tensor_specs
 
 Entry = str | int
@@ -20,13 +21,11 @@ _PHRASE = 5  # words of one text
 
 def entries_of(model: SourceModel) -> Mapping[str, tuple[Entry, ...]]:
     """Returns entries of the vocabularies that use each input, evenly spread, and masks; only inputs that have some."""
-    import tensorflow as tf
-
     layers = model.graph._flatten_layers()  # noqa: SLF001 - nested too
     if not any(hasattr(layer, "lookup_table") or hasattr(layer, "mask_value") for layer in layers):
         return {}
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def inference(**inputs: Any) -> dict[str, Any]:
         return model.call(inputs)
 
@@ -49,7 +48,7 @@ def fitting(entries: Iterable[Entry], dtype: str) -> list[Entry]:
     if dtype == "string":
         return [str(entry) for entry in entries]
     limits = np.iinfo(dtype if dtype.startswith(("int", "uint")) else "int64")
-    numbers = [entry if isinstance(entry, int) else _number(entry) for entry in entries]
+    numbers: list[int | None] = [entry if isinstance(entry, int) else _number(entry) for entry in entries]
     return [number for number in numbers if number is not None and limits.min <= number < limits.max]
 
 

@@ -29,7 +29,9 @@ class OrtRuntime:
         self._session = session
         self._asked = asked
         canonical = {spec.native: spec.name for spec in signature.outputs}
-        self._outputs = {output.name: canonical.get(output.name, output.name) for output in session.get_outputs()}
+        self._outputs: dict[str, str] = {
+            output.name: canonical.get(output.name, output.name) for output in session.get_outputs()
+        }
 
     @property
     def placement(self) -> Placement:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from exporters.contract import Signature
+from exporters.source.keras.graph_function import graph_function
 from validators.diagnosis.inner_tensors.contract import CannotCut, spec
 
 _KEY = "serving_default"
@@ -95,7 +96,7 @@ def _save(frozen: Any, feeds: Mapping[str, Any], fetches: Mapping[str, Any], des
     names = list(feeds)
     pruned = frozen.prune(list(feeds.values()), dict(fetches))
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def serve(**inputs: Any) -> Any:
         return pruned(*[inputs[name] for name in names])
 
