@@ -119,7 +119,7 @@ def _save(graph: Graph, folder: str) -> tuple[TensorSpec, ...]:
         spec.name: tf.TensorSpec(spec.shape, tf.dtypes.as_dtype(spec.dtype), name=spec.name)
         for spec in graph.signature.inputs
     }
-    module = tf.Module()
+    module: Any = tf.Module()
     module.serve = serve
     concrete = serve.get_concrete_function(**specs)
     tf.saved_model.save(module, folder, signatures={SIGNATURE_KEY: concrete})

@@ -81,5 +81,5 @@ def _adapter(kind: Any) -> "TypeAdapter[Any]":
     from pydantic import ConfigDict, TypeAdapter
 
     # Of values without a declared type pydantic would make NaN a null, in silence; as it is, JSON refuses it.
-    config = None if is_dataclass(kind) else ConfigDict(ser_json_inf_nan="constants")
-    return TypeAdapter(kind, config=config)
+    untyped: bool = not is_dataclass(kind)
+    return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants") if untyped else None)

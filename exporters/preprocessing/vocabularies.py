@@ -48,7 +48,7 @@ def fitting(entries: Iterable[Entry], dtype: str) -> list[Entry]:
     if dtype == "string":
         return [str(entry) for entry in entries]
     limits = np.iinfo(dtype if dtype.startswith(("int", "uint")) else "int64")
-    numbers: list[int | None] = [entry if isinstance(entry, int) else _number(entry) for entry in entries]
+    numbers = [entry if isinstance(entry, int) else _number(entry) for entry in entries]
     return [number for number in numbers if number is not None and limits.min <= number < limits.max]
 
 
@@ -64,9 +64,9 @@ def _entries(layer: Any) -> list[Entry]:
     layer = getattr(layer, "_lookup_layer", layer)
     if getattr(layer, "invert", False):
         return []
-    mask = getattr(layer, "mask_token", getattr(layer, "mask_value", None))
+    mask: Any = getattr(layer, "mask_token", getattr(layer, "mask_value", None))
     # The empty text is among the unknown ones that every sample set draws from.
-    masks = [] if mask in {None, "", b""} else [mask.decode() if isinstance(mask, bytes) else mask]
+    masks: list[Entry] = [] if mask in {None, "", b""} else [mask.decode() if isinstance(mask, bytes) else mask]
     table = getattr(layer, "lookup_table", None)
     return [*(() if table is None else _spread(table)), *masks]
 

@@ -102,7 +102,7 @@ def _save(frozen: Any, feeds: Mapping[str, Any], fetches: Mapping[str, Any], des
 
     # A part is fed tensors of any batch; the graph may know more of a shape than what flows there.
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in feeds.items()}
-    module = tf.Module()
+    module: Any = tf.Module()
     module.serve = serve
     # Nobody derives it, and the gradient of a swish captures a tensor that is no longer anywhere.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
