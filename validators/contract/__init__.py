@@ -5,7 +5,7 @@ A parity failure is data; only infrastructure raises. Plain data and protocols; 
 
 * `placement`: where a cell runs.
 * `runtime`: what a runtime provides.
-* `tolerance`: how far an output may lie from the reference.
+* `tolerance`: how far an output may differ from the reference.
 * `samples`: the sample sets, and facts about them that the comparisons depend on.
 * `tensor_diff`: one output compared.
 * `performance`: how fast an artifact was.

@@ -29,7 +29,7 @@ def most_likely(
     """Orders layers by how likely each is the one at fault.
 
     Args:
-        group: in the order in which they run; the wrong tensor stands for the output of the last.
+        group: in the order in which they run; the wrong tensor represents the output of the last.
         inputs: of each, by number, as the original computes them from right inputs.
         outputs: the same.
         tensor: the artifact's, in the layout of the last one's output.

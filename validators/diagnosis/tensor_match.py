@@ -80,16 +80,16 @@ def distance(value: np.ndarray, tensor: np.ndarray) -> float:
     finite = np.isfinite(value) & np.isfinite(tensor)
     same = finite | (value == tensor) | (np.isnan(value) & np.isnan(tensor))
     scale = float(np.max(np.abs(value), where=finite, initial=0.0))
-    apart = np.abs(np.subtract(value, tensor, where=finite, out=np.zeros(value.shape)))
-    largest = float(np.max(apart, initial=0.0)) / (scale if scale > _TINY else 1.0)
+    differences = np.abs(np.subtract(value, tensor, where=finite, out=np.zeros(value.shape)))
+    largest = float(np.max(differences, initial=0.0)) / (scale if scale > _TINY else 1.0)
     return largest + NONFINITE * float(np.mean(~same))
 
 
 def _near(flat: np.ndarray, tensor: np.ndarray, few: slice, limit: float) -> bool:
     """Returns False when a few elements show that the tensors are further apart; the scale may only be larger."""
     scale = float(np.max(np.abs(flat), where=np.isfinite(flat), initial=0.0))
-    apart = np.abs(flat[few] - tensor[few])
-    return not bool(np.any(apart > limit * (scale if scale > _TINY else 1.0)))
+    differences = np.abs(flat[few] - tensor[few])
+    return not bool(np.any(differences > limit * (scale if scale > _TINY else 1.0)))
 
 
 def layouts_of(value: np.ndarray) -> Iterator[tuple[int, ...]]:

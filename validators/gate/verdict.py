@@ -228,17 +228,17 @@ def _wrong_place(cell: Cell, gpu: Gpu) -> str:
 
 def _invalid_skip(cell: Cell, artifact: Artifact | None, sets: Sequence[SampleSet]) -> str:
     """Names a sample set that a cell skipped for its shape although the artifact takes it; empty when there is none."""
-    named = [each for each in sets if each.name in cell.skipped and cell.skipped[each.name].kind != "too slow"]
+    for_shape = [each for each in sets if each.name in cell.skipped and cell.skipped[each.name].kind != "too slow"]
     inputs = artifact.signature.inputs if artifact and artifact.signature else ()
-    for each in named:
+    for each in for_shape:
         try:
             other = misfit(cell.variant, inputs, each)
         except BadInput as error:
-            return f"it left sets out for their batch, and {error.message}"
+            return f"it skipped sets for their batch, and {error.message}"
         kind = cell.skipped[each.name].kind
         if other is None or other.kind != kind:
-            got = f"batches of {each.batch}" if kind == "other batch" else "other lengths"
-            return f"it left out `{each.name}`, fed in {got}, and the artifact takes them"
+            shape = f"batches of {each.batch}" if kind == "other batch" else "other lengths"
+            return f"it skipped `{each.name}`, which has {shape}, although the artifact takes them"
     return ""
 
 

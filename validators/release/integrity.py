@@ -36,7 +36,7 @@ def record_files(release_dir: Path) -> tuple[FileRecord, ...]:
     files, strange = _entries(release_dir)
     if strange:
         msg = f"{release_dir / strange[0]} is a symlink or a special file; a release holds regular files only"
-        raise BadInput(msg, next_step="replace it by the file it stands for")
+        raise BadInput(msg, next_step="replace it by a regular file with the same content")
     return tuple(
         FileRecord(path=name, size=file.stat().st_size, sha256=sha256_file(file)) for name, file in files.items()
     )

@@ -74,7 +74,7 @@ def _described(record: type, body: Mapping[str, Any]) -> dict[str, Any]:
         for name in match["names"].split(", ")
     }
     properties = {
-        # A default is what Python fills in; in the file every key stands. A title would only repeat the key.
+        # Defaults are for Python; the file has every key. A title would only repeat the key.
         name: {key: value for key, value in field.items() if key not in {"default", "title"}}
         | ({"description": described[name]} if name in described else {})
         for name, field in body["properties"].items()

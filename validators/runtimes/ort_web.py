@@ -26,7 +26,7 @@ _WIDE = ("int64", "uint64")
 
 
 @contextmanager
-def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["OrtWebRuntime"]:  # noqa: ARG001 - the provider decides the device, and the placement tells it
+def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["OrtWebRuntime"]:  # noqa: ARG001 - the provider decides the device, and the placement reports it
     """Opens a session in a new page, with the settings that users get by default.
 
     Args:

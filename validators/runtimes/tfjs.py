@@ -31,7 +31,7 @@ _GPU_BACKENDS = {"webgl": "WebGL", "webgpu": "WebGPU"}
 
 
 @contextmanager
-def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["TfjsRuntime"]:  # noqa: ARG001 - the backend decides the device, and the placement tells it
+def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["TfjsRuntime"]:  # noqa: ARG001 - the backend decides the device, and the placement reports it
     """Loads a graph model into a new page.
 
     Args:
