@@ -4,9 +4,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from exporters.contract import Finding, Signature, WeightsRecord
+from exporters.formats.contract import ExportSource, Options
 from exporters.formats.registry import EXPORTERS, STATIC_EXPORTERS
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import noting, rewritten
@@ -17,10 +18,13 @@ from exporters.weights.match import match
 from exporters.weights.source_weights import read, with_constants
 from exporters.weights.weight_layout import WeightLayout
 
+if TYPE_CHECKING:
+    import numpy as np
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """One artifact to make.
+    """Names one artifact to make, its source and its destination.
 
     Attributes:
         artifact: the row's key, `format/variant`.
@@ -37,19 +41,19 @@ class ExportRequest:
     model: ModelSource
     graph: Path | None
     destination: Path
-    options: Mapping[str, str | int | bool]
+    options: Options
     shapes: Mapping[str, tuple[int, ...]] | None = None
     weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What an exporter made.
+    """Describes the artifact that an exporter wrote.
 
     Attributes:
         signature: of the artifact.
-        findings: none of them blocking: the rewrites that acted, and the check's.
-        weights: what the artifact stores of the source's weights; None unless asked for.
+        findings: the rewrites that acted, and the findings of the check; none of them blocks.
+        weights: comparison of the stored weights with the source's; None unless asked for.
         preprocessing: see `Artifact.preprocessing`.
     """
 
@@ -63,19 +67,16 @@ def export(request: ExportRequest) -> Exported:
     """Runs one exporter and checks what it wrote for what its runtimes cannot run.
 
     Raises:
-        Limited: the target cannot express the model, by the exporter's or the check's word.
+        Limited: the exporter or the check found that the target cannot express the model.
         RuntimeError: the check found a fault that no limit explains.
     """
     row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request.artifact)
     exporter = row.exporter
-    source = request.graph or request.model.path
-    options = {**request.options, "model": request.model, "shapes": request.shapes}
+    source = ExportSource(model=request.model, graph=request.graph, shapes=request.shapes)
     shutil.rmtree(request.destination, ignore_errors=True)  # of an attempt that was killed
     with noting() as acted:
-        signature: Signature = exporter.export(source, request.destination, options)
-    described = names_of(source)
-    for name in described:
-        shutil.copyfile(source / name, request.destination / name)
+        signature = exporter.export(source, request.destination, request.options)
+    preprocessing = () if request.graph is None else _copy_preprocessing(request.graph, request.destination)
     findings: tuple[Finding, ...] = (*rewritten(acted), *exporter.check(request.destination, signature))
     for finding in findings:
         if finding.blocking:
@@ -85,14 +86,26 @@ def export(request: ExportRequest) -> Exported:
     weights = None
     if request.weights is not None:
         weights = _compared(exporter.WEIGHTS, request.weights, request.graph, exporter.constants(request.destination))
-    return Exported(signature=signature, weights=weights, findings=findings, preprocessing=FILE if described else "")
+    return Exported(
+        signature=signature, weights=weights, findings=findings, preprocessing=FILE if preprocessing else ""
+    )
 
 
-def _compared(layout: WeightLayout, weights: Path, graph: Path | None, stored: Mapping[str, Any]) -> WeightsRecord:
+def _copy_preprocessing(graph: Path, destination: Path) -> tuple[str, ...]:
+    """Copies the files that describe the steps before a split model's core; returns their names."""
+    names = names_of(graph)
+    for name in names:
+        shutil.copyfile(graph / name, destination / name)
+    return names
+
+
+def _compared(
+    layout: WeightLayout, weights: Path, graph: Path | None, stored: "Mapping[str, np.ndarray]"
+) -> WeightsRecord:
     """Compares the constants that an artifact stores with the original's weights."""
     original = read(weights)
-    found = match(layout, original, stored)
-    if not found.differences or graph is None:
-        return found
-    # What the model's own code multiplies with is no weight; reading the graph again costs only those that differ.
+    record = match(layout, original, stored)
+    if not record.differences or graph is None:
+        return record
+    # A constant in the model's own code is no weight. Only an artifact that differs pays for reading the graph again.
     return match(layout, with_constants(original, Graph.read(graph).graph_def), stored)

@@ -9,12 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Finding, Signature, TensorSpec
+from exporters.formats.contract import ExportSource, Options
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import acted
 from exporters.weights.weight_layout import WeightLayout
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TITLE = "ONNX"
 WEIGHTS = WeightLayout(packs_gates=True)
@@ -28,11 +32,11 @@ _SMALLEST_NORMAL = {1: 2.0**-126, 11: 2.0**-1022}
 _LARGE = 32 << 20  # bytes of graph beyond which weights stay out of the optimizer's protos (24 s -> 8 s for ResNet50)
 
 
-def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+def export(source: ExportSource, destination: Path, options: Options) -> Signature:
     """Converts a lowered graph.
 
     Args:
-        source: folder of a lowered graph.
+        source: its lowered graph is converted.
         destination: folder to create; receives `model.onnx`.
         options: `opset`, 17 or 18 (tf2onnx's table ends there).
     """
@@ -42,7 +46,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
 
     patch_tf2onnx()  # tf2onnx 1.17 uses names that NumPy 2 removed
     _mend(tf2onnx.graph)
-    graph = Graph.read(source)
+    graph = Graph.read(source.lowered)
     named = _named(graph.signature)
     model, storage = tf2onnx.convert.from_graph_def(
         graph.graph_def,
@@ -188,7 +192,7 @@ def _name_axes_of(value: Any, spec: TensorSpec | None) -> None:
             dim.dim_value = length
 
 
-def constants(artifact: Path) -> dict[str, Any]:
+def constants(artifact: Path) -> "dict[str, np.ndarray]":
     """Every initializer and constant, those inside of loops included, by the name that the graph calls it."""
     import onnx
 
@@ -200,12 +204,12 @@ def constants(artifact: Path) -> dict[str, Any]:
         for attribute in node.attribute
         if node.op_type == "Constant" and attribute.HasField("t")
     ]
-    found: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for number, (name, tensor) in enumerate(named):
         if tensor.data_type != onnx.TensorProto.STRING:
             values = onnx.numpy_helper.to_array(tensor, base_dir=str(artifact))
-            found[f"{name} ({number})" if name in found else name] = values
-    return found
+            arrays[f"{name} ({number})" if name in arrays else name] = values
+    return arrays
 
 
 def check(artifact: Path, signature: Signature) -> tuple[Finding, ...]:

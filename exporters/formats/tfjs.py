@@ -8,9 +8,10 @@ they are made of take the graph and the signature as they are.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Finding, Signature
+from exporters.formats.contract import ExportSource, Options
 from exporters.formats.tfjs_fusions import mend_fusions
 from exporters.formats.tfjs_stubs import conversion_module
 from exporters.lowering.graph import Graph
@@ -18,6 +19,9 @@ from exporters.lowering.rewrites.grouped_convolution import split_grouped_convol
 from exporters.lowering.rewrites.strided_padding import pad_in_numbers
 from exporters.target_limits import known_limit, limited
 from exporters.weights.weight_layout import WeightLayout
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TITLE = "TF.js"
 WEIGHTS = WeightLayout(kernels="last_two")
@@ -27,22 +31,20 @@ _INT32 = 2**31
 _SENTINELS = (2**63 - 1, -(2**63))  # "to the end" in slices; narrowing keeps that meaning
 
 
-def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+def export(source: ExportSource, destination: Path, _options: Options) -> Signature:
     """Converts a lowered graph.
 
     Args:
-        source: folder of a lowered graph.
+        source: its lowered graph is converted.
         destination: folder to create; receives `model.json` and the shards.
-        options: none are used.
 
     Raises:
         Limited: the graph has operators TF.js does not know, or integers that do not fit its int32.
     """
-    del options
     import tensorflow as tf
 
     conversion = conversion_module()
-    graph = split_grouped_convolutions(pad_in_numbers(Graph.read(source)))
+    graph = split_grouped_convolutions(pad_in_numbers(Graph.read(source.lowered)))
     _refuse_wide_integers(graph)
     imported = graph.imported()
     signature_def = _signature_def(imported, graph.signature)
@@ -112,12 +114,12 @@ def _nodes(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from function.get("nodeDef", ())
 
 
-def constants(artifact: Path) -> dict[str, Any]:
+def constants(artifact: Path) -> "dict[str, np.ndarray]":
     """Every weight of the shards by name, in the type that it is stored in."""
     import numpy as np
 
     model = json.loads((artifact / FILE).read_text("utf-8"))
-    found: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for group in model["weightsManifest"]:
         data, at = b"".join((artifact / path).read_bytes() for path in group["paths"]), 0
         for entry in group["weights"]:
@@ -127,9 +129,9 @@ def constants(artifact: Path) -> dict[str, Any]:
                 continue
             dtype = np.dtype(entry.get("quantization", entry)["dtype"])
             values = np.frombuffer(data, dtype, int(np.prod(entry["shape"], dtype=int)), at)
-            found[entry["name"]] = values.reshape(entry["shape"])
+            arrays[entry["name"]] = values.reshape(entry["shape"])
             at += values.nbytes
-    return found
+    return arrays
 
 
 def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:

@@ -12,14 +12,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Finding, Signature, TensorSpec
+from exporters.formats.contract import ExportSource, Options
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import acted
 from exporters.lowering.rewrites.elu import elu_in_arithmetic
 from exporters.target_limits import known_limit, limited
 from exporters.weights.weight_layout import WeightLayout
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TITLE = "TF Lite"
 WEIGHTS = WeightLayout()
@@ -27,21 +31,20 @@ FILE = "model.tflite"
 SIGNATURE_KEY = "serving_default"
 
 
-def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+def export(source: ExportSource, destination: Path, _options: Options) -> Signature:
     """Converts a lowered graph.
 
     Args:
-        source: folder of a lowered graph.
+        source: its lowered graph is converted, with the shapes in `shapes` where there are any.
         destination: folder to create; receives `model.tflite`.
-        options: `shapes`, input of the model -> its shape, for the static variant alone.
 
     Raises:
         Limited: a known limit of the converter (see `exporters.target_limits`), or an axis whose length nobody knows.
     """
     import tensorflow as tf
 
-    graph = elu_in_arithmetic(Graph.read(source))
-    if shapes := options.get("shapes"):
+    graph = elu_in_arithmetic(Graph.read(source.lowered))
+    if shapes := source.shapes:
         graph = replace(graph, signature=replace(graph.signature, inputs=_with_shapes(graph.signature.inputs, shapes)))
     with tempfile.TemporaryDirectory(prefix="tflite-") as scratch:
         outputs = _save(graph, scratch)
@@ -156,13 +159,13 @@ def _apart(outputs: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any
     return apart
 
 
-def constants(artifact: Path) -> dict[str, Any]:
+def constants(artifact: Path) -> "dict[str, np.ndarray]":
     """Every constant of the flatbuffer, by tensor name; of a name that is there again, with the tensor's number."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs((artifact / FILE).read_bytes(), 0)
     dtypes = _dtypes(schema.TensorType)
-    found: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for number, tensor in enumerate(map(graph.Tensors, range(graph.TensorsLength()))):
             buffer = model.Buffers(tensor.Buffer())
@@ -171,8 +174,8 @@ def constants(artifact: Path) -> dict[str, Any]:
             name = tensor.Name().decode("utf-8", "replace")
             shape = [tensor.Shape(axis) for axis in range(tensor.ShapeLength())]
             values = buffer.DataAsNumpy().view(dtypes[tensor.Type()]).reshape(shape)
-            found[f"{name} ({number})" if name in found else name] = values
-    return found
+            arrays[f"{name} ({number})" if name in arrays else name] = values
+    return arrays
 
 
 def _dtypes(kinds: Any) -> dict[int, Any]:
