@@ -1,4 +1,7 @@
-"""Runs one exporter as a job of its own process, and checks what it wrote."""
+"""Runs one exporter, checks the artifact that it wrote, and compares the stored weights with the model's.
+
+In: an `ExportRequest`, from `flows.pipeline.exports`, in a worker process. Out: the artifact's folder, and its record.
+"""
 
 import shutil
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ from exporters.contract import Finding, Signature, WeightsRecord
 from exporters.formats.contract import ExportSource, Options
 from exporters.formats.registry import EXPORTERS, STATIC_EXPORTERS
 from exporters.lowering.graph import Graph
-from exporters.lowering.rewrite_log import noting, rewritten
+from exporters.lowering.rewrite_log import recorded_rewrites, rewrite_findings
 from exporters.preprocessing.description import FILE, names_of
 from exporters.source.model_source import ModelSource
 from exporters.target_limits import limited
@@ -52,7 +55,7 @@ class Exported:
 
     Attributes:
         signature: of the artifact.
-        findings: the rewrites that acted, and the findings of the check; none of them blocks.
+        findings: the rewrites that were applied, and the findings of the check; none of them blocks.
         weights: comparison of the stored weights with the source's; None unless asked for.
         preprocessing: see `Artifact.preprocessing`.
     """
@@ -64,7 +67,7 @@ class Exported:
 
 
 def export(request: ExportRequest) -> Exported:
-    """Runs one exporter and checks what it wrote for what its runtimes cannot run.
+    """Runs one exporter and checks that the artifact's runtimes can run it.
 
     Raises:
         Limited: the exporter or the check found that the target cannot express the model.
@@ -73,11 +76,11 @@ def export(request: ExportRequest) -> Exported:
     row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request.artifact)
     exporter = row.exporter
     source = ExportSource(model=request.model, graph=request.graph, shapes=request.shapes)
-    shutil.rmtree(request.destination, ignore_errors=True)  # of an attempt that was killed
-    with noting() as acted:
+    shutil.rmtree(request.destination, ignore_errors=True)  # a killed attempt may have left one
+    with recorded_rewrites() as names:
         signature = exporter.export(source, request.destination, request.options)
     preprocessing = () if request.graph is None else _copy_preprocessing(request.graph, request.destination)
-    findings: tuple[Finding, ...] = (*rewritten(acted), *exporter.check(request.destination, signature))
+    findings: tuple[Finding, ...] = (*rewrite_findings(names), *exporter.check(request.destination, signature))
     for finding in findings:
         if finding.blocking:
             if finding.limit:

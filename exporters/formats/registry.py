@@ -1,4 +1,4 @@
-"""The table of exporters: one row for every variant of every format.
+"""Lists the exporters: one row for every variant of every format.
 
 A new format is one module, an `exporters.formats.contract.Exporter`, and its rows here. The modules import heavy
 packages on first use, in a worker process, so that this one stays light.

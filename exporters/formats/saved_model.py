@@ -1,7 +1,7 @@
 """Exports to SavedModel: the inference function saved with its variables.
 
 In: the admitted model. Out: a SavedModel folder with one signature, `serving_default`, whose inputs and outputs
-carry the canonical names.
+have the canonical names.
 """
 
 from dataclasses import replace

@@ -1,8 +1,8 @@
-"""TF.js: a graph model, `model.json` with its weight shards.
+"""Exports to TF.js: a graph model, `model.json` with its weight shards.
 
-In: a lowered graph. Out: a folder the TF.js converter's own writer made. The converter's entry points load a
-SavedModel, match names by shape and hide the true error behind a fallback (tfjs#3942); the steps
-they are made of take the graph and the signature as they are.
+In: a lowered graph. Out: a folder that the TF.js converter wrote. The converter's entry points load a SavedModel, match
+names by shape and hide the true error behind a fallback (tfjs#3942). So this module calls their inner steps, which take
+the graph and the signature as they are.
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Finding, Signature
 from exporters.formats.contract import ExportSource, Options
-from exporters.formats.tfjs_fusions import mend_fusions
+from exporters.formats.tfjs_fusions import replace_unsupported_fusions
 from exporters.formats.tfjs_stubs import conversion_module
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrites.grouped_convolution import split_grouped_convolutions
@@ -55,8 +55,8 @@ def export(source: ExportSource, destination: Path, _options: Options) -> Signat
         if limit is None:
             raise
         raise limit from error
-    mend_fusions(optimised)
-    weights = conversion.extract_weights(optimised)  # takes them out of the graph, so it comes before writing that
+    replace_unsupported_fusions(optimised)
+    weights = conversion.extract_weights(optimised)  # also removes them from the graph, which is written below
     destination.mkdir()
     conversion.write_artifacts(
         None,
@@ -71,7 +71,7 @@ def export(source: ExportSource, destination: Path, _options: Options) -> Signat
 
 
 def _signature_def(imported: Any, signature: Signature) -> Any:
-    """The signature under canonical keys; the converter would match keys to tensors by dtype and shape."""
+    """Builds the signature under canonical keys; the converter would match keys to tensors by dtype and shape."""
     from tensorflow.core.protobuf import meta_graph_pb2
 
     definition = meta_graph_pb2.SignatureDef()
@@ -85,7 +85,11 @@ def _signature_def(imported: Any, signature: Signature) -> Any:
 
 
 def _refuse_wide_integers(graph: Graph) -> None:
-    """TF.js has int32 only and narrows int64 constants without a word."""
+    """Refuses int64 constants that do not fit int32, which the converter would silently narrow.
+
+    Raises:
+        Limited: a constant holds such a number.
+    """
     import numpy as np
     import tensorflow as tf
 
@@ -98,10 +102,10 @@ def _refuse_wide_integers(graph: Graph) -> None:
 
 
 def _add_topology(path: Path, topology: Mapping[str, Any]) -> None:
-    """Adds the graph to the file, whose keys are then sorted.
+    """Adds the graph to the file, and sorts its keys.
 
-    The converter writes keys in the order of a hash; sorted, the file is the same on every run. And it writes JSON
-    token by token through TensorFlow's file layer, which takes half a minute for some thousand operators.
+    The converter writes keys in the order of a hash; sorted, the file is the same on every run. The converter's own
+    writer passes JSON token by token through TensorFlow's file layer: half a minute for some thousand operators.
     """
     model = {**json.loads(path.read_text("utf-8")), "modelTopology": topology}
     path.write_text(json.dumps(model, sort_keys=True, separators=(",", ":")), "utf-8")
@@ -115,22 +119,22 @@ def _nodes(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def constants(artifact: Path) -> "dict[str, np.ndarray]":
-    """Every weight of the shards by name, in the type that it is stored in."""
+    """Reads every weight of the shards by name, in the type that is stored; text is left out."""
     import numpy as np
 
     model = json.loads((artifact / FILE).read_text("utf-8"))
     arrays: dict[str, np.ndarray] = {}
     for group in model["weightsManifest"]:
-        data, at = b"".join((artifact / path).read_bytes() for path in group["paths"]), 0
+        data, offset = b"".join((artifact / path).read_bytes() for path in group["paths"]), 0
         for entry in group["weights"]:
-            if entry["dtype"] == "string":  # each word behind its length
+            if entry["dtype"] == "string":  # each string follows its length, 4 bytes
                 for _ in range(int(np.prod(entry["shape"], dtype=int))):
-                    at += 4 + int.from_bytes(data[at : at + 4], "little")
+                    offset += 4 + int.from_bytes(data[offset : offset + 4], "little")
                 continue
             dtype = np.dtype(entry.get("quantization", entry)["dtype"])
-            values = np.frombuffer(data, dtype, int(np.prod(entry["shape"], dtype=int)), at)
+            values = np.frombuffer(data, dtype, int(np.prod(entry["shape"], dtype=int)), offset)
             arrays[entry["name"]] = values.reshape(entry["shape"])
-            at += values.nbytes
+            offset += values.nbytes
     return arrays
 
 
