@@ -18,7 +18,7 @@ from exporters.preprocessing.description import FILE, names_of
 from exporters.source.model_source import ModelSource
 from exporters.target_limits import limited
 from exporters.weights.match import match
-from exporters.weights.source_weights import read, with_constants
+from exporters.weights.source_weights import read_weights, with_constants
 from exporters.weights.weight_layout import WeightLayout
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class ExportRequest:
         destination: folder to create.
         options: see `Artifact.options`.
         shapes: input of the model -> its shape, for a variant whose every axis has a length.
-        weights: folder that `exporters.weights.source_weights.note` wrote, to compare the stored weights with; None
-            compares nothing.
+        weights: folder from `exporters.weights.source_weights.write_weights`, to compare the stored weights with;
+            None compares nothing.
     """
 
     artifact: str
@@ -106,7 +106,7 @@ def _compared(
     layout: WeightLayout, weights: Path, graph: Path | None, stored: "Mapping[str, np.ndarray]"
 ) -> WeightsRecord:
     """Compares the constants that an artifact stores with the original's weights."""
-    original = read(weights)
+    original = read_weights(weights)
     record = match(layout, original, stored)
     if not record.differences or graph is None:
         return record
