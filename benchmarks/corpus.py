@@ -47,7 +47,7 @@ from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.jobs import GIB, Answer, Job, Limits, Outcome, Workers
 from flows.batch import Sweep, SweptModel, shown, sweep
 from flows.config.model_folder import find
-from validators.preloads import TENSORFLOW, fork_server_modules
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.release.evidence import read_evidence
 from validators.release.manifest import load
 from validators.runtimes.availability import missing
@@ -113,7 +113,7 @@ class Stock:
         self._folder = folder
         self._results = results
         self._toolchain = dict(toolchain)
-        self._workers = Workers(folder, folder, fork_servers=fork_server_modules())
+        self._workers = Workers(folder, folder, fork_servers=preloaded_modules())
         self._browser = BrowserHost()
         self._number = 0
         results.mkdir(parents=True, exist_ok=True)

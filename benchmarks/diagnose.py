@@ -34,7 +34,7 @@ from flows.config.settings import load_settings
 from flows.diagnose import Diagnosis, diagnose
 from flows.pipeline.run import ReleaseRun, Shared
 from flows.pipeline.stages import run_on_threads
-from validators.preloads import TENSORFLOW, fork_server_modules
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.web.browser import BrowserHost
 
 ONNX = "onnx/default onnxruntime cpu"
@@ -241,7 +241,7 @@ def _asked(planted: Sequence[str], wanted: Sequence[str]) -> bool:
 def _scored(wanted: Sequence[tuple[str, str, str, str]]) -> Iterator[Scored]:
     with tempfile.TemporaryDirectory(prefix="diagnose-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
-        fork_servers = ForkServers(fork_server_modules(), folder)
+        fork_servers = ForkServers(preloaded_modules(), folder)
         try:
             faults = Faults(folder, Shared(fork_servers=fork_servers, browser=browser, cores=3, memory=12 << 30))
             for planted in wanted:

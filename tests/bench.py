@@ -28,7 +28,7 @@ from flows.pipeline.workspace import Workspace
 from tests.exporters.unmended import ExportWithout, LowerWithout, export_without, lower_without
 from validators.contract import Cell, Grounds, SampleSet, Verdict
 from validators.gate.verdict import judge
-from validators.preloads import TENSORFLOW, fork_server_modules
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.runtimes.registry import RuntimeRow, default_requirements, planned
 from validators.samples import static_shapes
 from validators.web.browser import BrowserHost
@@ -118,7 +118,7 @@ class Bench:
         self.folder = folder
         jobs = folder / "jobs"
         jobs.mkdir()
-        self.workers = Workers(jobs, jobs, fork_servers=fork_server_modules())
+        self.workers = Workers(jobs, jobs, fork_servers=preloaded_modules())
         self.browser = BrowserHost()
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="bench")
         self._proofs: dict[str, Future[Proof]] = {}

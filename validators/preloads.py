@@ -1,6 +1,6 @@
 """Lists the modules that each fork server imports before jobs fork from it.
 
-In: nothing. Out: `fork_server_modules()`. TensorFlow and Keras take seconds to import, the light runtimes half a second
+In: nothing. Out: `preloaded_modules()`. TensorFlow and Keras take seconds to import, the light runtimes half a second
 each; a fork takes milliseconds. There are two servers because a machine that only validates has no TensorFlow, and
 because the cells of the light runtimes must not find it loaded.
 """
@@ -14,7 +14,7 @@ LIGHT = "runtimes"
 _LIGHT = ("ai_edge_litert.interpreter", "ai_edge_litert.compiled_model", "onnxruntime", "websockets.sync.client")
 
 
-def fork_server_modules() -> Mapping[str, tuple[str, ...]]:
+def preloaded_modules() -> Mapping[str, tuple[str, ...]]:
     """Returns name of the fork server -> its modules; a runtime that is not installed is left out."""
     light = tuple(module for module in _LIGHT if find_spec(module.partition(".")[0]) is not None)
     return {

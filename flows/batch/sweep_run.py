@@ -26,7 +26,7 @@ from flows.config.model_folder import Model, find
 from flows.config.settings import Settings, load_settings
 from flows.pipeline.run import ReleaseRun, Shared, refuse_unrunnable
 from flows.pipeline.stages import run_on_threads
-from validators.preloads import fork_server_modules
+from validators.preloads import preloaded_modules
 from validators.web.browser import BrowserHost
 
 _LOOK_SECONDS = 0.2
@@ -118,7 +118,7 @@ def _release_all(
     at_once = min(jobs or max(1, cores // _CORES_OF_ONE), len({model.release for model in models}))
     with (
         tempfile.TemporaryDirectory(prefix="paritygate-sweep-") as logs,
-        closing(ForkServers(fork_server_modules(), Path(logs))) as fork_servers,
+        closing(ForkServers(preloaded_modules(), Path(logs))) as fork_servers,
         closing(BrowserHost()) as browser,
         ThreadPoolExecutor(at_once, thread_name_prefix="release") as pool,
     ):

@@ -28,7 +28,7 @@ from validators.diagnosis.contract import Call, Files, Part, Suspicion
 from validators.diagnosis.inner_tensors.job import OpenRequest, open_artifact
 from validators.diagnosis.layer_comparison import PartRequest, SearchRequest, cut_part, search_layers
 from validators.diagnosis.tensor_capture import CaptureRequest
-from validators.preloads import TENSORFLOW, fork_server_modules
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.samples.tensor_files import write_tensors
 from validators.web.browser import BrowserHost
 
@@ -76,7 +76,7 @@ class Laboratory:
         row = self.subject.row
         workspace = Workspace(self._folder / "work")
         shared = self._shared
-        fork_servers = shared.fork_servers if shared else fork_server_modules()
+        fork_servers = shared.fork_servers if shared else preloaded_modules()
         with ExitStack() as held:
             browser = shared.browser if shared else held.enter_context(BrowserHost())
             workers = held.enter_context(Workers(workspace.scratch, workspace.logs, fork_servers=fork_servers))

@@ -35,7 +35,7 @@ from flows.pipeline.workspace import Workspace, refuse_target
 from flows.progress.events import Event, Listener, Work, perform, said
 from flows.review.gate import GateReport
 from validators.contract import Cell, Grounds, NoiseBySet
-from validators.preloads import LIGHT, TENSORFLOW, fork_server_modules
+from validators.preloads import LIGHT, TENSORFLOW, preloaded_modules
 from validators.reference.job import Reference
 from validators.release.evidence import unmeasured, without_floor, write_noise
 from validators.release.integrity import manifest_digest
@@ -183,7 +183,7 @@ class ReleaseRun:
         self._workers = Workers(
             self._workspace.scratch,
             self._workspace.logs,
-            fork_servers=shared.fork_servers if shared else fork_server_modules(),
+            fork_servers=shared.fork_servers if shared else preloaded_modules(),
             cores=shared.cores if shared else None,
             memory=shared.memory if shared else None,
             on_line=said,

@@ -26,7 +26,7 @@ from validators.gate.approvals import decided
 from validators.gate.consistency import CLAIM, false_claims
 from validators.gate.evidence_quality import WORSE
 from validators.gate.verdict import DIGEST, EMPTY, UNPROVEN, judge
-from validators.preloads import fork_server_modules
+from validators.preloads import preloaded_modules
 from validators.release.attestation_files import read, refuse_unwritable, write_cells
 from validators.release.attestations import Approval
 from validators.release.integrity import check_files
@@ -188,7 +188,7 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
 
     with tempfile.TemporaryDirectory(prefix="paritygate-verify-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
-        with Workers(folder, folder, fork_servers=fork_server_modules(), on_line=said) as workers:
+        with Workers(folder, folder, fork_servers=preloaded_modules(), on_line=said) as workers:
             cells = Cells(workers, browser, release.absolute(), policy=manifest.policy)
             for name in {row.fork_server for row in runnable if row.fork_server}:
                 workers.preload(name)

@@ -11,7 +11,7 @@ from exporters.formats import onnx
 from exporters.formats.contract import Exporter
 from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS
 from validators.contract import Runtime
-from validators.preloads import fork_server_modules
+from validators.preloads import preloaded_modules
 from validators.runtimes.registry import ORIGINAL, RUNTIMES, default_requirements, planned, runtime
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
@@ -51,7 +51,7 @@ def test_every_format_is_required_on_the_cpu_by_default(format_):
 def test_a_row_is_found_by_name_and_device_and_names_what_exists(row):
     assert runtime(row.name, row.device) is row
     assert not lacking(row.module, Runtime)
-    assert row.fork_server in {None, *fork_server_modules()}
+    assert row.fork_server in {None, *preloaded_modules()}
     assert row.extra in EXTRAS
 
 

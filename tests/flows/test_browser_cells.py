@@ -20,7 +20,7 @@ from flows.pipeline.cells import Cells
 from validators.cells.job import NO_DEVICE
 from validators.contract import Cell
 from validators.hardware.graphics_cards import Card
-from validators.preloads import fork_server_modules
+from validators.preloads import preloaded_modules
 from validators.release.evidence import reference_folder, write_evidence
 from validators.runtimes.registry import runtime
 from validators.samples import check_samples, generate, plan
@@ -65,7 +65,7 @@ def browser():
 def started(tmp_path, release, browser):
     """Starts one cell for each runtime; gives futures."""
     folder, artifact = release
-    with Workers(tmp_path, tmp_path, fork_servers=fork_server_modules()) as workers, ThreadPoolExecutor(3) as pool:
+    with Workers(tmp_path, tmp_path, fork_servers=preloaded_modules()) as workers, ThreadPoolExecutor(3) as pool:
         shared = cells(folder, workers, browser)
         yield lambda *names: [
             pool.submit(shared.run, artifact, runtime(f"tfjs-{name}", device)) for name, device in names
