@@ -41,9 +41,10 @@ def write(file: Path, content: bytes | str, *, mode: int | None = None) -> None:
                 os.fchmod(stream.fileno(), mode)
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
+            # Without this the name could reach the disk before the content.
             os.fsync(stream.fileno())
         partial.replace(file)
-    except BaseException:
+    except BaseException:  # Ctrl-C included
         partial.unlink(missing_ok=True)
         raise
 

@@ -16,6 +16,7 @@ _POLL_SECONDS = 0.1
 def create_or_open(path: Path) -> int:
     """Opens a folder, or a lock file that it makes where there is none; no child process inherits the descriptor."""
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    # A child that inherited the descriptor would hold the lock after this process released it.
     return os.open(path, flags | os.O_CLOEXEC, 0o644)
 
 
@@ -93,6 +94,7 @@ def wait_for_lock(
             if not announced:
                 on_wait(f"{what} is in use; waits until it is free ({path})")
                 announced = True
+            # A blocking call of the system could not be ended by `cancelled`.
             time.sleep(_POLL_SECONDS)
 
 

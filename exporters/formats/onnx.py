@@ -86,7 +86,7 @@ def _patch_tf2onnx(graph: Any) -> None:
     """
     graph.Node.__hash__ = lambda node: hash(node.name)
     write = graph.Graph.update_proto
-    if not hasattr(write, "__wrapped__"):
+    if not hasattr(write, "__wrapped__"):  # a process may export several models
 
         @wraps(write)
         def update_bodies_only(self: Any, *storage: Any) -> None:
@@ -206,6 +206,7 @@ def constants(artifact: Path) -> "dict[str, np.ndarray]":
         for attribute in node.attribute
         if node.op_type == "Constant" and attribute.HasField("t")
     ]
+    # The graphs inside of loops have their own names, so the same name may occur more than once.
     arrays: dict[str, np.ndarray] = {}
     for number, (name, tensor) in enumerate(named):
         if tensor.data_type != onnx.TensorProto.STRING:

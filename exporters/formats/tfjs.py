@@ -59,7 +59,7 @@ def export(source: ExportSource, destination: Path, _options: Options) -> Signat
     weights = conversion.extract_weights(optimised)  # also removes them from the graph, which is written below
     destination.mkdir()
     conversion.write_artifacts(
-        None,
+        None,  # the graph: `_add_topology` writes it
         weights,
         str(destination / FILE),
         tf.__version__,

@@ -37,6 +37,7 @@ def conversion_module() -> Any:
         raise Broken("the TF.js converter is not installed", next_step=f"`{setup_command()}` installs it.")
     import keras  # noqa: F401 - first: Keras has an optional import of `jax` and would take the empty module for it
 
+    # A package that is imported already stays as it is.
     stubs = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
     for name, stub in stubs.items():
         sys.modules[name] = stub

@@ -53,6 +53,7 @@ def export(source: ExportSource, destination: Path, _options: Options) -> Signat
         try:
             with _without_loading_in_python():
                 converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=[SIGNATURE_KEY])
+                # No Flex: the LiteRT runtimes of the registry have no kernels of TensorFlow.
                 converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
                 content = converter.convert()
         except Exception as error:
@@ -62,6 +63,7 @@ def export(source: ExportSource, destination: Path, _options: Options) -> Signat
             raise limit from error
     destination.mkdir()
     (destination / FILE).write_bytes(content)
+    # Static inputs make the shapes of the outputs static, which the graph's own signature does not know.
     return Signature(
         inputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.inputs),
         outputs=tuple(replace(spec, native=spec.name) for spec in (outputs if shapes else graph.signature.outputs)),
@@ -161,6 +163,7 @@ def _distinct_outputs(outputs: Mapping[str, Any], sources: dict[str, str]) -> di
     """
     import tensorflow as tf
 
+    # Built in reverse order, so that the first of the outputs that share a tensor keeps it.
     first = {source: name for name, source in reversed(sources.items())}
     distinct = dict(outputs)
     for name, value in outputs.items():

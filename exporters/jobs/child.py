@@ -64,6 +64,7 @@ def perform(function: str, request: Path, result: Path) -> int:
     # The supervisor and the browser with its one GPU process serve many jobs, so they get the processor first.
     os.nice(_NICENESS)
     logging.basicConfig(level=logging.INFO)  # the run monitor reads level and logger
+    # In a fork `tempfile` may have cached its folder already; native code and child processes read the variable.
     os.environ["TMPDIR"] = tempfile.tempdir = str(request.parent.absolute())
     answer = _answer(function, request)
     try:

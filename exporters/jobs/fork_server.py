@@ -69,6 +69,7 @@ def _reap(running: dict[int, str], out: int) -> None:
 
 def _serve(out: int) -> None:
     running: dict[int, str] = {}
+    # The end of a child is a signal, which select() does not report: each signal writes a byte to this pipe.
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -83,7 +84,7 @@ def _serve(out: int) -> None:
             if key.fd == wake_read:
                 _reap(running, out)
                 continue
-            if not chunk:
+            if not chunk:  # the supervisor closed stdin or died
                 return
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:

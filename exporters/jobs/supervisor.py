@@ -218,6 +218,7 @@ class Workers:
             if job.name in self._running:
                 msg = f"a job named {job.name} is already running"
                 raise ValueError(msg)
+            # Taken before the process exists, so that jobs that wait see the name and the memory as used.
             self._running[job.name] = None
             self._memory_held[job.name] = _TYPICAL_MEMORY
             return True
@@ -232,7 +233,7 @@ class Workers:
 
     def _start(self, job: Job[Any, Any], log: Path) -> Child:
         request, result = self._files(job)
-        result.unlink(missing_ok=True)
+        result.unlink(missing_ok=True)  # of an attempt before this one
         function = name_of(job.function)
         request.write_text(encode_request(job.function, job.request), "utf-8")
         server = self._fork_servers.get(job.fork_server) if job.fork_server else None
@@ -287,6 +288,7 @@ class Workers:
 
     def _read(self, job: Job[Any, Any], child: Child) -> "_RawOutcome":
         """Reads the end of a job that was not killed."""
+        # `close` kills the children: that exit status is no crash.
         if self._closing.is_set():
             return _RawOutcome(status="cancelled", message=f"{job.name} was stopped: the run is ending")
         _, result = self._files(job)
