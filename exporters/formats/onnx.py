@@ -20,7 +20,7 @@ from exporters.weights.weight_layout import WeightLayout
 if TYPE_CHECKING:
     import numpy as np
 
-TITLE = "ONNX"
+TITLE: str = "ONNX"
 WEIGHTS = WeightLayout(packs_gates=True)
 FILE = "model.onnx"
 _WEIGHTS = "weights.bin"

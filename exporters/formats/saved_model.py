@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Finding, Signature
 from exporters.formats.contract import ExportSource, Options
+from exporters.source.keras.graph_function import graph_function
 from exporters.weights.weight_layout import WeightLayout
 
 if TYPE_CHECKING:
     import numpy as np
 
-TITLE = "SavedModel"
+TITLE: str = "SavedModel"
 WEIGHTS = WeightLayout(kernels="source", computes=False)
 
 
@@ -37,7 +38,7 @@ def export(source: ExportSource, destination: Path, _options: Options) -> Signat
 
     model = load(source.model)
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def serve(**inputs: Any) -> dict[str, Any]:
         return model.call(inputs)
 

@@ -23,7 +23,7 @@ from exporters.weights.weight_layout import WeightLayout
 if TYPE_CHECKING:
     import numpy as np
 
-TITLE = "TF.js"
+TITLE: str = "TF.js"
 WEIGHTS = WeightLayout(kernels="last_two")
 FILE = "model.json"
 _SHARD = 4 << 20  # bytes; the converter's default

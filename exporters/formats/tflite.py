@@ -19,13 +19,14 @@ from exporters.formats.contract import ExportSource, Options
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import record_rewrite
 from exporters.lowering.rewrites.elu import elu_in_arithmetic
+from exporters.source.keras.graph_function import graph_function
 from exporters.target_limits import known_limit, limited
 from exporters.weights.weight_layout import WeightLayout
 
 if TYPE_CHECKING:
     import numpy as np
 
-TITLE = "TF Lite"
+TITLE: str = "TF Lite"
 WEIGHTS = WeightLayout()
 FILE = "model.tflite"
 SIGNATURE_KEY = "serving_default"
@@ -117,7 +118,7 @@ def _save(graph: Graph, folder: str) -> tuple[TensorSpec, ...]:
 
     input_specs, output_specs = graph.signature.inputs, graph.signature.outputs
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def serve(**inputs: Any) -> Any:
         tensors = tf.graph_util.import_graph_def(
             graph.graph_def,
@@ -132,7 +133,7 @@ def _save(graph: Graph, folder: str) -> tuple[TensorSpec, ...]:
     specs = {
         spec.name: tf.TensorSpec(spec.shape, tf.dtypes.as_dtype(spec.dtype), name=spec.name) for spec in input_specs
     }
-    module = tf.Module()
+    module: Any = tf.Module()
     module.serve = serve
     concrete = serve.get_concrete_function(**specs)
     tf.saved_model.save(module, folder, signatures={SIGNATURE_KEY: concrete})
