@@ -121,7 +121,7 @@ class Bench:
         self.folder = folder
         jobs = folder / "jobs"
         jobs.mkdir()
-        self.workers = Workers(jobs, jobs, hosts=preloaded_modules())
+        self.workers = Workers(jobs, jobs, fork_servers=preloaded_modules())
         self.browser = BrowserHost()
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="bench")
         self._proofs: dict[str, Future[Proof]] = {}
@@ -133,15 +133,17 @@ class Bench:
         self.browser.close()
         self._pool.shutdown(cancel_futures=True)
 
-    def outcome(self, function: str | Callable[[Any], Any], request: Any, *, host: str = TENSORFLOW) -> Outcome[Any]:
+    def outcome(
+        self, function: str | Callable[[Any], Any], request: Any, *, fork_server: str | None = TENSORFLOW
+    ) -> Outcome[Any]:
         """Runs one function as a job, however it ends; `MODULE:NAME` for one of a test's own modules."""
         called = resolve(function) if isinstance(function, str) else function
         name = f"{called.__name__}-{next(self._numbers)}"
-        return self.workers.run(Job(name=name, function=called, request=request, host=host))
+        return self.workers.run(Job(name=name, function=called, request=request, fork_server=fork_server))
 
-    def call(self, function: str | Callable[[Any], Any], request: Any, *, host: str = TENSORFLOW) -> Any:
+    def call(self, function: str | Callable[[Any], Any], request: Any, *, fork_server: str | None = TENSORFLOW) -> Any:
         """Runs one function as a job that must succeed."""
-        return self.outcome(function, request, host=host).unwrap()
+        return self.outcome(function, request, fork_server=fork_server).unwrap()
 
     def lower(
         self, source: ModelSource, folder: Path, forms: Sequence[str], *, without: str | None = None

@@ -1,8 +1,8 @@
-"""Lists the modules that each preloaded process imports; jobs fork from these processes.
+"""Lists the modules that each fork server imports before jobs fork from it.
 
-In: nothing. Out: `preloaded_modules()`. TensorFlow and Keras take seconds to import, light runtimes half a second; a
-fork takes milliseconds. There are two processes because a machine that only validates has no TensorFlow, and because
-the cells of the light runtimes must not find TensorFlow loaded.
+In: nothing. Out: `preloaded_modules()`. TensorFlow and Keras take seconds to import, the light runtimes half a second
+each; a fork takes milliseconds. There are two servers because a machine that only validates has no TensorFlow, and
+because the cells of the light runtimes must not find it loaded.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _LIGHT = ("ai_edge_litert.interpreter", "ai_edge_litert.compiled_model", "onnxru
 
 
 def preloaded_modules() -> Mapping[str, tuple[str, ...]]:
-    """Returns the modules of each preloaded process; a runtime that is not installed is left out."""
+    """Returns name of the fork server -> its modules; a runtime that is not installed is left out."""
     light = tuple(module for module in _LIGHT if find_spec(module.partition(".")[0]) is not None)
     # Our job modules are listed too, so that a forked process has nothing left to import.
     return {

@@ -76,14 +76,14 @@ class Laboratory:
         row = self.subject.row
         workspace = Workspace(self._folder / "work")
         shared = self._shared
-        preloaded = shared.preloaded if shared else preloaded_modules()
+        fork_servers = shared.fork_servers if shared else preloaded_modules()
         with ExitStack() as held:
             browser = shared.browser if shared else held.enter_context(BrowserHost())
-            workers = held.enter_context(Workers(workspace.scratch, workspace.logs, hosts=preloaded))
+            workers = held.enter_context(Workers(workspace.scratch, workspace.logs, fork_servers=fork_servers))
             held.callback(workspace.remove)
             self._workers = workers
-            for host in {TENSORFLOW, row.host} - {""}:
-                workers.preload(host)
+            for name in {TENSORFLOW, row.fork_server or TENSORFLOW}:
+                workers.preload(name)
             if row.browser:
                 browser.start()
             self._cells = Cells(workers, browser, self.subject.release, policy=self.subject.manifest.policy)
@@ -213,7 +213,7 @@ class Laboratory:
     def _run(self, function: Callable[[Request], Answer], request: Request) -> Outcome[Answer]:
         name = f"{function.__name__}-{next(self._numbers)}"
         outcome = self._workers.run(
-            Job(name=name, function=function, request=request, limits=self._limits, host=TENSORFLOW)
+            Job(name=name, function=function, request=request, limits=self._limits, fork_server=TENSORFLOW)
         )
         if outcome.status == "cancelled":
             outcome.unwrap()

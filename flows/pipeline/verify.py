@@ -190,10 +190,10 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
 
     with tempfile.TemporaryDirectory(prefix="paritygate-verify-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
-        with Workers(folder, folder, hosts=preloaded_modules(), hear=said) as workers:
+        with Workers(folder, folder, fork_servers=preloaded_modules(), on_line=said) as workers:
             cells = Cells(workers, browser, release.absolute(), policy=manifest.policy)
-            for host in {row.host for row in runnable if row.host}:
-                workers.preload(host)
+            for name in {row.fork_server for row in runnable if row.fork_server}:
+                workers.preload(name)
             if any(row.browser for row in runnable):
                 browser.start()
 

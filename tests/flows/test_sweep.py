@@ -18,7 +18,7 @@ from hostile_forms import checkpoint, h5_model, saved_model
 from rich.console import Console
 
 from exporters.errors import BadInput, Broken, Limited
-from exporters.jobs import Job, Preloaded, Workers
+from exporters.jobs import ForkServers, Job, Workers
 from exporters.source.admission import examine
 from flows import batch as sweep
 from flows import cli
@@ -595,19 +595,19 @@ def test_workers_that_share_a_preloaded_process_end_without_it(tmp_path):
     folders = [tmp_path / name for name in ("host", "one", "two")]
     for folder in folders:
         folder.mkdir()
-    preloaded = Preloaded({"light": ("json",)}, folders[0])
+    fork_servers = ForkServers({"light": ("json",)}, folders[0])
 
     def run(folder):
-        with Workers(folder, folder, hosts=preloaded) as workers:
-            job = Job(name="job", function=jobs.echo, request={"from": folder.name}, host="light")
-            return workers.run(job).unwrap(), preloaded.host("light")
+        with Workers(folder, folder, fork_servers=fork_servers) as workers:
+            job = Job(name="job", function=jobs.echo, request={"from": folder.name}, fork_server="light")
+            return workers.run(job).unwrap(), fork_servers.get("light")
 
-    (first, host), (second, same) = run(folders[1]), run(folders[2])
+    (first, server), (second, same) = run(folders[1]), run(folders[2])
     assert (first, second) == ({"from": "one"}, {"from": "two"})
-    assert host is same
-    assert host.alive
-    preloaded.close()
-    assert not host.alive
+    assert server is same
+    assert server.alive
+    fork_servers.close()
+    assert not server.alive
 
 
 # -- the real thing ---------------------------------------------------------------------------------------------------

@@ -318,7 +318,7 @@ def refusal(bench):
             "signature": TypeAdapter(Signature).dump_python(artifact.signature, mode="json"),
             "environment": environment,
         }
-        return bench.call("tests.validators.litert_gpu_jobs:refusal", request, host=LIGHT)
+        return bench.call("tests.validators.litert_gpu_jobs:refusal", request, fork_server=LIGHT)
 
     return run
 

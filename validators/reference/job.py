@@ -15,7 +15,7 @@ from exporters.preprocessing.vocabularies import entries_of
 from exporters.source.keras.loading import load
 from exporters.source.keras.model import SourceModel
 from exporters.source.model_source import ModelSource
-from exporters.weights.source_weights import note
+from exporters.weights.source_weights import write_weights
 from validators.compare.task_metric import ACCURACY, accuracy, fitting, function_named, scored
 from validators.contract import ComparisonBasis, SampleSet, Task, Tensors
 from validators.reference.extra_rows import draw_extra_rows
@@ -92,7 +92,7 @@ def compute_reference(request: ReferenceRequest) -> Reference:
     write_evidence(
         request.release, signature=model.signature, sets=answers.sets, samples=answers.samples, rounds_to=halves
     )
-    note(model, request.weights)
+    write_weights(model, request.weights)
     for name, tensors in answers.outputs.items():
         write_tensors(reference_folder(request.release, name), tensors)
     for kind, rows in draw_extra_rows(answers, inputs, user, parameters=model.parameter_bytes() // 4).items():

@@ -39,8 +39,8 @@ class RuntimeRow:
             slow down every release where its package is installed.
         tf32: whether products are allowed to round to TF32; such a row runs only when the policy asks for it.
         accelerator: the driver of the device, see `Accelerator`.
-        host: the preloaded process its cells fork from, a name in `validators.preloads`; empty for a fresh interpreter
-            (a process that touches CUDA must not be a fork).
+        fork_server: name of the fork server that runs its cells, see `validators.preloads`; None for a fresh
+            interpreter (a process that touches CUDA must not be a fork).
         npm: the browser packages that the cell's page loads; not empty means that it needs the shared Chromium. The
             first one's version is the runtime's.
         package: import name of the package that contains the runtime.
@@ -61,7 +61,7 @@ class RuntimeRow:
     on_request: bool = False
     tf32: bool = False
     accelerator: Accelerator = "processor"
-    host: str = LIGHT
+    fork_server: str | None = LIGHT
     npm: tuple[str, ...] = ()
     package: str
     distribution: str
@@ -101,7 +101,7 @@ _ROWS = (
         format="saved_model",
         device="cpu",
         module=saved_model,
-        host=TENSORFLOW,
+        fork_server=TENSORFLOW,
         package="tensorflow",
         distribution="tensorflow",
         extra="export",
@@ -271,7 +271,7 @@ _ROWS = (
         adapter="CUDA",
         required=False,
         accelerator="cuda",
-        host="",
+        fork_server=None,
         package="tensorflow",
         distribution="tensorflow",
         extra="export",
@@ -285,7 +285,7 @@ _ROWS = (
         adapter="CUDA",
         required=False,
         accelerator="cuda",
-        host="",
+        fork_server=None,
         package="tensorflow",
         distribution="tensorflow",
         extra="export",
@@ -300,7 +300,7 @@ _ROWS = (
         adapter="CUDAExecutionProvider",
         required=False,
         accelerator="cuda",
-        host="",
+        fork_server=None,
         package="onnxruntime",
         distribution="onnxruntime-gpu",
         extra="ort-cuda",
