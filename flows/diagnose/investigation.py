@@ -32,7 +32,7 @@ from flows.diagnose.result import Diagnosis, Suspect, Switch
 from flows.diagnose.runtime_settings import switches_of
 from flows.diagnose.target import Subject, find_subject
 from flows.pipeline.run import Shared
-from flows.progress.events import Listener, perform
+from flows.progress.events import Listener, StageOutcome, perform
 from validators.diagnosis.contract import Files, Part, Suspicion
 from validators.diagnosis.reproduction import Exhibit, write
 
@@ -130,9 +130,9 @@ class Investigation:
     def _step(self, name: str, work: Callable[[], Any]) -> Any:
         result: list[Any] = []
 
-        def told() -> tuple[bool, str]:
+        def told() -> StageOutcome:
             result.append(work())
-            return True, ""
+            return StageOutcome(True, "")
 
         perform(name, told, total=0, listen=self._listen)
         return result[0]

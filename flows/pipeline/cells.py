@@ -13,7 +13,7 @@ from exporters.contract import Artifact, Finding
 from exporters.errors import Broken, Cancelled, LimitReached
 from exporters.jobs import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outcome, Workers
 from exporters.target_limits import known_limit
-from flows.progress.events import waiting
+from flows.progress.events import StageOutcome, waiting
 from validators.cells.job import CellRequest, run_cell
 from validators.contract import Cell, PolicyRecord, Task, ToleranceOverride
 from validators.diagnosis.tensor_capture import Captured, CaptureRequest, capture_tensors
@@ -215,9 +215,9 @@ def _limited(cell: Cell, reached: LimitReached) -> Cell:
     return replace(cell, status="limited", reason=reached.limit, message=reached.message, findings=(finding,))
 
 
-def outcome_of(cell: Cell) -> tuple[bool | None, str]:
-    """Whether the cell passed, None when it could not run, and a line for a person."""
+def outcome_of(cell: Cell) -> StageOutcome:
+    """Returns how the cell's stage ended: None for `passed` when the cell could not run."""
     if cell.status == "passed":
-        return True, "equal" if cell.max_abs is None else f"max distance {cell.max_abs:.1e}"
-    good = None if cell.status in {"limited", "unavailable"} else False
-    return good, f"{cell.status}: {cell.reason}: {cell.message}"
+        return StageOutcome(True, "equal" if cell.max_abs is None else f"max distance {cell.max_abs:.1e}")
+    passed = None if cell.status in {"limited", "unavailable"} else False
+    return StageOutcome(passed, f"{cell.status}: {cell.reason}: {cell.message}")

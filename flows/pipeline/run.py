@@ -29,10 +29,10 @@ from flows.machine.identity import today
 from flows.pipeline.baseline import blessed
 from flows.pipeline.cells import Cells, outcome_of
 from flows.pipeline.exports import AdmittedModel, Exports, original
-from flows.pipeline.stages import Engine, Row, stages_of
+from flows.pipeline.stages import Engine, StagePlan, stages_of
 from flows.pipeline.verdict import Results, conclude
 from flows.pipeline.workspace import Workspace, refuse_target
-from flows.progress.events import Event, Listener, Work, perform, said
+from flows.progress.events import Event, Listener, StageOutcome, StageWork, perform, said
 from flows.review.gate import GateReport
 from validators.contract import Cell, Grounds, NoiseBySet
 from validators.preloads import LIGHT, TENSORFLOW, hosts
@@ -44,6 +44,7 @@ from validators.report.matrix import headline
 from validators.runtimes.availability import missing
 from validators.runtimes.registry import ORIGINAL, RUNTIMES, RuntimeRow
 from validators.samples import check_samples, read_samples, static_shapes
+from validators.text import counted
 from validators.web.browser import BrowserHost
 
 
@@ -240,49 +241,49 @@ class ReleaseRun:
         Raises:
             ParitygateError: what a stage raised.
         """
-        begin: list[Row] = [
-            ("admission", (), self._admit, None),
-            ("lowering", ("admission",), self._lower, None),
-            ("reference", ("admission",), self._refer, None),
+        begin = [
+            StagePlan(name="admission", work=self._admit),
+            StagePlan(name="lowering", needs=("admission",), work=self._lower),
+            StagePlan(name="reference", needs=("admission",), work=self._refer),
         ]
         known = len(begin)
-        engine(stages_of(begin, self._note, total=known + len(self._to_make())), cancel=self.cancel)
+        engine(stages_of(begin, self._note, total=known + len(self._plan_rest())), cancel=self.cancel)
         # Nothing is exported before the reference holds: the samples may turn out not to fit the model.
         self._exporters = rows_of(self.settings.formats, self._done.referred().signature.inputs)
-        rest = self._to_make()
+        rest = self._plan_rest()
         engine(stages_of(rest, self._note, total=known + len(rest)), cancel=self.cancel)
 
-    def _to_make(self) -> list[Row]:
-        """Exports, cells and the verdict."""
+    def _plan_rest(self) -> list[StagePlan]:
+        """Plans the exports, the cells and the verdict."""
         # What takes longest goes first: the exports that most browser cells wait for, and cells on a GPU.
         exporters = sorted(self._exporters, key=self._cells_to_come, reverse=True)
         runtimes = sorted(self._runtimes, key=lambda row: row.device, reverse=True)
-        table: list[Row] = [(f"export {row.key}", (), partial(self._make, row), None) for row in exporters]
+        plans = [StagePlan(name=f"export {row.key}", work=partial(self._make, row)) for row in exporters]
         # Every cell's tolerance follows from the noise, and no export waits for it.
-        table.append(("noise", (), self._measure, None))
-        table += [
-            (
-                f"cell {row.key} {runtime.name} {runtime.device}",
-                (f"export {row.key}", "noise"),
-                partial(self._run, row, runtime),
-                runtime.device,
+        plans.append(StagePlan(name="noise", work=self._measure))
+        plans += [
+            StagePlan(
+                name=f"cell {row.key} {runtime.name} {runtime.device}",
+                needs=(f"export {row.key}", "noise"),
+                work=partial(self._run, row, runtime),
+                device=runtime.device,
             )
             for row in exporters
             for runtime in runtimes
             if self.settings.runs_here(row.key, runtime)
         ]
-        table += [
-            (
-                f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
-                ("noise",),
-                partial(self._rerun, runtime),
-                runtime.device,
+        plans += [
+            StagePlan(
+                name=f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
+                needs=("noise",),
+                work=partial(self._rerun, runtime),
+                device=runtime.device,
             )
             for runtime in runtimes
             if runtime.format == ORIGINAL
         ]
-        table.append(("verdict", tuple(name for name, *_ in table), self._conclude, None))
-        return table
+        plans.append(StagePlan(name="verdict", needs=tuple(plan.name for plan in plans), work=self._conclude))
+        return plans
 
     def tell(self, listener: Listener) -> None:
         """Tells one more listener what goes on from here."""
@@ -294,7 +295,7 @@ class ReleaseRun:
 
         self._listen = both
 
-    def follow(self, name: str, work: Work) -> str:
+    def follow(self, name: str, work: StageWork) -> str:
         """Does what comes after the stages, shown like one of them; returns the line for a person that came of it."""
         events: list[Event] = []
 
@@ -314,7 +315,7 @@ class ReleaseRun:
             self.ended[event.stage] = event
         self._listen(event)
 
-    def _admit(self) -> tuple[bool, str]:
+    def _admit(self) -> StageOutcome:
         with self._export.copies.naming_originals():
             admitted = self._export.admit()
             facts = admitted.facts
@@ -325,26 +326,27 @@ class ReleaseRun:
         self._done.admission = admitted
         layers = f"{facts.layer_count} layers, " if facts.layer_count else ""
         dropped = f"; {facts.optimizer_bytes:,} bytes of optimizer state left out" if facts.optimizer_bytes else ""
-        return True, f"{facts.name}: {layers}{facts.parameters:,} parameters{dropped}"
+        return StageOutcome(True, f"{facts.name}: {layers}{facts.parameters:,} parameters{dropped}")
 
-    def _lower(self) -> tuple[bool, str]:
+    def _lower(self) -> StageOutcome:
         with self._export.copies.naming_originals():
             outcome = self._export.lower(self._done.admitted())
         self._done.lowering = outcome
         if outcome.status == "ok":
-            return True, "weights as constants, calls inlined"
-        return False, f"{outcome.status}: {outcome.message}".partition("\n")[0]
+            return StageOutcome(True, "weights as constants, calls inlined")
+        return StageOutcome(False, f"{outcome.status}: {outcome.message}".partition("\n")[0])
 
-    def _refer(self) -> tuple[bool, str]:
+    def _refer(self) -> StageOutcome:
         with self._export.copies.naming_originals():
             reference = self._export.refer(self._done.admitted())
         self.settings.policy.refuse_unknown_outputs([output.name for output in reference.signature.outputs])
         self._done.reference = reference
         rows = sum(sample_set.rows for sample_set in reference.sets)
         dropped = "; ".join(f"without {name}: {why}" for name, why in reference.grounds.dropped.items())
-        return True, f"{rows} samples through Keras, fp32 on CPU" + (f"; {dropped}" if dropped else "")
+        message = f"{rows} samples through Keras, fp32 on CPU" + (f"; {dropped}" if dropped else "")
+        return StageOutcome(True, message)
 
-    def _measure(self) -> tuple[bool | None, str]:
+    def _measure(self) -> StageOutcome:
         """A float64 model that breaks costs nothing but the tolerances that would have come of it, and it is said."""
         reference = self._done.referred()
         outcome = self._export.measure(self._done.admitted())
@@ -356,21 +358,22 @@ class ReleaseRun:
         self._done.noise = noise
         if lacking := without_floor(noise, reference.signature):
             names = ", ".join(f"`{name}`" for name in lacking)
-            return None, f"default tolerances for {names}: {next(iter(lacking.values()))}"
+            return StageOutcome(None, f"default tolerances for {names}: {next(iter(lacking.values()))}")
         floors = [each.floor for by_output in noise.values() for each in by_output.values() if each.floor is not None]
-        return True, f"rounding measured in float64: {max(floors, default=0.0):.1e} at most"
+        return StageOutcome(True, f"rounding measured in float64: {max(floors, default=0.0):.1e} at most")
 
-    def _make(self, row: ExporterRow) -> tuple[bool | None, str]:
+    def _make(self, row: ExporterRow) -> StageOutcome:
         done = self._done
         reference = done.referred()
         shapes = static_shapes(reference.signature.inputs, reference.sets)
         artifact = self._export.export(row, model=done.admitted(), lowered=done.lowered(), shapes=shapes)
         done.artifacts[row.key] = artifact
         if artifact.status != "exported":
-            return None if artifact.status == "limited" else False, f"{artifact.status}: {artifact.reason}"
-        return True, f"{artifact.size / 1e6:.2f} MB"
+            passed = None if artifact.status == "limited" else False
+            return StageOutcome(passed, f"{artifact.status}: {artifact.reason}")
+        return StageOutcome(True, f"{artifact.size / 1e6:.2f} MB")
 
-    def _run(self, row: ExporterRow, runtime: RuntimeRow) -> tuple[bool | None, str]:
+    def _run(self, row: ExporterRow, runtime: RuntimeRow) -> StageOutcome:
         artifact = self._done.artifacts[row.key]
         finished = self._export.finished
         stage = f"cell {artifact.key} {runtime.name} {runtime.device}"
@@ -383,7 +386,7 @@ class ReleaseRun:
             finished.keep(stage, Cell, *inputs, value=cell, made={self._workspace.release / cell.log: ""})
         return self._noted(cell)
 
-    def _rerun(self, runtime: RuntimeRow) -> tuple[bool | None, str]:
+    def _rerun(self, runtime: RuntimeRow) -> StageOutcome:
         """Runs the original model itself on another device."""
         done = self._done
         model, reference = done.admitted(), done.referred()
@@ -391,11 +394,11 @@ class ReleaseRun:
         artifact = original(model, reference.signature)
         return self._noted(self._validate.run(artifact, runtime, task=reference.grounds.task, options=options))
 
-    def _noted(self, cell: Cell) -> tuple[bool | None, str]:
+    def _noted(self, cell: Cell) -> StageOutcome:
         self._done.cells[cell.key] = cell
         return outcome_of(cell)
 
-    def _conclude(self) -> tuple[bool | None, str]:
+    def _conclude(self) -> StageOutcome:
         self.cancel()  # before the files are hashed: nobody may write to a log any more
         done = self._done
         model, reference = done.admitted(), done.referred()
@@ -419,8 +422,8 @@ class ReleaseRun:
         self.manifest = manifest
         verdict = manifest.verdict
         if verdict.passed:
-            return True, "released"
-        reasons = len(verdict.reasons)
+            return StageOutcome(True, "released")
         if headline(verdict) == "AWAITING":
-            return None, ", ".join(dict.fromkeys(reason.code for reason in verdict.reasons))
-        return False, f"{'refused' if verdict.exit_code == 1 else 'broken'}: {reasons} reason{'s' * (reasons > 1)}"
+            return StageOutcome(None, ", ".join(dict.fromkeys(reason.code for reason in verdict.reasons)))
+        word = "refused" if verdict.exit_code == 1 else "broken"
+        return StageOutcome(False, f"{word}: {counted(len(verdict.reasons), 'reason')}")

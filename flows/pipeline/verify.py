@@ -18,8 +18,8 @@ from exporters.jobs import Workers
 from flows.machine.identity import describe, today
 from flows.pipeline.cells import Cells, outcome_of
 from flows.pipeline.selection import Selection, select
-from flows.pipeline.stages import Engine, Row, run_on_threads, stages_of
-from flows.progress.events import Listener, said
+from flows.pipeline.stages import Engine, StagePlan, run_on_threads, stages_of
+from flows.progress.events import Listener, StageOutcome, said
 from flows.review.gate import approvals, refused, waivers
 from validators.contract import Cell, Reason, Verdict, Waiver
 from validators.gate.approvals import decided
@@ -181,7 +181,7 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
     ]
     done: dict[str, Cell] = {}
 
-    def work(artifact: Artifact, row: RuntimeRow) -> tuple[bool | None, str]:
+    def work(artifact: Artifact, row: RuntimeRow) -> StageOutcome:
         cell = cells.run(artifact, row, task=manifest.grounds.task)
         done[cell.key] = cell
         return outcome_of(cell)
@@ -199,11 +199,15 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
                 workers.close()
                 browser.close()
 
-            table: list[Row] = [
-                (f"cell {artifact.key} {row.name} {row.device}", (), partial(work, artifact, row), row.device)
+            plans = [
+                StagePlan(
+                    name=f"cell {artifact.key} {row.name} {row.device}",
+                    work=partial(work, artifact, row),
+                    device=row.device,
+                )
                 for artifact, row in pairs
             ]
-            engine(stages_of(table, listen), cancel=cancel)
+            engine(stages_of(plans, listen), cancel=cancel)
     return tuple(done[key] for key in sorted(done))
 
 

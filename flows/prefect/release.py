@@ -40,7 +40,7 @@ from flows.prefect.remote_cells import prove_elsewhere, require_pool
 from flows.prefect.run_monitor import RunMonitor
 from flows.prefect.server import failures_named, patiently, server_failed
 from flows.prefect.tasks import THREADS, TaskLog, failure, run_as_tasks
-from flows.progress.events import waiting
+from flows.progress.events import StageOutcome, waiting
 from flows.review.gate import GateReport, approvals, gate
 from validators.contract import Verdict
 from validators.gate.consistency import standing
@@ -219,10 +219,10 @@ def _asked(run: ReleaseRun, release: Path, digest: str) -> GateReport:
     """Returns the gate's report once a person has decided, or the time is over."""
     ask = partial(approval.ask, release, digest, seconds=run.settings.limits.approval_seconds)
 
-    def wait() -> tuple[bool | None, str]:
+    def wait() -> StageOutcome:
         waiting(f"for a person to resume it: {flow_run.ui_url}")
         run.judged = ask()
-        return run.judged.verdict.passed or None, run.judged.headline.lower()
+        return StageOutcome(run.judged.verdict.passed or None, run.judged.headline.lower())
 
     if approval.pauses_here():  # then the user at the terminal sees the wait
         run.follow("approval", wait)

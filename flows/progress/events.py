@@ -44,8 +44,23 @@ class Event:
 
 Listener = Callable[[Event], None]
 
-Work = Callable[[], tuple[bool | None, str]]
-"""A stage's work: returns whether its result is good, None where there can be none, and a line for a person."""
+
+@dataclass(frozen=True, slots=True)
+class StageOutcome:
+    """Says how a stage ended that did not raise.
+
+    Attributes:
+        passed: True when the result is good, False when it is not; None when there can be none, because the target
+            cannot express the model or this machine lacks the device.
+        message: one line for a person.
+    """
+
+    passed: bool | None
+    message: str
+
+
+StageWork = Callable[[], StageOutcome]
+"""Does a stage's work; it keeps its result itself and returns only how it ended."""
 
 _ENDS: dict[bool | None, State] = {True: "passed", None: "unable", False: "failed"}
 
@@ -68,7 +83,7 @@ def said(line: str) -> None:
         tell("said", line)
 
 
-def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
+def perform(name: str, work: StageWork, *, total: int, listen: Listener) -> None:
     """Does a stage's work and reports its start and end, also when it raises."""
     started = time.monotonic()
     listen(Event(stage=name, state="started", total=total))
@@ -76,8 +91,8 @@ def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
     state: State = "failed"
     message = ""
     try:
-        good, message = work()
-        state = _ENDS[good]
+        outcome = work()
+        state, message = _ENDS[outcome.passed], outcome.message
     except BaseException as error:
         message = str(error).partition("\n")[0]
         state = "stopped" if isinstance(error, Cancelled) else "failed"
