@@ -32,7 +32,7 @@ from exporters.lowering.tracing.job import LowerRequest, lower
 from exporters.source.model_source import ModelSource
 from flows.config.settings import load_settings
 from flows.diagnose import Diagnosis, diagnose
-from flows.pipeline.run import ReleaseRun, Shared
+from flows.pipeline.run import ReleaseRun, SharedResources
 from flows.pipeline.stages import run_on_threads
 from validators.preloads import TENSORFLOW, hosts
 from validators.web.browser import BrowserHost
@@ -109,7 +109,7 @@ class Faults:
         formats: what the releases hold.
     """
 
-    def __init__(self, folder: Path, shared: Shared, formats: Sequence[str] = FORMATS) -> None:
+    def __init__(self, folder: Path, shared: SharedResources, formats: Sequence[str] = FORMATS) -> None:
         self._folder = folder
         self._shared = shared
         self._formats = formats
@@ -241,7 +241,7 @@ def _scored(wanted: Sequence[tuple[str, str, str, str]]) -> Iterator[Scored]:
         folder = Path(scratch)
         preloaded = Preloaded(hosts(), folder)
         try:
-            faults = Faults(folder, Shared(preloaded=preloaded, browser=browser, cores=3, memory=12 << 30))
+            faults = Faults(folder, SharedResources(preloaded=preloaded, browser=browser, cores=3, memory=12 << 30))
             for planted in wanted:
                 yield faults.score(*planted)
         finally:

@@ -24,7 +24,7 @@ from flows.batch.sweep_display import Progress
 from flows.batch.sweep_record import Sweep, SweepFile, SweptModel, begin
 from flows.config.model_folder import Model, find
 from flows.config.settings import Settings, load_settings
-from flows.pipeline.run import ReleaseRun, Shared, refuse_unrunnable
+from flows.pipeline.run import ReleaseRun, SharedResources, refuse_unrunnable
 from flows.pipeline.stages import run_on_threads
 from validators.preloads import hosts
 from validators.web.browser import BrowserHost
@@ -122,7 +122,7 @@ def _release_all(
         closing(BrowserHost()) as browser,
         ThreadPoolExecutor(at_once, thread_name_prefix="release") as pool,
     ):
-        shared = Shared(
+        shared = SharedResources(
             preloaded=preloaded,
             browser=browser,
             cores=max(1, cores // at_once) + 1,
@@ -144,7 +144,7 @@ class _ReleaseThreads:
     """The engine of a sweep: each release on a thread of this process."""
 
     def __init__(
-        self, settings: Settings, target: Path, progress: Progress, pool: ThreadPoolExecutor, shared: Shared
+        self, settings: Settings, target: Path, progress: Progress, pool: ThreadPoolExecutor, shared: SharedResources
     ) -> None:
         self._settings = settings
         self._target = target

@@ -86,7 +86,7 @@ def _released(settings: "Settings", preloaded: Preloaded, *, prefect: bool) -> "
     """Runs the release under Prefect or on threads; both engines get the same stages."""
     from importlib.util import find_spec
 
-    from flows.pipeline.run import ReleaseRun, Shared
+    from flows.pipeline.run import ReleaseRun, SharedResources
     from flows.pipeline.stages import run_on_threads
     from flows.progress.display import shown
     from validators.web.browser import BrowserHost
@@ -99,7 +99,7 @@ def _released(settings: "Settings", preloaded: Preloaded, *, prefect: bool) -> "
     with (
         shown(console(stderr=True)) as listen,
         BrowserHost() as browser,
-        ReleaseRun(settings, listen, shared=Shared(preloaded=preloaded, browser=browser)) as run,
+        ReleaseRun(settings, listen, shared=SharedResources(preloaded=preloaded, browser=browser)) as run,
     ):
         run.warm_up()
         if not prefect:

@@ -80,7 +80,7 @@ def refuse_absent(settings: Settings) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
+class SharedResources:
     """What several releases have in common, so that none of them starts it anew; whoever made it closes it.
 
     Attributes:
@@ -162,7 +162,7 @@ class ReleaseRun:
             run, or the baseline did not go out.
     """
 
-    def __init__(self, settings: Settings, listen: Listener, *, shared: Shared | None = None) -> None:
+    def __init__(self, settings: Settings, listen: Listener, *, shared: SharedResources | None = None) -> None:
         refuse_absent(settings)
         refuse_target(settings.release_dir.absolute())
         refuse_unrunnable(settings)
