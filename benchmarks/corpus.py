@@ -266,7 +266,7 @@ def table(stock: Count, own: Count, swept: Sweep) -> str:
 def first(folder: Path, limit: int, shelf: Path) -> Path:
     """A shelf of links to the first files of a folder; returns it."""
     shutil.rmtree(shelf, ignore_errors=True)
-    for model in find(folder, PATTERN, apart_from=shelf)[:limit]:
+    for model in find(folder, PATTERN, exclude=shelf)[:limit]:
         link = shelf / model.path
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(model.file.resolve())

@@ -16,7 +16,7 @@ from exporters.source.readers.weights_with_architecture import builder_file, is_
 
 
 class InputCopies:
-    """The copies of one run's inputs.
+    """Makes and names the copies of one run's inputs.
 
     Args:
         folder: scratch space for them.
@@ -28,7 +28,7 @@ class InputCopies:
 
     @contextmanager
     def naming_originals(self) -> Iterator[None]:
-        """While active, bad input names the user's paths, not those of our copies."""
+        """Replaces the paths of our copies in every BadInput by the user's own paths."""
         try:
             yield
         except BadInput as error:

@@ -118,7 +118,7 @@ def _after(needed: Sequence[Future[None]], run: Callable[[], None]) -> None:
 
 
 def raise_first(errors: Sequence[BaseException]) -> None:
-    """Raises the error that tells the user most, if there is any: bad input, then what broke, then the rest."""
+    """Raises the error that helps the user most, if there is any: bad input, then broken stages, then the rest."""
     ranked = sorted(errors, key=_rank)
     if ranked:
         raise ranked[0]

@@ -26,14 +26,14 @@ def opened(url: str) -> tuple[Any, str]:
     Raises:
         BadInput: no such scheme, or its driver is not installed.
     """
-    with told(url):
+    with storage_errors(url):
         files, path = fsspec.core.url_to_fs(url)
         files.invalidate_cache()
     return files, path
 
 
 @contextmanager
-def told(url: str) -> Iterator[None]:
+def storage_errors(url: str) -> Iterator[None]:
     """Turns what a storage driver raises into a sentence about the URL.
 
     Raises:
@@ -57,14 +57,14 @@ def fetched(files: Any, path: str) -> Iterator[Path]:
     """A file as a local one: itself, or a copy for as long as the context is open.
 
     Raises:
-        BadInput, Broken: as `told` says.
+        BadInput, Broken: as `storage_errors` says.
     """
     if "file" in files.protocol:  # a tuple of its names
         yield Path(path)
         return
     with tempfile.TemporaryDirectory(prefix="paritygate-fetched-") as scratch:
         copy = Path(scratch) / PurePosixPath(path).name
-        with told(path):
+        with storage_errors(path):
             files.get_file(path, str(copy))
         yield copy
 

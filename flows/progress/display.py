@@ -74,7 +74,7 @@ class Board:
         self._spinner = Spinner("dots")
 
     def __call__(self, event: Event) -> None:
-        if event.state == "said":
+        if event.state == "output":
             return
         with self._lock:
             self._total = event.total

@@ -14,8 +14,8 @@ from processes import below
 
 from exporters.errors import BadInput
 from exporters.files.hashing import sha256_file
-from flows.batch.loop_in_prefect import found
-from flows.config.input_files import asked
+from flows.batch.loop_in_prefect import find_models
+from flows.config.input_files import settings_digest
 from flows.config.settings import Settings
 from flows.prefect.storage import fetched
 from validators.release.manifest import load
@@ -373,18 +373,18 @@ def test_a_night_releases_what_is_new_verifies_the_rest_and_stops_at_no_failure(
 def test_models_in_a_bucket_are_fetched_one_at_a_time_and_gone_afterwards():
     bucket = fsspec.filesystem("memory")
     bucket.pipe({"/models/b/two.keras": b"2", "/models/one.keras": b"1", "/models/readme.md": b""})
-    storage, paths = found("memory://models")
+    storage, paths = find_models("memory://models")
     assert paths == ["/models/b/two.keras", "/models/one.keras"]
     with fetched(storage, paths[0]) as file:
         assert (file.name, file.read_bytes()) == ("two.keras", b"2")
     assert not file.exists()
-    assert found("memory://models/*.keras")[1] == ["/models/one.keras"]
+    assert find_models("memory://models/*.keras")[1] == ["/models/one.keras"]
 
 
 @pytest.mark.parametrize("models", ["memory://nothing", "nowhere://bucket", "missing/folder"])
 def test_a_shelf_that_cannot_be_read_or_is_empty_is_bad_input(models):
     with pytest.raises(BadInput, match=models):
-        found(models)
+        find_models(models)
 
 
 def test_new_samples_and_new_code_are_asked_anew_and_modules_always(tmp_path):
@@ -393,7 +393,7 @@ def test_new_samples_and_new_code_are_asked_anew_and_modules_always(tmp_path):
     settings = Settings(model=DIGITS, custom_objects=(str(code),))
 
     def mark(**changes):
-        return asked(settings.model_copy(update=changes), model="m", samples=changes.get("given"))
+        return settings_digest(settings.model_copy(update=changes), model="m", samples=changes.get("given"))
 
     first = mark()
     assert mark(output=tmp_path) == first
