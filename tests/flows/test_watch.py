@@ -9,6 +9,7 @@ import pytest
 from prefect_server import QUICK, ROOT, carried_out, submit
 
 from exporters.errors import BadInput, Broken
+from flows.batch.checkpoints import list_checkpoints, parse_checkpoint_pattern
 from flows.batch.loop_in_prefect import find_models
 from flows.config.settings import Settings
 from flows.prefect.bundle import pack
