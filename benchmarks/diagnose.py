@@ -131,11 +131,11 @@ class Faults:
         )
 
     def diagnosed(self, model: str, layer: str, fault: str, cell: str, output: Path) -> Diagnosis:
-        """What is found of a planted fault."""
+        """Diagnoses a planted fault."""
         return self.diagnose(self.planted(model, layer, fault, cell), model, cell, output)
 
     def diagnose(self, release: Path, model: str, cell: str, output: Path) -> Diagnosis:
-        """What is found of a release of a model."""
+        """Diagnoses a release of a model."""
         return diagnose(
             release, cell, model=self.model(model), output=output, listen=lambda _: None, shared=self._shared
         )
@@ -187,7 +187,7 @@ class Faults:
 
 
 def _shown(found: Diagnosis) -> str:
-    """How sure the diagnosis was: how much of it was tried, and what shares an operator with the suspect."""
+    """Shows how sure the diagnosis was: what was tried, and the layers that share an operator with the suspect."""
     others = f", with {', '.join(s.layer for s in found.suspects[1:])}" if found.suspects[1:] else ""
     return f"{len(found.confirmed)} confirmed{others}"
 
@@ -249,7 +249,7 @@ def _scored(wanted: Sequence[tuple[str, str, str, str]]) -> Iterator[Scored]:
 
 
 def kept(scores: Sequence[Scored]) -> bool:
-    """Whether the bar is kept."""
+    """Tells whether the bar is met."""
     right = sum(scored.right for scored in scores)
     return right >= _SHARE * len(scores) and max(scored.seconds for scored in scores) < _SECONDS
 

@@ -1,4 +1,4 @@
-"""`paritygate approve`: a person's word about a release, kept beside it."""
+"""Defines `paritygate approve`: records a person's decision about a release in it."""
 
 from typing import TYPE_CHECKING, Annotated
 

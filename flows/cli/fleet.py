@@ -1,4 +1,4 @@
-"""`paritygate fleet`: a shelf of models on all workers of a Prefect installation."""
+"""Defines `paritygate fleet`: releases a folder of models on all workers of a Prefect installation."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Flags that several commands share."""
+"""Defines the flags that several commands share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Samples = Annotated[
 
 
 def comma_separated(_: object, tokens: Sequence[Token]) -> list[str]:
-    """Returns the values of a flag that may stand apart, in several flags, or with commas between them."""
+    """Returns the values of a flag, separated by spaces or commas or given in several flags."""
     return [name.strip() for token in tokens for name in token.value.split(",")]
 
 
@@ -76,7 +76,7 @@ Digest = Annotated[str | None, Parameter(help="SHA-256 of its release.json, as y
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """What `release` and `submit` say of a release, beside the model and where it goes."""
+    """Holds the flags of a release that `release` and `submit` share."""
 
     architecture: Architecture = None
     config: Config = None
@@ -89,7 +89,7 @@ class Flags:
     baseline: Baseline = None
 
     def settings(self, model: Path, output: Path | None) -> "Settings":
-        """The release's settings: release.toml, and what the flags say on top.
+        """Reads the release's settings from release.toml, with the flags on top.
 
         Raises:
             BadInput: release.toml or a flag is not valid.

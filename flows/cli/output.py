@@ -1,4 +1,4 @@
-"""How a command prints: records and bytes on stdout, everything else through a console.
+"""Prints for the commands: records and bytes on stdout, everything else through a console.
 
 In: results. Out: stdout carries the result, stderr the progress.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """The console of the result, or of the progress."""
+    """Returns the console of the result, or of the progress."""
     from rich.console import Console
 
     return Console(stderr=stderr)
@@ -47,7 +47,7 @@ def print_bytes(raw: bytes) -> None:
 
 
 def safe(text: str) -> str:
-    """Text of others' making, without what could steer a terminal."""
+    """Removes from untrusted text what could control a terminal."""
     from validators.text import printable
 
     return printable(text)

@@ -77,7 +77,7 @@ def put(files: Any, file: Path, path: str) -> None:
 
 
 def _bucket_errors(*names: str) -> tuple[type[Exception], ...]:
-    """Classes of what the driver for s3:// raises beside OSError; asked for only when something was raised."""
+    """Returns the errors that the driver for s3:// raises in addition to OSError; imported only after an error."""
     try:
         from botocore import exceptions
     except ImportError:
