@@ -33,7 +33,7 @@ _LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one fleet took.
+    """Records the cost of one fleet.
 
     Attributes:
         workers, models: how many.

@@ -75,8 +75,8 @@ def _mutated(
     changed = {}
     for name, span in domain.items():
         old = np.repeat(kept[name], copies, axis=0)
-        changed = rng.random(old.shape) < rng.choice([0.02, 0.1, 0.4], (len(old), *[1] * (old.ndim - 1)))
-        made = np.where(changed, fresh[name], old)
+        mask = rng.random(old.shape) < rng.choice([0.02, 0.1, 0.4], (len(old), *[1] * (old.ndim - 1)))
+        made = np.where(mask, fresh[name], old)
         if not span.words and np.dtype(span.dtype).kind == "f":
             step = strength * 0.2 * (span.high - span.low) * rng.normal(size=old.shape)
             moved = np.clip(old + step, span.low, span.high).astype(old.dtype)
