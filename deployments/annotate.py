@@ -1,7 +1,7 @@
 """Shows a release in a CI job: its report, and an annotation for every cell that failed.
 
-In: the manifest of a release, or the error that `paritygate release --json` printed instead. Out, on GitHub: the report,
-appended to the file that GITHUB_STEP_SUMMARY names, and workflow commands on stdout. On GitLab: a Code Quality
+In: the manifest of a release, or the error that `paritygate release --json` printed instead. Out, on GitHub: the
+report, appended to the file that GITHUB_STEP_SUMMARY names, and workflow commands on stdout. On GitLab: a Code Quality
 report, whose lines a merge request shows.
 
     python -m deployments.annotate paritygate.json
