@@ -130,10 +130,10 @@ def bootstrap() -> list[str]:
         Broken: the server failed or the deployment did.
     """
     with connected() as client:
-        told = prepare(client)
+        lines = prepare(client)
         deploy()
-        told += [f"deployment {d.name}: deployed" for d in client.read_deployments() if "paritygate" in d.tags]
-    return told
+        lines += [f"deployment {d.name}: deployed" for d in client.read_deployments() if "paritygate" in d.tags]
+    return lines
 
 
 def _made(make: Callable[[], object]) -> str:

@@ -112,7 +112,7 @@ class Experiments:
         Args:
             artifact: the artifact's folder.
             signature: the artifact's signature.
-            cut: values to feed in the place of tensors, and the tensors to output; None for the whole artifact.
+            cut: values to feed instead of tensors, and the tensors to output; None for the whole artifact.
 
         Returns:
             The copy; or a sentence, when the artifact cannot be read or cannot be cut there.

@@ -18,7 +18,7 @@ from validators.contract import Device
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One step of a release.
+    """Describes one step of a release, ready to run.
 
     Attributes:
         name: shown to people: `admission`, `export onnx/default`, `cell onnx/default onnxruntime cpu`.

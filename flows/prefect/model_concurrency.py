@@ -80,7 +80,7 @@ def turn(model: str, run: ReleaseRun) -> Iterator[None]:
 
 
 class _Turn:
-    """One run's claim on a model.
+    """Claims a model for one run.
 
     Args:
         model: SHA-256 of the model.

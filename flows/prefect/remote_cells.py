@@ -40,7 +40,7 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Handed:
-    """A run of `validate` that the release waits for, and the device of its cells."""
+    """Names a run of `validate` that the release waits for, and the device of its cells."""
 
     id: UUID
     device: Device

@@ -21,7 +21,7 @@ _MENDABLE = (ImportError, ValueError, PermissionError, FileNotFoundError, NotADi
 
 
 def opened(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the path there; nothing that an earlier look remembers is believed.
+    """Returns the file system of a URL and the path there, with an empty cache of listings.
 
     Raises:
         BadInput: no such scheme, or its driver is not installed.
@@ -54,7 +54,7 @@ def storage_errors(url: str) -> Iterator[None]:
 
 @contextmanager
 def fetched(files: Any, path: str) -> Iterator[Path]:
-    """A file as a local one: itself, or a copy for as long as the context is open.
+    """Yields a file as a local one: itself, or a copy that lasts until the context ends.
 
     Raises:
         BadInput, Broken: as `storage_errors` says.

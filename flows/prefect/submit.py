@@ -38,7 +38,7 @@ _EXIT_CODES = {"Released": 0, "Refused": 1, "Awaiting": 1, "Bad input": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A run on the server.
+    """Describes a run on the server.
 
     Attributes:
         run: its id.

@@ -62,7 +62,7 @@ class Lines:
 
 
 class Board:
-    """The live list: what runs or waits and for how long, what has ended, and the progress of the whole run."""
+    """Draws the live list: what runs or waits and for how long, what has ended, and the progress of the whole run."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

@@ -36,7 +36,7 @@ def _install(say: Say) -> None:
             say(error.message)
         if find_chromium() is not None:
             return
-    raise Broken("the system's packages brought no Chromium", next_step=CHROMIUM_HINT)
+    raise Broken("the system's packages have no Chromium", next_step=CHROMIUM_HINT)
 
 
 STEP = SetupStep(

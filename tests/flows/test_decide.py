@@ -286,7 +286,7 @@ def test_a_night_neither_makes_an_awaiting_release_again_nor_calls_it_verified(c
     assert (state.type, state.name) == ("FAILED", "Awaiting")
     call("approve", good, *ANN)
     assert nightly.verify_again.fn(good).name == "Verified"
-    monkeypatch.setattr("flows.prefect.release.asked", lambda *_, **__: load(good).asked)
+    monkeypatch.setattr("flows.prefect.release.settings_digest", lambda *_, **__: load(good).asked)
     settings = Settings(model=good / "release.json", output=good)
     assert unchanged(settings)
     shutil.rmtree(good / ATTESTATIONS)
