@@ -70,7 +70,7 @@ STEPS = {"saved_model": "saved_model", "tflite": "model.tflite", "onnx": "model.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What came of one file in one format: empty strings for what went well, else why not."""
+    """Records one file in one format: an empty string for each step that succeeded, else the reason."""
 
     convert: str = ""
     run: str = ""
@@ -78,7 +78,7 @@ class Found:
 
     @property
     def steps(self) -> tuple[bool, bool, bool]:
-        """Whether it converts, runs and agrees; none without the one before."""
+        """Returns whether it converts, runs and agrees; no step without the one before."""
         converts = not self.convert
         runs = converts and not self.run
         return converts, runs, runs and not self.agree
@@ -124,7 +124,7 @@ class Stock:
         self._browser.close()
 
     def of(self, model: Path, release: Path) -> dict[str, Found]:
-        """What came of one model, from the last run if there was one."""
+        """Returns the result of one model, from the last run if there was one."""
         kept = self._results / f"{release.name}.json"
         if kept.exists():
             said = json.loads(kept.read_bytes())
@@ -211,7 +211,7 @@ class Stock:
 
 
 def bound(signature: Signature, theirs: Mapping[str, Sequence[str]]) -> dict[str, dict[str, str]]:
-    """Which of our names is which of theirs: `inputs` and `outputs`, canonical name -> name in a stock artifact.
+    """Maps our names to theirs: `inputs` and `outputs`, canonical name -> name in a stock artifact.
 
     Keras numbers outputs in the order of the model (`output_0`); inputs keep their names but for characters that
     TensorFlow refuses.
@@ -233,7 +233,7 @@ def bound(signature: Signature, theirs: Mapping[str, Sequence[str]]) -> dict[str
 
 
 def ours(record: SweptModel, release: Path) -> dict[str, Found]:
-    """What came of one file in paritygate; `agree` is the sweep's `proven`."""
+    """Records one file in paritygate; `agree` is the sweep's `proven`."""
     manifest = load(release)
     found = {}
     for state in record.states:
@@ -265,14 +265,14 @@ def table(stock: Count, own: Count, swept: Sweep) -> str:
     return "\n".join(lines)
 
 
-def first(folder: Path, limit: int, shelf: Path) -> Path:
-    """A shelf of links to the first files of a folder; returns it."""
-    shutil.rmtree(shelf, ignore_errors=True)
-    for model in find(folder, PATTERN, apart_from=shelf)[:limit]:
-        link = shelf / model.path
+def first(folder: Path, limit: int, models: Path) -> Path:
+    """Makes a folder of links to the first files of a folder; returns it."""
+    shutil.rmtree(models, ignore_errors=True)
+    for model in find(folder, PATTERN, exclude=models)[:limit]:
+        link = models / model.path
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(model.file.resolve())
-    return shelf
+    return models
 
 
 def _families(names: Sequence[str], output: Path) -> int:
@@ -297,12 +297,12 @@ def main() -> int:
     if not arguments.folder.is_dir():
         sys.exit(f"{arguments.folder}: no such folder; the corpus of real files does not come with the repository")
     output = arguments.output or Path("build", "corpus", arguments.folder.resolve().name)
-    shelf = arguments.folder
+    models = arguments.folder
     if arguments.limit is not None:
-        shelf = first(shelf, arguments.limit, output / "shelf")
+        models = first(models, arguments.limit, output / "models")
     with shown(Console(stderr=True)) as progress:
         directory, swept = sweep(
-            shelf, output=output / "sweep", config=arguments.config, pattern=PATTERN, progress=progress
+            models, output=output / "sweep", config=arguments.config, pattern=PATTERN, progress=progress
         )
     stock, own = Count(), Count()
     released = [record for record in swept.records if record.release]
@@ -313,7 +313,7 @@ def main() -> int:
         for number, record in enumerate(released, 1):
             release = directory / record.release
             own.files[record.path] = ours(record, release)
-            stock.files[record.path] = tools.of(shelf / record.path, release)
+            stock.files[record.path] = tools.of(models / record.path, release)
             good = [name for name, found in stock.files[record.path].items() if found.steps[-1]]
             said = f"stock agrees: {', '.join(good) or 'nowhere'}"
             print(f"{number} of {len(released)}  {record.path}  {said}", file=sys.stderr, flush=True)

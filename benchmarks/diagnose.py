@@ -32,7 +32,7 @@ from exporters.lowering.tracing.job import LowerRequest, lower
 from exporters.source.model_source import ModelSource
 from flows.config.settings import load_settings
 from flows.diagnose import Diagnosis, diagnose
-from flows.pipeline.run import ReleaseRun, Shared
+from flows.pipeline.run import ReleaseRun, SharedResources
 from flows.pipeline.stages import run_on_threads
 from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.web.browser import BrowserHost
@@ -109,7 +109,7 @@ class Faults:
         formats: what the releases hold.
     """
 
-    def __init__(self, folder: Path, shared: Shared, formats: Sequence[str] = FORMATS) -> None:
+    def __init__(self, folder: Path, shared: SharedResources, formats: Sequence[str] = FORMATS) -> None:
         self._folder = folder
         self._shared = shared
         self._formats = formats
@@ -131,11 +131,11 @@ class Faults:
         )
 
     def diagnosed(self, model: str, layer: str, fault: str, cell: str, output: Path) -> Diagnosis:
-        """What is found of a planted fault."""
+        """Diagnoses a planted fault."""
         return self.diagnose(self.planted(model, layer, fault, cell), model, cell, output)
 
     def diagnose(self, release: Path, model: str, cell: str, output: Path) -> Diagnosis:
-        """What is found of a release of a model."""
+        """Diagnoses a release of a model."""
         return diagnose(
             release, cell, model=self.model(model), output=output, listen=lambda _: None, shared=self._shared
         )
@@ -189,7 +189,7 @@ class Faults:
 
 
 def _shown(found: Diagnosis) -> str:
-    """How sure the diagnosis was: how much of it was tried, and what shares an operator with the suspect."""
+    """Shows how sure the diagnosis was: what was tried, and the layers that share an operator with the suspect."""
     others = f", with {', '.join(s.layer for s in found.suspects[1:])}" if found.suspects[1:] else ""
     return f"{len(found.confirmed)} confirmed{others}"
 
@@ -243,7 +243,9 @@ def _scored(wanted: Sequence[tuple[str, str, str, str]]) -> Iterator[Scored]:
         folder = Path(scratch)
         fork_servers = ForkServers(preloaded_modules(), folder)
         try:
-            faults = Faults(folder, Shared(fork_servers=fork_servers, browser=browser, cores=3, memory=12 << 30))
+            faults = Faults(
+                folder, SharedResources(fork_servers=fork_servers, browser=browser, cores=3, memory=12 << 30)
+            )
             for planted in wanted:
                 yield faults.score(*planted)
         finally:
@@ -251,7 +253,7 @@ def _scored(wanted: Sequence[tuple[str, str, str, str]]) -> Iterator[Scored]:
 
 
 def kept(scores: Sequence[Scored]) -> bool:
-    """Whether the bar is kept."""
+    """Tells whether the bar is met."""
     right = sum(scored.right for scored in scores)
     return right >= _SHARE * len(scores) and max(scored.seconds for scored in scores) < _SECONDS
 

@@ -3,8 +3,8 @@
 In: names of `FAMILIES`. Out: a line on stderr for each model as it ends, and a Markdown table: what came of it in every
 format (`flows.batch.outcomes`), the seconds of the release and the most memory that its process tree held at once.
 
-The models are large: one at a time, on the processor alone. keras-hub is not a dependency of paritygate; `HOW_TO_GET`
-says how to have it beside the environment without changing that.
+The models are large: one at a time, only on the processor. keras-hub is not a dependency of paritygate; `HOW_TO_GET`
+says how to install it next to the environment without changing that.
 """
 
 import importlib
@@ -82,7 +82,7 @@ _BUILDING = Limits(seconds=600, memory=12 * GIB)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """What came of one model: `states` by format, wall time of the release, peak memory of its tree."""
+    """Records one model: `states` by format, wall time of the release, peak memory of its tree."""
 
     name: str
     states: Mapping[str, FormatState]

@@ -1,4 +1,4 @@
-"""What a fleet of workers does: the same list of models released by one worker, then by two, on this machine.
+"""Measures a fleet of workers: the same list of models released by one worker, then by two, on this machine.
 
 In: a model (the digits unless told otherwise), copied under as many names as asked. Out: a Markdown table on stdout,
 and with `--record` the figures as JSON, from which `tools/scaling.py` computes docs/scaling.md. A Prefect server of its
@@ -33,7 +33,7 @@ _LOOK_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What one fleet took.
+    """Records the cost of one fleet.
 
     Attributes:
         workers, models: how many.
@@ -85,8 +85,8 @@ def _held(root: int) -> int:
     return total
 
 
-def measure(shelf: Path, workers: int, work: Path, environment: Mapping[str, str]) -> Figures:
-    """Starts so many workers, has the shelf released by them, and stops them."""
+def measure(folder: Path, workers: int, work: Path, environment: Mapping[str, str]) -> Figures:
+    """Starts so many workers, has the models released by them, and stops them."""
     releases, database = work / f"releases-{workers}", Path(environment["PREFECT_HOME"]) / "prefect.db"
     terms = work / "release.toml"
     terms.write_text(_TERMS, "utf-8")
@@ -103,12 +103,12 @@ def measure(shelf: Path, workers: int, work: Path, environment: Mapping[str, str
             pids.append(process.pid)
         memory = Memory(pids)
         memory.start()
-        fleet = [str(BIN / "paritygate"), "fleet", str(shelf), "-o", str(releases), "--config", str(terms)]
+        fleet = [str(BIN / "paritygate"), "fleet", str(folder), "-o", str(releases), "--config", str(terms)]
         seconds = timed([*fleet, "--at-once", str(2 * workers)], work, environment)
         peak = memory.end()
     return Figures(
         workers=workers,
-        models=len(list(shelf.iterdir())),
+        models=len(list(folder.iterdir())),
         seconds=seconds,
         cpu_seconds=_children_cpu() - cpu,
         peak_memory=peak,
@@ -153,17 +153,17 @@ def main() -> int:
     parser.add_argument("--record", type=Path, help="file for the figures as JSON")
     arguments = parser.parse_args()
     if others := alive():
-        print("beside this: processes of this environment\n" + "\n".join(others), file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="paritygate-fleet-") as folder:
-        work = Path(folder)
-        shelf = work / "shelf"
-        shelf.mkdir()
+        print("in addition to this: processes of this environment\n" + "\n".join(others), file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="paritygate-fleet-") as scratch:
+        work = Path(scratch)
+        folder = work / "models"
+        folder.mkdir()
         for number in range(arguments.models):
-            stamped(arguments.model, shelf / f"model{number:03}.keras", number)
+            stamped(arguments.model, folder / f"model{number:03}.keras", number)
         with prefect_server(work / "prefect") as environment:
             timed([PYTHON, "-m", "flows.cli", "server", "deploy"], ROOT, environment)
             time.sleep(1)
-            rows = [measure(shelf, workers, work, environment) for workers in arguments.workers]
+            rows = [measure(folder, workers, work, environment) for workers in arguments.workers]
     machine = f"{os.cpu_count()} cores, {platform.machine()}"
     print(f"{arguments.model.name}, {machine}\n\n{table(rows)}")
     if arguments.record:

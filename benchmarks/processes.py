@@ -1,4 +1,4 @@
-"""The processes that `stock.py` times: run one, see who else is alive, keep a Prefect server beside it."""
+"""Runs the processes that `stock.py` times, lists others that are alive, and keeps a Prefect server for them."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ SERVER_SECONDS = 120.0
 
 
 def alive() -> list[str]:
-    """Lists the processes of this environment, and their browsers, that are alive beside this one."""
+    """Lists the processes of this environment, and their browsers, that are alive in addition to this one."""
     found = []
     for process in psutil.process_iter(["cmdline", "cwd"]):
         command = process.info["cmdline"] or [""]

@@ -1,6 +1,6 @@
 """paritygate against the stock converters, side by side, on this machine.
 
-In: a `.keras` model (the digits unless told otherwise) and, where it lies beside it, `samples.npz`. Out: a Markdown
+In: a `.keras` model (the digits unless told otherwise) and, where it is next to it, `samples.npz`. Out: a Markdown
 table on stdout with the wall time of
 
 * the four official entry points one after the other, each in a process of its own, with no validation;
@@ -78,7 +78,7 @@ def stock_commands(model: Path) -> dict[str, list[str]]:
 
 
 def release_command(model: Path, *flags: str) -> list[str]:
-    """Returns a whole release of the model, with the samples that lie beside it."""
+    """Returns a whole release of the model, with the samples next to it."""
     samples = model.with_name("samples.npz")
     given = ["--samples", str(samples)] if samples.exists() else []
     return [str(BIN / "paritygate"), "release", str(model), *given, "-o", "model.release", *flags]

@@ -1,4 +1,4 @@
-"""A Prefect flow of ten tasks that do nothing: what Prefect alone costs a run. Timed by `stock.py`."""
+"""Runs a Prefect flow of ten empty tasks, to measure the cost of Prefect; `stock.py` times it."""
 
 from prefect import flow, task  # noqa: TID251 - Prefect itself is measured here
 

@@ -1,1 +1,1 @@
-"""What runs paritygate elsewhere: container files, a GitHub action, a GitLab template and their annotations."""
+"""Runs paritygate in CI and containers: container files, a GitHub action, a GitLab template, their annotations."""

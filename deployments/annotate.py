@@ -1,8 +1,8 @@
-"""What a CI job shows of a release: its report, and an annotation for every cell that failed.
+"""Shows a release in a CI job: its report, and an annotation for every cell that failed.
 
-In: the manifest of a release, or what `paritygate release --json` printed instead. Out, on GitHub: the report appended
-to the file that GITHUB_STEP_SUMMARY names, and workflow commands on stdout. On GitLab: a Code Quality report, whose
-lines a merge request shows.
+In: the manifest of a release, or the error that `paritygate release --json` printed instead. Out, on GitHub: the
+report, appended to the file that GITHUB_STEP_SUMMARY names, and workflow commands on stdout. On GitLab: a Code Quality
+report, whose lines a merge request shows.
 
     python -m deployments.annotate paritygate.json
     python -m deployments.annotate paritygate.release/release.json --code-quality quality.json models/net.keras
@@ -22,7 +22,7 @@ from validators.report import markdown
 from validators.text import one_line
 
 _MOST = 1 << 20
-"""Bytes of a step summary; GitHub drops a longer one whole (its documentation of job summaries)."""
+"""Bytes of a step summary; GitHub drops a longer one completely (its documentation of job summaries)."""
 _SHOWN = 10
 """Annotations of one kind that GitHub shows of a step; it drops the others without a word (actions/toolkit#734)."""
 _CUT = "\n\n*The rest of the report is in the release's report.md.*\n"
@@ -30,12 +30,12 @@ _CUT = "\n\n*The rest of the report is in the release's report.md.*\n"
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A line that a person sees beside the job.
+    """Describes a line that CI shows next to the job.
 
     Attributes:
-        title: a cell, or what else a reason of the verdict is about.
-        message: what is wrong with it.
-        warning: whether the release goes out all the same.
+        title: a cell, or another subject of a reason of the verdict.
+        message: the problem.
+        warning: whether the release passes in spite of it.
     """
 
     title: str
@@ -44,52 +44,52 @@ class Annotation:
 
 
 def annotations(manifest: Manifest) -> Iterator[Annotation]:
-    """One for every cell that failed or broke, and for every other reason of a refusal.
+    """Yields one for every cell that failed or broke, and for every other reason of a refusal.
 
-    What does not stand against the release is a warning: a cell that broke and is not required, or one that is waived.
+    What does not refuse the release is a warning: a cell that broke and is not required, or one that is waived.
     """
     verdict = manifest.verdict
     waived = {reason.subject for reason in verdict.waived}
     bad = [cell for cell in manifest.cells if cell.status in {"failed", "errored"}]
     for cell in bad:
-        told = f"{cell.status}: {cell.reason}: {cell.message}"
-        yield Annotation(cell.key, told, warning=verdict.passed or cell.key in waived)
-    said = {name for cell in bad for name in (cell.key, f"{cell.format} {cell.runtime} {cell.device}")}
+        message = f"{cell.status}: {cell.reason}: {cell.message}"
+        yield Annotation(cell.key, message, warning=verdict.passed or cell.key in waived)
+    reported = {name for cell in bad for name in (cell.key, f"{cell.format} {cell.runtime} {cell.device}")}
     for reason in verdict.reasons:
-        if reason.subject not in said:
+        if reason.subject not in reported:
             yield Annotation(reason.subject, f"{reason.code}: {reason.message}")
 
 
 def commands(found: Sequence[Annotation]) -> list[str]:
-    """GitHub's workflow commands for annotations: where there are too many of a kind, the last says how many more."""
+    """Builds GitHub's workflow commands; where there are too many of a kind, the last one counts the rest."""
     chosen: list[Annotation] = []
     for warning in (False, True):
-        own = [each for each in found if each.warning == warning]
-        if len(own) > _SHOWN:
-            more = f"{len(own) - _SHOWN + 1} more: the step summary has all of them"
-            own = [*own[: _SHOWN - 1], Annotation("more", more, warning=warning)]
-        chosen += own
+        of_kind = [each for each in found if each.warning == warning]
+        if len(of_kind) > _SHOWN:
+            more = f"{len(of_kind) - _SHOWN + 1} more: the step summary has all of them"
+            of_kind = [*of_kind[: _SHOWN - 1], Annotation("more", more, warning=warning)]
+        chosen += of_kind
     return [command(each) for each in chosen]
 
 
 def command(annotation: Annotation) -> str:
-    """The workflow command that shows it; texts of a model nobody trusts cannot end it or begin another."""
+    """Builds the workflow command; text from an untrusted model cannot end it or start another."""
     kind = "warning" if annotation.warning else "error"
     return f"::{kind} title={_escaped(f'paritygate: {annotation.title}', ',:')}::{_escaped(annotation.message)}"
 
 
 def code_quality(found: Sequence[Annotation], model: str) -> str:
-    """GitLab's Code Quality report (its documentation, *Code Quality report format*), all lines about the model's file.
+    """Builds GitLab's Code Quality report (see its documentation, *Code Quality report format*) about the model's file.
 
     Args:
-        found: what to tell.
+        found: the annotations.
         model: path of the model in the repository.
     """
     report = [
         {
             "description": one_line(f"{each.title}: {each.message}"),
             "check_name": "paritygate",
-            # One that stays is the same line from one commit to the next, whatever its figures are.
+            # GitLab compares commits by it, so a problem that stays needs the same one, whatever its figures are.
             "fingerprint": hashlib.sha256(f"{model}\n{each.title}\n{each.warning}".encode()).hexdigest(),
             "severity": "minor" if each.warning else "blocker",
             "location": {"path": model, "lines": {"begin": 1}},
@@ -105,34 +105,34 @@ def _escaped(text: str, more: str = "") -> str:
     return "".join(f"%{ord(letter):02X}" if letter in f"%\r\n{more}" else letter for letter in text)
 
 
-def summary(said: bytes) -> tuple[str, list[Annotation]]:
-    """The report and the annotations of a manifest, or of the error that was printed in its place."""
-    answer = json.loads(said)
+def summary(record: bytes) -> tuple[str, list[Annotation]]:
+    """Returns the report and the annotations of a manifest, or of the error that was printed instead."""
+    answer = json.loads(record)
     if problem := answer.get("error"):
         message = f"{problem['message']} {problem['next_step']}".strip()
         shown = f"## paritygate: {markdown.prose(problem['kind'])}\n\n{markdown.prose(message)}\n"
         return shown, [Annotation(problem["kind"], message)]
-    manifest = adapter().validate_json(said)
+    manifest = adapter().validate_json(record)
     return markdown.render(manifest), list(annotations(manifest))
 
 
 def main() -> int:
-    """Writes what was asked for; the verdict is another step's."""
+    """Writes the summary or the Code Quality report; another step judges."""
     parser = argparse.ArgumentParser(prog="python -m deployments.annotate", description=__doc__)
-    parser.add_argument("said", type=Path, help="the manifest, or what was printed in its place")
+    parser.add_argument("record", type=Path, help="the manifest, or the error that was printed instead")
     parser.add_argument(
         "--code-quality",
         nargs=2,
         metavar=("FILE", "MODEL"),
         help="write GitLab's Code Quality report; MODEL is the model's path in the repository",
     )
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        text, found = summary(given.said.read_bytes())
+        text, found = summary(arguments.record.read_bytes())
     except (OSError, ValueError):  # a step before failed, or the release was killed
-        text, found = "", [Annotation("broken", "the release ended without a word: its step's log says why")]
-    if given.code_quality:
-        file, model = given.code_quality
+        text, found = "", [Annotation("broken", "the release ended without a result: the log of its step says why")]
+    if arguments.code_quality:
+        file, model = arguments.code_quality
         Path(file).write_text(code_quality(found, model), "utf-8")
         return 0
     raw = text.encode()

@@ -1,4 +1,4 @@
-"""The flows: what a person or a schedule starts. The only layer that knows Prefect.
+"""Runs what a person or a schedule starts: commands and flows. The only layer that knows Prefect.
 
 The rooms, each above all that it imports:
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes validators/report/html/d3.min.js anew: the few modules of D3 that the report's charts need, one after the other.
+# Writes validators/report/html/d3.min.js again: the few modules of D3 that the report's charts need, one after the other.
 # They are committed, not installed: a report has to be writable wherever paritygate is. `tools/d3.sh`, with npm at hand.
 set -euo pipefail
 target="$(cd "$(dirname "$0")/.." && pwd)/validators/report/html/d3.min.js"

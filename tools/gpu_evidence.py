@@ -1,4 +1,4 @@
-"""The tables of docs/gpu-evidence.md, made from the attestations that a machine with a card added to releases.
+"""Builds the tables of docs/gpu-evidence.md from the attestations that a machine with a card added to releases.
 
 In: release directories. Out: Markdown on stdout, one table for each machine:
 `python -m tools.gpu_evidence RELEASE_DIR...`.
@@ -14,7 +14,7 @@ _SETTINGS = ("TF32", "enforce_f32", "precision", "texture precision", "fully acc
 
 
 def _attested(releases: Sequence[Path]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The name of each release, with each of its attestations of cells."""
+    """Lists the name of each release with each of its attestations of cells."""
     for release in releases:
         for path in sorted((release / "attestations").glob("cells-*.json")):
             yield release.name.removesuffix(".release"), json.loads(path.read_bytes())
@@ -42,7 +42,7 @@ def _row(model: str, cell: Mapping[str, Any]) -> str:
 
 
 def tables(releases: Sequence[Path]) -> str:
-    """One section for each machine: what it is, and a row for every cell that it ran."""
+    """Builds one section for each machine: its description, and a row for every cell that it ran."""
     machines: dict[str, list[str]] = {}
     for model, attestation in _attested(releases):
         machine = attestation["machine"]

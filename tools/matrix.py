@@ -1,4 +1,4 @@
-"""The README's matrix of formats, runtimes and devices, made from the registries.
+"""Builds the README's matrix of formats, runtimes and devices from the registries.
 
 In: `exporters.formats.registry` and `validators.runtimes.registry`. Out: a Markdown table; `python -m tools.matrix`
 writes it between the README's markers, and a test fails when the two differ.
@@ -15,7 +15,7 @@ BEGIN, END = "<!-- matrix: make matrix -->", "<!-- /matrix -->"
 
 
 def table() -> str:
-    """One row for every format: its variants, and where they run, by device; the original first."""
+    """Builds one row for every format: its variants, and where they run, by device; the original first."""
     devices: tuple[Device, ...] = tuple(dict.fromkeys(row.device for row in RUNTIMES))
     lines = [
         f"| format | variants | {' | '.join(device.upper() for device in devices)} |",
@@ -30,13 +30,13 @@ def table() -> str:
 
 
 def _shown(format_: str, device: Device) -> str:
-    """The runtimes of a format on a device; those that allow TF32 are the same ones a second time."""
+    """Lists the runtimes of a format on a device; rows that allow TF32 are the same runtimes again."""
     rows = (row for row in RUNTIMES if (row.format, row.device) == (format_, device) and not row.tf32)
     return "; ".join(row.shown for row in rows)
 
 
 def written(readme: str) -> str:
-    """The README's text with the table as it should be."""
+    """Returns the README's text with a current table."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"

@@ -1,4 +1,4 @@
-"""The README's picture: what `paritygate release` ends with, drawn from a real release.
+"""Draws the README's picture: the end of `paritygate release`, from a real release.
 
 In: a release directory. Out: an SVG without any address in it. `python -m tools.picture RELEASE_DIR docs/release.svg`
 """

@@ -22,7 +22,7 @@ _EXPRESSION = re.compile(r"\$\{\{\s*(.+?)\s*\}\}")
 
 
 class Runner:
-    """What a composite action's steps share: the values of expressions and the files of the runner's commands."""
+    """Runs a composite action's steps: holds the values of expressions and the files of the runner's commands."""
 
     def __init__(self, action: Mapping[str, Any], given: Mapping[str, str], folder: Path) -> None:
         unknown = sorted(set(given) - set(action["inputs"]))

@@ -34,11 +34,11 @@ _INSTALLATIONS = {
 
 
 def figures(record: dict[str, Any], models: int) -> dict[str, str]:
-    """What so many models a day need.
+    """Computes what a number of models a day needs.
 
     Args:
         record: as `benchmarks/fleet.py` wrote it.
-        models: a day.
+        models: number of models a day.
     """
     one = record["fleets"][0]
     count = one["models"]
@@ -56,7 +56,7 @@ def figures(record: dict[str, Any], models: int) -> dict[str, str]:
 
 
 def document(record: dict[str, Any]) -> str:
-    """The whole of docs/scaling.md."""
+    """Builds the whole of docs/scaling.md."""
     one = record["fleets"][0]
     count = one["models"]
     columns = [figures(record, models) for models in DAILY]

@@ -16,7 +16,7 @@ _SEVEN, _LONG = 7, 20
 
 
 def untouched(_inputs: Tensors, outputs: Tensors) -> dict[str, np.ndarray]:
-    """What the runtime gave."""
+    """Returns what the runtime gave."""
     return dict(outputs)
 
 

@@ -120,7 +120,7 @@ def _gates(array: np.ndarray) -> np.ndarray:
 
 
 def _weights() -> Iterator[Fault]:
-    """What is stored."""
+    """Lists faults of stored values."""
     for ulps, format_ in ((1, "onnx"), (10, "tflite"), (100, "tfjs")):
         change = ("logits/kernel", by_ulps(ulps))
         yield Fault(name=f"one weight by {ulps} ULP", family=_STORED, model="pixels", format=format_, stored=change)
@@ -150,7 +150,7 @@ def _weights() -> Iterator[Fault]:
 
 
 def _built() -> Iterator[Fault]:
-    """What is computed; in the formats that take the model, one after the other."""
+    """Lists faults of the computation; in the formats that take the model, one after the other."""
     rows: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("padding valid for same", "pixels", {"padding": "valid"}),
         ("stride in another phase", "pixels", {"phase": ((1, 0), (1, 0))}),
@@ -192,7 +192,7 @@ def _built() -> Iterator[Fault]:
 
 
 def _whole() -> Iterator[Fault]:
-    """What is named, counted or looked up."""
+    """Lists faults of names, counts and tables."""
     rows: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("inputs in another order", "tabular", {"swapped": True}),
         ("outputs in another order", "heads", {"exchanged": True}),
@@ -212,7 +212,7 @@ def _in_turn(family: str, rows: Iterable[tuple[str, str, dict[str, Any]]]) -> It
 
 
 def _answered() -> Iterator[Fault]:
-    """What a runtime makes of a sound artifact."""
+    """Lists faults of a runtime over a right artifact."""
     rows: tuple[tuple[str, str, str, Answer], ...] = (
         ("another answer every time", "series", "onnx", answers.unsteady),
         ("NaN for one rare input", "series", "tfjs", answers.nan_where_rare),

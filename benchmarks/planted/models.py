@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """What one input of a model is drawn from: uniformly between two ends.
+    """Describes the range of one model input: uniform between two ends.
 
     Attributes:
         low, high: the ends; whole numbers are drawn with both of them.

@@ -1,4 +1,4 @@
-"""What others demand of a conversion by default, applied to the very tensors that paritygate compares.
+"""Applies the default criteria of other tools to the same tensors that paritygate compares.
 
 * Optimum (huggingface/optimum): `numpy.allclose(reference, actual, atol=1e-5)`, so 1e-5 relative as well, for every
   output (`optimum/exporters/onnx/convert.py`, `ValidationProcess`; `ATOL_FOR_VALIDATION = 1e-5` in its `base.py`);
@@ -56,7 +56,7 @@ CRITERIA: Mapping[str, Callable[[np.ndarray, np.ndarray], bool]] = {
 
 
 def caught(pairs: Sequence[Pair]) -> dict[str, bool]:
-    """Which of them would have noticed something in any of the outputs."""
+    """Tells which of them would have reported a difference in any of the outputs."""
     numbers = [(a.astype("float64"), b.astype("float64")) for a, b in pairs if a.dtype.kind in "iuf"]
     return {
         name: any(a.shape != b.shape or not accepts(a, b) for a, b in numbers) for name, accepts in CRITERIA.items()

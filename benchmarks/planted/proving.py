@@ -48,14 +48,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What became of one fault.
+    """Records the result of one fault.
 
     Attributes:
         fault, family, model, format: what it is, and what it was planted into.
         ratio: at the witness, the largest distance as a multiple of the tolerance; infinite for NaN and choices.
         distance, tolerance: of that element; None where it is no number.
         witness: whether the cell failed with the witness among the samples, and why.
-        generated: the same with the generated samples alone.
+        generated: the same with only the generated samples.
         weights: whether the weights check names a difference.
         others: criterion -> whether it fails over the generated samples.
         others_witness: the same over the witness.
@@ -345,7 +345,7 @@ def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndar
 
 
 def _differences(made: Made) -> Sequence[WeightDifference]:
-    """What the weights check says against an artifact."""
+    """Returns the differences that the weights check finds in an artifact."""
     return made.answer.weights.differences if made.answer.weights else ()
 
 

@@ -1,4 +1,4 @@
-"""What a run of `benchmarks/faults.py` found, in words: the summary by family, the long table, the bars, the page.
+"""Writes the result of `benchmarks/faults.py` in words: the summary by family, the long table, the bars, the page.
 
 In: scores and calms of `benchmarks.planted.proving` as plain data. Out: Markdown. Pure.
 """

@@ -69,14 +69,14 @@ def _climb(
 def _mutated(
     domain: Mapping[str, Span], kept: Tensors, rng: np.random.Generator, length: int, *, strength: float
 ) -> dict[str, np.ndarray]:
-    """Ten changed copies of every row: some elements drawn anew, or all of them moved towards something else."""
+    """Ten changed copies of every row: some elements drawn again, or all of them moved towards something else."""
     copies = 10
     fresh = draw(domain, _KEPT * copies, rng, length)
     changed = {}
     for name, span in domain.items():
         old = np.repeat(kept[name], copies, axis=0)
-        anew = rng.random(old.shape) < rng.choice([0.02, 0.1, 0.4], (len(old), *[1] * (old.ndim - 1)))
-        made = np.where(anew, fresh[name], old)
+        mask = rng.random(old.shape) < rng.choice([0.02, 0.1, 0.4], (len(old), *[1] * (old.ndim - 1)))
+        made = np.where(mask, fresh[name], old)
         if not span.words and np.dtype(span.dtype).kind == "f":
             step = strength * 0.2 * (span.high - span.low) * rng.normal(size=old.shape)
             moved = np.clip(old + step, span.low, span.high).astype(old.dtype)
@@ -86,7 +86,7 @@ def _mutated(
 
 
 def _scores(good: Infer, faulty: Infer, rows: Tensors) -> np.ndarray:
-    """How far the two lie apart in each row, as shares of each output's largest value; NaN and choices count most.
+    """Returns the distance of both in each row, as shares of each output's largest value; NaN and choices weigh most.
 
     Fed seven at a time, so that what is wrong in batches of seven shows.
     """

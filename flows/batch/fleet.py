@@ -1,12 +1,12 @@
-"""The Prefect flow `fleet`: a list of models, released by all workers of a pool.
+"""Releases a list of models on all workers of a pool: the Prefect flow `fleet`.
 
-In: a folder, a pattern or a bucket with models, the folder of their releases, and the terms that hold for all. Out: a
-run of a deployment of `flows.prefect.release` for every model, never more than so many at once, the same run for the
-same files and terms however often the fleet is started; in Prefect one run with those below it, and the table as a
-Markdown artifact. States are those of `flows.batch.loop_in_prefect`. One model's failure stops no other.
+In: a folder, a pattern or a bucket with models, the folder of their releases, and the terms for all of them. Out: a run
+of a deployment of `flows.prefect.release` for every model, with a limit on runs at one time, and a Markdown table as an
+artifact. A second fleet over the same files and terms finds the same runs. States are those of
+`flows.batch.loop_in_prefect`. One model's failure stops no other.
 
-The flow only hands over and looks: one call of the server a second, whatever the number of models. It runs where it is
-called, so that it takes no worker's place. Cancelled, it hands over no more; what was handed over goes on.
+The flow only submits runs and polls: one call of the server a second, whatever the number of models. It runs where it
+is called, so that it takes no worker. After a cancel it submits no more; submitted runs go on.
 """
 
 import time
@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.states import Failed
 
 from exporters.errors import BadInput, ParitygateError
-from flows.batch.loop_in_prefect import ModelOutcome, concluded, found, release_each
+from flows.batch.loop_in_prefect import ModelOutcome, final_state, find_models, release_each
 from flows.config.settings import Settings, Terms
 from flows.prefect.release import standing_there, unchanged
 from flows.prefect.server import failures_named, patiently
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 DEPLOYMENT = "release/fleet"
 _POLL_SECONDS = 1.0
 _PAGE = 200
-"""Runs that one call of the server tells about, its own limit."""
+"""The most runs that one call of the server returns, a limit of the server."""
 _EXIT_CODES = {"All proven": 0, "Refused": 1, "Bad input": 2}
-"""Of the final states; every other end is 3."""
+"""Exit codes by final state; 3 for every other one."""
 
-_told: ContextVar[Sequence[ModelOutcome]] = ContextVar("told", default=())
+_outcomes: ContextVar[Sequence[ModelOutcome]] = ContextVar("outcomes", default=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """What came of a fleet: the final state's name, what came of each model, and the exit code."""
+    """Reports the end of a fleet: the final state's name, the outcome of each model, and the exit code."""
 
     state: str
     models: tuple[ModelOutcome, ...]
@@ -54,12 +54,12 @@ class Fleet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HandOver:
-    """How models get to the workers.
+class FleetOptions:
+    """Sets how models get to the workers and what is demanded of them.
 
     Attributes:
         releases: folder of the release directories, as this machine and the workers see it.
-        terms: what every release is held to.
+        terms: the demands on every release.
         at_once: how many runs are under way or wait for a worker; twice the number of workers keeps them busy.
         storage: URL of a folder that this machine and the workers reach; None when they see the same paths.
         deployment: `FLOW/NAME` of a deployment of `flows.prefect.release`, one without a concurrency limit of its own.
@@ -72,36 +72,36 @@ class HandOver:
     deployment: str = DEPLOYMENT
 
 
-def fleet_in_prefect(models: str, how: HandOver) -> Fleet:
+def fleet_in_prefect(models: str, how: FleetOptions) -> Fleet:
     """Runs the flow in this process.
 
     Args:
         models: as for `flows.batch.nightly`.
-        how: they get to the workers.
+        how: how the models get to the workers.
 
     Raises:
-        ParitygateError: it could not begin, or the server failed.
+        ParitygateError: it could not start, or the server failed.
     """
     state: State[Any] = fleet(models, how, return_state=True)
-    outcomes = tuple(_told.get())
+    outcomes = tuple(_outcomes.get())
     if not outcomes:
-        state.result()  # raises what ended it
+        state.result()  # raises the error that ended the flow
     name = state.name or state.type.value
     return Fleet(state=name, models=outcomes, exit_code=_EXIT_CODES.get(name, 3))
 
 
 @flow(name="fleet", flow_run_name="fleet {models}")
-def fleet(models: str, how: HandOver) -> "State[Any]":
+def fleet(models: str, how: FleetOptions) -> "State[Any]":
     """Releases a folder of models on the workers of a pool.
 
     Args:
         models: a folder, a pattern or the same in a bucket, as for `nightly`.
-        how: they get to the workers.
+        how: how the models get to the workers.
     """
     try:
         with failures_named(), get_client(sync_client=True) as client:
             require_deployment(client, how.deployment)
-            storage, paths = found(models)
+            storage, paths = find_models(models)
             if "file" not in storage.protocol and not how.storage:
                 raise BadInput(
                     f"{models}: is not a folder that workers see under the same path",
@@ -112,30 +112,30 @@ def fleet(models: str, how: HandOver) -> "State[Any]":
                 paths,
                 how.releases.absolute(),
                 how.terms,
-                begin=partial(_hand_over, how=how),
+                begin=partial(_submit_model, how=how),
                 ended=lambda runs: patiently(lambda: _ended(client, runs)),
                 at_once=how.at_once,
             )
-            _told.set(outcomes)
-            return concluded("fleet", models, outcomes)
+            _outcomes.set(outcomes)
+            return final_state("fleet", models, outcomes)
     except (ParitygateError, OSError) as error:
         return failure(error)
 
 
-def _hand_over(settings: Settings, *, how: HandOver) -> "State[Any] | UUID":
-    """Gives one model to the server; returns the run, or today's state of a release that is there already."""
+def _submit_model(settings: Settings, *, how: FleetOptions) -> "State[Any] | UUID":
+    """Submits one model; returns its run, or today's state of a release that exists already."""
     if unchanged(settings):
         return standing_there(settings, "was there")
     return submit(settings, storage=how.storage, deployment=how.deployment).run
 
 
 def _ended(client: SyncPrefectClient, runs: Sequence[UUID]) -> "Mapping[UUID, State[Any]]":
-    """Looks which runs have ended, and waits before the next look; a run that was deleted has ended too."""
+    """Returns the runs that have ended, and waits before the next poll; a deleted run has ended too."""
     gone = "the run {} was deleted on the server"
     states: dict[UUID, State[Any] | None] = {run: Failed(name="Broken", message=gone.format(run)) for run in runs}
     for begin in range(0, len(runs), _PAGE):
-        mine = FlowRunFilter(id=FlowRunFilterId(any_=list(runs[begin : begin + _PAGE])))
-        states |= {run.id: run.state for run in client.read_flow_runs(flow_run_filter=mine, limit=_PAGE)}
+        of_page = FlowRunFilter(id=FlowRunFilterId(any_=list(runs[begin : begin + _PAGE])))
+        states |= {run.id: run.state for run in client.read_flow_runs(flow_run_filter=of_page, limit=_PAGE)}
     ends = {run: state for run, state in states.items() if state is not None and state.is_final()}
     if len(ends) < len(runs):
         time.sleep(_POLL_SECONDS)

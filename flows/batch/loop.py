@@ -1,4 +1,4 @@
-"""The one loop over models, behind `sweep`, `nightly` and `fleet`; an engine's two functions release them.
+"""Loops over models for `sweep`, `nightly` and `fleet`; an engine's two functions release them.
 
 Engines: threads of this process (`sweep_run`), tasks of a Prefect flow (`nightly`), workers of a pool (`fleet`).
 """
@@ -14,8 +14,8 @@ _End = TypeVar("_End")
 
 
 @dataclass(frozen=True, slots=True)
-class Ended(Generic[_End]):
-    """The end of a model that needs no run, or whose run is over already."""
+class EndedModel(Generic[_End]):
+    """Holds the end of a model that needs no run, or whose run is over already."""
 
     end: _End
 
@@ -23,17 +23,17 @@ class Ended(Generic[_End]):
 def work_through(
     models: Sequence[_Model],
     *,
-    start: Callable[[_Model], _Run | Ended[_End]],
+    start: Callable[[_Model], _Run | EndedModel[_End]],
     ended: Callable[[Sequence[_Run]], Mapping[_Run, _End]] = lambda _: {},
     at_once: int = 1,
 ) -> Iterator[tuple[_Model, _End]]:
     """Releases models in their order, and yields each with its end as soon as that is known.
 
     Args:
-        models: two of them may be one run, as files with equal content are; both get its end.
-        start: begins with one model; its failure is an end too.
+        models: two of them may share a run, when their files are equal; both get its end.
+        start: starts the run of one model; a failure to start is an end too.
         ended: waits a moment and returns those of the runs that have ended by then.
-        at_once: how many runs are under way at most.
+        at_once: the most runs at one time.
     """
     waiting = deque(models)
     under_way: dict[_Run, list[_Model]] = {}
@@ -41,7 +41,7 @@ def work_through(
         while waiting and len(under_way) < at_once:
             model = waiting.popleft()
             begun = start(model)
-            if isinstance(begun, Ended):
+            if isinstance(begun, EndedModel):
                 yield model, begun.end
             else:
                 under_way.setdefault(begun, []).append(model)

@@ -1,4 +1,4 @@
-"""What the flows `nightly` and `fleet` share: find models, release each with an engine, end as one state with a table.
+"""Finds models, releases each with an engine, and ends as one state with a table, for the flows `nightly` and `fleet`.
 
 In: a folder, a pattern or a bucket, the folder of the releases and the terms. Out: a `ModelOutcome` for each model, and
 the flow's final state: All proven (completed); Refused, Broken and Bad input (failed).
@@ -16,11 +16,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, ParitygateError
-from flows.batch.loop import Ended, work_through
+from flows.batch.loop import EndedModel, work_through
 from flows.config.settings import Settings, Terms
 from flows.prefect.release import release_dir
 from flows.prefect.server import patiently
-from flows.prefect.storage import fetched, opened, told
+from flows.prefect.storage import fetched, opened, storage_errors
 from validators.report.markdown import code, prose
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _UNUSABLE = "Bad input"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOutcome:
-    """What came of one model: its name, the final state's name (`Released`, `Verified`, ...) and its message."""
+    """Reports the end of one model: its name, the final state's name (`Released`, `Verified`, ...) and its message."""
 
     model: str
     state: str
@@ -43,22 +43,22 @@ class ModelOutcome:
 
 
 def outcome_of(model: str, state: "State[Any]") -> ModelOutcome:
-    """Reads a final state as what came of a model."""
+    """Turns a final state into the outcome of a model."""
     return ModelOutcome(model=model, state=state.name or state.type.value, message=state.message or "")
 
 
-def found(models: str) -> tuple[Any, list[str]]:
+def find_models(models: str) -> tuple[Any, list[str]]:
     """Finds the models; returns their storage and their paths there, in order.
 
     Args:
         models: see `flows.batch.nightly.nightly`.
 
     Raises:
-        BadInput: nothing there can be read, or nothing there is a model.
+        BadInput: nothing can be read there, or there is no model.
         Broken: the storage does not answer.
     """
     storage, root = opened(models)
-    with told(models):
+    with storage_errors(models):
         pattern = root if fsspec.core.has_magic(root) else f"{root.rstrip('/')}/**/{_PATTERN}"
         paths = [root] if storage.isfile(root) else sorted(storage.glob(pattern))
     if not paths:
@@ -86,36 +86,36 @@ def release_each(  # noqa: PLR0913 - the loop's parameters, and what is released
     ended: Callable[[Sequence[UUID]], "Mapping[UUID, State[Any]]"] = lambda _: {},
     at_once: int = 1,
 ) -> list[ModelOutcome]:
-    """Releases every model, whatever comes of the others.
+    """Releases every model, whether or not others fail.
 
     Args:
-        storage: from `found`.
-        paths: from `found`.
+        storage: from `find_models`.
+        paths: from `find_models`.
         releases: folder of the release directories.
-        terms: what every release is held to.
-        begin: releases, verifies or hands over one model, whose file is here until it returns; gives the final state,
+        terms: the demands on every release.
+        begin: releases, verifies or submits one model, whose file is here until it returns; returns the final state,
             or the run that will have one.
         ended: see `flows.batch.loop.work_through`.
         at_once: see `flows.batch.loop.work_through`.
 
     Returns:
-        What came of each, in the order of the paths.
+        The outcome of each, in the order of the paths.
     """
 
-    def start(path: str) -> "UUID | Ended[State[Any]]":
+    def start(path: str) -> "UUID | EndedModel[State[Any]]":
         try:
             with fetched(storage, path) as model:
                 begun = begin(settings_of(model, releases, terms))
         except (ParitygateError, OSError) as error:
             name = _UNUSABLE if isinstance(error, BadInput) else "Broken"
-            return Ended(Failed(name=name, message=str(error)))
-        return begun if isinstance(begun, UUID) else Ended(begun)
+            return EndedModel(Failed(name=name, message=str(error)))
+        return begun if isinstance(begun, UUID) else EndedModel(begun)
 
     ends = dict(work_through(paths, start=start, ended=ended, at_once=at_once))
     return [outcome_of(PurePosixPath(path).name, ends[path]) for path in paths]
 
 
-def concluded(flow: str, models: str, outcomes: Sequence[ModelOutcome]) -> "State[Any]":
+def final_state(flow: str, models: str, outcomes: Sequence[ModelOutcome]) -> "State[Any]":
     """Publishes the table of a flow over many models, and turns the outcomes into its final state."""
     key = re.sub(r"[^a-z0-9]+", "-", models.lower()).strip("-") or "models"
     patiently(lambda: create_markdown_artifact(_table(models, outcomes), key=f"{flow}-{key}", description=models))
@@ -124,7 +124,7 @@ def concluded(flow: str, models: str, outcomes: Sequence[ModelOutcome]) -> "Stat
         return Completed(name="All proven", message=f"{len(outcomes)} models of {models}")
     lines = [f"{outcome.model}: {outcome.state}: {outcome.message}" for outcome in bad[:_MOST_ROWS]]
     ends = {outcome.state for outcome in bad}
-    # Whatever else a run may end as (Crashed, Cancelled, Failed) is no verdict.
+    # Any other state of a run (Crashed, Cancelled, Failed) is no verdict.
     name = "Broken" if ends - _REFUSED - {_UNUSABLE} else "Refused" if ends & _REFUSED else _UNUSABLE
     return Failed(name=name, message="\n".join(lines))
 

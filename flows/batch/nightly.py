@@ -1,7 +1,7 @@
-"""The Prefect flow `nightly`: a folder of models, every night or whenever its schedule says.
+"""Releases or verifies a folder of models on a schedule: the Prefect flow `nightly`.
 
-In: a folder, a pattern or a bucket with models, the folder of their releases, and the terms that hold for all. Out: a
-release for every model that is new or was not let out before, a verification of every other one; in Prefect one run
+In: a folder, a pattern or a bucket with models, the folder of their releases, and the terms for all of them. Out: a
+release for every model that is new or was refused before, a verification of every other one; in Prefect one run
 with a `release` run or a `verify` task for each model, and the table as a Markdown artifact. States: All proven
 (completed), Refused, Broken and Bad input (failed). One model's failure stops no other.
 """
@@ -13,7 +13,7 @@ from prefect import flow, task
 from prefect.states import Completed, Failed
 
 from exporters.errors import ParitygateError
-from flows.batch.loop_in_prefect import concluded, found, release_each
+from flows.batch.loop_in_prefect import final_state, find_models, release_each
 from flows.config.settings import Settings, Terms
 from flows.pipeline.verify import verify
 from flows.prefect.approval import awaited
@@ -36,31 +36,31 @@ def nightly(models: str, releases: Path, terms: Terms = Terms()) -> "State[Any]"
         models: a folder, for the `.keras` files below it; a pattern (`models/**/best*.h5`); or the same in a bucket
             (`s3://bucket/models`).
         releases: folder of the release directories, each named by its model and the model's digest.
-        terms: what every release is held to.
+        terms: the demands on every release.
     """
     try:
         with failures_named():
-            storage, paths = found(models)
+            storage, paths = find_models(models)
             outcomes = release_each(storage, paths, releases, terms, begin=_release_or_verify)
-            return concluded("nightly", models, outcomes)
+            return final_state("nightly", models, outcomes)
     except (ParitygateError, OSError) as error:
         return failure(error)
 
 
 def _release_or_verify(settings: Settings) -> "State[Any]":
     """Releases a model, or verifies its release again when nothing has changed."""
-    # Of private samples nothing is left to verify with: such a model is released again, unless others have had their
-    # say about its release, which would be lost.
+    # Private samples are not kept, so there is nothing to verify with: such a model is released again, unless its
+    # release has attestations, which would be lost.
     same, private = unchanged(settings), settings.policy.evidence == "digests"
     if same and not private:
-        return again(settings.release_dir, return_state=True)
+        return verify_again(settings.release_dir, return_state=True)
     if same and (settings.release_dir / ATTESTATIONS).is_dir():
         return standing_there(settings, "not run again, since its samples are private")
     return release(settings, return_state=True)
 
 
 @task(name="verify", task_run_name="verify {target.name}")
-def again(target: Path) -> "State[Any]":
+def verify_again(target: Path) -> "State[Any]":
     """Verifies a release again, from its evidence."""
     try:
         report = verify(target, listen=TaskLog())
@@ -72,8 +72,8 @@ def again(target: Path) -> "State[Any]":
         if awaited(verdict):
             return Failed(name="Awaiting", message=f"{verdict.reasons[0].message}: {target}")
     if verdict.passed:
-        said = people.lines(report.approvals, report.overridden, report.verdict.waived)
-        notes = [f"{label} {text}" for label, text in said]
+        lines = people.lines(report.approvals, report.overridden, report.verdict.waived)
+        notes = [f"{label} {text}" for label, text in lines]
         return Completed(name="Verified", message="\n".join([f"{target} {report.digest}", *notes]))
     reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons]
     return Failed(name="Refuted" if verdict.exit_code == 1 else "Broken", message="\n".join(reasons))

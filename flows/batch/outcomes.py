@@ -1,21 +1,21 @@
-"""What came of one model in one format, in one word: the definition behind the sweep's table.
+"""Reduces a model's result in one format to one word: the definition behind the sweep's table.
 
 In: a release's manifest, or the error that a release ended with. Out: a `FormatState` for every format. Pure.
 
-The gate decides, as it does over a release; here it is asked about one format alone, with that format's artifacts,
-cells and requirements. A format is
+The gate decides, as it does over a release; here it judges only one format, with that format's artifacts, cells and
+requirements. A format is
 
-* `proven` when the gate has nothing against it. TF.js is also proven when `wasm` or `webgl` alone meets the gate in the
-  place of the default requirements: a page picks its backend, and one that does not run a model is no wrong answer.
-  What the gate never tolerates stands all the same: a cell that failed, in any backend, is a divergence;
-* `failed` when something ran and contradicts equality or placement, or nothing vouches for an artifact, or what the
-  policy asks of samples, task and baseline speaks against it;
+* `proven` when the gate has nothing against it. TF.js is also proven when only `wasm` or only `webgl` meets the gate
+  instead of the default requirements: a page picks its backend, and a backend that does not run a model gives no wrong
+  answer. A cell that failed, in any backend, is still a divergence;
+* `failed` when a cell ran and contradicts equality or placement, or no cell proves an artifact, or it misses what the
+  policy demands of samples, task and baseline;
 * `errored` when an exporter, a runtime or the machine broke, so that nothing is known;
 * `unavailable` when a required cell was not run: it needs what this machine lacks, or awaits another's attestation;
 * `limited` when the target cannot express the model, by an entry of `exporters.target_limits`;
-* `refused` when the file got no release at all, by the words of admission or of the reference.
+* `refused` when the file got no release at all, because of admission or of the reference.
 
-Where several apply, the first of this list does, and its first reason is told.
+Where several apply, the first of `STATES` counts, and its first reason is reported.
 """
 
 import re
@@ -36,7 +36,7 @@ from validators.runtimes.registry import ORIGINAL, default_requirements
 
 State = Literal["failed", "errored", "unavailable", "limited", "refused", "proven"]
 STATES: tuple[State, ...] = get_args(State)
-"""From the one that weighs most to `proven`."""
+"""From the worst to `proven`."""
 
 ALTERNATIVES: Mapping[str, tuple[Requirement, ...]] = {
     "tfjs": (
@@ -55,13 +55,13 @@ _BY_STATE: Mapping[State, str] = {
 _EXPORT = re.compile(r"^export (?:limited|errored): ")
 _KIND = re.compile(r"^(python error: \w+|[a-z][a-z ]+)(?=:)")
 NEEDS_ARCHITECTURE = "needs architecture"
-"""Code of the reason against weights alone, which a sweep has nothing to put beside."""
+"""Code of the reason against a file with only weights, for which a sweep has no architecture."""
 _BUG = "Please report it: this is a defect of paritygate."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormatState:
-    """What came of a model in one format.
+    """Reports the state of a model in one format.
 
     Attributes:
         format: the format.
@@ -79,12 +79,12 @@ class FormatState:
 
 
 def states_of(manifest: Manifest) -> tuple[FormatState, ...]:
-    """One state for every format of a release, in the policy's order."""
+    """Returns one state for every format of a release, in the policy's order."""
     return tuple(_state(manifest, name) for name in formats_of(manifest.policy.formats))
 
 
 def states_of_error(error: Exception, formats: Sequence[str]) -> tuple[FormatState, ...]:
-    """The same state for every format of a model whose release ended with an error instead of a verdict."""
+    """Returns one state for all formats of a model whose release ended with an error instead of a verdict."""
     state: State = "errored"
     code, reason, way_out = "no verdict", str(error), ""
     if isinstance(error, ParitygateError):
@@ -102,18 +102,18 @@ def states_of_error(error: Exception, formats: Sequence[str]) -> tuple[FormatSta
 def _state(manifest: Manifest, name: str) -> FormatState:
     default = default_requirements((name,))
     demanded = tuple(each for each in manifest.policy.required if each.format == name) or default
-    reasons = _against(manifest, name, demanded)
+    reasons = _reasons_of_format(manifest, name, demanded)
     enough = ALTERNATIVES.get(name, ()) if demanded == default else ()
-    if not reasons or any(not _against(manifest, name, (one,)) for one in enough):
+    if not reasons or any(not _reasons_of_format(manifest, name, (one,)) for one in enough):
         return FormatState(format=name, state="proven")
     cells = [cell for cell in manifest.cells if cell.format == name]
     artifacts = [artifact for artifact in manifest.artifacts if artifact.format == name]
-    told = [_told(name, reason, cells, artifacts) for reason in reasons]
-    return min(told, key=lambda each: STATES.index(each.state))
+    states = [_state_of_reason(name, reason, cells, artifacts) for reason in reasons]
+    return min(states, key=lambda each: STATES.index(each.state))
 
 
-def _against(manifest: Manifest, name: str, required: Sequence[Requirement]) -> tuple[Reason, ...]:
-    """What the gate has against one format alone."""
+def _reasons_of_format(manifest: Manifest, name: str, required: Sequence[Requirement]) -> tuple[Reason, ...]:
+    """Returns the gate's reasons against only one format."""
     elsewhere = tuple(requirement for requirement in manifest.policy.elsewhere if requirement.format == name)
     baseline = manifest.baseline and replace(
         manifest.baseline,
@@ -131,9 +131,9 @@ def _against(manifest: Manifest, name: str, required: Sequence[Requirement]) -> 
     return judge(format_, today=date.max).reasons
 
 
-def _told(name: str, reason: Reason, cells: Sequence[Cell], artifacts: Sequence[Artifact]) -> FormatState:
+def _state_of_reason(name: str, reason: Reason, cells: Sequence[Cell], artifacts: Sequence[Artifact]) -> FormatState:
     message = _EXPORT.sub("", reason.message)
-    state = _weighed(reason, cells)
+    state = _kind_of_reason(reason, cells)
     way_out = _BY_STATE.get(state, "")
     code = reason.code
     if state == "limited":
@@ -145,23 +145,23 @@ def _told(name: str, reason: Reason, cells: Sequence[Cell], artifacts: Sequence[
     return FormatState(format=name, state=state, code=code, reason=f"{reason.subject}: {message}", way_out=way_out)
 
 
-def _weighed(reason: Reason, cells: Sequence[Cell]) -> State:
+def _kind_of_reason(reason: Reason, cells: Sequence[Cell]) -> State:
     if reason.broken:
         return "errored"
     if reason.code == "limited":
         return "limited"
     if reason.code in {"unavailable", MISSING, AWAITING}:
         return "unavailable"
-    if reason.code == UNPROVEN:  # no cell of the artifact passed or failed; what kept them from it is the reason
-        mine = {cell.status for cell in cells if f"{cell.format}/{cell.variant}" == reason.subject}
+    if reason.code == UNPROVEN:  # no cell of the artifact passed or failed; the reason is what prevented them
+        statuses = {cell.status for cell in cells if f"{cell.format}/{cell.variant}" == reason.subject}
         for state in ("unavailable", "limited"):
-            if state in mine:
+            if state in statuses:
                 return state
     return "failed"
 
 
 def _limit(subject: str, cells: Sequence[Cell], artifacts: Sequence[Artifact]) -> str:
-    """The row of the limits table that a reason about this cell or artifact goes back to."""
+    """Finds the entry of the limits table behind a reason about this cell or artifact."""
     found = [artifact.limit for artifact in artifacts if subject.partition(" ")[0] == artifact.key]
     found += [cell.reason for cell in cells if subject in {cell.key, f"{cell.format}/{cell.variant}"}]
     return next((limit for limit in found if limit in _WAYS_OUT), "limited")

@@ -1,6 +1,6 @@
-"""A JSON file with one record that grows: complete at any moment, read strictly, locked by one process at a time.
+"""Keeps a growing record in a JSON file: complete at any moment, read strictly, locked by one process at a time.
 
-`SweepFile` and `WatchFile` say what the record is and what is added to it.
+`SweepFile` and `WatchFile` define the record and add to it.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ _Record = TypeVar("_Record")
 
 
 class RecordFile(Generic[_Record]):
-    """The file, locked until the context ends.
+    """Locks and writes the file until the context ends.
 
     Args:
         file: its folder is made when it is not there.
@@ -28,7 +28,7 @@ class RecordFile(Generic[_Record]):
         next_step: for a file that cannot be read.
 
     Attributes:
-        before: what the file held when it was locked; None where there was none.
+        before: the file's record when it was locked; None where there was no file.
 
     Raises:
         BadInput: `in_use`, or the file holds something else.

@@ -1,6 +1,6 @@
-"""Progress of a sweep for people, on stderr: a line for every model that ended, and on a terminal what runs now.
+"""Shows the progress of a sweep on stderr: a line for every model that ended, and on a terminal what runs now.
 
-In: what the engine tells, from any thread. Out: text.
+In: calls of the engine, from any thread. Out: text.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _REFRESH = 4  # per second
 
 @contextlib.contextmanager
 def shown(console: Console) -> Iterator["Progress"]:
-    """Shows what it is told for as long as it holds.
+    """Shows progress until the context ends.
 
     Args:
         console: writes to stderr; decides by itself whether it is a terminal.
@@ -40,7 +40,7 @@ class Progress:
     """Keeps count of a sweep.
 
     Args:
-        console: where to.
+        console: prints the progress.
     """
 
     def __init__(self, console: Console) -> None:
@@ -52,26 +52,26 @@ class Progress:
         self._running: dict[str, tuple[float, dict[str, int]]] = {}
 
     def begin(self, *, models: int, settled: int) -> None:
-        """The models are known."""
+        """Records how many models there are."""
         with self._lock:
             self._models, self._done = models, settled
         if settled:
             self._print(f"{counted(settled, 'model')} of {models} settled before: same file, settings and versions")
 
     def started(self, path: str) -> None:
-        """A release began."""
+        """Records that a release began."""
         with self._lock:
             self._running[path] = (time.monotonic(), {"done": 0, "total": 0})
 
     def stage(self, path: str, event: Event) -> None:
-        """A stage of a release started or ended."""
+        """Records that a stage of a release started or ended."""
         with self._lock:
             _, count = self._running[path]
             count["total"] = event.total
             count["done"] += event.ended
 
     def ended(self, record: SweptModel) -> None:
-        """A model is settled; a copy of another one was never started itself."""
+        """Records that a model is done; a copy of another model was never started itself."""
         with self._lock:
             self._running.pop(record.path, None)
             self._done += 1
@@ -97,7 +97,7 @@ class Progress:
 
 
 def summed(states: Sequence[FormatState]) -> str:
-    """`proven: saved_model, onnx; limited (tflite-flex-op): tflite`, what weighs most first."""
+    """Formats states as `proven: saved_model, onnx; limited (tflite-flex-op): tflite`, the worst first."""
     found = Counter((STATES.index(each.state), each.state, each.code) for each in states)
     words = []
     for _, state, code in sorted(found):

@@ -1,7 +1,7 @@
-"""`sweep.json`: what came of every model so far, written after each of them.
+"""Keeps the result of every model so far in `sweep.json`, written after each of them.
 
-In: records. Out: one JSON file that is whole at any moment, and the answer to which models are settled: same bytes,
-same settings, same versions, and the release still the one that the record names.
+In: records. Out: one JSON file that is complete at any moment, and the list of models that are done: same bytes, same
+settings, same versions, and the release is still the one that the record names.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ RECORD = "sweep.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweptModel:
-    """What came of one model.
+    """Records the result of one model.
 
     Attributes:
         path: of the file, relative to the folder of models.
         digest, size: of the file; empty and 0 when it could not be read.
         release: its release directory, relative to the sweep's; empty when there is none.
         manifest: SHA-256 of that release's `release.json`; empty when there is none.
-        released: whether the gate let the release out, which asks for all required cells of all formats.
+        released: whether the gate passed the release, which needs all required cells of all formats.
         states: one for every format.
         seconds: wall time of the release.
     """
@@ -50,7 +50,7 @@ class SweptModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """The content of `sweep.json`.
+    """Defines the content of `sweep.json`.
 
     Attributes:
         schema_version: version of this record's shape.
@@ -72,52 +72,52 @@ class Sweep:
 
     @property
     def exit_code(self) -> int:
-        """0 when all is proven, 3 when something errored, else 1."""
+        """Returns 0 when all is proven, 3 when something errored, else 1."""
         states = {state.state for record in self.records for state in record.states}
         return 3 if "errored" in states else 0 if states == {"proven"} else 1
 
 
 def begin(settings: Settings, models: int) -> Sweep:
-    """A sweep without records, under the settings and with the versions of now."""
+    """Returns a sweep without records, with these settings and today's versions."""
     baseline = settings.baseline and settings.baseline / MANIFEST
     metric = builder_file(settings.samples.metric or "")
     named = [settings.samples.path, metric, baseline, *map(Path, settings.custom_objects)]
-    given = {str(path): digest_tree(path)[0] for path in named if path is not None and path.exists()}
-    said = settings.model_dump(mode="json", exclude={"model", "output"})
+    file_digests = {str(path): digest_tree(path)[0] for path in named if path is not None and path.exists()}
+    values = settings.model_dump(mode="json", exclude={"model", "output"})
     return Sweep(
         schema_version=SCHEMA_VERSION,
         paritygate=versions(["paritygate"]).get("paritygate", "unknown"),
         toolchain=dict(toolchain(settings.formats)),
-        settings={**said, "given": given},
+        settings={**values, "given": file_digests},
         models=models,
         records=(),
     )
 
 
 class SweepFile(RecordFile[Sweep]):
-    """`sweep.json` of one sweep, held by one process at a time.
+    """Locks and writes the `sweep.json` of one sweep.
 
     Args:
         folder: the sweep's directory; made when it is not there.
-        blank: the sweep that begins.
+        blank: the new sweep, without records.
 
     Raises:
-        BadInput: another sweep is at work there, or its `sweep.json` is not ours.
+        BadInput: another sweep is running there, or its `sweep.json` is not ours.
     """
 
     def __init__(self, folder: Path, blank: Sweep) -> None:
         in_use = BadInput(
-            f"{folder}: another sweep is at work there", next_step="Wait for it, or choose another directory with -o."
+            f"{folder}: another sweep is running there", next_step="Wait for it, or choose another directory with -o."
         )
-        next_step = "Remove it to begin anew, or choose another -o."
+        next_step = "Remove it to start again, or choose another -o."
         super().__init__(folder / RECORD, Sweep, lock=folder, in_use=in_use, next_step=next_step)
         self._folder = folder
         self.sweep = blank
 
     def settled(self, model: Model) -> SweptModel | None:
-        """The record of a model that need not be released again; None where it must.
+        """Returns the record of a model that need not be released again; None where it must.
 
-        What broke without a verdict is tried again, and what was refused is not: the file is the same.
+        A model that broke without a verdict is tried again. A refused one is not: its file is the same.
         """
         before = self.before
         if before is None or replace(before, records=(), models=self.sweep.models) != replace(self.sweep, records=()):

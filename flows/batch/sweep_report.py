@@ -1,6 +1,6 @@
-"""What `paritygate sweep` ends with: a table of models and formats, and under it the reasons, each once.
+"""Prints the result of `paritygate sweep`: a table of models and formats, and below it each reason once.
 
-In: a `Sweep` and rich's console. Out: lines on the console. A number beside a state leads to its reason.
+In: a `Sweep` and rich's console. Out: lines on the console. A number after a state leads to its reason.
 """
 
 import re
@@ -19,12 +19,12 @@ from validators.text import counted
 
 _COLOURS: Mapping[str, str] = {**COLOURS, "proven": COLOURS["passed"], "refused": COLOURS["failed"]}
 _PARTICULAR = re.compile(r"\([^()]*\)|'[^']*'|`[^`]*`|\S*/\S*|\d+")
-"""What in a way out belongs to one model: asides, names, paths, numbers."""
+"""Parts of a way out that belong to one model: text in brackets, names, paths, numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One reason with everything that it stands against.
+    """Groups everything that has the same reason.
 
     Attributes:
         state, code, way_out: of the first of its members.
@@ -38,7 +38,7 @@ class Group:
 
 
 def grouped(sweep: Sweep) -> tuple[Group, ...]:
-    """The reasons of a sweep, what weighs most first, then what stands against most models."""
+    """Groups the reasons of a sweep: the worst first, then those with the most models."""
     groups: dict[tuple[str, ...], Group] = {}
     for record in sweep.records:
         for each in record.states:
@@ -54,11 +54,11 @@ def _kind(state: FormatState) -> tuple[str, ...]:
 
 
 def render(sweep: Sweep, console: Console, *, folder: Path) -> None:
-    """Prints the table, the reasons and where everything lies.
+    """Prints the table, the reasons and the path of the record.
 
     Args:
-        sweep: what came of the models.
-        console: where to; its width, colours and encoding are respected.
+        sweep: the results.
+        console: prints them; its width, colours and encoding are respected.
         folder: the sweep's directory.
     """
     groups = grouped(sweep)
@@ -95,7 +95,7 @@ def _table(sweep: Sweep, numbers: Mapping[tuple[str, ...], int], console: Consol
 
 
 def _reason(number: int, group: Group, console: Console) -> list[Text]:
-    """The heading of a group, its way out, and its models with their sentences."""
+    """Formats a group: its heading, its way out, and its models with their sentences."""
     heading = f"{number} {group.state} ({group.code}): {counted(len(group.members), 'model')}"
     lines = [Text(written(heading, console), style=_COLOURS[group.state])]
     if group.way_out:
@@ -108,7 +108,7 @@ def _reason(number: int, group: Group, console: Console) -> list[Text]:
 
 
 def _sums(sweep: Sweep) -> list[Text]:
-    """How many models are proven in each format and in all, and what became of the others."""
+    """Counts the models that are proven in each format and in all formats, and the other states."""
     formats = _formats(sweep)
     everywhere = sum(all(each.state == "proven" for each in record.states) for record in sweep.records)
     released = sum(record.released for record in sweep.records)

@@ -1,6 +1,7 @@
-"""The releases of a sweep, side by side as far as the machine goes, with fork servers and a browser in common.
+"""Runs the releases of a sweep in parallel, with shared preloaded processes and a shared browser.
 
-In: a folder and settings. Out: a `Sweep`, on disk after every model. A model's crash, hang or refusal is its own.
+In: a folder and settings. Out: a `Sweep`, on disk after every model. A crash, hang or refusal of one model stops no
+other.
 """
 
 import os
@@ -24,7 +25,7 @@ from flows.batch.sweep_display import Progress
 from flows.batch.sweep_record import Sweep, SweepFile, SweptModel, begin
 from flows.config.model_folder import Model, find
 from flows.config.settings import Settings, load_settings
-from flows.pipeline.run import ReleaseRun, Shared, refuse_unrunnable
+from flows.pipeline.run import ReleaseRun, SharedResources, refuse_unrunnable
 from flows.pipeline.stages import run_on_threads
 from validators.preloads import preloaded_modules
 from validators.web.browser import BrowserHost
@@ -43,7 +44,7 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
     jobs: int | None = None,
     progress: Progress,
 ) -> tuple[Path, Sweep]:
-    """Releases every model below a folder that is not settled yet.
+    """Releases every model below a folder that has no result yet.
 
     Args:
         folder: holds the models.
@@ -51,11 +52,11 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
         config: `release.toml`, the same for every release.
         formats: instead of the ones that `config` names.
         pattern: of the file names; None for those that models have by default.
-        jobs: how many releases run side by side; by default one for every four cores.
-        progress: told what goes on.
+        jobs: how many releases run in parallel; by default one for every four cores.
+        progress: shows what goes on.
 
     Returns:
-        (the sweep's directory, what came of every model).
+        (the sweep's directory, the results of all models).
 
     Raises:
         BadInput: no folder, no model in it, or settings that are not valid or that this machine cannot meet.
@@ -64,7 +65,7 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
     settings = load_settings(config, {"model": folder, "output": output, "formats": formats})
     _refuse(settings, jobs)
     target = settings.output or Path(f"{folder.resolve().name}.sweep")
-    models = find(folder, pattern, apart_from=target)
+    models = find(folder, pattern, exclude=target)
     try:
         with SweepFile(target, begin(settings, len(models))) as record:
             due = _due(models, settings, record, progress)
@@ -76,7 +77,7 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
 
 
 def _refuse(settings: Settings, jobs: int | None) -> None:
-    """Says before anything starts what no model could be released with."""
+    """Refuses, before anything starts, settings with which no model could be released."""
     if jobs is not None and jobs < 1:
         raise BadInput(f"--jobs: got {jobs}, valid is 1 or more")
     if settings.policy.gpu_pool:
@@ -87,7 +88,7 @@ def _refuse(settings: Settings, jobs: int | None) -> None:
     if settings.architecture:
         raise BadInput(
             f"architecture: got {settings.architecture!r}, which belongs to one model's weights; a sweep has many",
-            next_step="Leave it out here, and release weights alone with `paritygate release --architecture`.",
+            next_step="Leave it out here, and release such weights with `paritygate release --architecture`.",
         )
     if settings.samples.path is not None and not settings.samples.path.exists():
         raise BadInput(f"{settings.samples.path}: no such file (samples)")
@@ -113,7 +114,7 @@ def _due(models: Sequence[Model], settings: Settings, record: SweepFile, progres
 def _release_all(
     models: Sequence[Model], settings: Settings, record: SweepFile, progress: Progress, jobs: int | None
 ) -> None:
-    """Releases all models; whatever ends it, what came of every one so far is on disk."""
+    """Releases all models; however it ends, the results so far are on disk."""
     cores = os.cpu_count() or 1
     at_once = min(jobs or max(1, cores // _CORES_OF_ONE), len({model.release for model in models}))
     with (
@@ -122,7 +123,7 @@ def _release_all(
         closing(BrowserHost()) as browser,
         ThreadPoolExecutor(at_once, thread_name_prefix="release") as pool,
     ):
-        shared = Shared(
+        shared = SharedResources(
             fork_servers=fork_servers,
             browser=browser,
             cores=max(1, cores // at_once) + 1,
@@ -131,7 +132,7 @@ def _release_all(
         threads = _ReleaseThreads(settings, record.file.parent, progress, pool, shared)
         try:
             for model, released in work_through(models, start=threads.start, ended=threads.ended, at_once=at_once):
-                swept = replace(released, path=model.path)  # of a copy, the model that was released for it
+                swept = replace(released, path=model.path)  # the release of a copy has the path of the first one
                 record.add([swept])
                 progress.ended(swept)
         except BaseException:
@@ -141,10 +142,10 @@ def _release_all(
 
 
 class _ReleaseThreads:
-    """The engine of a sweep: each release on a thread of this process."""
+    """Runs each release of a sweep on a thread of this process."""
 
     def __init__(
-        self, settings: Settings, target: Path, progress: Progress, pool: ThreadPoolExecutor, shared: Shared
+        self, settings: Settings, target: Path, progress: Progress, pool: ThreadPoolExecutor, shared: SharedResources
     ) -> None:
         self._settings = settings
         self._target = target
@@ -157,13 +158,13 @@ class _ReleaseThreads:
         self._running: set[ReleaseRun] = set()
 
     def start(self, model: Model) -> Future[SweptModel]:
-        """Gives a release to a thread; equal copies of a model under equal names share one."""
+        """Starts a release on a thread; equal copies of a model with equal file names share one."""
         if model.release not in self._releases:
             self._releases[model.release] = self._pool.submit(self._release, model)
         return self._releases[model.release]
 
     def ended(self, releases: Sequence[Future[SweptModel]]) -> Mapping[Future[SweptModel], SweptModel]:
-        """Waits a moment; not longer, since a signal that reaches another thread does not end a wait of this one."""
+        """Waits only a moment, since a signal that reaches another thread does not end a wait of this one."""
         done, _ = wait(releases, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
         return {release: release.result() for release in done}
 

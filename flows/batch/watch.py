@@ -1,9 +1,10 @@
-"""The Prefect flow `watch`: a look at the place where a training run leaves its checkpoints.
+"""Releases the best checkpoint of a running training: the Prefect flow `watch`.
 
-In: the place, the metric, the folder of releases, the terms. Out: a release of the best checkpoint there, as soon as it
-is written and when it is better than every one that got a verdict before. What came of it is kept beside the releases,
-by the checkpoint's digest, so any number of looks, restarts and workers release it once. States: Released and Nothing
-new (completed); Refused, Awaiting, Broken and Bad input (failed). A schedule makes it a watch.
+In: the place of the checkpoints, the metric, the folder of releases, the terms. Out: a release of the best checkpoint,
+as soon as it is written and when it is better than every one that got a verdict before. The result is recorded next to
+the releases, by the checkpoint's digest, so any number of flow runs, restarts and workers release it once. States:
+Released and Nothing new (completed); Refused, Awaiting, Broken and Bad input (failed). One run checks once; a schedule
+repeats it.
 """
 
 import tempfile
@@ -15,7 +16,13 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, ParitygateError
-from flows.batch.checkpoints import Checkpoint, Place, look, place, settled
+from flows.batch.checkpoints import (
+    Checkpoint,
+    CheckpointPattern,
+    list_checkpoints,
+    parse_checkpoint_pattern,
+    settled_checkpoints,
+)
 from flows.batch.loop_in_prefect import ModelOutcome, outcome_of, settings_of
 from flows.batch.watch_record import RELEASED, UNUSABLE, WatchFile
 from flows.config.input_files import model_digest
@@ -23,7 +30,7 @@ from flows.config.settings import Settings, Terms
 from flows.machine.inspection import inspect
 from flows.prefect.release import release, standing_there, unchanged
 from flows.prefect.server import failures_named
-from flows.prefect.storage import opened, told
+from flows.prefect.storage import opened, storage_errors
 from flows.prefect.tasks import THREADS, failure
 
 if TYPE_CHECKING:
@@ -47,24 +54,24 @@ def watch(  # noqa: PLR0913 - one parameter for every field of the form
     Args:
         checkpoints: the `filepath` of Keras' ModelCheckpoint (`runs/net/{epoch:02d}-{val_loss:.4f}.keras`,
             `s3://bucket/net/best.keras`), or a folder. Where the name does not hold the metric, a JSON of the same
-            name beside the file does: `best.json` with `{"val_loss": 0.1234}`.
+            name next to the file does: `best.json` with `{"val_loss": 0.1234}`.
         releases: folder of the release directories, and of the record of what was released.
-        metric: what decides which checkpoint is the best.
+        metric: name of the value by which the best checkpoint is chosen.
         higher_is_better: for an accuracy; a loss has to fall.
         settle_seconds: how long size and time of a file have to stay the same before it counts as written.
-        terms: what every release is held to.
+        terms: the demands on every release.
     """
     try:
         with (
             failures_named(),
             WatchFile(releases, checkpoints=checkpoints, metric=metric, higher_is_better=higher_is_better) as record,
         ):
-            at = place(checkpoints)
-            quiet, moving = settled(at, metric, seconds=settle_seconds, wanted=record.wants)
+            at = parse_checkpoint_pattern(checkpoints)
+            quiet, moving = settled_checkpoints(at, metric, seconds=settle_seconds, wanted=record.wants)
             tried: list[ModelOutcome] = []
             for checkpoint in record.best_first(quiet):
                 with tempfile.TemporaryDirectory(prefix="paritygate-watch-") as scratch:
-                    model = _taken(at, metric, checkpoint, Path(scratch))
+                    model = _copied(at, metric, checkpoint, Path(scratch))
                     if model is None:
                         moving.append(checkpoint)
                     elif each := _tried(checkpoint, settings_of(model, releases, terms), record):
@@ -76,22 +83,22 @@ def watch(  # noqa: PLR0913 - one parameter for every field of the form
         return failure(error)
 
 
-def _taken(at: Place, metric: str, checkpoint: Checkpoint, folder: Path) -> Path | None:
-    """A copy that training cannot change any more; None when the checkpoint changed or went before it was whole."""
+def _copied(at: CheckpointPattern, metric: str, checkpoint: Checkpoint, folder: Path) -> Path | None:
+    """Copies a checkpoint, so that training cannot change it; returns None when it changed or vanished meanwhile."""
     files, _ = opened(at.root)
     copy = folder / PurePosixPath(checkpoint.path).name
     try:
-        with told(at.url):
+        with storage_errors(at.url):
             files.get_file(checkpoint.path, str(copy))
     except BadInput:
-        if checkpoint.path in look(at, metric):
+        if checkpoint.path in list_checkpoints(at, metric):
             raise
         return None
-    return copy if look(at, metric).get(checkpoint.path) == checkpoint else None
+    return copy if list_checkpoints(at, metric).get(checkpoint.path) == checkpoint else None
 
 
 def _tried(checkpoint: Checkpoint, settings: Settings, record: WatchFile) -> ModelOutcome | None:
-    """Releases a checkpoint and notes what came of it; None when its bytes got their verdict under another name."""
+    """Releases a checkpoint and records the result; returns None when its bytes got a verdict under another name."""
     digest = model_digest(settings)
     if record.has(digest):
         return None
@@ -102,7 +109,7 @@ def _tried(checkpoint: Checkpoint, settings: Settings, record: WatchFile) -> Mod
 
 
 def _released(path: str, settings: Settings) -> ModelOutcome:
-    """Sees that the file is a whole model, then releases it, unless an earlier look did and could not note it."""
+    """Checks that the file is a complete model, then releases it, unless an earlier run did and could not record it."""
     try:
         inspect(settings.model, settings.architecture)
     except BadInput as error:
@@ -113,10 +120,10 @@ def _released(path: str, settings: Settings) -> ModelOutcome:
 
 
 def _conclusion(tried: list[ModelOutcome], moving: list[Checkpoint]) -> "State[Any]":
-    told = [f"{each.model}: {each.message}" for each in tried] + [
+    lines = [f"{each.model}: {each.message}" for each in tried] + [
         f"{each.path}: is still being written" for each in moving
     ]
-    message = "\n".join(told)
+    message = "\n".join(lines)
     if not tried:
         return Completed(name=NOTHING_NEW, message=message)
     last = tried[-1].state

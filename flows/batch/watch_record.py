@@ -1,6 +1,6 @@
-"""Which checkpoints of a watched place got a verdict, kept beside the releases: `watch-NAME-DIGEST8.json`.
+"""Records which checkpoints of a watched place got a verdict, next to the releases: `watch-NAME-DIGEST8.json`.
 
-In: records. Out: one JSON file that is whole at any moment, held by one look at a time, and the value to beat.
+In: records. Out: one JSON file that is complete at any moment and locked by one flow run at a time, and the best value.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ _WITH_VERDICT = (RELEASED, REFUSED)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TriedCheckpoint:
-    """What came of one checkpoint.
+    """Records the result of one checkpoint.
 
     Attributes:
-        path: where it lay.
+        path: its path.
         mark: see `Checkpoint.mark`.
         value: of the metric.
-        state: `Released`, `Refused`, or `Bad input` for a file that is no sound model.
+        state: `Released`, `Refused`, or `Bad input` for a file that is no valid model.
         message: of the release's final state.
     """
 
@@ -41,7 +41,7 @@ class TriedCheckpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedPlace:
-    """The file's content.
+    """Defines the file's content.
 
     Attributes:
         schema_version: version of this record's shape.
@@ -59,14 +59,14 @@ class WatchedPlace:
 
 
 class WatchFile(RecordFile[WatchedPlace]):
-    """The record of one watched place, held by one look at a time.
+    """Locks and writes the record of one watched place.
 
     Args:
         folder: of the releases; made when it is not there.
         checkpoints, metric, higher_is_better: what is watched; each combination has a file of its own.
 
     Raises:
-        BadInput: another look is at work, or the file is not ours.
+        BadInput: another run of the flow is working on it, or the file is not ours.
     """
 
     def __init__(self, folder: Path, *, checkpoints: str, metric: str, higher_is_better: bool) -> None:
@@ -77,8 +77,8 @@ class WatchFile(RecordFile[WatchedPlace]):
             file,
             WatchedPlace,
             lock=file.with_suffix(".lock"),
-            in_use=BadInput(f"{checkpoints}: another look at it is under way", next_step="It will see what is there."),
-            next_step="Move it away to begin anew; the releases stay.",
+            in_use=BadInput(f"{checkpoints}: another run watches it now", next_step="That run will see it."),
+            next_step="Move it away to start again; the releases stay.",
         )
         self._place = self.before or WatchedPlace(
             schema_version=SCHEMA_VERSION,
@@ -89,27 +89,30 @@ class WatchFile(RecordFile[WatchedPlace]):
         )
 
     def has(self, digest: str) -> bool:
-        """Whether these very bytes got their verdict."""
+        """Tells whether a checkpoint with these bytes got a verdict."""
         return digest in self._place.judged
 
     def wants(self, checkpoint: Checkpoint) -> bool:
-        """Whether it is better than whatever got a verdict, and not a file that was found to be no model."""
+        """Tells whether it is better than all that got a verdict, and not a file that was found to be no model."""
         if checkpoint.value is None:
             return False
         known = self._place.judged.values()
         if any((each.path, each.mark) == (checkpoint.path, checkpoint.mark) for each in known):
             return False
         sign = 1 if self._place.higher_is_better else -1
-        bar = max((sign * each.value for each in known if each.state in _WITH_VERDICT), default=float("-inf"))
-        return sign * checkpoint.value > bar
+        best = max((sign * each.value for each in known if each.state in _WITH_VERDICT), default=float("-inf"))
+        return sign * checkpoint.value > best
 
     def best_first(self, checkpoints: list[Checkpoint]) -> list[Checkpoint]:
-        """In the order in which they are tried; of equal ones the later name first."""
+        """Sorts checkpoints into the order in which they are tried; of equal ones the later name comes first."""
         sign = 1 if self._place.higher_is_better else -1
         return sorted(checkpoints, key=lambda each: (sign * (each.value or 0), each.path), reverse=True)
 
     def add(self, digest: str, checkpoint: Checkpoint, *, state: str, message: str) -> None:
-        """Adds what came of a checkpoint and writes the file in one step; what broke is tried again, not noted."""
+        """Adds the result of a checkpoint and writes the file in one step.
+
+        A broken release is not recorded, so the checkpoint is tried again.
+        """
         if state not in (RELEASED, REFUSED, UNUSABLE) or checkpoint.value is None:
             return
         tried = TriedCheckpoint(

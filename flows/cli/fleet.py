@@ -58,8 +58,8 @@ def fleet(  # noqa: PLR0913 - one parameter for every flag
     terms = Terms.model_validate(settings.model_dump(include=set(Terms.model_fields)))
     with prefect_home.api():
         with prefect_home.importing():
-            from flows.batch.fleet import HandOver, fleet_in_prefect
-        how = HandOver(releases=output, terms=terms, at_once=at_once, storage=storage, deployment=deployment)
+            from flows.batch.fleet import FleetOptions, fleet_in_prefect
+        how = FleetOptions(releases=output, terms=terms, at_once=at_once, storage=storage, deployment=deployment)
         done = fleet_in_prefect(models, how)
     if as_json:
         print_record(done)

@@ -98,7 +98,7 @@ def _released(settings: "Settings", fork_servers: ForkServers, *, prefect: bool)
     """Runs the release under Prefect or on threads; both engines get the same stages."""
     from importlib.util import find_spec
 
-    from flows.pipeline.run import ReleaseRun, Shared
+    from flows.pipeline.run import ReleaseRun, SharedResources
     from flows.pipeline.stages import run_on_threads
     from flows.progress.display import shown
     from validators.web.browser import BrowserHost
@@ -111,7 +111,7 @@ def _released(settings: "Settings", fork_servers: ForkServers, *, prefect: bool)
     with (
         shown(console(stderr=True)) as listen,
         BrowserHost() as browser,
-        ReleaseRun(settings, listen, shared=Shared(fork_servers=fork_servers, browser=browser)) as run,
+        ReleaseRun(settings, listen, shared=SharedResources(fork_servers=fork_servers, browser=browser)) as run,
     ):
         run.warm_up()
         if not prefect:

@@ -1,7 +1,7 @@
-"""The files that settings name: the model, its architecture, the samples, the user's code and metric.
+"""Finds the files that settings name: the model, its architecture, the samples, the user's code and metric.
 
-In: settings. Out: the same settings with each of these paths in another place, and digests of what they name. Only here
-is known which keys of the settings are paths.
+In: settings. Out: the same settings with other paths, and digests of the named files. Only this module knows which keys
+of the settings are paths.
 """
 
 import hashlib
@@ -17,31 +17,31 @@ from flows.config.settings import Settings
 from validators.release.integrity import manifest_digest
 
 _PATHS = ("model", "output", "architecture", "custom_objects", "baseline")
-Place = Callable[[str, Path], Path]
-"""Gives the new path of what is named, from its role (`model`, `samples`, `code/0`, ...) and its path."""
+NewPath = Callable[[str, Path], Path]
+"""Returns the new path of a named file, from its role (`model`, `samples`, `code/0`, ...) and its path."""
 
 
-def placed(settings: Settings, place: Place) -> Settings:
-    """The settings with every path that they name replaced; names of importable modules stay."""
+def with_paths_replaced(settings: Settings, new_path: NewPath) -> Settings:
+    """Returns the settings with every path in them replaced; names of importable modules stay."""
     samples, metric = settings.samples.path, settings.samples.metric
-    code = (_module(name, f"code/{number}", place) for number, name in enumerate(settings.custom_objects))
+    code = (_module(name, f"code/{number}", new_path) for number, name in enumerate(settings.custom_objects))
     named = {
-        "model": place("model", settings.model),
-        "architecture": settings.architecture and _architecture(settings.architecture, place),
+        "model": new_path("model", settings.model),
+        "architecture": settings.architecture and _architecture(settings.architecture, new_path),
         "samples": settings.samples.model_copy(
             update={
-                "path": samples and place("samples", samples),
-                "metric": metric and _function(metric, "metric", place),
+                "path": samples and new_path("samples", samples),
+                "metric": metric and _function(metric, "metric", new_path),
             }
         ),
         "custom_objects": tuple(code),
-        "baseline": settings.baseline and place("baseline", settings.baseline),
+        "baseline": settings.baseline and new_path("baseline", settings.baseline),
     }
     return settings.model_copy(update=named)
 
 
 def model_digest(settings: Settings) -> str:
-    """SHA-256 of the model, the one that the release's manifest will name.
+    """Returns the SHA-256 of the model, which the release's manifest names.
 
     Raises:
         BadInput: it cannot be read.
@@ -55,29 +55,31 @@ def model_digest(settings: Settings) -> str:
 
 
 def digests(settings: Settings) -> list[str]:
-    """SHA-256 of everything the settings name, in a fixed order.
+    """Returns the SHA-256 of every file that the settings name, in a fixed order.
 
     Raises:
         BadInput: something cannot be read.
     """
-    found: list[str] = []
+    collected: list[str] = []
 
-    def note(_: str, path: Path) -> Path:
+    def collect(_: str, path: Path) -> Path:
         try:
             if not exists(path):
                 raise FileNotFoundError(path)
             parts = [path] if path.exists() else files_of(path)
-            found.extend(digest_tree(part)[0] for part in parts)
+            collected.extend(digest_tree(part)[0] for part in parts)
         except OSError as error:
             raise unreadable(path, error) from error
         return path
 
-    placed(settings, note)
-    return found
+    with_paths_replaced(settings, collect)
+    return collected
 
 
-def asked(settings: Settings, *, model: str, samples: Path | None) -> str:
-    """SHA-256 over everything that a release depends on but the toolchain; two releases with one were asked the same.
+def settings_digest(settings: Settings, *, model: str, samples: Path | None) -> str:
+    """Returns a SHA-256 over everything a release depends on, without the toolchain.
+
+    Two releases with the same digest are releases of the same files under the same settings.
 
     Args:
         settings: of the release.
@@ -85,7 +87,7 @@ def asked(settings: Settings, *, model: str, samples: Path | None) -> str:
         samples: the user's samples, or the copy of them that was used.
 
     Returns:
-        The digest; empty where code is imported as a module, whose content nobody here knows.
+        The digest; empty where code is imported as a module, since the module's content is not known here.
     """
     code, architecture, metric = settings.custom_objects, settings.architecture or "", settings.samples.metric or ""
     modules = [*code, *([architecture] if is_builder(architecture) else []), *([metric] if metric else [])]
@@ -104,7 +106,7 @@ def asked(settings: Settings, *, model: str, samples: Path | None) -> str:
 
 
 def copy(path: Path, target: Path) -> None:
-    """Copies a file, a folder or the files of a checkpoint, whose prefix is no file of its own.
+    """Copies a file, a folder, or the files of a checkpoint, whose prefix is not a file itself.
 
     Raises:
         BadInput: something cannot be read.
@@ -120,22 +122,22 @@ def copy(path: Path, target: Path) -> None:
 
 
 def unreadable(path: Path, error: OSError) -> BadInput:
-    """The error for a file that is named and cannot be read; the caller raises it."""
+    """Builds the error for a named file that cannot be read; the caller raises it."""
     what = f"cannot be read: {error.strerror}" if exists(path) else "no such file"
     return BadInput(f"{path}: {what}", next_step=f"Check the path; relative to {Path.cwd()}.")
 
 
-def _module(name: str, role: str, place: Place) -> str:
-    return str(place(role, Path(name))) if name.endswith(".py") else name
+def _module(name: str, role: str, new_path: NewPath) -> str:
+    return str(new_path(role, Path(name))) if name.endswith(".py") else name
 
 
-def _architecture(architecture: str, place: Place) -> str:
+def _architecture(architecture: str, new_path: NewPath) -> str:
     if is_builder(architecture):
-        return _function(architecture, "architecture", place)
-    return str(place("architecture", Path(architecture)))
+        return _function(architecture, "architecture", new_path)
+    return str(new_path("architecture", Path(architecture)))
 
 
-def _function(name: str, role: str, place: Place) -> str:
-    """`FILE.py:FUNCTION` with the file in its new place; `PACKAGE.MODULE:FUNCTION` as it is."""
+def _function(name: str, role: str, new_path: NewPath) -> str:
+    """Replaces the file in `FILE.py:FUNCTION`; `PACKAGE.MODULE:FUNCTION` stays as it is."""
     file = builder_file(name)
-    return f"{place(role, file)}:{name.rpartition(':')[2]}" if file else name
+    return f"{new_path(role, file)}:{name.rpartition(':')[2]}" if file else name

@@ -1,6 +1,6 @@
-"""The models of a folder: which files and folders there are, and what each release is called.
+"""Finds the models of a folder and names the release of each.
 
-In: a folder. Out: `Model`s in the order of their paths. Nothing in a file is looked at but its digest.
+In: a folder. Out: `Model`s in the order of their paths. Of a file's content only the digest is used.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from exporters.source.readers.detection import SAVED_MODEL
 from validators.release.manifest import MANIFEST
 
 PATTERNS = ("*.keras", "*.h5", "*.hdf5", SAVED_MODEL)
-"""Names that models have by default; the last one makes its folder a model."""
+"""Default file names of models; the last one makes its folder a model."""
 _LONGEST_NAME = 40  # characters; a file name of any script then stays below 255 bytes, staging folder's prefix included
 _DIGITS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """One model.
+    """Describes one model.
 
     Attributes:
         path: relative to the folder of models, with forward slashes.
-        file: where it lies.
+        file: its path from here.
         digest: SHA-256, see `exporters.files.hashing.digest_tree`; empty when it cannot be read.
         size: bytes.
         fault: why it cannot be read; None when it can.
@@ -38,22 +38,22 @@ class Model:
 
     @property
     def release(self) -> str:
-        """Name of its release directory: equal copies under equal names share one."""
+        """Names its release directory: equal copies with equal file names share one."""
         return release_name(self.path, self.digest)
 
 
 def release_name(path: str, digest: str) -> str:
-    """`NAME-DIGEST8.release`."""
+    """Returns `NAME-DIGEST8.release`."""
     return f"{Path(path).stem[:_LONGEST_NAME]}-{digest[:_DIGITS]}.release"
 
 
-def find(folder: Path, pattern: str | None, *, apart_from: Path) -> tuple[Model, ...]:
-    """The models below a folder.
+def find(folder: Path, pattern: str | None, *, exclude: Path) -> tuple[Model, ...]:
+    """Finds the models below a folder.
 
     Args:
         folder: searched with everything below it; links to folders are not followed.
         pattern: of the file names, as a shell writes it; None for `PATTERNS`.
-        apart_from: where the sweep writes; left out should it lie below the folder.
+        exclude: folder that the sweep writes to; left out when it is below the folder.
 
     Raises:
         BadInput: there is no such folder, or no model in it.
@@ -69,8 +69,8 @@ def find(folder: Path, pattern: str | None, *, apart_from: Path) -> tuple[Model,
         raise BadInput(
             f"--pattern {pattern!r}: {error}", next_step=f"A name with wildcards is valid: {PATTERNS[0]}"
         ) from error
-    own = apart_from.resolve()
-    models = [_read(folder, file) for file in found if not file.resolve().is_relative_to(own)]
+    excluded = exclude.resolve()
+    models = [_read(folder, file) for file in found if not file.resolve().is_relative_to(excluded)]
     if not models:
         raise BadInput(
             f"{folder}: no file below it is called {pattern or ' or '.join(PATTERNS)}",
@@ -80,7 +80,7 @@ def find(folder: Path, pattern: str | None, *, apart_from: Path) -> tuple[Model,
 
 
 def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """What the patterns name, each once; a SavedModel's folder stands for all that is in it."""
+    """Finds what the patterns match, each once; a SavedModel's folder replaces every file in it."""
     named = {path for pattern in patterns for path in folder.rglob(pattern) if path.match(pattern)}
     folders = {path.parent for path in named if path.name == SAVED_MODEL and not _is_artifact(path, folder)}
     models = {path for path in named if path.name != SAVED_MODEL and not folders & set(path.parents)} | folders
@@ -88,14 +88,14 @@ def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 def _is_artifact(path: Path, folder: Path) -> bool:
-    """Whether it is what a release in the same folder exported."""
+    """Tells whether a release in the same folder exported it."""
     return any((parent / MANIFEST).is_file() for parent in path.parents if parent.is_relative_to(folder))
 
 
 def _read(folder: Path, file: Path) -> Model:
     path = file.relative_to(folder).as_posix()
     try:
-        file.stat()  # a link to nothing
+        file.stat()  # fails for a link whose target is missing
         digest, size = digest_tree(file)
     except OSError as error:
         return Model(path=path, file=file, fault=f"{file}: cannot be read: {error.strerror}")

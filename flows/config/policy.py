@@ -1,6 +1,6 @@
-"""What the gate demands, as `release.toml`, the flow's form and the command line say it: the section `[policy]`.
+"""Defines the demands of the gate: the section `[policy]` of `release.toml`, the flow's form and the command line.
 
-In: what a person wrote. Out: `Policy`, or an error of pydantic's that names the key and what is valid.
+In: values that a person wrote. Out: `Policy`, or a pydantic error that names the key and what is valid.
 """
 
 import difflib
@@ -30,21 +30,21 @@ _WORDS_OF_A_CELL = 3
 
 
 class Section(BaseModel):
-    """A section of `release.toml`: an unknown key is refused, and nothing changes it."""
+    """Reads a section of `release.toml`; it refuses unknown keys and is frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class WaiverSection(Section):
-    """A cell that stands against no release until a day, whatever came of it."""
+    """Waives a cell until a date, whatever its result."""
 
     cell: str = Field(
-        description="`FORMAT RUNTIME DEVICE`, or `FORMAT/VARIANT RUNTIME DEVICE` for one variant alone.",
+        description="`FORMAT RUNTIME DEVICE`, or `FORMAT/VARIANT RUNTIME DEVICE` for only one variant.",
         examples=["tfjs tfjs-wasm cpu"],
     )
     until: date = Field(description="The last day on which it holds, UTC.", examples=["2027-01-31"])
-    by: str = Field(description="Who answers for it.")
-    why: str = Field(description="The reason; reports tell it.")
+    by: str = Field(description="The person who is responsible for it.")
+    why: str = Field(description="The reason, shown in reports.")
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -55,12 +55,12 @@ class WaiverSection(Section):
 
     @property
     def record(self) -> Waiver:
-        """The waiver, as the release's manifest keeps it."""
+        """Returns the waiver as the release's manifest keeps it."""
         return Waiver(cell=self.cell, until=self.until, by=self.by, why=self.why)
 
 
 class ToleranceSection(Section):
-    """Parts of the tolerance of some cells and outputs."""
+    """Sets parts of the tolerance of some cells and outputs."""
 
     cells: str = Field(
         default="* * *",
@@ -76,7 +76,7 @@ class ToleranceSection(Section):
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="How many times the original's own rounding; where that is not known it says nothing.",
+        description="Tolerance as a multiple of the original's own rounding; it has no effect where that is not known.",
     )
 
     @model_validator(mode="after")
@@ -95,12 +95,12 @@ class ToleranceSection(Section):
 
     @property
     def record(self) -> ToleranceOverride:
-        """The entry, as the release's manifest keeps it."""
+        """Returns the entry as the release's manifest keeps it."""
         return ToleranceOverride(**self.model_dump())
 
 
 class Baseline(Section):
-    """How much worse than the baseline, the last release that went out, a release may be."""
+    """Limits how much worse a release may be than its baseline, the last release that passed the gate."""
 
     size_ratio: float = Field(
         default=_LIMITS.size_ratio, gt=0, allow_inf_nan=False, description="Of each artifact's bytes."
@@ -120,7 +120,7 @@ class Baseline(Section):
 
     size_ratios: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default={},
-        description="Of the bytes of single artifacts, `FORMAT/VARIANT` or `FORMAT`, in the place of `size_ratio`.",
+        description="Of the bytes of single artifacts, `FORMAT/VARIANT` or `FORMAT`, instead of `size_ratio`.",
         examples=[{"tflite/batch1": 1.5}],
     )
 
@@ -134,12 +134,12 @@ class Baseline(Section):
 
     @property
     def record(self) -> RegressionLimits:
-        """The limits, as the release's manifest keeps them."""
+        """Returns the limits as the release's manifest keeps them."""
         return RegressionLimits(**self.model_dump())
 
 
 class Policy(Section):
-    """What the gate demands."""
+    """Defines what the gate demands of a release."""
 
     required: tuple[str, ...] | None = Field(
         default=None,
@@ -154,24 +154,24 @@ class Policy(Section):
     rtol: float | None = Field(default=None, ge=0, allow_inf_nan=False, description="Relative tolerance.")
     tolerances: tuple[ToleranceSection, ...] = Field(
         default=(),
-        description="Tolerances of some cells and outputs alone; of each part the first entry counts that has it, then "
+        description="Tolerances of only some cells and outputs; of each part the first entry that has it counts, then "
         "`atol` and `rtol` of all.",
     )
     weak_evidence: WeakEvidenceAction = Field(
         default="report",
-        description="What an output that barely varies over the samples does: `report` names it, `refuse` stands "
-        "against the release.",
+        description="What an output that barely varies over the samples does: `report` names it, `refuse` refuses "
+        "the release.",
     )
     task_margin: float | None = Field(
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="By how much the task metric of an artifact may lie below the original's, over the labelled "
+        description="How far the task metric of an artifact may be below the original's, over the labelled "
         "samples; left out, it is reported and decides nothing.",
     )
     gpu: Gpu = Field(
         default="any",
-        description="What counts as a GPU: `any` adapter, software ones too; `hardware`: real cards alone; `off`: no "
+        description="What counts as a GPU: `any` adapter, software ones too; `hardware`: only real cards; `off`: no "
         "GPU cell is run.",
     )
     tf32: bool = Field(
@@ -191,11 +191,11 @@ class Policy(Section):
 
     approval: bool = Field(
         default=False,
-        description="A person has to approve the release: a run on a server pauses with the report until somebody "
-        "resumes it with their name and a reason; everywhere else `paritygate approve` does it.",
+        description="A person has to approve the release: a run on a server pauses with the report until a person "
+        "resumes it with their name and a reason; everywhere else use `paritygate approve`.",
     )
     waivers: tuple[WaiverSection, ...] = Field(
-        default=(), description="Cells that stand against no release until a day; each says by whom and why."
+        default=(), description="Cells that are waived until a date; each with a person and a reason."
     )
     evidence: EvidenceRetention = Field(
         default="full",
@@ -212,10 +212,10 @@ class Policy(Section):
         return cells
 
     def refuse_unknown_outputs(self, outputs: Sequence[str]) -> None:
-        """Looks at the outputs that tolerances are set for, once those of the model are known.
+        """Refuses tolerances of unknown outputs, once the outputs of the model are known.
 
         Raises:
-            BadInput: the model has no output of that name, so that the entry would never hold.
+            BadInput: the model has no output of that name, so the entry would never apply.
         """
         for entry in self.tolerances:
             if entry.output not in {"*", *outputs}:
@@ -243,7 +243,7 @@ def requirement_of(cell: str) -> Requirement:
 
 
 def unknown(what: str, got: str, valid: Sequence[str], *, prefix: str = "") -> str:
-    """`unknown format 'tflit' (did you mean 'tflite'?); valid are ...`."""
+    """Builds the message `unknown format 'tflit' (did you mean 'tflite'?); valid are ...`."""
     names = [f"{prefix}.{name}" if prefix else name for name in valid]
     near = difflib.get_close_matches(got, names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,6 +1,6 @@
-"""How `release.toml` is read, and what a mistake in it is called.
+"""Reads `release.toml` and turns mistakes in it into sentences.
 
-In: the file, and what pydantic says of its values. Out: nested values, and a sentence for every mistake.
+In: the file, and pydantic's errors about its values. Out: nested values, and a sentence for every mistake.
 """
 
 import tomllib
@@ -16,10 +16,10 @@ from flows.config.policy import unknown
 
 
 def read(config: Path) -> dict[str, Any]:
-    """The values of the file, its own paths made relative to it.
+    """Reads the values of the file and makes its paths relative to it.
 
     Raises:
-        BadInput: it cannot be read, or is no TOML.
+        BadInput: it cannot be read, or is not valid TOML.
     """
     try:
         values = tomllib.loads(config.read_text("utf-8"))
@@ -59,7 +59,7 @@ def merge(values: dict[str, Any], overrides: Mapping[str, Any]) -> None:
 
 
 def faults(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """A sentence for every mistake: the key, what was got, what is valid, the near match."""
+    """Builds a sentence for every mistake: the key, what was got, what is valid, the near match."""
     return [_fault(fault, model) for fault in error.errors(include_url=False)]
 
 
@@ -83,7 +83,7 @@ def _valid_keys(model: type[BaseModel], section: Sequence[str | int]) -> Sequenc
 
 
 def spelled_shape(shape: Any) -> Any:
-    """A shape as a list: `?,32,32,3` in text, where TOML has no null for a free axis either."""
+    """Parses a shape such as `?,32,32,3` into a list; TOML has no null for a free axis."""
     axes = shape.split(",") if isinstance(shape, str) else shape
     if not isinstance(axes, Sequence):
         return shape

@@ -1,4 +1,4 @@
-"""What a release is asked to do: one pydantic model behind `release.toml`, the flow's parameters and the CLI's flags.
+"""Defines the settings of a release: one pydantic model behind `release.toml`, the flow's parameters and CLI flags.
 
 In: a TOML file and overrides. Out: `Settings`, or `BadInput` that names the key, what was got, what is valid, and the
 near match if there is one. Nothing is ever substituted.
@@ -23,7 +23,7 @@ _FORMAT_CHOICES: dict[str, Any] = {
 
 
 class Samples(Section):
-    """What every artifact is fed."""
+    """Names the samples that every artifact is fed."""
 
     path: Path | None = Field(default=None, description="`.npz` or folder of `.npy`, one array per input.")
     batches: tuple[int, ...] = Field(
@@ -47,13 +47,13 @@ class Samples(Section):
 
 
 class Onnx(Section):
-    """Options of the ONNX exporter."""
+    """Sets the options of the ONNX exporter."""
 
     opset: Literal[17, 18] = Field(default=18, description="Operator set version.")
 
 
 class JobLimits(Section):
-    """Bounds of every job."""
+    """Limits the time and memory of every job."""
 
     seconds: float = Field(default=900, gt=0, allow_inf_nan=False, description="Wall time of one export or cell.")
     sample_seconds: float = Field(
@@ -92,15 +92,15 @@ class JobLimits(Section):
     )
 
 
-class _Subject(Section):
+class _ReleaseFiles(Section):
     model: Path = Field(
         description="The trained model: a `.keras` or `.h5` file, a SavedModel folder that Keras made; or, with "
         "`architecture`, weights: a `.weights.h5` or `.h5` file, or the prefix or folder of a TensorFlow checkpoint."
     )
     architecture: str | None = Field(
         default=None,
-        description="For weights alone: the `model.json` that `model.to_json()` wrote, or a function of your own that "
-        "returns the model, as `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`; it runs in the worker.",
+        description="For a file with only weights: the `model.json` that `model.to_json()` wrote, or a function of "
+        "your own that returns the model, as `PACKAGE.MODULE:FUNCTION` or `FILE.py:FUNCTION`; it runs in the worker.",
     )
     output: Path | None = Field(
         default=None,
@@ -108,13 +108,13 @@ class _Subject(Section):
     )
     baseline: Path | None = Field(
         default=None,
-        description="Directory of the last release that went out: what is worse by more than `policy.baseline` allows "
-        "refuses this one.",
+        description="Directory of the last release that passed the gate: this one is refused when it is worse by more "
+        "than `policy.baseline` allows.",
     )
 
 
 class Terms(Section):
-    """What is demanded of a release, whatever the model: one set of terms serves a whole shelf."""
+    """Defines what is demanded of every release: one set of terms serves a whole folder of models."""
 
     formats: tuple[str, ...] = Field(
         default=FORMATS,
@@ -127,7 +127,7 @@ class Terms(Section):
     onnx: Onnx = Onnx()
     variants: Mapping[str, Mapping[str, str | int | bool]] = Field(
         default={},
-        description="Options of single variants, `FORMAT/VARIANT` -> what the format's section says, in its place.",
+        description="Options of single variants, `FORMAT/VARIANT` -> keys of the format's section, instead of it.",
         examples=[{"onnx/default": {"opset": 17}}],
     )
     limits: JobLimits = JobLimits()
@@ -206,7 +206,7 @@ class Terms(Section):
             raise ValueError(msg)
         twice = [each for each in self.elsewhere if any(each.overlaps(other) for other in self.required)]
         if twice:
-            msg = f"`{min(map(str, twice))}` stands in policy.required and in policy.elsewhere: valid is one of them"
+            msg = f"`{min(map(str, twice))}` is in policy.required and in policy.elsewhere: valid is one of them"
             raise ValueError(msg)
         if self.elsewhere and self.policy.evidence == "digests":
             msg = "policy.elsewhere needs the samples there, but policy.evidence keeps only their digests"
@@ -218,19 +218,19 @@ class Terms(Section):
 
     @property
     def required(self) -> tuple[Requirement, ...]:
-        """The cells that the policy demands."""
+        """Lists the cells that the policy demands."""
         if self.policy.required is None:
             return default_requirements(self.formats)
         return _requirements(self.policy.required)
 
     @property
     def elsewhere(self) -> tuple[Requirement, ...]:
-        """The cells that the policy demands of other machines."""
+        """Lists the cells that the policy demands of other machines."""
         return _requirements(self.policy.elsewhere)
 
     @property
     def record(self) -> PolicyRecord:
-        """What of this decides, as the release's manifest keeps it."""
+        """Returns the settings that decide about a release, as its manifest keeps them."""
         return PolicyRecord(
             required=self.required,
             formats=self.formats,
@@ -255,7 +255,7 @@ class Terms(Section):
 
     @property
     def runtimes(self) -> tuple[RuntimeRow, ...]:
-        """The rows of which cells are run here; what `policy.elsewhere` names comes from another machine."""
+        """Lists the runtimes whose cells run here; another machine runs those that `policy.elsewhere` names."""
         return tuple(row for row in self._planned if row.requirement not in self.elsewhere)
 
     def runs_here(self, key: str, row: RuntimeRow) -> bool:
@@ -265,7 +265,7 @@ class Terms(Section):
         return not any(each.of_format == row.requirement and each.covers(key) for each in self.elsewhere)
 
     def export_options(self, row: ExporterRow) -> Mapping[str, str | int | bool]:
-        """Returns what an exporter is asked: the row's own options, then the format's section, then the variant's."""
+        """Returns an exporter's options: the row's own options, then the format's section, then the variant's."""
         chosen = getattr(self, row.section).model_dump() if row.section else {}
         return {**row.options, **chosen, **self.variants.get(row.key, {})}
 
@@ -275,12 +275,12 @@ class Terms(Section):
         return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32, asked=asked)
 
 
-class Settings(Terms, _Subject):
-    """A release: the model, where the result goes, and what is demanded of it."""
+class Settings(Terms, _ReleaseFiles):
+    """Defines a release: the model, the release directory, and the demands on it."""
 
     @property
     def release_dir(self) -> Path:
-        """Where the release goes."""
+        """Returns the release directory."""
         return self.output or Path(f"{self.model.absolute().stem}.release")
 
 
@@ -289,12 +289,12 @@ def _requirements(cells: Sequence[str]) -> tuple[Requirement, ...]:
 
 
 def _section_of(row: ExporterRow) -> type[Section] | None:
-    """Returns the section of `release.toml` with a row's options; None where it has none."""
+    """Returns the section of `release.toml` with a row's options; None where the row has none."""
     return type(Terms.model_fields[row.section].default) if row.section else None
 
 
 def load_settings(config: Path | None, overrides: Mapping[str, Any]) -> Settings:
-    """Settings from `release.toml`, then overrides (the CLI's flags) on top.
+    """Reads settings from `release.toml`, with overrides (the CLI's flags) on top.
 
     Args:
         config: the TOML file; paths in it are relative to it. None for defaults.
@@ -316,10 +316,10 @@ def load_settings(config: Path | None, overrides: Mapping[str, Any]) -> Settings
 
 
 def named_shapes(flags: Sequence[str] | None) -> dict[str, str] | None:
-    """What `--input-shape NAME=AXIS,AXIS,...` says, as `Settings.input_shapes` takes it; None when it says nothing.
+    """Parses `--input-shape NAME=AXIS,AXIS,...` into `Settings.input_shapes`; returns None without flags.
 
     Raises:
-        BadInput: a flag has no name or no shape, or one name stands twice.
+        BadInput: a flag has no name or no shape, or one name is given twice.
     """
     shapes: dict[str, str] = {}
     for flag in flags or ():

@@ -74,7 +74,7 @@ def prepare(client: SyncPrefectClient) -> list[str]:
 
 
 def _make_automation(client: SyncPrefectClient) -> None:
-    """A run that a killed worker left behind would be Running for ever: nobody is left to say that it is not.
+    """Makes the automation that crashes runs without heartbeats: a killed worker cannot report the end of its run.
 
     The names of our final states differ, so any event of the run after a heartbeat counts as a sign of life.
 
@@ -123,17 +123,17 @@ def deploy() -> None:
 
 
 def bootstrap() -> list[str]:
-    """Everything, on the server that PREFECT_API_URL names; returns a line about each thing.
+    """Makes everything on the server that PREFECT_API_URL names; returns a line about each thing.
 
     Raises:
         BadInput: see `root`.
         Broken: the server failed or the deployment did.
     """
     with connected() as client:
-        told = prepare(client)
+        lines = prepare(client)
         deploy()
-        told += [f"deployment {d.name}: deployed" for d in client.read_deployments() if "paritygate" in d.tags]
-    return told
+        lines += [f"deployment {d.name}: deployed" for d in client.read_deployments() if "paritygate" in d.tags]
+    return lines
 
 
 def _made(make: Callable[[], object]) -> str:

@@ -1,6 +1,6 @@
-"""A complete Prefect installation on this machine: server with its UI, one worker, the deployments.
+"""Starts a complete Prefect installation on this machine: server with its UI, one worker, the deployments.
 
-In: nothing. Out: processes that go on after this one, their logs and pids under `home()`, the address of the UI.
+In: nothing. Out: processes that outlive this one, their logs and pids under `home()`, the address of the UI.
 `stop` ends them by their pids. For a team, see docs: the same pieces on machines of their own. The commands are
 `paritygate server start` and `stop`; `make server` calls them.
 """
@@ -35,7 +35,7 @@ _LAST_LINES = 15
 _ORDER = ("server", "worker")
 _CORES_OF_A_RUN = 4
 _PATIENCE = {"PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60", "PREFECT_SERVER_DATABASE_TIMEOUT": "60"}
-"""Seconds. By default 5 and 10, which a database beside releases that take every core can miss; a server that misses it
+"""Seconds. By default 5 and 10, which a database can miss while releases use every core; a server that misses it
 while it starts does not come up."""
 LEASES = {"PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem"}
 """Of a server: slots of concurrency limits are given back after it was restarted. Kept in memory, they stay taken."""
@@ -130,7 +130,7 @@ def _postgres(home: Path) -> str:
 
 
 def _sqlite(home: Path) -> str:
-    """Begins with the database that set-up migrated: a fresh one takes 20 s longer."""
+    """Copies the database that set-up migrated: a fresh one takes 20 s longer."""
     target, prepared = home / "prefect.db", prefect_home.home() / "prefect.db"
     if prepared.exists() and not target.exists():
         with (
@@ -157,7 +157,7 @@ def _spawn(home: Path, name: str, arguments: Sequence[str], environment: Mapping
 
 
 def _running(home: Path, name: str) -> psutil.Process | None:
-    """The process that `start` noted, when it is still the same one: pids are used again."""
+    """Returns the process that `start` recorded, if it is still the same one: pids are reused."""
     try:
         pid, began = (home / f"{name}.pid").read_text().split()
         process = psutil.Process(int(pid))
@@ -168,7 +168,7 @@ def _running(home: Path, name: str) -> psutil.Process | None:
 
 
 def _began(pid: int) -> str:
-    """When a process began, in clock ticks since the machine's start: a clock that jumps does not move it (proc(5))."""
+    """Returns the start of a process in clock ticks since boot, which a changed clock does not move (proc(5))."""
     return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[19]
 
 

@@ -1,6 +1,6 @@
-"""A port for a server that is not up yet, or that comes back to it.
+"""Finds a port for a server that starts later, or that restarts on it.
 
-In: nothing. Out: a number that no outgoing connection of this machine takes meanwhile.
+In: nothing. Out: a number that no outgoing connection of this machine gets meanwhile.
 """
 
 import random
@@ -9,11 +9,11 @@ import socket
 from exporters.errors import Broken
 
 _BELOW_OUTGOING = range(20_000, 32_768)
-"""Linux gives connections that go out, and whoever asks for port 0, one from 32768 on (ip_local_port_range)."""
+"""Linux gives outgoing connections and programs that ask for port 0 one from 32768 on (ip_local_port_range)."""
 
 
 def free_port() -> int:
-    """Returns a port of the loopback that nobody listens on.
+    """Returns a port of the loopback that no process listens on.
 
     Raises:
         Broken: all are taken.

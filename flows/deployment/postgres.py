@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own for Prefect's server: a cluster in one folder, on loopback, never run by root.
+"""Runs a PostgreSQL of our own for Prefect's server: a cluster in one folder, on loopback, never as root.
 
 In: PostgreSQL's programs, from the system's packages. Out: a running cluster with the database `prefect`, and the URL
 that Prefect's server takes; port and password stay in the folder. For a team's server the database is a machine of its
@@ -57,7 +57,7 @@ def stop(home: Path, *, mode: str = "fast") -> bool:
 
 
 def running(home: Path) -> bool:
-    """Whether the process that the cluster's folder names is alive and at work there: pids are used again."""
+    """Tells whether the process that the cluster's folder names is alive and serves it: pids are reused."""
     data = (home / "data").resolve()
     try:
         pid = (data / "postmaster.pid").read_text().split()[0]
@@ -67,7 +67,7 @@ def running(home: Path) -> bool:
 
 
 def programs() -> Path:
-    """The folder of PostgreSQL's programs; the newest version of several.
+    """Finds the folder of PostgreSQL's programs; of several versions the newest.
 
     Raises:
         Broken: there is none.
@@ -82,10 +82,10 @@ def programs() -> Path:
 
 
 def ready() -> None:
-    """Sees to it that PostgreSQL is installed: from Debian's package where we are root.
+    """Installs PostgreSQL if it is missing: from Debian's package, where this is root.
 
     Raises:
-        Broken: it cannot be; says what to install.
+        Broken: it cannot be installed here; the message names the package.
     """
     try:
         programs()
@@ -175,7 +175,7 @@ def _call(program: str, *arguments: str, home: Path) -> str:
 
 
 def main() -> int:
-    """Sees to it that PostgreSQL is installed; exit code 1 when it is not, with what to install."""
+    """Installs PostgreSQL if it is missing; returns 1 and prints the package's name when it cannot."""
     try:
         ready()
     except Broken as error:

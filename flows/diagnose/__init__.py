@@ -1,7 +1,8 @@
-"""`paritygate diagnose`: which layer a failed cell's artifact gets wrong.
+"""Finds the layer that a failed cell's artifact gets wrong: `paritygate diagnose`.
 
-The way of it: `subject` finds the release, the cell and the model; `laboratory` runs jobs on them; `investigation`
-decides what to run next; `record` is what came of it and `display` how a person reads it.
+`target` finds the release, the cell and the model. `investigation` decides what to run next, `experiments` runs it.
+`failing_call`, `isolated_layer`, `prefix_bisection` and `runtime_settings` are its steps. `result` defines the record
+of what was found, `display` prints it.
 """
 
 from flows.diagnose.display import render

@@ -1,4 +1,4 @@
-"""A diagnosis for a person."""
+"""Prints a diagnosis for a person."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ _WORDS = {
 
 
 def render(found: Diagnosis, console: "Console") -> None:
-    """Prints the verdict, what shows it, what is only concluded, and what the runtime's settings change."""
+    """Prints the verdict, the evidence, the conclusions, and what each setting of the runtime changes."""
     from rich.text import Text
 
     from validators.report import cell_table as lines
@@ -36,8 +36,8 @@ def render(found: Diagnosis, console: "Console") -> None:
         say(text, "confirmed    ")
     for text in found.inferred:
         say(text, "inferred     ")
-    for switch in found.switches:
-        far = "" if switch.max_abs is None else f", max distance {switch.max_abs:.1e}"
-        say(f"{switch.setting}: {switch.status}{far}", "setting      ")
+    for setting in found.switches:
+        far = "" if setting.max_abs is None else f", max distance {setting.max_abs:.1e}"
+        say(f"{setting.setting}: {setting.status}{far}", "setting      ")
     if found.reproduction:
         say(str(found.reproduction), "reproduction ")

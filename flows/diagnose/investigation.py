@@ -1,14 +1,15 @@
-"""What a diagnosis does, step by step.
+"""Runs a diagnosis step by step and decides what each step means for the next.
 
 In: a release directory, the name of a cell, the model. Out: a `Diagnosis`, and a reproduction folder.
 
-1. The cell runs again: only what fails here can be looked into. One of its failing calls is taken.
-2. The artifact is opened and run over that call, the original beside it: `validators.diagnosis.search` names the layer.
-3. The suspect alone: the part of the artifact that computes it, and the layer exported anew, each over the original's
-   own inputs to that layer.
-4. Where the artifact is right tensor by tensor, or does not run at all: beginnings of the model are exported anew, and
-   bisected for the first that fails.
-5. The whole cell again with each of the runtime's settings changed.
+1. The cell runs again: only what fails on this machine can be diagnosed. One of its failing calls is chosen.
+2. The artifact and the original run over that call, layer by layer; `validators.diagnosis.layer_comparison` names the
+   layer.
+3. The suspected layer is isolated: the part of the artifact that computes it, and a new export of the layer, each run
+   over the original's own inputs to that layer.
+4. Where every inner tensor is right, or the artifact does not run at all: prefixes of the model are exported again and
+   bisected for the shortest one that fails.
+5. The whole cell runs again with each of the runtime's settings changed.
 """
 
 import math
@@ -24,21 +25,21 @@ from pydantic import TypeAdapter
 from exporters.errors import BadInput
 from exporters.toolchain import versions
 from flows.config.settings import load_settings
-from flows.diagnose.experiments import Laboratory
-from flows.diagnose.failing_call import Sampled, failing_call
-from flows.diagnose.isolated_layer import WRONG, Shown, cut_out, exhibit_of, shown_anew, try_anew
-from flows.diagnose.prefix_bisection import first_failing
-from flows.diagnose.result import Diagnosis, Suspect, Switch
-from flows.diagnose.runtime_settings import switches_of
-from flows.diagnose.target import Subject, find_subject
-from flows.pipeline.run import Shared
-from flows.progress.events import Listener, perform
+from flows.diagnose.experiments import Experiments
+from flows.diagnose.failing_call import FailingCall, choose_failing_call
+from flows.diagnose.isolated_layer import WRONG, Findings, cut_out, exhibit_of, findings_of_reexport, try_reexport
+from flows.diagnose.prefix_bisection import first_failing_prefix
+from flows.diagnose.result import Diagnosis, SettingResult, Suspect
+from flows.diagnose.runtime_settings import runtime_settings
+from flows.diagnose.target import DiagnosisTarget, find_target
+from flows.pipeline.run import SharedResources
+from flows.progress.events import Listener, StageOutcome, perform
 from validators.diagnosis.contract import Files, Part, Suspicion
 from validators.diagnosis.reproduction import ReproductionCase, write
 
 _SUBSTITUTED = (
-    "with that tensor of the artifact in the layer's place, the original goes on to compute what the artifact "
-    "computes: there is no other fault"
+    "with that tensor of the artifact in the layer's place, the original computes what the artifact computes: "
+    "there is no other fault"
 )
 _CHANGED = "the artifact's files are not those that the manifest names: they were changed after the release was made"
 _PACKAGES = (
@@ -54,112 +55,114 @@ def diagnose(  # noqa: PLR0913 - each is a choice of its own, named at every cal
     loading: Mapping[str, Any] | None = None,
     output: Path | None = None,
     listen: Listener,
-    shared: Shared | None = None,
+    shared: SharedResources | None = None,
 ) -> Diagnosis:
     """Finds the layer that a cell's artifact gets wrong.
 
     Args:
         release: the release directory; nothing in it is changed.
         cell: `FORMAT/VARIANT RUNTIME DEVICE`.
-        model: the model that the release was made from; None to look for it (see `find_subject`).
+        model: the model that the release was made from; None to look for it (see `find_target`).
         loading: `architecture`, `custom_objects`, `trust_lambda` and `input_shapes`, as for a release.
         output: the reproduction folder; None for `CELL.repro` in the working directory.
-        listen: told when a step starts and ends.
-        shared: what it has in common with other runs; None to start its own.
+        listen: called when a step starts and ends.
+        shared: processes that it shares with other runs; None to start its own.
 
     Raises:
         BadInput: there is no such cell or model, this machine cannot run it, or the folder exists.
         Broken: the original cannot be run here.
     """
     started = time.monotonic()
-    how = {key: value for key, value in (loading or {}).items() if value is not None}
-    subject = find_subject(release, cell, model, how.get("architecture"))
-    target = output or Path(f"{cell.replace('/', '-').replace(' ', '-')}.repro")
-    if target.exists():
-        raise BadInput(f"{target}: exists", next_step="Remove it, or choose another folder with -o.")
-    settings = load_settings(None, {"model": subject.model, **how})
+    given_loading = {key: value for key, value in (loading or {}).items() if value is not None}
+    target = find_target(release, cell, model, given_loading.get("architecture"))
+    reproduction = output or Path(f"{cell.replace('/', '-').replace(' ', '-')}.repro")
+    if reproduction.exists():
+        raise BadInput(f"{reproduction}: exists", next_step="Remove it, or choose another folder with -o.")
+    settings = load_settings(None, {"model": target.model, **given_loading})
     with tempfile.TemporaryDirectory(prefix="paritygate-diagnose-") as scratch:
-        laboratory = Laboratory(subject, settings, Path(scratch), shared)
-        with laboratory.open():
-            found = Investigation(subject, laboratory, target, listen).run()
+        experiments = Experiments(target, settings, Path(scratch), shared)
+        with experiments.open():
+            found = Investigation(target, experiments, reproduction, listen).run()
     return replace(found, seconds=round(time.monotonic() - started, 3))
 
 
 class Investigation:
-    """One diagnosis.
+    """Carries out one diagnosis.
 
     Args:
-        subject: what is looked into.
-        laboratory: what runs it.
-        target: the reproduction folder.
-        listen: told when a step starts and ends.
+        target: the cell that is diagnosed.
+        experiments: runs the jobs.
+        reproduction: the reproduction folder.
+        listen: called when a step starts and ends.
     """
 
-    def __init__(self, subject: Subject, laboratory: Laboratory, target: Path, listen: Listener) -> None:
-        self._subject = subject
-        self._lab = laboratory
+    def __init__(self, target: DiagnosisTarget, experiments: Experiments, reproduction: Path, listen: Listener) -> None:
         self._target = target
+        self._experiments = experiments
+        self._reproduction = reproduction
         self._listen = listen
         self._exhibit: ReproductionCase | None = None
 
     def run(self) -> Diagnosis:
-        """All steps."""
-        cell = self._step("the cell again", self._lab.cell)
+        """Runs all steps."""
+        cell = self._step("the cell again", self._experiments.run_cell)
         found = Diagnosis(
-            release=self._subject.release,
-            cell=self._subject.cell,
-            model=self._subject.model,
+            release=self._target.release,
+            cell=self._target.cell,
+            model=self._target.model,
             status=cell.status,
             message=cell.message,
             verdict="unknown",
             summary=f"the cell is {cell.status}: {cell.message}",
-            confirmed=(_CHANGED,) if self._subject.changed else (),
+            confirmed=(_CHANGED,) if self._target.changed else (),
         )
         if cell.status == "passed":
             return replace(found, verdict="agrees", summary="the cell passes here: there is nothing to diagnose")
         if cell.status not in {"failed", "errored"}:
             return found
-        sampled = failing_call(self._subject, cell, self._lab)
-        found = replace(found, sample_set=sampled.sample_set, rows=sampled.rows)
-        found = self._look_inside(found, sampled)
+        failing = choose_failing_call(self._target, cell, self._experiments)
+        found = replace(found, sample_set=failing.sample_set, rows=failing.rows)
+        found = self._look_inside(found, failing)
         if found.verdict == "unknown":
-            found = self._bisect(found, sampled)
-        found = replace(found, switches=self._step("settings of the runtime", self._switches))
-        return self._reproduced(found, sampled)
+            found = self._bisect(found, failing)
+        found = replace(found, switches=self._step("settings of the runtime", self._runtime_settings))
+        return self._reproduced(found, failing)
 
     def _step(self, name: str, work: Callable[[], Any]) -> Any:
         result: list[Any] = []
 
-        def told() -> tuple[bool, str]:
+        def keep_result() -> StageOutcome:
             result.append(work())
-            return True, ""
+            return StageOutcome(True, "")
 
-        perform(name, told, total=0, listen=self._listen)
+        perform(name, keep_result, total=0, listen=self._listen)
         return result[0]
 
-    def _note(self, found: Diagnosis, shown: Shown) -> Diagnosis:
-        self._exhibit = shown.exhibit or self._exhibit
+    def _note(self, found: Diagnosis, findings: Findings) -> Diagnosis:
+        self._exhibit = findings.exhibit or self._exhibit
         return replace(
-            found, confirmed=(*found.confirmed, *shown.confirmed), inferred=(*found.inferred, *shown.inferred)
+            found, confirmed=(*found.confirmed, *findings.confirmed), inferred=(*found.inferred, *findings.inferred)
         )
 
-    def _look_inside(self, found: Diagnosis, sampled: Sampled) -> Diagnosis:
-        whole = self._lab.artifact()
-        tensors = opened = self._step("artifact, opened", lambda: self._lab.opened(whole.folder, whole.signature))
-        if not isinstance(opened, str):
-            tensors = self._step("its tensors", lambda: self._lab.taps(opened, sampled.inputs))
+    def _look_inside(self, found: Diagnosis, failing: FailingCall) -> Diagnosis:
+        whole = self._experiments.released_artifact()
+        tensors = exposed = self._step(
+            "the artifact, opened", lambda: self._experiments.expose_tensors(whole.folder, whole.signature)
+        )
+        if not isinstance(exposed, str):
+            tensors = self._step("its tensors", lambda: self._experiments.capture(exposed, failing.inputs))
         if isinstance(tensors, str):
             return replace(found, inferred=(f"the artifact's inner tensors cannot be seen: {tensors}",))
-        suspicion, _ = self._step("layer by layer", lambda: self._lab.search(sampled.inputs, tensors))
+        suspicion, _ = self._step("layer by layer", lambda: self._experiments.search_layers(failing.inputs, tensors))
         if suspicion.misbound:
             return _misbound(found, suspicion)
         if suspicion.calls:
-            return self._suspected(found, suspicion, sampled, tensors)
+            return self._suspected(found, suspicion, failing, tensors)
         note = "with all its inner tensors kept, the artifact agrees with the original in every layer"
         return replace(found, confirmed=(*found.confirmed, note))
 
-    def _suspected(self, found: Diagnosis, suspicion: Suspicion, sampled: Sampled, tensors: Files) -> Diagnosis:
-        """A layer is suspected: what shows it, beside the substitution."""
+    def _suspected(self, found: Diagnosis, suspicion: Suspicion, failing: FailingCall, tensors: Files) -> Diagnosis:
+        """Adds the experiments on the suspected layer to the diagnosis."""
         found = replace(
             found,
             verdict="layer",
@@ -174,67 +177,67 @@ class Investigation:
         if suspicion.why:
             found = replace(found, inferred=(*found.inferred, f"among these: {suspicion.why}"))
         numbers = sorted(call.number for call in suspicion.calls)
-        part = self._step("the suspect alone", lambda: self._lab.part(sampled.inputs, numbers))
-        cut = self._step("its part of the artifact", lambda: cut_out(self._lab, suspicion, part, tensors))
-        return self._anew(self._note(found, cut), part, suspicion.limit)
+        part = self._step("the suspected layer", lambda: self._experiments.cut_part(failing.inputs, numbers))
+        cut = self._step("its part of the artifact", lambda: cut_out(self._experiments, suspicion, part, tensors))
+        return self._reexport(self._note(found, cut), part, suspicion.limit)
 
-    def _anew(self, found: Diagnosis, part: Part, limit: float) -> Diagnosis:
-        trial = self._step("the suspect, exported anew", lambda: try_anew(self._lab, part))
-        return self._note(found, shown_anew(self._subject, part, trial, limit))
+    def _reexport(self, found: Diagnosis, part: Part, limit: float) -> Diagnosis:
+        reexport = self._step("the suspected layer, exported again", lambda: try_reexport(self._experiments, part))
+        return self._note(found, findings_of_reexport(self._target, part, reexport, limit))
 
-    def _bisect(self, found: Diagnosis, sampled: Sampled) -> Diagnosis:
+    def _bisect(self, found: Diagnosis, failing: FailingCall) -> Diagnosis:
         """Names the layer from which on new exports of the model fail."""
-        first = first_failing(self._lab, sampled, self._step)
+        first = first_failing_prefix(self._experiments, failing, self._step)
         if isinstance(first, str):
             return replace(found, inferred=(*found.inferred, first))
-        call, trial = first.call, first.trial
-        off = f"does not run: {trial.broke}" if trial.broke else f"is off by {trial.apart:.1e} of its scale"
-        if trial.anew is not None and not trial.broke:
-            what = f"the model up to `{call.layer}`, exported anew"
-            self._exhibit = exhibit_of(self._subject, first.part, trial.anew, what)
+        call, reexport = first.call, first.reexport
+        off = f"does not run: {reexport.broke}" if reexport.broke else f"is off by {reexport.distance:.1e} of its scale"
+        if reexport.exported is not None and not reexport.broke:
+            what = f"the model up to `{call.layer}`, exported again"
+            self._exhibit = exhibit_of(self._target, first.part, reexport.exported, what)
         found = replace(
             found,
             verdict="runtime",
             summary=f"new exports of the model fail from layer `{call.layer}` ({call.kind}) on",
             suspects=(Suspect(layer=call.layer, kind=call.kind),),
-            distance=None if trial.broke else trial.apart,
+            distance=None if reexport.broke else reexport.distance,
             limit=WRONG,
-            confirmed=(*found.confirmed, f"the model up to this layer, exported anew, {off}"),
+            confirmed=(*found.confirmed, f"the model up to this layer, exported again, {off}"),
         )
-        return self._anew(found, self._lab.part(sampled.inputs, [call.number]), WRONG)
+        return self._reexport(found, self._experiments.cut_part(failing.inputs, [call.number]), WRONG)
 
-    def _switches(self) -> tuple[Switch, ...]:
+    def _runtime_settings(self) -> tuple[SettingResult, ...]:
         return tuple(
-            Switch(setting=name, status=cell.status, message=cell.message, max_abs=cell.max_abs)
-            for name, options in switches_of(self._subject.row)
-            for cell in [self._lab.cell(options)]
+            SettingResult(setting=name, status=cell.status, message=cell.message, max_abs=cell.max_abs)
+            for name, options in runtime_settings(self._target.row)
+            for cell in [self._experiments.run_cell(options)]
         )
 
-    def _whole(self, sampled: Sampled) -> ReproductionCase | None:
-        """The whole artifact over the call; None where its numbers were not compared, or text runs before it."""
-        whole = self._lab.artifact()
+    def _whole(self, failing: FailingCall) -> ReproductionCase | None:
+        """Builds an exhibit of the whole artifact; None where its numbers were not compared, or text runs before it."""
+        whole = self._experiments.released_artifact()
         native = {spec.name: spec.native for spec in whole.signature.outputs}
-        if sampled.output not in sampled.expected or whole.preprocessing:
+        if failing.output not in failing.expected or whole.preprocessing:
             return None
         return ReproductionCase(
-            format=self._subject.artifact.format,
-            runtime=self._subject.row.name,
+            format=self._target.artifact.format,
+            runtime=self._target.row.name,
             artifact=whole.folder,
             what="the whole artifact",
-            inputs=sampled.fed,
-            output=native[sampled.output] if self._subject.artifact.format == "onnx" else sampled.output,
-            expected=sampled.expected[sampled.output],
+            inputs=failing.fed,
+            output=native[failing.output] if self._target.artifact.format == "onnx" else failing.output,
+            expected=failing.expected[failing.output],
         )
 
-    def _reproduced(self, found: Diagnosis, sampled: Sampled) -> Diagnosis:
-        shown = self._exhibit or self._whole(sampled)
-        if shown is None:
+    def _reproduced(self, found: Diagnosis, failing: FailingCall) -> Diagnosis:
+        exhibit = self._exhibit or self._whole(failing)
+        if exhibit is None:
             return found
-        found = replace(found, reproduction=self._target.absolute())
-        exhibit = replace(shown, title=found.summary, versions=dict(versions(_PACKAGES)))
-        # Others get this folder: it names files, and not where they lie on this machine.
-        told = replace(found, release=Path(found.release.name), model=Path(found.model.name), reproduction=None)
-        write(exhibit, self._target, diagnosis=TypeAdapter(Diagnosis).dump_json(told, indent=1) + b"\n")
+        found = replace(found, reproduction=self._reproduction.absolute())
+        exhibit = replace(exhibit, title=found.summary, versions=dict(versions(_PACKAGES)))
+        # The folder is sent to others, so it names files without their paths on this machine.
+        portable = replace(found, release=Path(found.release.name), model=Path(found.model.name), reproduction=None)
+        write(exhibit, self._reproduction, diagnosis=TypeAdapter(Diagnosis).dump_json(portable, indent=1) + b"\n")
         return found
 
 
@@ -247,14 +250,14 @@ def _named(suspicion: Suspicion) -> str:
 
 
 def _misbound(found: Diagnosis, suspicion: Suspicion) -> Diagnosis:
-    told = [
+    names = [
         f"`{name}` is `{meant}`" if meant else f"`{name}` is none of the model's outputs"
         for name, meant in suspicion.misbound.items()
     ]
     return replace(
         found,
         verdict="outputs",
-        summary=f"every layer is right; outputs stand under wrong names: {', '.join(told)}",
+        summary=f"every layer is right; outputs have wrong names: {', '.join(names)}",
         limit=suspicion.limit,
         confirmed=(*found.confirmed, "every layer's own output is among the artifact's tensors"),
     )

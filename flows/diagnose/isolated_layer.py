@@ -1,6 +1,6 @@
-"""The suspect alone, on the original's own inputs to it: cut out of the artifact, and exported anew.
+"""Isolates the suspected layer: runs it over the original's own inputs, cut out of the artifact and exported again.
 
-In: a `Suspicion` or a `Part`, and the laboratory. Out: what that shows, in words, and an exhibit of it.
+In: a `Suspicion` or a `Part`, and the experiments. Out: findings in words, and an exhibit that reproduces them.
 """
 
 from dataclasses import dataclass
@@ -8,19 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.diagnose.experiments import Anew, Laboratory
-from flows.diagnose.target import Subject
+from flows.diagnose.experiments import Experiments, RunnableArtifact
+from flows.diagnose.target import DiagnosisTarget
 from validators.diagnosis.contract import Files, Part, Suspicion
 from validators.diagnosis.reproduction import ReproductionCase
 from validators.diagnosis.tensor_match import distance
 
 WRONG = 1e-4
-"""How far a new export may lie from the original, as a share of the output's scale: 1,678 unit roundoffs of float32."""
+"""Largest distance of a right new export from the original, as a share of the output's scale: 1,678 unit roundoffs of
+float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What a trial showed: sentences that were tried, sentences that only follow, and what reproduces it."""
+class Findings:
+    """Records the findings of an experiment: sentences that it showed, conclusions, and what reproduces them."""
 
     confirmed: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()
@@ -28,71 +29,76 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """A part exported anew and run.
+class Reexport:
+    """Records a part of the model that was exported again and run.
 
     Attributes:
-        apart: its distance from the original, as a share of the output's scale; infinity where it did not run.
-        anew: what was exported; None where that failed.
+        distance: from the original, as a share of the output's scale; infinity where it did not run.
+        exported: the new artifact; None where the export failed.
         broke: what broke; None when it ran.
     """
 
-    apart: float
-    anew: Anew | None
+    distance: float
+    exported: RunnableArtifact | None
     broke: str | None = None
 
     @property
     def wrong(self) -> bool:
-        return self.apart > WRONG
+        return self.distance > WRONG
 
 
-def cut_out(laboratory: Laboratory, suspicion: Suspicion, part: Part, tensors: Files) -> Shown:
-    """Runs the part of the artifact that stands for the suspect.
+def cut_out(experiments: Experiments, suspicion: Suspicion, part: Part, tensors: Files) -> Findings:
+    """Runs the part of the artifact that computes the suspected layer.
 
     Args:
-        laboratory: runs it.
+        experiments: runs it.
         suspicion: names the artifact's tensors.
         part: what the original computes there.
-        tensors: all that the artifact computed, by its names.
+        tensors: all tensors of the artifact, by its names.
     """
     if not suspicion.tensor:
-        return Shown()
-    fed = _in_the_artifacts_layout(laboratory, suspicion, part, tensors)
-    whole = laboratory.artifact()
-    cut = laboratory.opened(whole.folder, whole.signature, cut=(fed, [suspicion.tensor]))
+        return Findings()
+    fed = _in_the_artifacts_layout(experiments, suspicion, part, tensors)
+    whole = experiments.released_artifact()
+    cut = experiments.expose_tensors(whole.folder, whole.signature, cut=(fed, [suspicion.tensor]))
     if isinstance(cut, str):
-        return Shown(inferred=(f"its part of the artifact does not stand alone: {cut}",))
+        return Findings(inferred=(f"its part cannot be cut out of the artifact: {cut}",))
     inputs = {spec.name: np.load(fed[spec.path]) for spec in cut.signature.inputs}
-    outputs = laboratory.taps(cut, laboratory.keep(inputs))
+    outputs = experiments.capture(cut, experiments.write_inputs(inputs))
     if isinstance(outputs, str):
-        return Shown(inferred=(f"its part of the artifact does not run alone: {outputs}",))
-    (shown,) = cut.signature.outputs
-    actual = np.load(outputs[shown.path])
-    given = np.load(next(iter(part.computed.values())))
-    expected = given.transpose(suspicion.axes).reshape(actual.shape) if given.size == actual.size else given
-    apart = _distance(expected, actual)
-    if not apart > suspicion.limit:
-        said = "its part of the artifact, alone and fed the original's own inputs, agrees: it goes wrong in company"
-        return Shown(inferred=(said,))
-    said = f"its part of the artifact, alone and fed the original's own inputs, is off by {apart:.1e} of its scale"
+        return Findings(inferred=(f"its part, cut out of the artifact, does not run: {outputs}",))
+    (output,) = cut.signature.outputs
+    actual = np.load(outputs[output.path])
+    expected = np.load(next(iter(part.computed.values())))
+    if expected.size == actual.size:  # the artifact may hold the tensor in another layout
+        expected = expected.transpose(suspicion.axes).reshape(actual.shape)
+    measured = _distance(expected, actual)
+    if not measured > suspicion.limit:
+        sentence = (
+            "its part of the artifact, isolated and fed the original's inputs, agrees: it fails only within the model"
+        )
+        return Findings(inferred=(sentence,))
+    sentence = (
+        f"its part of the artifact, isolated and fed the original's inputs, is off by {measured:.1e} of its scale"
+    )
     exhibit = ReproductionCase(
-        format=laboratory.subject.artifact.format,
-        runtime=laboratory.subject.row.name,
+        format=experiments.target.artifact.format,
+        runtime=experiments.target.row.name,
         artifact=cut.folder,
-        what="the suspect's part, cut out of the artifact",
+        what="the suspected layer's part, cut out of the artifact",
         inputs=inputs,
-        output=shown.native if laboratory.subject.artifact.format == "onnx" else shown.name,
+        output=output.native if experiments.target.artifact.format == "onnx" else output.name,
         expected=expected,
         layer=part.model,
     )
-    return Shown(confirmed=(said,), exhibit=exhibit)
+    return Findings(confirmed=(sentence,), exhibit=exhibit)
 
 
 def _in_the_artifacts_layout(
-    laboratory: Laboratory, suspicion: Suspicion, part: Part, tensors: Files
+    experiments: Experiments, suspicion: Suspicion, part: Part, tensors: Files
 ) -> dict[str, Path]:
-    """What the suspect takes, as the original computes it, in the place of each tensor that holds it."""
-    folder = laboratory.folder("fed")
+    """Writes the original's inputs of the suspected layer in the layout of the artifact's tensors that hold them."""
+    folder = experiments.new_folder("fed")
     fed: dict[str, Path] = {}
     for value, path in part.fed.items():
         array = np.load(path)
@@ -104,60 +110,60 @@ def _in_the_artifacts_layout(
     return fed
 
 
-def try_anew(laboratory: Laboratory, part: Part) -> Trial:
-    """Exports a part that could be saved, and runs it."""
+def try_reexport(experiments: Experiments, part: Part) -> Reexport:
+    """Exports a part that could be saved, and runs the new artifact."""
     if part.model is None or part.inputs is None:
-        return Trial(apart=0.0, anew=None, broke=part.refused)
-    anew = laboratory.export(part.model)
-    if isinstance(anew, str):
-        return Trial(apart=float("inf"), anew=None, broke=anew)
+        return Reexport(distance=0.0, exported=None, broke=part.refused)
+    exported = experiments.export_part(part.model)
+    if isinstance(exported, str):
+        return Reexport(distance=float("inf"), exported=None, broke=exported)
     inputs = {name: np.load(part.fed[value]) for name, value in part.inputs.items()}
-    outputs = laboratory.taps(anew, laboratory.keep(inputs))
+    outputs = experiments.capture(exported, experiments.write_inputs(inputs))
     if isinstance(outputs, str):
-        return Trial(apart=float("inf"), anew=anew, broke=outputs)
-    pairs = zip(anew.signature.outputs, part.computed.values(), strict=True)
-    apart = max(_distance(np.load(path), np.load(outputs[f"output {spec.name}"])) for spec, path in pairs)
-    return Trial(apart=apart, anew=anew)
+        return Reexport(distance=float("inf"), exported=exported, broke=outputs)
+    pairs = zip(exported.signature.outputs, part.computed.values(), strict=True)
+    measured = max(_distance(np.load(path), np.load(outputs[f"output {spec.name}"])) for spec, path in pairs)
+    return Reexport(distance=measured, exported=exported)
 
 
-def shown_anew(subject: Subject, part: Part, trial: Trial, limit: float) -> Shown:
-    """What the suspect's new export says.
+def findings_of_reexport(target: DiagnosisTarget, part: Part, reexport: Reexport, limit: float) -> Findings:
+    """Puts the suspected layer's new export into words.
 
     Args:
-        subject: what is looked into.
-        part: the suspect alone.
-        trial: its new export.
+        target: the cell that is diagnosed.
+        part: the suspected layer as a model of its own.
+        reexport: its new export.
         limit: the distance beyond which it counts as wrong.
     """
     if part.model is None:
-        return Shown(inferred=(f"the layer was not exported anew: {part.refused}",))
-    if trial.broke:
-        return Shown(confirmed=(f"exported anew, the layer alone breaks too: {trial.broke}",))
-    if trial.anew is not None and trial.apart > max(limit, WRONG):
-        said = (
-            f"exported anew, the layer alone is off by {trial.apart:.1e} of its scale as well: the fault is the "
-            "converter's or the runtime's"
+        return Findings(inferred=(f"the layer was not exported again: {part.refused}",))
+    if reexport.broke:
+        return Findings(confirmed=(f"exported again, the isolated layer breaks too: {reexport.broke}",))
+    if reexport.exported is not None and reexport.distance > max(limit, WRONG):
+        sentence = (
+            f"exported again, the isolated layer is off by {reexport.distance:.1e} of its scale as well: the fault is "
+            "the converter's or the runtime's"
         )
-        exhibit = exhibit_of(subject, part, trial.anew, "the suspect alone, exported anew")
-        return Shown(confirmed=(said,), exhibit=exhibit)
-    confirmed = f"exported anew, the layer alone agrees ({trial.apart:.1e} of its scale)"
+        exhibit = exhibit_of(target, part, reexport.exported, "the suspected layer, exported again")
+        return Findings(confirmed=(sentence,), exhibit=exhibit)
+    confirmed = f"exported again, the isolated layer agrees ({reexport.distance:.1e} of its scale)"
     inferred = (
         "converter and runtime are right about this layer: the artifact holds another one than the model has (stale or "
-        "changed weights, another setting), or goes wrong only in company"
+        "changed weights, another setting), or fails only within the model"
     )
-    return Shown(confirmed=(confirmed,), inferred=(inferred,))
+    return Findings(confirmed=(confirmed,), inferred=(inferred,))
 
 
-def exhibit_of(subject: Subject, part: Part, anew: Anew, what: str) -> ReproductionCase:
-    """A new export that shows the difference."""
-    spec = anew.signature.outputs[0]
+def exhibit_of(target: DiagnosisTarget, part: Part, exported: RunnableArtifact, what: str) -> ReproductionCase:
+    """Builds an exhibit of a new export that shows the difference."""
+    spec = exported.signature.outputs[0]
     return ReproductionCase(
-        format=subject.artifact.format,
-        runtime=subject.row.name,
-        artifact=anew.folder,
+        format=target.artifact.format,
+        runtime=target.row.name,
+        artifact=exported.folder,
         what=what,
         inputs={name: np.load(part.fed[value]) for name, value in (part.inputs or {}).items()},
-        output=spec.native if subject.artifact.format == "onnx" else spec.name,
+        output=spec.native if target.artifact.format == "onnx" else spec.name,
         expected=np.load(next(iter(part.computed.values()))),
         layer=part.model,
     )

@@ -1,29 +1,29 @@
-"""What a diagnosis found, as `--json` prints it and `diagnosis.json` keeps it."""
+"""Defines the result of a diagnosis, as `--json` prints it and `diagnosis.json` keeps it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Verdict = Literal["layer", "outputs", "runtime", "agrees", "unknown"]
-"""`layer`: the layer that the artifact's own tensors show at fault. `outputs`: every layer is right, and outputs stand
-under wrong names. `runtime`: the inner tensors show nothing or cannot be seen, and the layer is the one from which on a
-new export fails. `agrees`: the cell passes. `unknown`: it fails, and no layer could be told."""
+"""`layer`: the layer that the artifact's own tensors show at fault. `outputs`: every layer is right, and outputs have
+wrong names. `runtime`: the inner tensors show nothing or cannot be seen, and the layer is the one from which on a
+new export fails. `agrees`: the cell passes. `unknown`: it fails, and no layer could be named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """A layer: its path of names and its class."""
+    """Names a layer: its path of names and its class."""
 
     layer: str
     kind: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Switch:
-    """The whole cell once more with one setting of the runtime changed.
+class SettingResult:
+    """Records the whole cell, run again with one setting of the runtime changed.
 
     Attributes:
-        setting: what was changed.
+        setting: the setting that was changed.
         status, message: of that cell.
         max_abs: its largest distance; None when nothing was compared.
     """
@@ -36,7 +36,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What a diagnosis found.
+    """Records what a diagnosis found.
 
     Attributes:
         release: the release directory.
@@ -46,14 +46,14 @@ class Diagnosis:
         verdict: see there.
         summary: the verdict in a sentence.
         suspects: the layers, the most likely first; several where the artifact computes them in one operator.
-        tensor: the artifact's tensor that holds the wrong value; empty where it could not be told.
-        distance: how far that lies from what the layer makes of right inputs, as a share of its scale (NaN and
-            infinity: `validators.diagnosis.tensor_match.distance`); None without one.
+        tensor: the artifact's tensor that holds the wrong value; empty where it is not known.
+        distance: distance of that tensor from the layer's output for right inputs, as a share of its scale (for NaN
+            and infinity see `validators.diagnosis.tensor_match.distance`); None where there is none.
         limit: the distance beyond which a layer counted as wrong.
-        sample_set, rows: what was fed.
-        confirmed: what was tried, and showed it.
-        inferred: what is concluded and was not tried.
-        switches: what the runtime's settings change.
+        sample_set, rows: the inputs of the diagnosed call.
+        confirmed: findings that an experiment showed.
+        inferred: conclusions that no experiment showed.
+        switches: the cell under each changed setting of the runtime; the name is part of the JSON.
         reproduction: folder that shows the difference without paritygate; None where there is none.
         seconds: wall time.
     """
@@ -73,6 +73,6 @@ class Diagnosis:
     rows: int = 0
     confirmed: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()
-    switches: tuple[Switch, ...] = ()
+    switches: tuple[SettingResult, ...] = ()
     reproduction: Path | None = None
     seconds: float = 0.0

@@ -1,10 +1,10 @@
-"""The settings of each runtime that a diagnosis changes one at a time."""
+"""Lists the settings of each runtime that a diagnosis changes one at a time."""
 
 from collections.abc import Mapping
 
 from validators.runtimes.registry import RuntimeRow
 
 
-def switches_of(row: RuntimeRow) -> tuple[tuple[str, Mapping[str, str]], ...]:
-    """Each setting's name and the options that change it; none where a runtime has nothing to switch."""
+def runtime_settings(row: RuntimeRow) -> tuple[tuple[str, Mapping[str, str]], ...]:
+    """Lists each setting's name with the options that change it; empty for a runtime without settings."""
     return tuple(row.settings.items())

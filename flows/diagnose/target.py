@@ -1,4 +1,4 @@
-"""What is to be diagnosed: a cell of a release, its artifact, and the model that the release was made from."""
+"""Finds the target of a diagnosis: a cell of a release, its artifact, and the model that the release was made from."""
 
 import difflib
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from validators.runtimes.registry import ORIGINAL, RUNTIMES, RuntimeRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """A cell to look into.
+class DiagnosisTarget:
+    """Describes the cell that is diagnosed.
 
     Attributes:
         release: the release directory, absolute.
-        manifest: what it claims.
-        artifact, row: what ran where.
+        manifest: the release's manifest.
+        artifact, row: the artifact, and the runtime that it ran in.
         model: the model's file, with the digest that the manifest names.
     """
 
@@ -32,7 +32,7 @@ class Subject:
 
     @property
     def changed(self) -> bool:
-        """Whether the artifact's files are others than the release was made with."""
+        """Tells whether the artifact's files were changed after the release was made."""
         return digest_tree(self.release / self.artifact.path)[0] != self.artifact.digest
 
     @property
@@ -40,13 +40,13 @@ class Subject:
         return f"{self.artifact.key} {self.row.name} {self.row.device}"
 
 
-def find_subject(release: Path, cell: str, model: Path | None, architecture: str | None) -> Subject:
-    """Finds what is meant.
+def find_target(release: Path, cell: str, model: Path | None, architecture: str | None) -> DiagnosisTarget:
+    """Finds the cell, its artifact, its runtime and the model.
 
     Args:
         release: the release directory.
         cell: `FORMAT/VARIANT RUNTIME DEVICE`.
-        model: the model; None to look for the file's name beside the release and in the working directory.
+        model: the model; None to look for its file name next to the release and in the working directory.
         architecture: see `exporters.source.readers.detection.opened`.
 
     Raises:
@@ -56,13 +56,13 @@ def find_subject(release: Path, cell: str, model: Path | None, architecture: str
     artifact, row = _cell(manifest, cell)
     if artifact.status != "exported":
         raise BadInput(
-            f"{cell}: there is no artifact to look into: its export is {artifact.status}: {artifact.reason}",
-            next_step="`paritygate release` again, once that is mended.",
+            f"{cell}: there is no artifact to diagnose: its export is {artifact.status}: {artifact.reason}",
+            next_step="Remove the cause, then run `paritygate release` again.",
         )
     if lacking := missing(row, gpu=manifest.policy.gpu):
         raise BadInput(f"{cell}: this machine cannot run it: {lacking}", next_step="`paritygate doctor` says more.")
     found = _model(release, manifest, model, architecture or "")
-    return Subject(release=release.absolute(), manifest=manifest, artifact=artifact, row=row, model=found)
+    return DiagnosisTarget(release=release.absolute(), manifest=manifest, artifact=artifact, row=row, model=found)
 
 
 def _cell(manifest: Manifest, cell: str) -> tuple[Artifact, RuntimeRow]:
@@ -85,16 +85,16 @@ def _cell(manifest: Manifest, cell: str) -> tuple[Artifact, RuntimeRow]:
 
 
 def _model(release: Path, manifest: Manifest, model: Path | None, architecture: str) -> Path:
-    """The model with the manifest's digest."""
+    """Finds the model with the manifest's digest."""
     wanted = manifest.model
-    again = "paritygate diagnose RELEASE_DIR CELL --model PATH"
+    command = "paritygate diagnose RELEASE_DIR CELL --model PATH"
     if model is not None:
         if not exists(model):
             raise BadInput(f"{model}: no such file (model)", next_step=f"Check the path; relative to {Path.cwd()}.")
         if (digest := digest_of(model, architecture)) != wanted.digest:
             raise BadInput(
                 f"{model}: not the model of this release: its SHA-256 is {digest}, the manifest names {wanted.digest}",
-                next_step=f"Name the {wanted.name} that the release was made from: `{again}`",
+                next_step=f"Name the {wanted.name} that the release was made from: `{command}`",
             )
         return model
     places = dict.fromkeys(folder / wanted.name for folder in (release.absolute().parent, Path.cwd()))
@@ -102,7 +102,7 @@ def _model(release: Path, manifest: Manifest, model: Path | None, architecture: 
         if exists(place) and digest_of(place, architecture) == wanted.digest:
             return place
     raise BadInput(
-        f"the model {wanted.name} (SHA-256 {wanted.digest}) is not part of the release, and lies neither beside it nor "
+        f"the model {wanted.name} (SHA-256 {wanted.digest}) is not part of the release, and is neither next to it nor "
         "in the working directory",
-        next_step=f"`{again}`",
+        next_step=f"`{command}`",
     )

@@ -1,6 +1,6 @@
-"""`paritygate doctor`: what this machine can run, and the command that brings what is missing.
+"""Examines what this machine can run, and names the command that installs what is missing: `paritygate doctor`.
 
-In: the registries and this machine. Out: a `Diagnosis` and its page. Packages are looked up, never imported.
+In: the registries and this machine. Out: a `MachineReport` and its printed form. Packages are looked up, not imported.
 """
 
 import os
@@ -38,14 +38,14 @@ _IN_PAGES = ("WebGL", "WebGPU")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A package or program that an exporter, a runtime or the flow needs.
+    """Describes a package or program that an exporter, a runtime or the flow needs.
 
     Attributes:
-        name: what it is called.
+        name: its name.
         version: as installed; empty when missing.
-        serves: what it is for.
+        serves: its purpose.
         where: path of a program; empty for packages.
-        remedy: the command that brings it; empty when it is there.
+        remedy: the command that installs it; empty when it is there.
     """
 
     name: str
@@ -57,15 +57,15 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeState:
-    """A runtime on a device.
+    """Describes a runtime on a device.
 
     Attributes:
         name, format, device: as in the registry.
         required: whether the default policy demands it.
         ready: whether it can run here.
-        version: of the package that brings it, in a browser the page's own; empty when missing.
-        adapter: what it would run on.
-        problem: what is missing and the command that brings it; empty when ready.
+        version: of the package that contains it, in a browser the page's own; empty when missing.
+        adapter: the hardware it would run on.
+        problem: what is missing and the command that installs it; empty when ready.
     """
 
     name: str
@@ -79,8 +79,8 @@ class RuntimeState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """This machine.
+class MachineReport:
+    """Describes this machine and what can run on it.
 
     Attributes:
         system: operating system, Python, processor, cores.
@@ -95,12 +95,12 @@ class Diagnosis:
     tools: tuple[Tool, ...]
 
 
-def examine() -> Diagnosis:
-    """Looks at this machine. Takes a few seconds: it starts Chromium once, to see which GPUs its pages are given."""
+def examine() -> MachineReport:
+    """Examines this machine in a few seconds; it starts Chromium once, to see which GPUs a page gets."""
     name = processor()
     browser = _chromium()
     adapters = _adapters(browser)
-    return Diagnosis(
+    return MachineReport(
         system=f"{system()}, {name}, {os.cpu_count()} cores",
         adapters=adapters,
         # Rows that allow TF32 are the same runtimes a second time.
@@ -109,7 +109,7 @@ def examine() -> Diagnosis:
     )
 
 
-def render(found: Diagnosis, console: "Console") -> None:
+def render(found: MachineReport, console: "Console") -> None:
     """Prints the machine, the runtimes, the tools, and then a line for each thing that is missing."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -141,8 +141,8 @@ def render(found: Diagnosis, console: "Console") -> None:
         console.print(Text("Everything is here.", style="green"))
 
 
-def _problems(found: Diagnosis) -> dict[str, list[str]]:
-    """What is missing, each with the names of all that lack it."""
+def _problems(found: MachineReport) -> dict[str, list[str]]:
+    """Groups what is missing with the names of all that lack it."""
     lacking = [(runtime.problem, f"{runtime.name} on {runtime.device}") for runtime in found.runtimes]
     lacking += [(tool.remedy, tool.name) for tool in found.tools]
     problems: dict[str, list[str]] = {}
@@ -162,7 +162,7 @@ def _runtime(row: RuntimeRow, name: str, browser: Tool, adapters: Sequence[GpuAd
         problem = missing(row) or (browser.remedy if row.browser else "") or (gpu.problem if gpu else "")
     except BadInput as error:  # PARITYGATE_CHROMIUM names nothing that runs
         problem = str(error)
-    if gpu:  # by name it stands above
+    if gpu:  # its name is printed above
         adapter = f"software {gpu.interface}" if gpu.software else gpu.interface
     else:
         adapter = f"{browser.name} {browser.version}" if row.browser else name
@@ -179,12 +179,12 @@ def _runtime(row: RuntimeRow, name: str, browser: Tool, adapters: Sequence[GpuAd
 
 
 def _interface(row: RuntimeRow) -> str:
-    """Through which interface a row reaches its GPU; empty for a row on the CPU."""
+    """Names the interface through which a row reaches its GPU; empty for a row on the CPU."""
     return {"processor": "", "vulkan": "Vulkan", "cuda": "CUDA", "browser": row.adapter}[row.accelerator]
 
 
 def _exporter_packages() -> list[Tool]:
-    """The converters' packages, each with the formats that need it."""
+    """Lists the converters' packages, each with the formats that need it."""
     serves: dict[str, list[str]] = {}
     for row in EXPORTERS:
         for package in row.toolchain:
@@ -192,7 +192,7 @@ def _exporter_packages() -> list[Tool]:
             if row.format not in formats:
                 formats.append(row.format)
     tools = [_package(name, f"export to {', '.join(formats)}", extra="export") for name, formats in serves.items()]
-    # The one package that no extra brings: pip cannot resolve what it demands (see `flows.setup.converter`).
+    # No extra contains this package: pip cannot resolve its requirements (see `flows.setup.converter`).
     return [replace(t, remedy=setup_command()) if t.name == "tensorflowjs" and t.remedy else t for t in tools]
 
 
@@ -201,7 +201,7 @@ def _flow_packages() -> list[Tool]:
 
 
 def _page_packages() -> list[Tool]:
-    """The npm packages of the pages."""
+    """Lists the npm packages of the pages."""
     found = package_versions()
     return [
         Tool(
@@ -226,25 +226,27 @@ def _chromium() -> Tool:
         return Tool(name="Chromium", version="", serves="browser cells", remedy=str(error))
     if path is None:
         return Tool(name="Chromium", version="", serves="browser cells", remedy=CHROMIUM_HINT)
-    said = _ask([str(path), "--version"])
+    answer = _ask([str(path), "--version"])
     return Tool(
         name="Chromium",
-        version=said.split(" built")[0].removeprefix("Chromium "),
+        version=answer.split(" built")[0].removeprefix("Chromium "),
         serves="browser cells",
         where=str(path),
-        remedy="" if said else f"{path} cannot be run; {CHROMIUM_HINT}",
+        remedy="" if answer else f"{path} cannot be run; {CHROMIUM_HINT}",
     )
 
 
 def _node() -> Tool:
     path = shutil.which("node")
     remedy = "" if path else "apt-get install nodejs npm (Node 20; only set-up needs it)"
-    said = _ask([path, "--version"]) if path else ""
-    return Tool(name="Node", version=said.removeprefix("v"), serves="browser packages", where=path or "", remedy=remedy)
+    answer = _ask([path, "--version"]) if path else ""
+    return Tool(
+        name="Node", version=answer.removeprefix("v"), serves="browser packages", where=path or "", remedy=remedy
+    )
 
 
 def _adapters(browser: Tool) -> tuple[GpuAdapter, ...]:
-    """The GPUs, by every interface that a runtime reaches one through. Drivers crash, so each is asked in a child."""
+    """Lists the GPUs by every interface that a runtime uses. Drivers crash, so each is asked in a child process."""
     found = [GpuAdapter(interface="CUDA", name=f"{card.name}, driver {card.driver}") for card in cards()]
     found = found or [GpuAdapter(interface="CUDA", problem=no_card())]
     with (
@@ -262,7 +264,7 @@ def _adapters(browser: Tool) -> tuple[GpuAdapter, ...]:
 
 
 def _native(workers: Workers) -> list[GpuAdapter]:
-    return _probed(workers, probe_native, ProbeRequest(), ("Vulkan",))
+    return _probe(workers, probe_native, ProbeRequest(), ("Vulkan",))
 
 
 def _in_pages(workers: Workers, host: BrowserHost) -> list[GpuAdapter]:
@@ -270,10 +272,10 @@ def _in_pages(workers: Workers, host: BrowserHost) -> list[GpuAdapter]:
         endpoint = host.endpoint()
     except Broken as error:
         return [GpuAdapter(interface=name, problem=error.message) for name in _IN_PAGES]
-    return _probed(workers, probe_browser, ProbeRequest(endpoint=endpoint), _IN_PAGES)
+    return _probe(workers, probe_browser, ProbeRequest(endpoint=endpoint), _IN_PAGES)
 
 
-def _probed(
+def _probe(
     workers: Workers,
     probe: Callable[[ProbeRequest], tuple[GpuAdapter, ...]],
     request: ProbeRequest,
@@ -287,7 +289,7 @@ def _probed(
 
 
 def _ask(command: list[str]) -> str:
-    """The program's answer on one line; empty when it fails or takes too long."""
+    """Returns the program's output on one line; empty when it fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_ASK_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):

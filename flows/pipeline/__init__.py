@@ -1,4 +1,4 @@
-"""The pipeline: the stages of one release, and what they hand to each other.
+"""Runs the pipeline: the stages of one release and the data they pass to each other.
 
 `run` owns a release while its stages run and writes the DAG down once; `stages` runs it on threads. `exports` and
 `cells` start the jobs, `verdict` judges and writes the release, `workspace` puts it together, `resume` finds what a

@@ -1,6 +1,6 @@
-"""The baseline of a release: the last one that went out, read before anything runs, compared when everything has.
+"""Loads the baseline of a release before anything runs, and compares the finished release with it.
 
-In: a release directory that the gate lets out today. Out: the record of every figure beside the baseline's.
+In: the directory of the last release, which the gate must pass today. Out: a record with each figure of both.
 """
 
 from dataclasses import dataclass
@@ -14,32 +14,32 @@ from validators.release.manifest import Manifest, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blessed:
-    """A release that went out: its manifest, the SHA-256 of that, and the gate's word for it."""
+class BaselineRelease:
+    """Describes the baseline: its manifest, the manifest's SHA-256, and the gate's headline."""
 
     manifest: Manifest
     digest: str
     headline: str
 
 
-def blessed(release: Path) -> Blessed:
+def load_baseline(release: Path) -> BaselineRelease:
     """Reads a baseline.
 
     Raises:
-        BadInput: there is no release, or the gate does not let it out.
+        BadInput: there is no release, or the gate does not pass it.
     """
     report = gate(release)
     if not report.verdict.passed:
         first = report.verdict.reasons[0]
         raise BadInput(
             f"{release}: this baseline did not go out: {first.code}: {first.subject}: {first.message}",
-            next_step="--baseline takes the directory of the last release that `paritygate gate` lets out.",
+            next_step="--baseline takes the directory of the last release that `paritygate gate` passes.",
         )
-    return Blessed(manifest=load(release), digest=report.digest, headline=report.headline)
+    return BaselineRelease(manifest=load(release), digest=report.digest, headline=report.headline)
 
 
-def against(manifest: Manifest, baseline: Blessed) -> BaselineRecord:
-    """A release beside its baseline; its files must be recorded already."""
+def compare_with_baseline(manifest: Manifest, baseline: BaselineRelease) -> BaselineRecord:
+    """Compares a release with its baseline; the release's files must be recorded already."""
     limits = manifest.policy.baseline
     return BaselineRecord(
         digest=baseline.digest,

@@ -1,7 +1,7 @@
-"""The validation stages: one bounded job for every (artifact variant, runtime, device).
+"""Runs the validation stages: one bounded job for every (artifact variant, runtime, device).
 
-In: an artifact and a runtime row. Out: a `Cell`, whatever happens: what could not run says why. Used by a release and
-by `paritygate verify` alike.
+In: an artifact and a runtime row. Out: a `Cell`, whatever happens: one that could not run says why. Both a release and
+`paritygate verify` use it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from exporters.contract import Artifact, Finding
 from exporters.errors import Broken, Cancelled, LimitReached
 from exporters.jobs import GIB, INFRASTRUCTURE, Attempt, Job, Limits, Outcome, Workers
 from exporters.target_limits import known_limit
-from flows.progress.events import waiting
+from flows.progress.events import StageOutcome, waiting
 from validators.cells.job import CellRequest, run_cell
 from validators.contract import Cell, PolicyRecord, Task, ToleranceOverride
 from validators.diagnosis.tensor_capture import Captured, CaptureRequest, capture_tensors
@@ -25,17 +25,17 @@ from validators.web.devtools import BrowserGone
 from validators.web.gpu_adapters import NO_GPU
 
 _BROWSER_ENDED = (f"{BrowserGone.__name__}:", NO_GPU)
-"""How the message of a cell begins whose browser, or its GPU process, ended under it."""
+"""Beginnings of a cell's message when its browser, or the browser's GPU process, ended."""
 
 
 class Cells:
     """Runs cells against the evidence in a release directory.
 
     Args:
-        workers: where jobs run.
+        workers: run the jobs.
         browser: the shared Chromium.
         release: directory with `artifacts/` and `evidence/`.
-        policy: what was asked, as the release's manifest records it.
+        policy: the policy, as the release's manifest records it.
         metric: the user's own function over labelled samples; None for none, as when others' releases are verified.
     """
 
@@ -140,7 +140,7 @@ class Cells:
         with ExitStack() as locked:
             for card in here:
                 locked.enter_context(card_lock(card, say=waiting, given_up=lambda: self._workers.closing))
-            waiting("")  # its turn has come
+            waiting("")  # the wait is over
             yield {VISIBLE: here[0].uuid} if on_cuda else {}
 
     def _run_in_a_browser(self, cell: Cell, request: CellRequest, row: RuntimeRow) -> Cell:
@@ -151,8 +151,8 @@ class Cells:
             self._workers.record_retry(
                 Attempt(job=_name(cell), status=done.reason, message=done.message, seconds=done.seconds)
             )
-            # It may have been another cell's doing: while a GPU process starts again, no page is given a GPU. In a
-            # browser of its own it is this one's, or it does not happen.
+            # Another cell may be the cause: while a GPU process starts again, no page gets a GPU. In a browser of its
+            # own, only this cell can be the cause.
             with self._browser.another() as own:
                 done = self._run_in(own, cell, request, row)
         return done
@@ -184,7 +184,7 @@ class Cells:
         )
 
     def _run_job(self, cell: Cell, job: Job[CellRequest, Cell]) -> Cell:
-        """Runs the job of a cell; whatever its end, a cell comes of it."""
+        """Runs the job of a cell and returns a cell, however the job ended."""
         outcome = self._workers.run(job)
         if outcome.status == "cancelled":
             outcome.unwrap()
@@ -217,9 +217,9 @@ def _limited(cell: Cell, reached: LimitReached) -> Cell:
     return replace(cell, status="limited", reason=reached.limit, message=reached.message, findings=(finding,))
 
 
-def outcome_of(cell: Cell) -> tuple[bool | None, str]:
-    """Whether the cell passed, None when it could not run, and a line for a person."""
+def outcome_of(cell: Cell) -> StageOutcome:
+    """Returns how the cell's stage ended: None for `passed` when the cell could not run."""
     if cell.status == "passed":
-        return True, "equal" if cell.max_abs is None else f"max distance {cell.max_abs:.1e}"
-    good = None if cell.status in {"limited", "unavailable"} else False
-    return good, f"{cell.status}: {cell.reason}: {cell.message}"
+        return StageOutcome(True, "equal" if cell.max_abs is None else f"max distance {cell.max_abs:.1e}")
+    passed = None if cell.status in {"limited", "unavailable"} else False
+    return StageOutcome(passed, f"{cell.status}: {cell.reason}: {cell.message}")

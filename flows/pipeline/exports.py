@@ -25,7 +25,7 @@ from exporters.source.model_source import ModelSource
 from exporters.toolchain import versions
 from flows.config.settings import Settings
 from flows.pipeline.input_copies import InputCopies
-from flows.pipeline.resume import Finished, mark_of
+from flows.pipeline.resume import FinishedStages, run_digest
 from flows.pipeline.workspace import Workspace
 from validators.preloads import TENSORFLOW
 from validators.reference.job import Reference, ReferenceRequest, compute_reference
@@ -36,10 +36,10 @@ from validators.runtimes.registry import ORIGINAL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmittedModel:
-    """A model that may reach Keras, and the samples that came with it.
+    """Describes an admitted model, which Keras may load, and the samples of the user.
 
     Attributes:
-        facts: what admission found out.
+        facts: what admission found.
         source: our copy of it, and how to load it.
         samples: our copy of the user's samples; None when there are none.
     """
@@ -54,16 +54,16 @@ class Exports:
 
     Args:
         settings: the release's settings.
-        workers: where jobs run.
-        workspace: where bytes go.
+        workers: run the jobs.
+        workspace: the run's staging folder.
 
     Attributes:
-        finished: the stages that are, those of a killed run before among them.
+        finished: the finished stages, including those of a killed run.
         copies: of the user's files.
     """
 
     def __init__(self, settings: Settings, workers: Workers, workspace: Workspace) -> None:
-        self.finished = Finished(workspace)
+        self.finished = FinishedStages(workspace)
         self.copies = InputCopies(workspace.scratch / "given")
         self._settings = settings
         self._workers = workers
@@ -72,7 +72,7 @@ class Exports:
         self._extra_rows = workspace.scratch / "extra-rows"
 
     def admit(self) -> AdmittedModel:
-        """Looks at a copy of the model before any framework does.
+        """Examines a copy of the model before any framework loads it.
 
         Raises:
             BadInput: the file is refused.
@@ -95,7 +95,7 @@ class Exports:
         )
         job = Job(name="admission", function=admit_model, request=request, limits=ADMISSION)
         facts = self._workers.run(job).unwrap()
-        self.finished.begin(mark_of(settings, model=facts.digest, samples=samples))
+        self.finished.begin(run_digest(settings, model=facts.digest, samples=samples))
         return AdmittedModel(facts=facts, source=source, samples=samples)
 
     def lower(self, model: AdmittedModel) -> Outcome[Lowered]:
@@ -177,7 +177,7 @@ class Exports:
 
         Args:
             row: of `exporters.formats.registry`.
-            model: what admission let in.
+            model: the admitted model.
             lowered: how lowering ended.
             shapes: of the model's inputs, for a static variant; used by no other.
         """

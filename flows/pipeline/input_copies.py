@@ -1,7 +1,7 @@
-"""Copies what the user named into a run's scratch space, before anything looks at it.
+"""Copies the files that the user named into a run's scratch space, before any stage reads them.
 
-A training run may write the next checkpoint under the same name meanwhile: every stage reads the same copy. Errors name
-the user's own paths.
+A training run may write its next checkpoint under the same name during the release: every stage reads the same copy.
+Errors name the user's own paths.
 """
 
 import os
@@ -16,7 +16,7 @@ from exporters.source.readers.weights_with_architecture import builder_file, is_
 
 
 class InputCopies:
-    """The copies of one run's inputs.
+    """Makes and names the copies of one run's inputs.
 
     Args:
         folder: scratch space for them.
@@ -28,7 +28,7 @@ class InputCopies:
 
     @contextmanager
     def naming_originals(self) -> Iterator[None]:
-        """While active, bad input names the user's paths, not those of our copies."""
+        """Replaces the paths of our copies in every BadInput by the user's own paths."""
         try:
             yield
         except BadInput as error:
@@ -47,7 +47,7 @@ class InputCopies:
         return copy
 
     def architecture(self, architecture: str) -> str:
-        """Copies a `model.json`; a builder's file stays where the modules lie that it may import."""
+        """Copies a `model.json`; a builder's file stays next to the modules that it may import."""
         if not is_builder(architecture):
             path = Path(architecture)
             return str(self.file_or_folder(path)) if path.is_file() else architecture

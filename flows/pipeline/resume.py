@@ -1,14 +1,14 @@
-"""Stages that a killed run had finished: found again by what they depend on, checked to the last byte, not done again.
+"""Finds the stages that a killed run had finished, checks every byte of them, and saves doing them again.
 
-In: a run's staging folder and those that killed runs left beside it. Out: a stage's result and its files, moved over.
+In: a run's staging folder and those of killed runs next to it. Out: a stage's result and its files, moved over.
 A stage's record is `stages/NAME.json` in the staging folder: its content key, its value, and a digest of every file
 or folder that it made. The key is a SHA-256 over the stage, the digests of its inputs and the `mark` of the run: the
 model, the samples and the terms, every version of the toolchain, paritygate's own source, the processor, the cards, the
 browser, and what the jobs inherit that their libraries read: variables such as XLA_FLAGS, and Keras' `keras.json`. So
 a cell is taken over only where artifact, evidence, policy, runtime and device are the same.
 
-What does not fit (another key, a file that was changed, a record that is cut off, a folder of another user's) is
-passed over, and the stage is done again. Nothing is copied: a rename moves what is found.
+Where anything differs (another key, a changed file, a truncated record, another user's folder), the stage is done
+again. Nothing is copied: a rename moves the files.
 """
 
 import functools
@@ -28,7 +28,7 @@ from exporters.files.hashing import digest_tree
 from exporters.jobs.processes import job_environment
 from exporters.source.keras_version import READERS
 from exporters.toolchain import versions
-from flows.config.input_files import asked
+from flows.config.input_files import settings_digest
 from flows.config.settings import Settings
 from flows.machine.identity import processor, system
 from flows.pipeline.verdict import toolchain
@@ -44,12 +44,12 @@ _KINDS = {".py", ".mjs", ".html", ".txt"}
 _READ_BY_LIBRARIES = re.compile(
     "(CUBLAS|CUDA|CUDNN|DNNL|KERAS|KMP|LD|MKL|NVIDIA|OMP|ONEDNN|OPENBLAS|ORT|TF|VK|XLA|XNN)_"
 )
-"""How the names of variables begin that TensorFlow, Keras, ONNX Runtime, LiteRT and what they compute with read."""
+"""Prefixes of the variables that TensorFlow, Keras, ONNX Runtime, LiteRT and their libraries read."""
 _KERAS_DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 
 
-def mark_of(settings: Settings, *, model: str, samples: Path | None) -> str:
-    """SHA-256 over what every stage of a run depends on.
+def run_digest(settings: Settings, *, model: str, samples: Path | None) -> str:
+    """Returns a SHA-256 over everything that every stage of a run depends on.
 
     Args:
         settings: of the release.
@@ -57,9 +57,9 @@ def mark_of(settings: Settings, *, model: str, samples: Path | None) -> str:
         samples: the copy of the user's samples that the run reads.
 
     Returns:
-        The digest; empty where model or metric have code of their own, since nobody knows what that code imports.
+        The digest; empty where model or metric have code of their own, since that code may import anything.
     """
-    terms = asked(settings, model=model, samples=samples)
+    terms = settings_digest(settings, model=model, samples=samples)
     if settings.custom_objects or settings.samples.metric or not terms or ":" in (settings.architecture or ""):
         return ""
     chromium = find_chromium() if any(row.browser for row in settings.runtimes) else None
@@ -71,8 +71,8 @@ def mark_of(settings: Settings, *, model: str, samples: Path | None) -> str:
     return _digest([terms, dict(toolchain(settings.formats)), dict(readers), _own_source(), here, inherited, _keras()])
 
 
-class Finished:
-    """The finished stages of a run and of the killed ones before it.
+class FinishedStages:
+    """Keeps the finished stages of a run and finds those of killed runs before it.
 
     Args:
         workspace: of the run.
@@ -88,13 +88,13 @@ class Finished:
         self._trees: dict[str, Mapping[str, str]] = {}
 
     def begin(self, mark: str) -> None:
-        """Says what every stage depends on; before this, and with an empty mark, nothing is found and nothing kept."""
+        """Sets the digest that every stage depends on; before this, and with an empty one, nothing is found or kept."""
         self._mark = mark
         if mark:
             self._workspace.stages.mkdir(exist_ok=True)
 
     def digest(self, stage: str) -> str:
-        """One digest over everything that a stage of this run made; empty where nothing was kept of it."""
+        """Returns one digest over everything that a stage of this run made; empty where nothing of it was kept."""
         return _digest(dict(self._trees[stage])) if stage in self._trees else ""
 
     def find(self, stage: str, kind: type[Value], *inputs: str) -> Value | None:
@@ -107,7 +107,7 @@ class Finished:
         """
         for left in self._workspace.leftovers if self._mark and all(inputs) else ():
             record = _read(left / "stages" / _file(stage))
-            if not record or record["key"] != self._key(stage, inputs) or not _whole(left, record["trees"]):
+            if not record or record["key"] != self._key(stage, inputs) or not _is_intact(left, record["trees"]):
                 continue
             for path in record["trees"]:
                 target = self._workspace.staging / path
@@ -136,8 +136,8 @@ class Finished:
             for path, known in made.items()
             if path.exists()
         }
-        told = _adapter(kind).dump_python(value, mode="json")
-        self._write(stage, {"key": self._key(stage, inputs), "value": told, "trees": trees})
+        serialized = _adapter(kind).dump_python(value, mode="json")
+        self._write(stage, {"key": self._key(stage, inputs), "value": serialized, "trees": trees})
 
     def _write(self, stage: str, record: Mapping[str, Any]) -> None:
         write(self._workspace.stages / _file(stage), json.dumps(record))
@@ -156,7 +156,7 @@ def _file(stage: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A record; None where there is none, or it is not one."""
+    """Reads a record; None where there is none, or it has another form."""
     try:
         record = json.loads(path.read_bytes())
         shaped = set(record) == {"key", "value", "trees"} and all(isinstance(tree, str) for tree in record["trees"])
@@ -165,8 +165,8 @@ def _read(path: Path) -> dict[str, Any] | None:
     return record if shaped else None
 
 
-def _whole(left: Path, trees: Mapping[str, str]) -> bool:
-    """Whether every file of a record is there, below its folder, and the one that was written."""
+def _is_intact(left: Path, trees: Mapping[str, str]) -> bool:
+    """Tells whether every file of a record exists below its folder and has the recorded digest."""
     for path, digest in trees.items():
         pure = PurePosixPath(path)
         if pure.is_absolute() or ".." in pure.parts or not (left / pure).exists():
@@ -179,27 +179,27 @@ def _whole(left: Path, trees: Mapping[str, str]) -> bool:
 
 
 def _identity(program: Path) -> list[str]:
-    """What changes when a program is another one; its bytes are too many to read for that."""
+    """Returns what differs between two versions of a program; hashing all its bytes would take too long."""
     found = program.resolve().stat()
     return [str(found.st_size), str(found.st_mtime_ns)] if stat.S_ISREG(found.st_mode) else []
 
 
 def _keras() -> Any:
-    """What Keras and tf_keras take from the user's `keras.json`, where they look for it; they write one of defaults."""
+    """Reads what Keras and tf_keras take from the user's `keras.json`; without one they write the defaults."""
     base = os.path.expanduser("~")  # noqa: PTH111 - as Keras does
     folder = os.environ.get("KERAS_HOME", f"{base if os.access(base, os.W_OK) else '/tmp'}/.keras")  # noqa: S108
     try:
-        said = json.loads(Path(folder, "keras.json").expanduser().read_bytes())
-        return {name: said.get(name, default) for name, default in _KERAS_DEFAULTS.items()}
+        config = json.loads(Path(folder, "keras.json").expanduser().read_bytes())
+        return {name: config.get(name, default) for name, default in _KERAS_DEFAULTS.items()}
     except FileNotFoundError:
         return _KERAS_DEFAULTS
     except (OSError, ValueError, AttributeError) as error:
-        return str(error)  # Keras says so in its own words
+        return str(error)  # Keras itself reports the broken file
 
 
 @functools.cache
 def _own_source() -> str:
-    """SHA-256 over paritygate itself: a stage of another version's making is another stage."""
+    """Returns a SHA-256 over paritygate itself: a stage that another version made is not reused."""
     total = hashlib.sha256()
     for layer in _SOURCES:
         for folder, below, names in os.walk(_ROOT / layer):

@@ -1,4 +1,4 @@
-"""One release from its settings to its directory: the stages, and what they hand to each other.
+"""Runs one release from its settings to its directory: plans the stages and passes their results on.
 
 In: `Settings`. Out: a release directory under its final name, or nothing at all. Leaving the context kills every child
 and removes what is unfinished.
@@ -23,16 +23,16 @@ from exporters.lowering.tracing.job import Lowered
 from exporters.source.model_source import ModelSource
 from exporters.source.readers.detection import exists
 from exporters.source.readers.weights_with_architecture import builder_file
-from flows.config.input_files import asked
+from flows.config.input_files import settings_digest
 from flows.config.settings import Settings
 from flows.machine.identity import today
-from flows.pipeline.baseline import blessed
+from flows.pipeline.baseline import load_baseline
 from flows.pipeline.cells import Cells, outcome_of
 from flows.pipeline.exports import AdmittedModel, Exports, original
-from flows.pipeline.stages import Engine, Row, stages_of
-from flows.pipeline.verdict import Results, conclude
+from flows.pipeline.stages import Engine, StagePlan, stages_of
+from flows.pipeline.verdict import ReleaseResults, judge_and_write
 from flows.pipeline.workspace import Workspace, refuse_target
-from flows.progress.events import Event, Listener, Work, perform, said
+from flows.progress.events import Event, Listener, StageOutcome, StageWork, perform, report_output
 from flows.review.gate import GateReport
 from validators.contract import Cell, ComparisonBasis, NoiseBySet
 from validators.preloads import LIGHT, TENSORFLOW, preloaded_modules
@@ -44,11 +44,12 @@ from validators.report.matrix import headline
 from validators.runtimes.availability import missing
 from validators.runtimes.registry import ORIGINAL, RUNTIMES, RuntimeRow
 from validators.samples import check_samples, read_samples, static_shapes
+from validators.text import counted
 from validators.web.browser import BrowserHost
 
 
 def refuse_unrunnable(settings: Settings) -> None:
-    """Says before anything runs that a required cell cannot run here.
+    """Refuses, before anything runs, a required cell that cannot run here.
 
     Raises:
         BadInput: the policy demands what this machine lacks; names the cell and how to get it.
@@ -66,7 +67,7 @@ def refuse_unrunnable(settings: Settings) -> None:
 
 
 def refuse_absent(settings: Settings) -> None:
-    """Says before anything starts that a file is not there; what is in it, admission judges.
+    """Refuses, before anything starts, settings that name a missing file; admission judges the contents.
 
     Raises:
         BadInput: the model, the samples or the metric's file do not exist.
@@ -79,14 +80,14 @@ def refuse_absent(settings: Settings) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shared:
-    """What several releases have in common, so that none of them starts it anew; whoever made it closes it.
+class SharedResources:
+    """Holds the processes that several releases share, so that each need not start its own; their creator closes them.
 
     Attributes:
         fork_servers: the processes that jobs fork from.
         browser: the Chromium of all cells.
         cores: how many jobs each release runs at once; None for as many as `Workers` sees fit.
-        memory: bytes that the jobs of each release may hold together; None for what `Workers` sees fit.
+        memory: bytes that the jobs of each release may use together; None for what `Workers` sees fit.
     """
 
     fork_servers: ForkServers
@@ -97,12 +98,12 @@ class Shared:
 
 @dataclass(slots=True, kw_only=True)
 class StageResults:
-    """What the stages of a release handed over so far; each field is set once, by the stage of that name.
+    """Holds the results of the stages so far; each field is set once, by the stage of that name.
 
     Attributes:
-        admission: the model that was let in.
+        admission: the admitted model.
         lowering: how the trace ended; exports take the forms from it.
-        reference: what the original answers.
+        reference: the original's outputs.
         noise: the original's own rounding.
         artifacts: by `format/variant`.
         cells: by `Cell.key`.
@@ -116,13 +117,13 @@ class StageResults:
     cells: dict[str, Cell] = field(default_factory=dict)
 
     def admitted(self) -> AdmittedModel:
-        return _there(self.admission, "admission")
+        return _result_of(self.admission, "admission")
 
     def lowered(self) -> Outcome[Lowered]:
-        return _there(self.lowering, "lowering")
+        return _result_of(self.lowering, "lowering")
 
     def referred(self) -> Reference:
-        return _there(self.reference, "reference")
+        return _result_of(self.reference, "reference")
 
     def grounds(self) -> ComparisonBasis:
         """Returns what the comparisons rest on, the measured noise included."""
@@ -133,7 +134,7 @@ class StageResults:
 Result = TypeVar("Result")
 
 
-def _there(result: Result | None, stage: str) -> Result:
+def _result_of(result: Result | None, stage: str) -> Result:
     """Returns the result of a stage that the asking stage waits for."""
     if result is None:
         msg = f"a stage ran before `{stage}`, which it takes its input from"
@@ -142,30 +143,30 @@ def _there(result: Result | None, stage: str) -> Result:
 
 
 class ReleaseRun:
-    """The state of one release while its stages run.
+    """Owns one release while its stages run.
 
     Attributes:
-        settings: what was asked.
+        settings: the release's settings.
         manifest: the result; None until the verdict.
         digest: SHA-256 of `release.json`; empty until the verdict.
-        ended: how each stage that ended did, by its name.
-        judged: what the gate said once a work pool had its turn; None where the policy names no pool.
+        ended: the last event of each ended stage, by its name.
+        judged: the gate's report after a work pool ran its cells; None where the policy names no pool.
 
     Args:
-        settings: what to do.
-        listen: told when a stage starts and ends, from any thread.
-        shared: what it has in common with other releases; None to start its own.
+        settings: the release's settings.
+        listen: called when a stage starts and ends, from any thread.
+        shared: processes that it shares with other releases; None to start its own.
 
     Raises:
         BadInput: a file is not there, the target directory is not ours, the policy demands what this machine cannot
-            run, or the baseline did not go out.
+            run, or the gate does not pass the baseline.
     """
 
-    def __init__(self, settings: Settings, listen: Listener, *, shared: Shared | None = None) -> None:
+    def __init__(self, settings: Settings, listen: Listener, *, shared: SharedResources | None = None) -> None:
         refuse_absent(settings)
         refuse_target(settings.release_dir.absolute())
         refuse_unrunnable(settings)
-        self._baseline = blessed(settings.baseline) if settings.baseline else None
+        self._baseline = load_baseline(settings.baseline) if settings.baseline else None
         self.settings = settings
         self.manifest: Manifest | None = None
         self.digest = ""
@@ -186,7 +187,7 @@ class ReleaseRun:
             fork_servers=shared.fork_servers if shared else preloaded_modules(),
             cores=shared.cores if shared else None,
             memory=shared.memory if shared else None,
-            on_line=said,
+            on_line=report_output,
         )
         self._browser = shared.browser if shared else BrowserHost()
         self._export = Exports(self.settings, self._workers, self._workspace)
@@ -217,15 +218,15 @@ class ReleaseRun:
             error.next_step = error.next_step.replace(logs, kept)
 
     def warm_up(self) -> None:
-        """Starts what takes long (TensorFlow's import, Chromium), to overlap with whatever comes next."""
-        for name in (TENSORFLOW, LIGHT):
-            self._workers.preload(name)
+        """Starts what takes long (TensorFlow's import, Chromium), to overlap with the next work."""
+        for host in (TENSORFLOW, LIGHT):
+            self._workers.preload(host)
         if any(row.browser and not missing(row, gpu=self.settings.policy.gpu) for row in self._runtimes):
             self._browser.start()
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run is ending: whoever waits for another run gives up."""
+        """Tells whether the run is ending, so that waits for another run end too."""
         return self._workers.closing
 
     def cancel(self) -> None:
@@ -235,57 +236,57 @@ class ReleaseRun:
             self._browser.close()
 
     def carry_out(self, engine: Engine) -> None:
-        """Runs all stages: what tells the model's inputs first, since which artifacts there are depends on them.
+        """Runs all stages: first those that find the model's inputs, since the list of artifacts depends on them.
 
         Raises:
             ParitygateError: what a stage raised.
         """
-        begin: list[Row] = [
-            ("admission", (), self._admit, None),
-            ("lowering", ("admission",), self._lower, None),
-            ("reference", ("admission",), self._refer, None),
+        begin = [
+            StagePlan(name="admission", work=self._admit),
+            StagePlan(name="lowering", needs=("admission",), work=self._lower),
+            StagePlan(name="reference", needs=("admission",), work=self._refer),
         ]
         known = len(begin)
-        engine(stages_of(begin, self._note, total=known + len(self._to_make())), cancel=self.cancel)
+        engine(stages_of(begin, self._note, total=known + len(self._plan_rest())), cancel=self.cancel)
         # Nothing is exported before the reference holds: the samples may turn out not to fit the model.
         self._exporters = rows_of(self.settings.formats, self._done.referred().signature.inputs)
-        rest = self._to_make()
+        rest = self._plan_rest()
         engine(stages_of(rest, self._note, total=known + len(rest)), cancel=self.cancel)
 
-    def _to_make(self) -> list[Row]:
-        """Exports, cells and the verdict."""
+    def _plan_rest(self) -> list[StagePlan]:
+        """Plans the exports, the cells and the verdict."""
         # What takes longest goes first: the exports that most browser cells wait for, and cells on a GPU.
         exporters = sorted(self._exporters, key=self._cells_to_come, reverse=True)
         runtimes = sorted(self._runtimes, key=lambda row: row.device, reverse=True)
-        table: list[Row] = [(f"export {row.key}", (), partial(self._make, row), None) for row in exporters]
+        plans = [StagePlan(name=f"export {row.key}", work=partial(self._export_one, row)) for row in exporters]
         # Every cell's tolerance follows from the noise, and no export waits for it.
-        table.append(("noise", (), self._measure, None))
-        table.extend(
-            (
-                f"cell {row.key} {runtime.name} {runtime.device}",
-                (f"export {row.key}", "noise"),
-                partial(self._run, row, runtime),
-                runtime.device,
+        plans.append(StagePlan(name="noise", work=self._measure))
+        plans += [
+            StagePlan(
+                name=f"cell {row.key} {runtime.name} {runtime.device}",
+                needs=(f"export {row.key}", "noise"),
+                work=partial(self._run_cell, row, runtime),
+                device=runtime.device,
             )
             for row in exporters
             for runtime in runtimes
             if self.settings.runs_here(row.key, runtime)
-        )
-        table.extend(
-            (
-                f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
-                ("noise",),
-                partial(self._rerun, runtime),
-                runtime.device,
+        ]
+        plans += [
+            StagePlan(
+                name=f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
+                needs=("noise",),
+                work=partial(self._rerun, runtime),
+                device=runtime.device,
             )
             for runtime in runtimes
             if runtime.format == ORIGINAL
-        )
-        table.append(("verdict", tuple(name for name, *_ in table), self._conclude, None))
-        return table
+        ]
+        plans.append(StagePlan(name="verdict", needs=tuple(plan.name for plan in plans), work=self._judge))
+        return plans
 
-    def tell(self, listener: Listener) -> None:
-        """Tells one more listener what goes on from here."""
+    def add_listener(self, listener: Listener) -> None:
+        """Adds a listener for all events from now on."""
         first = self._listen
 
         def both(event: Event) -> None:
@@ -294,8 +295,8 @@ class ReleaseRun:
 
         self._listen = both
 
-    def follow(self, name: str, work: Work) -> str:
-        """Does what comes after the stages, shown like one of them; returns the line for a person that came of it."""
+    def follow(self, name: str, work: StageWork) -> str:
+        """Does work after the stages and shows it like a stage; returns its line for a person."""
         events: list[Event] = []
 
         def listen(event: Event) -> None:
@@ -306,7 +307,7 @@ class ReleaseRun:
         return events[-1].message
 
     def _cells_to_come(self, row: ExporterRow) -> int:
-        """How many browser cells wait for an export."""
+        """Counts the browser cells that wait for an export."""
         return sum(runtime.browser for runtime in self._runtimes if runtime.format == row.format)
 
     def _note(self, event: Event) -> None:
@@ -314,7 +315,7 @@ class ReleaseRun:
             self.ended[event.stage] = event
         self._listen(event)
 
-    def _admit(self) -> tuple[bool, str]:
+    def _admit(self) -> StageOutcome:
         with self._export.copies.naming_originals():
             admitted = self._export.admit()
             facts = admitted.facts
@@ -325,27 +326,28 @@ class ReleaseRun:
         self._done.admission = admitted
         layers = f"{facts.layer_count} layers, " if facts.layer_count else ""
         dropped = f"; {facts.optimizer_bytes:,} bytes of optimizer state left out" if facts.optimizer_bytes else ""
-        return True, f"{facts.name}: {layers}{facts.parameters:,} parameters{dropped}"
+        return StageOutcome(True, f"{facts.name}: {layers}{facts.parameters:,} parameters{dropped}")
 
-    def _lower(self) -> tuple[bool, str]:
+    def _lower(self) -> StageOutcome:
         with self._export.copies.naming_originals():
             outcome = self._export.lower(self._done.admitted())
         self._done.lowering = outcome
         if outcome.status == "ok":
-            return True, "weights as constants, calls inlined"
-        return False, f"{outcome.status}: {outcome.message}".partition("\n")[0]
+            return StageOutcome(True, "weights as constants, calls inlined")
+        return StageOutcome(False, f"{outcome.status}: {outcome.message}".partition("\n")[0])
 
-    def _refer(self) -> tuple[bool, str]:
+    def _refer(self) -> StageOutcome:
         with self._export.copies.naming_originals():
             reference = self._export.refer(self._done.admitted())
         self.settings.policy.refuse_unknown_outputs([output.name for output in reference.signature.outputs])
         self._done.reference = reference
         rows = sum(sample_set.rows for sample_set in reference.sets)
         dropped = "; ".join(f"without {name}: {why}" for name, why in reference.grounds.dropped.items())
-        return True, f"{rows} samples through Keras, fp32 on CPU" + (f"; {dropped}" if dropped else "")
+        message = f"{rows} samples through Keras, fp32 on CPU" + (f"; {dropped}" if dropped else "")
+        return StageOutcome(True, message)
 
-    def _measure(self) -> tuple[bool | None, str]:
-        """A float64 model that breaks costs nothing but the tolerances that would have come of it, and it is said."""
+    def _measure(self) -> StageOutcome:
+        """Measures the original's rounding; where its float64 model breaks, reports default tolerances instead."""
         reference = self._done.referred()
         outcome = self._export.measure(self._done.admitted())
         if outcome.status == "ok":
@@ -356,51 +358,52 @@ class ReleaseRun:
         self._done.noise = noise
         if lacking := without_floor(noise, reference.signature):
             names = ", ".join(f"`{name}`" for name in lacking)
-            return None, f"default tolerances for {names}: {next(iter(lacking.values()))}"
+            return StageOutcome(None, f"default tolerances for {names}: {next(iter(lacking.values()))}")
         floors = [each.floor for by_output in noise.values() for each in by_output.values() if each.floor is not None]
-        return True, f"rounding measured in float64: {max(floors, default=0.0):.1e} at most"
+        return StageOutcome(True, f"rounding measured in float64: {max(floors, default=0.0):.1e} at most")
 
-    def _make(self, row: ExporterRow) -> tuple[bool | None, str]:
+    def _export_one(self, row: ExporterRow) -> StageOutcome:
         done = self._done
         reference = done.referred()
         shapes = static_shapes(reference.signature.inputs, reference.sets)
         artifact = self._export.export(row, model=done.admitted(), lowered=done.lowered(), shapes=shapes)
         done.artifacts[row.key] = artifact
         if artifact.status != "exported":
-            return None if artifact.status == "limited" else False, f"{artifact.status}: {artifact.reason}"
-        return True, f"{artifact.size / 1e6:.2f} MB"
+            passed = None if artifact.status == "limited" else False
+            return StageOutcome(passed, f"{artifact.status}: {artifact.reason}")
+        return StageOutcome(True, f"{artifact.size / 1e6:.2f} MB")
 
-    def _run(self, row: ExporterRow, runtime: RuntimeRow) -> tuple[bool | None, str]:
+    def _run_cell(self, row: ExporterRow, runtime: RuntimeRow) -> StageOutcome:
         artifact = self._done.artifacts[row.key]
         finished = self._export.finished
         stage = f"cell {artifact.key} {runtime.name} {runtime.device}"
         # Tolerances follow from the noise: without one that was kept, a later run might have others.
         inputs = (artifact.digest, *map(finished.digest, ("reference", "noise")))
-        if (found := finished.find(stage, Cell, *inputs)) is not None:
-            return self._noted(found)
+        if (earlier := finished.find(stage, Cell, *inputs)) is not None:
+            return self._keep_cell(earlier)
         cell = self._validate.run(artifact, runtime, task=self._done.referred().grounds.task)
         if cell.log and cell.status in {"passed", "failed", "limited"}:
             finished.keep(stage, Cell, *inputs, value=cell, made={self._workspace.release / cell.log: ""})
-        return self._noted(cell)
+        return self._keep_cell(cell)
 
-    def _rerun(self, runtime: RuntimeRow) -> tuple[bool | None, str]:
+    def _rerun(self, runtime: RuntimeRow) -> StageOutcome:
         """Runs the original model itself on another device."""
         done = self._done
         model, reference = done.admitted(), done.referred()
         options = {"model": TypeAdapter(ModelSource).dump_json(model.source).decode()}
         artifact = original(model, reference.signature)
-        return self._noted(self._validate.run(artifact, runtime, task=reference.grounds.task, options=options))
+        return self._keep_cell(self._validate.run(artifact, runtime, task=reference.grounds.task, options=options))
 
-    def _noted(self, cell: Cell) -> tuple[bool | None, str]:
+    def _keep_cell(self, cell: Cell) -> StageOutcome:
         self._done.cells[cell.key] = cell
         return outcome_of(cell)
 
-    def _conclude(self) -> tuple[bool | None, str]:
-        self.cancel()  # before the files are hashed: nobody may write to a log any more
+    def _judge(self) -> StageOutcome:
+        self.cancel()  # before the files are hashed: no process may still write to a log
         done = self._done
         model, reference = done.admitted(), done.referred()
-        results = Results(
-            asked=asked(self.settings, model=model.facts.digest, samples=model.samples),
+        results = ReleaseResults(
+            asked=settings_digest(self.settings, model=model.facts.digest, samples=model.samples),
             facts=model.facts,
             signature=reference.signature,
             sets=reference.sets,
@@ -413,14 +416,14 @@ class ReleaseRun:
             resumed=tuple(sorted(self._export.finished.found)),
             baseline=self._baseline,
         )
-        manifest = conclude(self._workspace.release, self.settings, results)
+        manifest = judge_and_write(self._workspace.release, self.settings, results)
         self.digest = manifest_digest(self._workspace.release)
         self._workspace.publish()
         self.manifest = manifest
         verdict = manifest.verdict
         if verdict.passed:
-            return True, "released"
-        reasons = len(verdict.reasons)
+            return StageOutcome(True, "released")
         if headline(verdict) == "AWAITING":
-            return None, ", ".join(dict.fromkeys(reason.code for reason in verdict.reasons))
-        return False, f"{'refused' if verdict.exit_code == 1 else 'broken'}: {reasons} reason{'s' * (reasons > 1)}"
+            return StageOutcome(None, ", ".join(dict.fromkeys(reason.code for reason in verdict.reasons)))
+        word = "refused" if verdict.exit_code == 1 else "broken"
+        return StageOutcome(False, f"{word}: {counted(len(verdict.reasons), 'reason')}")

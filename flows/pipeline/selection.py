@@ -1,7 +1,7 @@
-"""Which cells of a release are run again: those of the named formats, on the named device, in the named runtimes.
+"""Selects the cells of a release that run again, by format, device and runtime.
 
 In: a manifest and names that a person typed. Out: the rows of the registry, and what the policy requires of them; or
-`BadInput` with the near match and what is valid. Nothing is ever substituted.
+`BadInput` with the near match and what is valid. A wrong name is never replaced by a near one.
 """
 
 import difflib
@@ -19,13 +19,13 @@ from validators.runtimes.registry import RUNTIMES, RuntimeRow, planned
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What to run again.
+    """Describes what runs again.
 
     Attributes:
         rows: of the registry, in its order.
         artifacts: of the formats that were named, exported or not.
         required: what the policy demands of these rows.
-        narrowed: whether a device or runtimes were named, so that other cells are somebody else's.
+        narrowed: whether a device or runtimes were named, so that other cells are left to other machines.
     """
 
     rows: tuple[RuntimeRow, ...]
@@ -41,7 +41,7 @@ def select(
     device: str | None = None,
     runtimes: Sequence[str] | None = None,
 ) -> Selection:
-    """Chooses the rows.
+    """Chooses the runtimes and artifacts.
 
     Args:
         manifest: of the release, whose policy says what there is to run.
@@ -68,7 +68,7 @@ def select(
     _refuse_unknown("runtime", runtimes, list(dict.fromkeys(row.name for row in rows)), on=device)
     rows = tuple(row for row in rows if runtimes is None or row.name in runtimes)
     narrowed = device is not None or runtimes is not None
-    # What other machines have to prove is due where one of them is asked for it, and nowhere else.
+    # Cells of `policy.elsewhere` are due only where a device or runtime is named: then this is one of those machines.
     due = (*policy.required, *policy.elsewhere) if narrowed else policy.required
     chosen = {row.requirement for row in rows}
     artifacts = tuple(a for a in manifest.artifacts if not formats or a.key in formats or a.format in formats)

@@ -1,7 +1,7 @@
-"""The stages of a release and what each waits for: written once, run by Prefect or on plain threads.
+"""Describes the stages of a release and runs them on plain threads; Prefect runs the same stages as tasks.
 
-In: functions. Out: `Stage`s, and `run_on_threads`, the engine without Prefect. `flows.prefect.release` is the other
-engine.
+In: functions, as `StagePlan`s. Out: `Stage`s, and `run_on_threads`, the engine without Prefect. `flows.prefect.tasks`
+has the other engine.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,20 +12,20 @@ from functools import partial
 from typing import Protocol
 
 from exporters.errors import BadInput, Broken, Cancelled
-from flows.progress.events import Event, Listener, Work, perform
+from flows.progress.events import Event, Listener, StageWork, perform
 from validators.contract import Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One step of a release.
+    """Describes one step of a release, ready to run.
 
     Attributes:
-        name: what a person reads: `admission`, `export onnx/default`, `cell onnx/default onnxruntime cpu`.
+        name: shown to people: `admission`, `export onnx/default`, `cell onnx/default onnxruntime cpu`.
         needs: names of the stages that must have succeeded before.
-        run: does the work; its result is kept by whoever made the stage.
+        run: does the work; the run that made the stage keeps its result.
         device: where a cell is asked to run; None for every other stage.
-        waits: told for what the stage waits before its work starts.
+        waits: called with what the stage waits for before its work starts.
     """
 
     name: str
@@ -35,44 +35,57 @@ class Stage:
     waits: Callable[[str], None] = lambda _: None
 
 
-Row = tuple[str, tuple[str, ...], Work, Device | None]
-"""A stage that is to be made: its name, needs, work and device."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """Describes a stage before it has a listener; `stages_of` turns it into a `Stage`.
+
+    Attributes:
+        name: as in `Stage`.
+        needs: names of the stages that must have succeeded before.
+        work: does the stage's work.
+        device: where a cell is asked to run; None for every other stage.
+    """
+
+    name: str
+    needs: tuple[str, ...] = ()
+    work: StageWork
+    device: Device | None = None
 
 
 class Engine(Protocol):
-    """What runs stages: `run_on_threads`, or `flows.prefect.tasks.run_as_tasks` with a place for how they ended."""
+    """Runs stages: `run_on_threads`, or `flows.prefect.tasks.run_as_tasks` with its argument `ended` bound."""
 
     def __call__(self, stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:
         """Runs every stage as soon as what it needs is done; see `run_on_threads`."""
 
 
-def stages_of(table: Sequence[Row], listen: Listener, *, total: int | None = None) -> tuple[Stage, ...]:
-    """Stages that tell when they start and end.
+def stages_of(plans: Sequence[StagePlan], listen: Listener, *, total: int | None = None) -> tuple[Stage, ...]:
+    """Builds stages that report when they start and end.
 
     Args:
-        table: a row for each, in an order in which needs come first.
-        listen: told about every one of them, from any thread; about a wait, from the thread of the stage that waits.
-        total: how many stages the whole has; None where these are all.
+        plans: one for each stage, in an order in which needs come first.
+        listen: called for every event, from any thread; for a wait, from the thread of the stage that waits.
+        total: number of stages of the whole run; None when `plans` are all of them.
     """
-    total = len(table) if total is None else total
+    total = len(plans) if total is None else total
     return tuple(
         Stage(
-            name=name,
-            needs=needs,
-            run=partial(perform, name, work, total=total, listen=listen),
-            device=device,
-            waits=partial(_wait, name, total, listen),
+            name=plan.name,
+            needs=plan.needs,
+            run=partial(perform, plan.name, plan.work, total=total, listen=listen),
+            device=plan.device,
+            waits=partial(_report_wait, plan.name, total, listen),
         )
-        for name, needs, work, device in table
+        for plan in plans
     )
 
 
-def _wait(name: str, total: int, listen: Listener, message: str) -> None:
+def _report_wait(name: str, total: int, listen: Listener, message: str) -> None:
     listen(Event(stage=name, state="waiting", message=message, total=total))
 
 
 def run_on_threads(stages: Sequence[Stage], *, cancel: Callable[[], None]) -> None:
-    """Runs every stage on a thread of its own as soon as what it needs is done.
+    """Runs every stage on its own thread as soon as the stages it needs are done.
 
     A thread has a copy of the caller's context variables: inside of a Prefect task a listener logs to that task.
 
@@ -105,7 +118,7 @@ def _after(needed: Sequence[Future[None]], run: Callable[[], None]) -> None:
 
 
 def raise_first(errors: Sequence[BaseException]) -> None:
-    """Raises the error that tells the user most, if there is any: bad input, then what broke, then the rest."""
+    """Raises the error that helps the user most, if there is any: bad input, then broken stages, then the rest."""
     ranked = sorted(errors, key=_rank)
     if ranked:
         raise ranked[0]

@@ -1,6 +1,6 @@
-"""The last stage: judge, write the manifest and the reports, and describe the machine that did it.
+"""Judges a release and writes its manifest and reports, in the last stage.
 
-In: everything the stages produced. Out: a complete release in the staging folder, `release.json` last.
+In: the results of all other stages. Out: a complete release in the staging folder, `release.json` last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from exporters.source.readers.weights_with_architecture import builder_file, is_
 from exporters.toolchain import versions
 from flows.config.settings import Settings
 from flows.machine.identity import processor, system, today
-from flows.pipeline.baseline import Blessed, against
+from flows.pipeline.baseline import BaselineRelease, compare_with_baseline
 from validators.contract import Cell, ComparisonBasis, SampleSet, Verdict
 from validators.gate.approvals import apply_approvals
 from validators.gate.verdict import judge
@@ -30,18 +30,18 @@ from validators.web.page_session import package_version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Results:
-    """What the stages of a release produced.
+class ReleaseResults:
+    """Holds the results of a release's stages.
 
     Attributes:
         asked: see `Manifest.asked`.
         facts: of the source model.
         signature, sets, code: see `validators.reference.job.Reference`.
-        grounds: what the reference and the oracle say of the samples.
+        grounds: facts about the samples from the reference and the oracle.
         artifacts, cells: in the registries' order.
         seconds: wall time of each stage.
         retried, resumed: see `Manifest`.
-        baseline: what the release is held against; None where nothing was named.
+        baseline: the release that this one is compared with; None when there is none.
     """
 
     asked: str
@@ -55,16 +55,16 @@ class Results:
     seconds: Mapping[str, float]
     retried: tuple[Attempt, ...]
     resumed: tuple[str, ...]
-    baseline: Blessed | None
+    baseline: BaselineRelease | None
 
 
-def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
+def judge_and_write(release: Path, settings: Settings, results: ReleaseResults) -> Manifest:
     """Judges the release and writes everything about it.
 
     Args:
         release: the staging folder with artifacts and evidence.
-        settings: what was asked.
-        results: what came of it.
+        settings: the release's settings.
+        results: the results of its stages.
 
     Returns:
         The manifest as written to `release.json`.
@@ -72,8 +72,8 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
     manifest = _manifest(settings, results)
     if results.baseline:
         draft = replace(manifest, files=record_files(release))
-        manifest = replace(manifest, baseline=against(draft, results.baseline))
-    verdict = judge(manifest, problems=_moved(release, results.artifacts), today=today())
+        manifest = replace(manifest, baseline=compare_with_baseline(draft, results.baseline))
+    verdict = judge(manifest, problems=_changed_artifacts(release, results.artifacts), today=today())
     standing = apply_approvals(verdict.reasons, (), demanded=settings.policy.approval).standing
     verdict = replace(verdict, passed=not standing, reasons=standing)
     manifest = replace(manifest, verdict=verdict)
@@ -89,8 +89,8 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
     return manifest
 
 
-def _moved(release: Path, artifacts: Sequence[Artifact]) -> list[str]:
-    """Artifacts whose bytes are no longer the ones that were hashed when they were placed."""
+def _changed_artifacts(release: Path, artifacts: Sequence[Artifact]) -> list[str]:
+    """Lists artifacts whose bytes changed since they were hashed."""
     return [
         f"{artifact.path}: the bytes changed while the release was made"
         for artifact in artifacts
@@ -98,8 +98,8 @@ def _moved(release: Path, artifacts: Sequence[Artifact]) -> list[str]:
     ]
 
 
-def _manifest(settings: Settings, results: Results) -> Manifest:
-    """Everything but the baseline, the verdict and the files, which come last."""
+def _manifest(settings: Settings, results: ReleaseResults) -> Manifest:
+    """Builds the manifest without the baseline, the verdict and the files, which come last."""
     facts = results.facts
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -138,7 +138,7 @@ def _manifest(settings: Settings, results: Results) -> Manifest:
 
 
 def toolchain(formats: Sequence[str]) -> Mapping[str, str]:
-    """Versions of every package that takes part in a release of these formats, browser packages included."""
+    """Lists the versions of all packages that take part in a release of these formats, browser packages included."""
     packages = [package for row in rows_of(tuple(formats)) for package in row.toolchain]
     runtimes = [row for row in RUNTIMES if row.format in formats_of(formats)]
     packages += [row.distribution for row in runtimes]
@@ -156,7 +156,7 @@ def _trusted(settings: Settings) -> tuple[str, ...]:
 
 
 def _function(role: str, name: str) -> str:
-    """A function of the user's that made or measured the model: a file by its name and digest, a module by its name."""
+    """Describes the user's function that built or measured the model: a file with its digest, or a module's name."""
     file = builder_file(name)
     if file is None:
         return f"{role}: {name}"
@@ -164,6 +164,6 @@ def _function(role: str, name: str) -> str:
 
 
 def _custom_code(name: str) -> str:
-    """Which code was trusted: a file by its own name and digest, a module by its name."""
+    """Describes trusted code: a file by its own name and digest, a module by its name."""
     path = Path(name)
     return f"custom objects: {path.name} (SHA-256 {sha256_file(path)})" if path.is_file() else f"custom objects: {name}"

@@ -1,8 +1,8 @@
-"""`paritygate verify`: check every digest of a release, then run its cells again from the evidence alone.
+"""Checks every digest of a release, then runs its cells again, only from the evidence: `paritygate verify`.
 
 In: a release directory. Out: a `VerifyReport`; with `attest` also an attestation in the release, else nothing in the
-directory is touched. Neither the original model nor, for the formats that need none, TensorFlow is used: any machine
-with the runtimes can do it.
+directory is touched. The original model is not used, and TensorFlow only for formats that need it: any machine with the
+runtimes can do it.
 """
 
 import tempfile
@@ -18,9 +18,9 @@ from exporters.jobs import Workers
 from flows.machine.identity import describe, today
 from flows.pipeline.cells import Cells, outcome_of
 from flows.pipeline.selection import Selection, select
-from flows.pipeline.stages import Engine, Row, run_on_threads, stages_of
-from flows.progress.events import Listener, said
-from flows.review.gate import approvals, refused, waivers
+from flows.pipeline.stages import Engine, StagePlan, run_on_threads, stages_of
+from flows.progress.events import Listener, StageOutcome, report_output
+from flows.review.gate import approvals, standing_refusals, waivers
 from validators.contract import Cell, Reason, Verdict, Waiver
 from validators.gate.approvals import apply_approvals
 from validators.gate.consistency import FALSE_CLAIM, contradictions
@@ -44,19 +44,19 @@ WITHHELD = "samples withheld"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What a verification found.
+    """Reports what a verification found.
 
     Attributes:
         release: the directory.
         digest: SHA-256 of its `release.json`.
         manifest: what the release claims.
         problems: files that are not as the manifest says, one sentence each.
-        cells: the cells as they ran here; empty when there were problems before, since what lay there was not the
-            release.
+        cells: the cells as they ran here; empty when there were problems before, since the directory then did not hold
+            the release.
         verdict: over the cells that ran here, by the release's own policy.
         approvals: what people decided about the release.
-        overridden: what the cells say against it and was forced.
-        digest_given: whether the manifest was held against a digest from outside.
+        overridden: reasons of the cells against it that a person overrode.
+        digest_given: whether the caller gave a digest that the manifest was compared with.
         attestation: the file that keeps the cells in the release; None when none was written.
     """
 
@@ -91,13 +91,13 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
         formats: verify only these formats; None for all that the release has.
         device: verify only cells on `cpu` or on `gpu`; None for both.
         runtimes: verify only cells in these runtimes; None for all.
-        attest: keep the cells in the release as an attestation, whatever came of them, if any ran.
-        listen: told when a cell starts and ends.
-        engine: what runs the cells, side by side.
+        attest: keep the cells in the release as an attestation, whatever their result, if any ran.
+        listen: called when a cell starts and ends.
+        engine: runs the cells in parallel.
 
     Raises:
-        BadInput: there is no release there, its manifest cannot be read, it has nothing of what is named, or an
-            attestation is wanted and cannot be written.
+        BadInput: there is no release there, its manifest cannot be read, a named format, device or runtime is not
+            in it, or an attestation is wanted and cannot be written.
     """
     manifest, own_digest = load_with_digest(release)
     selection = select(manifest, formats=formats, device=device, runtimes=runtimes)
@@ -108,7 +108,7 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
     ]
     attestations, faults = read(release, manifest=own_digest)
     people = approvals(attestations)
-    if refusals := refused(manifest, attestations):
+    if refusals := standing_refusals(manifest, attestations):
         what = "; ".join(dict.fromkeys(reason.code for reason in refusals))
         message = f"the release was refused and still is: {what}"
         reasons.append(Reason(code=FALSE_CLAIM, subject=MANIFEST, message=message))
@@ -128,12 +128,12 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
         started = time.monotonic()
         cells = _run(release, manifest, selection, listen, engine)
         judged, waived = _judge(manifest, selection, cells, waivers(manifest, attestations))
-        said = apply_approvals(judged, people, demanded=False)
-        overridden = said.overridden
-        reasons += said.standing
-        # The cells read the files after the first look at them: what they prove, they prove of the bytes of both looks.
+        decision = apply_approvals(judged, people, demanded=False)
+        overridden = decision.overridden
+        reasons += decision.standing
+        # The cells read the files after the first check: a second one proves that they read the same bytes.
         problems = tuple(
-            f"{problem} (so since the cells began)" for problem in check_files(release, manifest, digest=None)
+            f"{problem} (changed since the cells began)" for problem in check_files(release, manifest, digest=None)
         )
         reasons += [Reason(code=DIGEST, subject="release", message=problem) for problem in problems]
         if attest and not problems and any(cell.status != "unavailable" for cell in cells):
@@ -159,16 +159,16 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
 def _judge(
     manifest: Manifest, selection: Selection, cells: Sequence[Cell], waivers: Sequence[Waiver]
 ) -> tuple[list[Reason], tuple[Reason, ...]]:
-    """What the cells that ran here say against the release, by its own policy, and what of it is waived."""
+    """Judges the cells that ran here by the release's own policy; returns the reasons and the waived reasons."""
     policy = replace(manifest.policy, required=selection.required, elsewhere=(), waivers=tuple(waivers))
     here = replace(manifest, cells=tuple(cells), artifacts=selection.artifacts, policy=policy, baseline=None)
     verdict = judge(here, today=today())
-    # Runs here have no function of the user's and perhaps less time: what they did not measure, the release did.
+    # A run here lacks the user's metric and may have less time: what it did not measure, the release did.
     artifacts = {artifact.key for artifact in selection.artifacts}
     reasons = [reason for reason in verdict.reasons if reason.code != WORSE or reason.subject not in artifacts]
     if selection.narrowed:
-        # The policy may well demand none of these cells, and an artifact that no runtime here can run is others' to
-        # prove; what ran has to agree all the same, and what broke is said.
+        # The policy may demand none of these cells, and other machines have to prove an artifact that no runtime here
+        # can run. The cells that ran still have to agree, and broken ones are reported.
         reasons = [reason for reason in reasons if reason.broken or reason.code not in {EMPTY, UNPROVEN}]
         if not reasons and not any(cell.status == "passed" for cell in cells):
             message = f"none of the {len(cells)} cells could run on this machine, so nothing is proven"
@@ -183,14 +183,14 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
     ]
     done: dict[str, Cell] = {}
 
-    def work(artifact: Artifact, row: RuntimeRow) -> tuple[bool | None, str]:
+    def work(artifact: Artifact, row: RuntimeRow) -> StageOutcome:
         cell = cells.run(artifact, row, task=manifest.grounds.task)
         done[cell.key] = cell
         return outcome_of(cell)
 
     with tempfile.TemporaryDirectory(prefix="paritygate-verify-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
-        with Workers(folder, folder, fork_servers=preloaded_modules(), on_line=said) as workers:
+        with Workers(folder, folder, fork_servers=preloaded_modules(), on_line=report_output) as workers:
             cells = Cells(workers, browser, release.absolute(), policy=manifest.policy)
             for name in {row.fork_server for row in runnable if row.fork_server}:
                 workers.preload(name)
@@ -201,11 +201,15 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
                 workers.close()
                 browser.close()
 
-            table: list[Row] = [
-                (f"cell {artifact.key} {row.name} {row.device}", (), partial(work, artifact, row), row.device)
+            plans = [
+                StagePlan(
+                    name=f"cell {artifact.key} {row.name} {row.device}",
+                    work=partial(work, artifact, row),
+                    device=row.device,
+                )
                 for artifact, row in pairs
             ]
-            engine(stages_of(table, listen), cancel=cancel)
+            engine(stages_of(plans, listen), cancel=cancel)
     return tuple(done[key] for key in sorted(done))
 
 
@@ -248,4 +252,4 @@ def render(report: VerifyReport, console: "Console") -> None:
     elif ran and awaited:
         say("--attest keeps these cells in the release, whose policy awaits some of them")
     if good and not report.digest_given:
-        say("The release is consistent; --digest proves that it is the one you were told of.")
+        say("The release is consistent; --digest proves that it is the one you expect.")

@@ -1,10 +1,10 @@
-"""Where a release is put together, and how it gets its final name in one step.
+"""Builds a release in a staging folder and gives it its final name in one step.
 
-In: the directory the user wants. Out: a staging folder beside it, on the same file system; at the end a rename. A run
-that dies leaves at most a staging folder, never half a release; the next run on the directory finds the stages in it
-that were finished (see `flows.pipeline.resume`) and removes it at its own end. Of several such folders the last two are
-looked at; those older than a week go with the next run beside them, whatever directory they were for. One run at a time
-works on a directory, whichever process or machine it is on, as long as the storage knows locks.
+In: the directory the user wants. Out: a staging folder next to it, on the same file system; at the end a rename. A run
+that dies leaves at most a staging folder, never half a release. The next run on the directory takes over the finished
+stages in it (see `flows.pipeline.resume`) and removes it at its own end. Of several such folders the last two are
+searched. A staging folder older than a week is removed by the next run in the same parent folder. One run at a time
+works on a directory, on any process or machine, as long as the storage supports locks.
 """
 
 import contextlib
@@ -27,8 +27,8 @@ _MOST_LEFT = 2
 _KEPT_SECONDS = 7 * 24 * 3600.0
 
 
-class AtWork(BadInput):
-    """Another run is making the same release directory."""
+class ReleaseInUse(BadInput):
+    """Reports that another run is making the same release directory."""
 
 
 def refuse_target(target: Path) -> None:
@@ -57,7 +57,7 @@ def refuse_target(target: Path) -> None:
 
 
 def _foreign(target: Path) -> str:
-    """What in a directory a release would not hold; empty when it is a release and nothing else."""
+    """Describes why a directory is not only a release; empty when it is."""
     if not (target / MANIFEST).is_file():
         return f"it has no {MANIFEST}"
     try:
@@ -72,18 +72,18 @@ def _foreign(target: Path) -> str:
 
 
 class Workspace:
-    """The staging folder of one run.
+    """Manages the staging folder of one run.
 
     Attributes:
         staging: the folder itself.
         release: becomes the release directory.
-        scratch: for everything that does not.
+        scratch: for everything that is not part of the release.
         stages: for records of finished stages.
         leftovers: staging folders of killed runs on the same target, the last one first.
         logs: one log file for each job; part of the release.
 
     Raises:
-        AtWork: another run has a staging folder for the same target.
+        ReleaseInUse: another run has a staging folder for the same target.
     """
 
     def __init__(self, target: Path) -> None:
@@ -91,7 +91,7 @@ class Workspace:
         target.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(target)
         try:
-            self.leftovers = _left(target)
+            self.leftovers = _leftovers(target)
             _remove_old(target.parent)
             self.staging = Path(tempfile.mkdtemp(prefix=_staging_prefix(target), dir=target.parent))
         except OSError:
@@ -108,7 +108,7 @@ class Workspace:
         """Gives the finished release its final name; an older release there is moved aside first.
 
         Raises:
-            BadInput: what stands there by now is not ours to replace.
+            BadInput: the directory now holds something that is not a release.
         """
         refuse_target(self.target)
         replaced = self.staging / "replaced"
@@ -122,7 +122,7 @@ class Workspace:
             raise
 
     def remove(self) -> None:
-        """Removes the staging folder and those of killed runs, with all that is in them; lets others at the target."""
+        """Removes the staging folder and those of killed runs, and releases the lock of the target."""
         for folder in (self.staging, *self.leftovers):
             shutil.rmtree(folder, ignore_errors=True)
         self._lock.release(remove=True)
@@ -132,8 +132,8 @@ def _staging_prefix(target: Path) -> str:
     return f".{target.name}.partial-"
 
 
-def _left(target: Path) -> tuple[Path, ...]:
-    """What killed runs left on a target: the lock says that none of them is alive."""
+def _leftovers(target: Path) -> tuple[Path, ...]:
+    """Finds the staging folders of killed runs of a target: the lock proves that none of them is alive."""
     last_first = sorted(target.parent.glob(f"{glob.escape(_staging_prefix(target))}*"), key=_age)
     kept = [left for left in last_first if _is_ours(left) and _age(left) <= _KEPT_SECONDS][:_MOST_LEFT]
     for left in last_first:
@@ -143,9 +143,9 @@ def _left(target: Path) -> tuple[Path, ...]:
 
 
 def _remove_old(folder: Path) -> None:
-    """Removes what killed runs left in a folder and no run came back for."""
+    """Removes old staging folders of killed runs, which no later run took over."""
     for left in folder.glob(".*.partial-*"):
-        with contextlib.suppress(AtWork, FileNotFoundError):  # another run may remove its own meanwhile
+        with contextlib.suppress(ReleaseInUse, FileNotFoundError):  # another run may remove its own meanwhile
             if _age(left) > _KEPT_SECONDS and _is_ours(left):
                 lock = _lock(left.with_name(re.sub(r"\.partial-[^.]*$", "", left.name[1:])))
                 try:
@@ -155,12 +155,12 @@ def _remove_old(folder: Path) -> None:
 
 
 def _age(folder: Path) -> float:
-    """Seconds since something was added to a staging folder itself."""
+    """Returns the seconds since something was added to a staging folder itself."""
     return time.time() - folder.lstat().st_mtime
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether a folder is a real one, of this user, that nobody else may write to: as `mkdtemp` made it."""
+    """Tells whether a folder is real, owned by this user and not writable by others, as `mkdtemp` makes it."""
     found = folder.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022
 
@@ -169,12 +169,12 @@ def _lock(target: Path) -> Lock:
     """Takes the lock of a target, until it is released or the process dies.
 
     Raises:
-        AtWork: another run has it.
+        ReleaseInUse: another run has it.
     """
     try:
         return Lock(target.with_name(f".{target.name}.lock"))
     except BlockingIOError as error:
-        raise AtWork(
+        raise ReleaseInUse(
             f"{target}: another run is making this release",
             next_step="Wait for it, or choose another directory with -o.",
         ) from error

@@ -35,7 +35,7 @@ _POLL_SECONDS = 2
 
 
 class ApprovalForm(RunInput):
-    """The form on which a person decides about the release; name and reason are kept with the release."""
+    """Defines the form on which a person decides about the release; name and reason are kept with the release."""
 
     who: str = Field(title="Who", pattern=r"\S", description="Your name, as the release keeps it.")
     why: str = Field(title="Why", pattern=r"\S", description="Your reason, as the release keeps it.")

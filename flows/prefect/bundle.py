@@ -10,9 +10,9 @@ from pathlib import Path
 
 from exporters.errors import BadInput
 from exporters.files.hashing import digest_tree, files_below
-from flows.config.input_files import copy, placed
+from flows.config.input_files import copy, with_paths_replaced
 from flows.config.settings import Settings
-from flows.prefect.storage import opened, put, told
+from flows.prefect.storage import opened, put, storage_errors
 
 _COMPLETE = ".complete"
 """Written last: an interrupted upload has none, and is repeated."""
@@ -40,11 +40,11 @@ def pack(settings: Settings, storage: str) -> tuple[Settings, str]:
             copy(path, folder / role / path.name)
             return Path(role, path.name)
 
-        packed = placed(settings, collect)
+        packed = with_paths_replaced(settings, collect)
         digest, _ = digest_tree(folder)
         root = f"{inbox.rstrip('/')}/{digest}"
         targets = {file: f"{root}/{file.relative_to(folder).as_posix()}" for file in files_below(folder)}
-        with told(storage):
+        with storage_errors(storage):
             whole = files.exists(f"{root}/{_COMPLETE}")
             for file, target in targets.items():
                 if not (whole and files.exists(target) and files.size(target) == file.stat().st_size):
@@ -61,11 +61,11 @@ def unpack(settings: Settings, url: str, folder: Path) -> Settings:
         Broken: the storage does not answer.
     """
     files, root = opened(url)
-    with told(url):
+    with storage_errors(url):
         if not files.exists(f"{root}/{_COMPLETE}"):
             raise BadInput(f"{url}: no complete bundle is there", next_step="Submit the model again.")
         files.get(f"{root}/", f"{folder}/", recursive=True)
     (folder / _COMPLETE).unlink()
     if digest_tree(folder)[0] != url.rpartition("/")[2]:
         raise BadInput(f"{url}: its files are not the ones that were submitted", next_step="Submit the model again.")
-    return placed(settings, lambda _, path: folder / path)
+    return with_paths_replaced(settings, lambda _, path: folder / path)

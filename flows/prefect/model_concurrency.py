@@ -29,7 +29,7 @@ from prefect.runtime import flow_run
 from exporters.errors import Broken, Cancelled, ParitygateError
 from flows.pipeline.run import ReleaseRun
 from flows.prefect.server import is_embedded, patiently
-from flows.progress.events import waiting
+from flows.progress.events import StageOutcome, waiting
 
 _BEAT_SECONDS = 15.0
 _SILENT_SECONDS = 90.0  # six heartbeats
@@ -80,7 +80,7 @@ def turn(model: str, run: ReleaseRun) -> Iterator[None]:
 
 
 class _Turn:
-    """One run's claim on a model.
+    """Claims a model for one run.
 
     Args:
         model: SHA-256 of the model.
@@ -122,7 +122,7 @@ class _Turn:
                 _remove(self._id)
 
 
-def _wait(mine: _Turn, run: ReleaseRun) -> tuple[bool, str]:
+def _wait(mine: _Turn, run: ReleaseRun) -> StageOutcome:
     """Waits for the turn, and takes it from a run that has ended."""
     seen: tuple[UUID, dict[str, Any]] | None = None
     since, reported = time.monotonic(), ""
@@ -130,7 +130,7 @@ def _wait(mine: _Turn, run: ReleaseRun) -> tuple[bool, str]:
         asked = time.monotonic()
         there = patiently(mine.take)
         if there is None:
-            return True, "the model is free"
+            return StageOutcome(True, "the model is free")
         found = there.id, _value_of(there)
         # While the server was away, the holder could send no heartbeat either.
         if found != seen or time.monotonic() - asked > _BEAT_SECONDS:

@@ -27,11 +27,11 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from exporters.errors import BadInput, Broken, ParitygateError
-from flows.config.input_files import asked, model_digest
+from flows.config.input_files import model_digest, settings_digest
 from flows.config.model_folder import release_name
 from flows.config.settings import Settings
 from flows.pipeline.run import ReleaseRun
-from flows.pipeline.workspace import AtWork
+from flows.pipeline.workspace import ReleaseInUse
 from flows.prefect import approval
 from flows.prefect.artifacts import publish
 from flows.prefect.bundle import unpack
@@ -40,7 +40,7 @@ from flows.prefect.remote_cells import prove_elsewhere, require_pool
 from flows.prefect.run_monitor import RunMonitor
 from flows.prefect.server import failures_named, patiently, server_failed
 from flows.prefect.tasks import THREADS, TaskLog, failure, run_as_tasks
-from flows.progress.events import waiting
+from flows.progress.events import StageOutcome, waiting
 from flows.review.gate import GateReport, approvals, gate
 from validators.contract import Verdict
 from validators.gate.consistency import lasting_reasons
@@ -115,9 +115,9 @@ def release(settings: Settings, releases: Path | None = None, bundle: str | None
             with _opened(settings) as run:
                 if run is None:
                     return standing_there(settings, "by another run, meanwhile")
-                run.tell(TaskLog())
+                run.add_listener(TaskLog())
                 with RunMonitor(_key(run), run.cancel) as monitor, turn(model_digest(settings), run):
-                    run.tell(monitor)
+                    run.add_listener(monitor)
                     run.carry_out(monitor.watching(partial(run_as_tasks, ended=run.ended)))
                 return _conclusion(run)
     except (ParitygateError, OSError) as error:
@@ -143,7 +143,7 @@ def _opened(settings: Settings) -> Iterator[ReleaseRun | None]:
                     return
                 stack.enter_context(run)
                 break
-            except AtWork as error:
+            except ReleaseInUse as error:
                 if not waited:
                     get_run_logger().warning("waits: %s", error)
                 waited = True
@@ -170,7 +170,7 @@ def unchanged(settings: Settings) -> bool:
         manifest = load(settings.release_dir)
     except BadInput:
         return False
-    mark = asked(settings, model=model_digest(settings), samples=settings.samples.path)
+    mark = settings_digest(settings, model=model_digest(settings), samples=settings.samples.path)
     if not mark or mark != manifest.asked:
         return False
     if manifest.verdict.passed:
@@ -219,10 +219,10 @@ def _asked(run: ReleaseRun, release: Path, digest: str) -> GateReport:
     """Returns the gate's report once a person has decided, or the time is over."""
     ask = partial(approval.ask, release, digest, seconds=run.settings.limits.approval_seconds)
 
-    def wait() -> tuple[bool | None, str]:
+    def wait() -> StageOutcome:
         waiting(f"for a person to resume it: {flow_run.ui_url}")
         run.judged = ask()
-        return run.judged.verdict.passed or None, run.judged.headline.lower()
+        return StageOutcome(run.judged.verdict.passed or None, run.judged.headline.lower())
 
     if approval.pauses_here():  # then the user at the terminal sees the wait
         run.follow("approval", wait)

@@ -29,6 +29,7 @@ from exporters.errors import BadInput, Cancelled
 from exporters.toolchain import versions
 from flows.config.settings import Settings
 from flows.prefect.validate import run_name, validate
+from flows.progress.events import StageOutcome
 from validators.contract import Device
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Handed:
-    """A run of `validate` that the release waits for, and the device of its cells."""
+    """Names a run of `validate` that the release waits for, and the device of its cells."""
 
     id: UUID
     device: Device
@@ -63,7 +64,7 @@ def require_pool(pool: str) -> None:
             ) from error
 
 
-def prove_elsewhere(settings: Settings, digest: str) -> tuple[bool, str]:
+def prove_elsewhere(settings: Settings, digest: str) -> StageOutcome:
     """Has the pool's workers run the cells of `policy.elsewhere`, and waits for them.
 
     Args:
@@ -71,7 +72,7 @@ def prove_elsewhere(settings: Settings, digest: str) -> tuple[bool, str]:
         digest: SHA-256 of its manifest.
 
     Returns:
-        Whether every run proved its cells, and a sentence about each.
+        `passed` when every run proved its cells, and a sentence about each run.
 
     Raises:
         Cancelled: the release was cancelled on the server.
@@ -92,7 +93,8 @@ def prove_elsewhere(settings: Settings, digest: str) -> tuple[bool, str]:
         with contextlib.suppress(httpx.HTTPError):  # it only explains
             idle = _idle(client, pool)
     sentences = [_sentence(run, one.device, settings, idle) for run, one in zip(runs, handed, strict=True)]
-    return all(run.state is not None and run.state.is_completed() for run in runs), "; ".join(sentences)
+    passed = all(run.state is not None and run.state.is_completed() for run in runs)
+    return StageOutcome(passed, "; ".join(sentences))
 
 
 _ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}

@@ -21,19 +21,19 @@ _MENDABLE = (ImportError, ValueError, PermissionError, FileNotFoundError, NotADi
 
 
 def opened(url: str) -> tuple[Any, str]:
-    """The file system of a URL and the path there; nothing that an earlier look remembers is believed.
+    """Returns the file system of a URL and the path there, with an empty cache of listings.
 
     Raises:
         BadInput: no such scheme, or its driver is not installed.
     """
-    with told(url):
+    with storage_errors(url):
         files, path = fsspec.core.url_to_fs(url)
         files.invalidate_cache()
     return files, path
 
 
 @contextmanager
-def told(url: str) -> Iterator[None]:
+def storage_errors(url: str) -> Iterator[None]:
     """Turns what a storage driver raises into a sentence about the URL.
 
     Raises:
@@ -54,17 +54,17 @@ def told(url: str) -> Iterator[None]:
 
 @contextmanager
 def fetched(files: Any, path: str) -> Iterator[Path]:
-    """A file as a local one: itself, or a copy for as long as the context is open.
+    """Yields a file as a local one: itself, or a copy that lasts until the context ends.
 
     Raises:
-        BadInput, Broken: as `told` says.
+        BadInput, Broken: as `storage_errors` says.
     """
     if "file" in files.protocol:  # a tuple of its names
         yield Path(path)
         return
     with tempfile.TemporaryDirectory(prefix="paritygate-fetched-") as scratch:
         copy = Path(scratch) / PurePosixPath(path).name
-        with told(path):
+        with storage_errors(path):
             files.get_file(path, str(copy))
         yield copy
 
@@ -77,7 +77,7 @@ def put(files: Any, file: Path, path: str) -> None:
 
 
 def _bucket_errors(*names: str) -> tuple[type[Exception], ...]:
-    """Classes of what the driver for s3:// raises beside OSError; asked for only when something was raised."""
+    """Returns the errors that the driver for s3:// raises in addition to OSError; imported only after an error."""
     try:
         from botocore import exceptions
     except ImportError:

@@ -19,7 +19,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import PrefectException
 
 from exporters.errors import BadInput
-from flows.config.input_files import digests, model_digest, placed
+from flows.config.input_files import digests, model_digest, with_paths_replaced
 from flows.config.settings import Settings
 from flows.prefect.bundle import pack
 from flows.prefect.server import connected
@@ -38,7 +38,7 @@ _EXIT_CODES = {"Released": 0, "Refused": 1, "Awaiting": 1, "Bad input": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """A run on the server.
+    """Describes a run on the server.
 
     Attributes:
         run: its id.
@@ -155,4 +155,4 @@ def require_deployment(client: SyncPrefectClient, deployment: str) -> None:
 def _absolute(settings: Settings) -> Settings:
     """Returns the settings with absolute paths, for workers that see the same paths as this machine."""
     output = settings.output and settings.output.absolute()
-    return placed(settings, lambda _, path: path.absolute()).model_copy(update={"output": output})
+    return with_paths_replaced(settings, lambda _, path: path.absolute()).model_copy(update={"output": output})

@@ -96,7 +96,7 @@ class TaskLog:
         """Writes the event into the log."""
         if event.state == "waiting" and event.message:
             get_run_logger().warning("waits: %s", event.message)
-        elif event.state == "said":
+        elif event.state == "output":
             level = self._before[event.stage] = level_of(event.message, self._before.get(event.stage, PLAIN))
             get_run_logger().log(level.number, "%s", event.message)
 

@@ -62,7 +62,7 @@ class Lines:
 
 
 class Board:
-    """The live list: what runs or waits and for how long, what has ended, and the progress of the whole run."""
+    """Draws the live list: what runs or waits and for how long, what has ended, and the progress of the whole run."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -74,7 +74,7 @@ class Board:
         self._spinner = Spinner("dots")
 
     def __call__(self, event: Event) -> None:
-        if event.state == "said":
+        if event.state == "output":
             return
         with self._lock:
             self._total = event.total

@@ -11,21 +11,21 @@ from typing import Literal
 
 from exporters.errors import Cancelled
 
-State = Literal["waiting", "started", "said", "passed", "unable", "failed", "stopped"]
+State = Literal["waiting", "started", "output", "passed", "unable", "failed", "stopped"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A stage started, waits or ended.
+    """Reports that a stage started, waits or ended.
 
     Attributes:
         stage: the stage's name.
-        state: `waiting` (for something that another run holds, before the start or after it); `started`; `said` (its
+        state: `waiting` (for something that another run holds, before the start or after it); `started`; `output` (its
             job wrote a line); `passed` (it did what it should); `unable` (the target cannot express the model, or this
             machine lacks the device); `failed` (its artifact or cell is not good, or it raised); `stopped` (the run is
             ending, this stage is not the reason).
         message: the result in one line; empty at the start. While `waiting`: for what; empty when the wait is over.
-            When `said`: the line.
+            When `output`: the line.
         seconds: its duration.
         total: number of stages of the run.
     """
@@ -39,13 +39,28 @@ class Event:
     @property
     def ended(self) -> bool:
         """Tells whether it is the stage's last event."""
-        return self.state not in {"waiting", "started", "said"}
+        return self.state not in {"waiting", "started", "output"}
 
 
 Listener = Callable[[Event], None]
 
-Work = Callable[[], tuple[bool | None, str]]
-"""A stage's work: returns whether its result is good, None where there can be none, and a line for a person."""
+
+@dataclass(frozen=True, slots=True)
+class StageOutcome:
+    """Says how a stage ended that did not raise.
+
+    Attributes:
+        passed: True when the result is good, False when it is not; None when there can be none, because the target
+            cannot express the model or this machine lacks the device.
+        message: one line for a person.
+    """
+
+    passed: bool | None
+    message: str
+
+
+StageWork = Callable[[], StageOutcome]
+"""Does a stage's work; it keeps its result itself and returns only how it ended."""
 
 _ENDS: dict[bool | None, State] = {True: "passed", None: "unable", False: "failed"}
 
@@ -62,13 +77,13 @@ def waiting(message: str) -> None:
         tell("waiting", message)
 
 
-def said(line: str) -> None:
+def report_output(line: str) -> None:
     """Reports a line that the job of this thread's stage wrote; outside of a stage it does nothing."""
     if tell := _tell.get(None):
-        tell("said", line)
+        tell("output", line)
 
 
-def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
+def perform(name: str, work: StageWork, *, total: int, listen: Listener) -> None:
     """Does a stage's work and reports its start and end, also when it raises."""
     started = time.monotonic()
     listen(Event(stage=name, state="started", total=total))
@@ -76,8 +91,8 @@ def perform(name: str, work: Work, *, total: int, listen: Listener) -> None:
     state: State = "failed"
     message = ""
     try:
-        good, message = work()
-        state = _ENDS[good]
+        outcome = work()
+        state, message = _ENDS[outcome.passed], outcome.message
     except BaseException as error:
         message = str(error).partition("\n")[0]
         state = "stopped" if isinstance(error, Cancelled) else "failed"

@@ -29,7 +29,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """The level of a line, and whether the line is inside a traceback."""
+    """Holds the level of a line, and whether the line is inside a traceback."""
 
     number: int
     traceback: bool = False

@@ -1,7 +1,7 @@
-"""`paritygate approve` and `paritygate waive`: what a person decides about a release, kept beside it for ever.
+"""Records what a person decides about a release: `paritygate approve` and `paritygate waive`.
 
-In: a release directory, a name, a reason. Out: an attestation in the release, and what the gate says of it now. What
-the gate refuses is let out only by force, which names what it overrides; bytes that changed are let out by nobody.
+In: a release directory, a name, a reason. Out: an attestation in the release, and the gate's report with it. A refused
+release passes only by force, and the attestation names what it overrides. A release whose bytes changed never passes.
 """
 
 import shlex
@@ -19,12 +19,12 @@ from validators.release.attestations import Act, fault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What came of a decision.
+    """Reports whether a decision was recorded.
 
     Attributes:
-        attestation: the file that keeps it; None when it was not to be had.
-        why_not: why it was not; empty otherwise.
-        report: the gate's, with the decision.
+        attestation: the file that keeps it; None when it was not recorded.
+        why_not: why it was not recorded; empty otherwise.
+        report: the gate's report, with the decision.
     """
 
     attestation: Path | None
@@ -33,7 +33,7 @@ class Decision:
 
     @property
     def exit_code(self) -> int:
-        """The gate's; 1 for a decision that was not to be had."""
+        """Returns the gate's exit code; 1 for a decision that was not recorded."""
         return self.report.verdict.exit_code if self.attestation else 1
 
 
@@ -42,29 +42,29 @@ def approve(release: Path, *, act: Act, who: str, why: str, digest: str | None =
 
     Args:
         release: the release directory.
-        act: approving needs a release against which nothing else speaks; forcing needs one that is refused, and
-            overrides exactly what stands against it now.
-        who: who decides.
+        act: `approved` needs a release that lacks only the approval; `forced` needs one that is refused, and overrides
+            exactly the reasons that the gate gives now.
+        who: the person who decides.
         why: the reason.
-        digest: SHA-256 of the manifest that was looked at; None when it is not known.
+        digest: SHA-256 of the manifest that the person looked at; None when it is not known.
 
     Raises:
         BadInput: there is no release, its folder cannot be written, a word is missing, or there is nothing to force.
         Broken: the release was replaced meanwhile.
     """
-    _refuse_silence(who, why)
+    _refuse_empty(who, why)
     before = gate(release, digest=digest)
     against = [reason for reason in before.verdict.reasons if reason.code != APPROVAL]
     fixed = [reason for reason in against if reason.code in UNFORCEABLE]
     if act == "forced" and not against:
         raise BadInput(
-            f"{release}: nothing speaks against this release, so there is nothing to force",
+            f"{release}: the gate does not refuse this release, so there is nothing to force",
             next_step=f"paritygate approve {shlex.quote(str(release))} without --force",
         )
     if act == "forced" and fixed:
-        return _refused(before, f"{fixed[0].code}: nobody can force a release that is not what it says")
+        return _not_recorded(before, f"{fixed[0].code}: a release that is not what it says cannot be forced")
     if act == "approved" and against:
-        return _refused(before, "the gate refuses it; --force lets it out all the same and says so for ever")
+        return _not_recorded(before, "the gate refuses it; --force releases it anyway, and every later report says so")
     refuse_unwritable(release)
     overridden = before.verdict.reasons if act == "forced" else ()
     file = write_approval(release, manifest=before.digest, act=act, who=who, why=why, overridden=overridden)
@@ -72,7 +72,7 @@ def approve(release: Path, *, act: Act, who: str, why: str, digest: str | None =
 
 
 def waive(release: Path, waiver: Waiver, *, digest: str | None = None) -> Decision:
-    """Lets a cell stand against a release no more, until a day.
+    """Waives a cell until a date.
 
     Args:
         release: the release directory.
@@ -80,7 +80,7 @@ def waive(release: Path, waiver: Waiver, *, digest: str | None = None) -> Decisi
         digest: as for `approve`.
 
     Raises:
-        BadInput: there is no release, its folder cannot be written, or the waiver says nothing that can be.
+        BadInput: there is no release, its folder cannot be written, or the waiver names no possible cell.
         Broken: the release was replaced meanwhile.
     """
     if wrong := fault(waiver):
@@ -91,11 +91,11 @@ def waive(release: Path, waiver: Waiver, *, digest: str | None = None) -> Decisi
     return Decision(attestation=file, why_not="", report=gate(release, digest=digest))
 
 
-def _refuse_silence(who: str, why: str) -> None:
-    for name, said in (("--by", who), ("--why", why)):
-        if not said.strip():
-            raise BadInput(f"{name}: got nothing, valid are words", next_step="They are kept with the release.")
+def _refuse_empty(who: str, why: str) -> None:
+    for flag, value in (("--by", who), ("--why", why)):
+        if not value.strip():
+            raise BadInput(f"{flag}: got nothing, valid are words", next_step="They are kept with the release.")
 
 
-def _refused(report: GateReport, why: str) -> Decision:
+def _not_recorded(report: GateReport, why: str) -> Decision:
     return Decision(attestation=None, why_not=why, report=report)

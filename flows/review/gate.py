@@ -1,7 +1,7 @@
-"""`paritygate gate`: judge a release again, together with what other machines attested and people decided.
+"""Judges a release again, with the attestations of other machines and of people: `paritygate gate`.
 
 In: a release directory. Out: a `GateReport`. Nothing is run and nothing written: digests are checked, records are read,
-and the gate of `validators.gate.verdict` decides over all of them. Needs the base alone.
+and the gate of `validators.gate.verdict` decides over all of them. It needs only the base installation.
 """
 
 import shlex
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaited:
-    """What no attestation meets yet.
+    """Describes a demand of the policy that no attestation meets yet.
 
     Attributes:
         requirement: as the policy writes it, or `approval`.
-        command: what meets it.
-        remedy: where and by whom.
+        command: the command that meets it.
+        remedy: the machine or person that has to run it.
     """
 
     requirement: str
@@ -45,19 +45,19 @@ class Awaited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateReport:
-    """What the gate says of a release today.
+    """Reports the gate's judgement of a release today.
 
     Attributes:
         release: the directory.
         digest: SHA-256 of its `release.json`.
-        digest_given: whether that was held against a digest from outside.
+        digest_given: whether the caller gave a digest that it was compared with.
         model: the source model's file name.
         samples: the sample sets of the evidence.
         cells: how many cells the release itself recorded.
         attestations: every attestation of it that can be read.
-        awaited: what the policy demands and no attestation has.
-        overridden: what speaks against the release and was forced.
-        verdict: over the release's own cells, the attested ones and people's word.
+        awaited: demands of the policy that no attestation meets.
+        overridden: reasons against the release that a person overrode.
+        verdict: over the release's own cells, the attested ones and people's decisions.
     """
 
     release: Path
@@ -73,7 +73,7 @@ class GateReport:
 
     @property
     def headline(self) -> str:
-        """The verdict in one word; a release that was forced out is never called released."""
+        """Returns the verdict in one word; a forced release is never called released."""
         return "FORCED" if self.verdict.passed and self.overridden else headline(self.verdict)
 
 
@@ -90,15 +90,15 @@ def gate(release: Path, *, digest: str | None = None) -> GateReport:
     """
     manifest, own_digest = load_with_digest(release)
     attestations, faults = read(release, manifest=own_digest)
-    judged = _judged(manifest, attestations, check_files(release, manifest, digest=digest, found=own_digest))
+    judged = _judge_all(manifest, attestations, check_files(release, manifest, digest=digest, found=own_digest))
     claims = [Reason(code=FALSE_CLAIM, subject=MANIFEST, message=claim) for claim in contradictions(release, manifest)]
-    # What stood against the release when it was made still does, also what its records alone do not show any more.
+    # A reason that refused the release when it was made still refuses it, even when its records no longer show it.
     found = {(reason.code, reason.subject) for reason in (*judged.reasons, *judged.waived)}
     recorded = [reason for reason in lasting_reasons(manifest) if (reason.code, reason.subject) not in found]
     policy = manifest.policy
     against = (*claims, *faults, *recorded, *judged.reasons)
-    said = apply_approvals(against, approvals(attestations), demanded=policy.approval)
-    reasons = said.standing
+    decision = apply_approvals(against, approvals(attestations), demanded=policy.approval)
+    reasons = decision.standing
     return GateReport(
         release=release,
         digest=own_digest,
@@ -108,15 +108,15 @@ def gate(release: Path, *, digest: str | None = None) -> GateReport:
         cells=len(manifest.cells),
         attestations=attestations,
         awaited=_awaited(release, policy, reasons),
-        overridden=said.overridden,
+        overridden=decision.overridden,
         verdict=replace(judged, passed=not reasons, reasons=reasons),
     )
 
 
-def refused(manifest: Manifest, attestations: Sequence[StoredAttestation]) -> tuple[Reason, ...]:
-    """What speaks against a release by its own records today and no attested cell can settle."""
+def standing_refusals(manifest: Manifest, attestations: Sequence[StoredAttestation]) -> tuple[Reason, ...]:
+    """Lists the reasons against a release in its own records that no attested cell can settle."""
     people = [one for one in attestations if not isinstance(one.attestation, AttestedCells)]
-    judged = _judged(manifest, people, ())
+    judged = _judge_all(manifest, people, ())
     waived = {(reason.code, reason.subject) for reason in judged.waived}
     against = [
         reason
@@ -127,26 +127,26 @@ def refused(manifest: Manifest, attestations: Sequence[StoredAttestation]) -> tu
 
 
 def approvals(attestations: Sequence[StoredAttestation]) -> tuple[Approval, ...]:
-    """What people decided."""
+    """Lists what people decided."""
     return tuple(one.attestation for one in attestations if isinstance(one.attestation, Approval))
 
 
 def waivers(manifest: Manifest, attestations: Sequence[StoredAttestation]) -> tuple[Waiver, ...]:
-    """Every waiver of a release, in force or not: the policy's and those that came later."""
+    """Lists every waiver of a release, in force or not: the policy's and later ones."""
     later = [one.attestation.waiver for one in attestations if isinstance(one.attestation, AttestedWaiver)]
     return (*manifest.policy.waivers, *later)
 
 
-def _judged(manifest: Manifest, attestations: Sequence[StoredAttestation], problems: Sequence[str]) -> Verdict:
-    """The gate's verdict over all cells; where an attestation brought a reason, its machine is named."""
+def _judge_all(manifest: Manifest, attestations: Sequence[StoredAttestation], problems: Sequence[str]) -> Verdict:
+    """Returns the gate's verdict over all cells; a reason that an attestation added names its machine."""
     waiving = [each.attestation for each in attestations if isinstance(each.attestation, AttestedWaiver)]
     ran = [each.attestation for each in attestations if isinstance(each.attestation, AttestedCells)]
     decide = partial(judge, manifest, problems=problems, today=today())
     own = set(decide(waiving).reasons)
-    alone = [(each, set(decide([each, *waiving]).reasons) - own) for each in ran]
+    added = [(each, set(decide([each, *waiving]).reasons) - own) for each in ran]
 
     def named(reason: Reason) -> Reason:
-        hosts = dict.fromkeys(attestation.machine.host for attestation, reasons in alone if reason in reasons)
+        hosts = dict.fromkeys(attestation.machine.host for attestation, reasons in added if reason in reasons)
         return replace(reason, message=f"on {', '.join(hosts)}: {reason.message}") if hosts else reason
 
     verdict = decide([*ran, *waiving])
@@ -169,7 +169,7 @@ def _awaited(release: Path, policy: PolicyRecord, reasons: Sequence[Reason]) -> 
     ]
     approve = f"paritygate approve {place} --by WHO --why WHY"
     people = [
-        Awaited(requirement="approval", command=approve, remedy="by whoever answers for it; --reject says no")
+        Awaited(requirement="approval", command=approve, remedy="by the person who is responsible; --reject refuses it")
         for reason in reasons
         if reason.code == APPROVAL
     ]
@@ -183,7 +183,7 @@ def _installed_by(requirement: Requirement, extras: Mapping[Requirement, str]) -
 
 
 def _names(subject: str, requirement: Requirement) -> bool:
-    """Whether a reason's subject is a requirement, or a cell of it: `FORMAT/VARIANT RUNTIME DEVICE`."""
+    """Tells whether a reason's subject is a requirement or a cell of it: `FORMAT/VARIANT RUNTIME DEVICE`."""
     artifact, _, place = subject.partition(" ")
     wanted = f"{requirement.runtime} {requirement.device}"
     named = requirement.covers(artifact) if "/" in artifact else artifact == requirement.format
@@ -222,4 +222,4 @@ def render(report: GateReport, console: "Console") -> None:
     say(str(report.release), "release  ")
     say(report.digest, "digest   ")
     if report.verdict.passed and not report.digest_given:
-        say("The release is consistent; --digest proves that it is the one you were told of.")
+        say("The release is consistent; --digest proves that it is the one you expect.")

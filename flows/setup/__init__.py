@@ -1,5 +1,6 @@
-"""Brings what pip cannot bring: `paritygate setup`, which `make setup` calls too.
+"""Installs what pip cannot install: `paritygate setup`, which `make setup` calls too.
 
-* `steps`: what a step is, all of them in order, and `complete()`, which does those that this installation needs.
+* `step`: defines a step and its result.
+* `steps`: lists the steps in order; `complete()` does those that this installation needs.
 * `browser_packages`, `chromium`, `converter`, `prefect_database`: one step each.
 """

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from exporters.errors import Broken
 from flows.setup.command import call, program
-from flows.setup.step import Say, Step
+from flows.setup.step import Say, SetupStep
 from validators.runtimes.availability import installed
 from validators.web.page_session import PACKAGES, PAGE
 
@@ -49,7 +49,7 @@ def _install(say: Say) -> None:
     _STAMP.write_text(_lock_digest(), "utf-8")
 
 
-STEP = Step(
+STEP = SetupStep(
     name="browser packages",
     needed=lambda: bool(installed("websockets")),
     ready=_ready,

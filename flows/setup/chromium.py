@@ -5,7 +5,7 @@ import shutil
 
 from exporters.errors import Broken
 from flows.setup.command import call
-from flows.setup.step import Say, Step
+from flows.setup.step import Say, SetupStep
 from validators.hardware.chromium import CHROMIUM_HINT, find_chromium
 from validators.runtimes.availability import installed
 from validators.web.page_session import PAGE
@@ -24,7 +24,7 @@ def _install(say: Say) -> None:
     """Installs the first package that the system offers.
 
     Raises:
-        Broken: this is not root, there is no apt-get, or it brings no Chromium.
+        Broken: this is not root, there is no apt-get, or it has no Chromium.
     """
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise Broken("there is no Chromium, in which TF.js artifacts are run", next_step=CHROMIUM_HINT)
@@ -32,14 +32,14 @@ def _install(say: Say) -> None:
     for action in (("update",), *(("install", package) for package in _PACKAGES)):
         try:
             call([*_APT, *action], cwd=PAGE, environment={"DEBIAN_FRONTEND": "noninteractive"})
-        except Broken as error:  # a broken source need not matter, and the next package may serve
+        except Broken as error:  # one broken package source may not matter, and the next package may work
             say(error.message)
         if find_chromium() is not None:
             return
-    raise Broken("the system's packages brought no Chromium", next_step=CHROMIUM_HINT)
+    raise Broken("the system's packages have no Chromium", next_step=CHROMIUM_HINT)
 
 
-STEP = Step(
+STEP = SetupStep(
     name="Chromium",
     needed=lambda: bool(installed("websockets")),
     ready=_ready,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from exporters.errors import Broken
 from flows.setup.command import call, program
-from flows.setup.step import Say, Step
+from flows.setup.step import Say, SetupStep
 from validators.runtimes.availability import installed
 
 LOCK = Path(__file__).with_name("converter.lock")
@@ -34,7 +34,7 @@ def locked_version() -> str:
 
 
 def _installers() -> list[list[str]]:
-    """Lists the commands that may install it: uv and pip may know different indexes, and uv's tools have no pip."""
+    """Lists the commands that may install it: uv and pip may use different indexes, and uv's tools have no pip."""
     uv = program("uv")
     commands = [[uv, "pip", "install", "--python", sys.executable, *_OPTIONS]] if uv else []
     if importlib.util.find_spec("pip"):
@@ -52,7 +52,7 @@ def _install(say: Say) -> None:
     failures: list[Broken] = []
     for command in _installers():
         try:
-            # Not where the user stands: uv reads a pyproject.toml there.
+            # Not in the user's working directory: uv reads a pyproject.toml there.
             call(command, cwd=Path(sys.prefix), next_step=f"{sys.prefix} has to be writable.")
         except Broken as error:
             failures.append(error)
@@ -66,7 +66,7 @@ def _install(say: Say) -> None:
     )
 
 
-STEP = Step(
+STEP = SetupStep(
     name="TF.js converter",
     needed=lambda: bool(installed("tensorflow")),
     ready=lambda: installed(_PACKAGE) == locked_version(),

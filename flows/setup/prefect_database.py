@@ -1,7 +1,7 @@
 """Migrates the database of Prefect's embedded server, which otherwise the first release does (15 s more)."""
 
 from flows.prefect import server
-from flows.setup.step import Say, Step
+from flows.setup.step import Say, SetupStep
 from validators.runtimes.availability import installed
 
 
@@ -10,7 +10,7 @@ def _install(say: Say) -> None:
     server.migrate(server.home())
 
 
-STEP = Step(
+STEP = SetupStep(
     name="Prefect's database",
     needed=lambda: bool(installed("prefect")),
     ready=lambda: server.is_migrated(server.home()),

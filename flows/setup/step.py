@@ -13,7 +13,7 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """Says what came of a step.
+    """Records how a step ended.
 
     Attributes:
         name: of the step.
@@ -27,14 +27,14 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """Brings one thing.
+class SetupStep:
+    """Installs one thing that pip cannot install.
 
     Attributes:
         name: of the thing.
         needed: tells whether an installed extra uses it.
         ready: tells whether it is there; may raise a ParitygateError.
-        install: brings it; raises a ParitygateError with the way out where it cannot.
+        install: installs it; raises a ParitygateError with the way out when it cannot.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Step:
     install: Callable[[Say], None]
 
     def run(self, say: Say) -> StepResult:
-        """Brings the thing unless it is there or not needed."""
+        """Installs the thing unless it is there or not needed."""
         try:
             if not self.needed():
                 return StepResult(name=self.name, status="not needed")

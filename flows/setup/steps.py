@@ -1,9 +1,9 @@
 """Lists the steps of the set-up and does them."""
 
 from flows.setup import browser_packages, chromium, converter, prefect_database
-from flows.setup.step import Say, Step, StepResult
+from flows.setup.step import Say, SetupStep, StepResult
 
-STEPS: tuple[Step, ...] = (converter.STEP, browser_packages.STEP, chromium.STEP, prefect_database.STEP)
+STEPS: tuple[SetupStep, ...] = (converter.STEP, browser_packages.STEP, chromium.STEP, prefect_database.STEP)
 
 
 def complete(say: Say) -> tuple[StepResult, ...]:

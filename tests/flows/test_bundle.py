@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from exporters.errors import BadInput
-from flows.config.input_files import asked
+from flows.config.input_files import settings_digest
 from flows.config.settings import Samples, Settings
 from flows.prefect.bundle import pack, unpack
 from flows.prefect.submit import Submitted
@@ -38,9 +38,9 @@ def test_a_bundle_carries_the_code_and_the_architecture_too(settings, tmp_path):
     assert (tmp_path / "fetched/metric/score.py").read_text() == "x = 3"
     # To the last file, it is the same that is asked of the worker as of this machine.
     here, there = (each.model_copy(update={"custom_objects": each.custom_objects[:1]}) for each in (settings, got))
-    mark = asked(here, model="m", samples=here.samples.path)
+    mark = settings_digest(here, model="m", samples=here.samples.path)
     assert mark
-    assert asked(there, model="m", samples=there.samples.path) == mark
+    assert settings_digest(there, model="m", samples=there.samples.path) == mark
 
 
 def test_changed_code_is_another_bundle_and_the_same_files_are_sent_once(settings, tmp_path):

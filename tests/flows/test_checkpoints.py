@@ -7,7 +7,7 @@ import pytest
 
 from exporters.errors import BadInput
 from flows.batch import checkpoints
-from flows.batch.checkpoints import Checkpoint, look, place, settled
+from flows.batch.checkpoints import Checkpoint, list_checkpoints, parse_checkpoint_pattern, settled_checkpoints
 from flows.batch.watch_record import WatchFile
 
 NAMED = "{epoch:02d}-{val_loss:.4f}.keras"
@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def values(where, metric="val_loss"):
-    found = look(place(str(where)), metric)
+    found = list_checkpoints(parse_checkpoint_pattern(str(where)), metric)
     return {path.rpartition("/")[2]: each.value for path, each in found.items()}
 
 
@@ -81,13 +81,13 @@ def test_a_json_beside_the_file_says_the_metric_where_the_name_does_not(folder):
 )
 def test_a_filepath_that_cannot_be_read_backwards_is_bad_input(wrong):
     with pytest.raises(BadInput, match="cannot be read as the `filepath` of a ModelCheckpoint"):
-        place(wrong)
+        parse_checkpoint_pattern(wrong)
 
 
 def test_a_place_that_is_not_there_is_bad_input_and_an_empty_one_is_not(folder):
     assert values(folder) == {}
     with pytest.raises(BadInput, match="no folder of that name"):
-        look(place(str(folder / "nowhere")), "val_loss")
+        list_checkpoints(parse_checkpoint_pattern(str(folder / "nowhere")), "val_loss")
 
 
 def wait(monkeypatch, meanwhile=lambda: None):
@@ -116,7 +116,9 @@ def test_a_file_that_grows_is_replaced_or_comes_meanwhile_is_not_taken(folder, m
         touch(folder, "06-0.0500.keras")
 
     waited = wait(monkeypatch, meanwhile)
-    quiet, moving = settled(place(str(folder / NAMED)), "val_loss", seconds=7, wanted=lambda each: each.value != 0.3)
+    quiet, moving = settled_checkpoints(
+        parse_checkpoint_pattern(str(folder / NAMED)), "val_loss", seconds=7, wanted=lambda each: each.value != 0.3
+    )
     assert waited == [7]
     assert names(quiet) == ["04-0.2000.keras"]
     assert names(moving) == ["01-0.5000.keras", "02-0.4000.keras", "06-0.0500.keras"]
@@ -127,7 +129,9 @@ def test_times_in_the_future_or_the_past_change_nothing(folder, monkeypatch):
     os.utime(folder / "01-0.5000.keras", (4e9, 4e9))
     os.utime(folder / "02-0.4000.keras", (0, 0))
     wait(monkeypatch)
-    quiet, moving = settled(place(str(folder / NAMED)), "val_loss", seconds=7, wanted=lambda _: True)
+    quiet, moving = settled_checkpoints(
+        parse_checkpoint_pattern(str(folder / NAMED)), "val_loss", seconds=7, wanted=lambda _: True
+    )
     assert (len(quiet), moving) == (2, [])
 
 
@@ -135,25 +139,29 @@ def test_a_new_metric_beside_an_old_file_makes_it_another_checkpoint(folder, mon
     touch(folder, "best.keras")
     (folder / "best.json").write_text('{"val_loss": 0.5}')
     wait(monkeypatch, lambda: (folder / "best.json").write_text('{"val_loss": 0.4}'))
-    quiet, moving = settled(place(str(folder)), "val_loss", seconds=7, wanted=lambda each: each.value is not None)
+    quiet, moving = settled_checkpoints(
+        parse_checkpoint_pattern(str(folder)), "val_loss", seconds=7, wanted=lambda each: each.value is not None
+    )
     assert (quiet, [each.value for each in moving]) == ([], [0.4])
 
 
 def test_where_nothing_is_wanted_nobody_waits(folder, monkeypatch):
     touch(folder, "01-0.5000.keras")
     waited = wait(monkeypatch)
-    assert settled(place(str(folder / NAMED)), "val_loss", seconds=7, wanted=lambda _: False) == ([], [])
+    assert settled_checkpoints(
+        parse_checkpoint_pattern(str(folder / NAMED)), "val_loss", seconds=7, wanted=lambda _: False
+    ) == ([], [])
     assert waited == []
 
 
 def test_a_metric_that_no_checkpoint_says_is_bad_input_once_they_are_written(folder, monkeypatch):
     touch(folder, "01-0.5000.keras")
-    at = place(str(folder / NAMED))
+    at = parse_checkpoint_pattern(str(folder / NAMED))
     wait(monkeypatch)
-    with pytest.raises(BadInput, match="none of 1 checkpoints says a finite 'val_los'"):
-        settled(at, "val_los", seconds=7, wanted=lambda each: each.value is not None)
+    with pytest.raises(BadInput, match="none of 1 checkpoints has a finite 'val_los'"):
+        settled_checkpoints(at, "val_los", seconds=7, wanted=lambda each: each.value is not None)
     wait(monkeypatch, lambda: touch(folder, "02-0.4000.keras"))
-    assert settled(at, "val_los", seconds=7, wanted=lambda each: each.value is not None) == ([], [])
+    assert settled_checkpoints(at, "val_los", seconds=7, wanted=lambda each: each.value is not None) == ([], [])
 
 
 def ledger(folder, *, higher=False):
@@ -189,7 +197,7 @@ def test_an_accuracy_has_to_rise_and_its_record_is_another_one(tmp_path):
 
 
 def test_one_look_at_a_time_holds_the_record(tmp_path):
-    with ledger(tmp_path), pytest.raises(BadInput, match="another look at it is under way"):
+    with ledger(tmp_path), pytest.raises(BadInput, match="another run watches it now"):
         ledger(tmp_path)
     ledger(tmp_path).__exit__(None, None, None)
 

@@ -98,7 +98,7 @@ def test_what_the_gate_refuses_is_let_out_by_force_alone_and_says_so_in_every_la
     code, out, err = call("approve", refused, *ANN)
     assert (code, attestations(refused)) == (1, [])
     assert out.startswith("REFUSED")
-    assert "--force lets it out all the same and says so for ever" in err
+    assert "--force releases it anyway, and every later report says so" in err
     code, out, _ = call("approve", refused, "--force", "--by", "Ann", "--why", "demo tonight")
     assert code == 0
     for look in (out, call("gate", refused)[1]):
@@ -134,14 +134,14 @@ def test_nobody_forces_bytes_that_changed(call, refused):
     assert "digest mismatch" in codes(out)
     code, _, err = call("approve", refused, "--force", *ANN)
     assert code == 1
-    assert "not done: digest mismatch: nobody can force" in err
+    assert "not done: digest mismatch: a release that is not what it says cannot be forced" in err
     assert len(attestations(refused)) == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--force", *ANN), "nothing speaks against this release"),
+        (("--force", *ANN), "the gate does not refuse this release"),
         (("--force", "--reject", *ANN), "contradict each other"),
         (("--by", " ", "--why", "x"), "--by: got nothing"),
         (("--by", "Ann", "--why", ""), "--why: got nothing"),
@@ -282,11 +282,11 @@ def test_a_night_neither_makes_an_awaiting_release_again_nor_calls_it_verified(c
         digest=manifest_digest(good),
     )
     monkeypatch.setattr(nightly, "verify", lambda *_, **__: found)
-    state = nightly.again.fn(good)
+    state = nightly.verify_again.fn(good)
     assert (state.type, state.name) == ("FAILED", "Awaiting")
     call("approve", good, *ANN)
-    assert nightly.again.fn(good).name == "Verified"
-    monkeypatch.setattr("flows.prefect.release.asked", lambda *_, **__: load(good).asked)
+    assert nightly.verify_again.fn(good).name == "Verified"
+    monkeypatch.setattr("flows.prefect.release.settings_digest", lambda *_, **__: load(good).asked)
     settings = Settings(model=good / "release.json", output=good)
     assert unchanged(settings)
     shutil.rmtree(good / ATTESTATIONS)

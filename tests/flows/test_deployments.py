@@ -14,8 +14,8 @@ from processes import below
 
 from exporters.errors import BadInput
 from exporters.files.hashing import sha256_file
-from flows.batch.loop_in_prefect import found
-from flows.config.input_files import asked
+from flows.batch.loop_in_prefect import find_models
+from flows.config.input_files import settings_digest
 from flows.config.settings import Settings
 from flows.prefect.storage import fetched
 from validators.release.manifest import load
@@ -272,12 +272,12 @@ def test_a_run_whose_machine_died_falls_silent_and_is_gone_on_with(server, worke
 
 
 def test_a_fleet_releases_each_model_once_on_the_workers_and_shows_one_table(server, worker, home, tmp_path, quick):
-    shelf, releases = tmp_path / "shelf", tmp_path / "releases"
-    shelf.mkdir()
+    models, releases = tmp_path / "models", tmp_path / "releases"
+    models.mkdir()
     for name in ("a", "b"):
-        shutil.copy(DIGITS, shelf / f"{name}.keras")
-    (shelf / "c.keras").write_text("no model")
-    command = (sys.executable, "-m", "flows.cli", "fleet", shelf, "-o", releases, "--config", quick, "--json")
+        shutil.copy(DIGITS, models / f"{name}.keras")
+    (models / "c.keras").write_text("no model")
+    command = (sys.executable, "-m", "flows.cli", "fleet", models, "-o", releases, "--config", quick, "--json")
     done = run(server, home, *command)
     assert done.returncode == 2, done.stderr
     told = json.loads(done.stdout)
@@ -285,7 +285,7 @@ def test_a_fleet_releases_each_model_once_on_the_workers_and_shows_one_table(ser
     assert [each["state"] for each in told["models"]] == ["Released", "Released", "Bad input"]
     written = {path: (path / "release.json").stat().st_mtime_ns for path in releases.iterdir()}
     assert len(written) == 2
-    (shelf / "c.keras").unlink()
+    (models / "c.keras").unlink()
     done = run(server, home, *command)
     assert done.returncode == 0, done.stderr
     assert all("was there" in each["message"] for each in json.loads(done.stdout)["models"])
@@ -333,17 +333,17 @@ def test_a_submission_needs_a_server(home):
 
 
 def test_a_night_releases_what_is_new_verifies_the_rest_and_stops_at_no_failure(server, deployed, worker, tmp_path):
-    shelf, releases = tmp_path / "shelf" / "deep", tmp_path / "releases"
+    models, releases = tmp_path / "models" / "deep", tmp_path / "releases"
 
     def night(models, **terms):
         given = {"models": str(models), "releases": str(releases), "terms": {**QUICK, **terms}}
         return carried_out(server, deployed[0]["nightly"], **given)
 
-    shelf.mkdir(parents=True)
-    shutil.copy(DIGITS, shelf / "a.keras")
-    (shelf / "b.keras").write_bytes(b"no model")
-    (shelf / "gone.keras").symlink_to(tmp_path / "nothing")
-    name, message = night(tmp_path / "shelf")
+    models.mkdir(parents=True)
+    shutil.copy(DIGITS, models / "a.keras")
+    (models / "b.keras").write_bytes(b"no model")
+    (models / "gone.keras").symlink_to(tmp_path / "nothing")
+    name, message = night(tmp_path / "models")
     assert name == "Bad input"
     assert message.startswith("b.keras: Bad input: ")
     assert "\ngone.keras: Bad input: " in message
@@ -352,20 +352,20 @@ def test_a_night_releases_what_is_new_verifies_the_rest_and_stops_at_no_failure(
     written = (first / "release.json").stat().st_mtime_ns
 
     for name in ("b.keras", "gone.keras"):
-        (shelf / name).unlink()
-    shutil.copy(DIGITS, shelf / "c.keras")
-    assert night(tmp_path / "shelf") == ("All proven", f"2 models of {tmp_path / 'shelf'}")
+        (models / name).unlink()
+    shutil.copy(DIGITS, models / "c.keras")
+    assert night(tmp_path / "models") == ("All proven", f"2 models of {tmp_path / 'models'}")
     assert (first / "release.json").stat().st_mtime_ns == written
     tasks = ask(f"{server}/task_runs/filter", {"task_runs": {"name": {"any_": [f"verify {first.name}"]}}})
     assert [task["state"]["name"] for task in tasks] == ["Verified"]
 
     others = {"samples": {"batches": [1, 3]}, "limits": {"seconds": 800}}
     # Under other terms the same model is released anew; a release that no longer holds is refuted, not made again.
-    assert night(shelf / "a.keras", **others)[0] == "All proven"
+    assert night(models / "a.keras", **others)[0] == "All proven"
     assert (first / "release.json").stat().st_mtime_ns != written
     artifact = first / "artifacts" / "saved_model" / "default" / "saved_model.pb"
     artifact.write_bytes(artifact.read_bytes() + b"\0")
-    name, message = night(shelf / "a.keras", **others)
+    name, message = night(models / "a.keras", **others)
     assert name == "Refused"
     assert message.startswith("a.keras: Refuted: digest mismatch: ")
 
@@ -373,18 +373,18 @@ def test_a_night_releases_what_is_new_verifies_the_rest_and_stops_at_no_failure(
 def test_models_in_a_bucket_are_fetched_one_at_a_time_and_gone_afterwards():
     bucket = fsspec.filesystem("memory")
     bucket.pipe({"/models/b/two.keras": b"2", "/models/one.keras": b"1", "/models/readme.md": b""})
-    storage, paths = found("memory://models")
+    storage, paths = find_models("memory://models")
     assert paths == ["/models/b/two.keras", "/models/one.keras"]
     with fetched(storage, paths[0]) as file:
         assert (file.name, file.read_bytes()) == ("two.keras", b"2")
     assert not file.exists()
-    assert found("memory://models/*.keras")[1] == ["/models/one.keras"]
+    assert find_models("memory://models/*.keras")[1] == ["/models/one.keras"]
 
 
 @pytest.mark.parametrize("models", ["memory://nothing", "nowhere://bucket", "missing/folder"])
-def test_a_shelf_that_cannot_be_read_or_is_empty_is_bad_input(models):
+def test_a_folder_that_cannot_be_read_or_is_empty_is_bad_input(models):
     with pytest.raises(BadInput, match=models):
-        found(models)
+        find_models(models)
 
 
 def test_new_samples_and_new_code_are_asked_anew_and_modules_always(tmp_path):
@@ -393,7 +393,7 @@ def test_new_samples_and_new_code_are_asked_anew_and_modules_always(tmp_path):
     settings = Settings(model=DIGITS, custom_objects=(str(code),))
 
     def mark(**changes):
-        return asked(settings.model_copy(update=changes), model="m", samples=changes.get("given"))
+        return settings_digest(settings.model_copy(update=changes), model="m", samples=changes.get("given"))
 
     first = mark()
     assert mark(output=tmp_path) == first

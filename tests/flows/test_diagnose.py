@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.diagnose import ONNX, XNNPACK, Faults
-from flows.pipeline.run import Shared
+from flows.pipeline.run import SharedResources
 
 pytestmark = pytest.mark.slow
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def faults(bench):
     folder = bench.folder / "diagnose"
     folder.mkdir()
-    shared = Shared(fork_servers=bench.workers._fork_servers, browser=bench.browser, cores=3, memory=8 << 30)
+    shared = SharedResources(fork_servers=bench.workers._fork_servers, browser=bench.browser, cores=3, memory=8 << 30)
     return Faults(folder, shared, formats=("onnx", "tflite"))
 
 
@@ -33,8 +33,8 @@ def test_a_batch_norm_folded_into_a_convolution_is_told_from_it(faults, tmp_path
     found = faults.diagnosed("cnn", "norm1", "one variance +0.3", XNNPACK, tmp_path / "repro")
     assert (found.verdict, found.suspects[0].layer) == ("layer", "norm1")
     assert {suspect.layer for suspect in found.suspects} == {"conv1", "norm1", "relu1"}
-    assert any("alone and fed the original's own inputs, is off" in text for text in found.confirmed)
-    assert any("exported anew, the layer alone agrees" in text for text in found.confirmed)
+    assert any("isolated and fed the original's inputs, is off" in text for text in found.confirmed)
+    assert any("exported again, the isolated layer agrees" in text for text in found.confirmed)
     assert {switch.status for switch in found.switches} == {"failed"}
     script = (found.reproduction / "reproduce.py").read_text("utf-8")
     assert "paritygate" not in script

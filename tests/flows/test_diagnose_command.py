@@ -12,10 +12,10 @@ from rich.console import Console
 from exporters.errors import BadInput
 from flows.cli import main
 from flows.diagnose import Diagnosis, render
-from flows.diagnose.failing_call import failing_call
+from flows.diagnose.failing_call import choose_failing_call
 from flows.diagnose.investigation import Investigation
-from flows.diagnose.result import Suspect, Switch
-from flows.diagnose.target import find_subject
+from flows.diagnose.result import SettingResult, Suspect
+from flows.diagnose.target import find_target
 from validators.diagnosis.reproduction import ReproductionCase
 from validators.release.evidence import read_evidence
 
@@ -26,7 +26,7 @@ def release(tmp_path):
 
 
 def with_model(release, content=b"a model", digest=None):
-    """Puts a model beside the release and lets the manifest name it."""
+    """Puts a model next to the release and lets the manifest name it."""
     from exporters.files.hashing import sha256_file
 
     path = release.parent / "small.keras"
@@ -38,41 +38,41 @@ def with_model(release, content=b"a model", digest=None):
 
 def test_the_model_beside_the_release_is_taken_when_it_has_the_digest(release):
     path = with_model(release)
-    subject = find_subject(release, small_release.KEY, None, None)
-    assert (subject.model, subject.cell) == (path, small_release.KEY)
+    target = find_target(release, small_release.KEY, None, None)
+    assert (target.model, target.cell) == (path, small_release.KEY)
 
 
 def test_an_artifact_that_was_changed_after_the_release_is_known_by_its_digest(release):
     with_model(release)
-    subject = find_subject(release, small_release.KEY, None, None)
-    assert not subject.changed
+    target = find_target(release, small_release.KEY, None, None)
+    assert not target.changed
     with (release / "artifacts/onnx/default/model.onnx").open("ab") as stream:
         stream.write(b" ")
-    assert subject.changed
+    assert target.changed
 
 
 def test_a_model_of_that_name_with_another_digest_is_not_taken(release):
     with_model(release, digest="00" * 32)
     with pytest.raises(BadInput, match="not part of the release") as refused:
-        find_subject(release, small_release.KEY, None, None)
+        find_target(release, small_release.KEY, None, None)
     assert "--model PATH" in refused.value.next_step
 
 
 def test_a_named_model_with_another_digest_is_refused_with_both(release):
     path = with_model(release, digest="00" * 32)
     with pytest.raises(BadInput, match="not the model of this release") as refused:
-        find_subject(release, small_release.KEY, path, None)
+        find_target(release, small_release.KEY, path, None)
     assert "00" * 32 in refused.value.message
 
 
 def test_a_named_model_that_is_not_there_is_refused(release):
     with pytest.raises(BadInput, match="no such file"):
-        find_subject(release, small_release.KEY, Path("absent.keras"), None)
+        find_target(release, small_release.KEY, Path("absent.keras"), None)
 
 
 def test_an_unknown_cell_is_refused_with_the_near_match(release):
     with pytest.raises(BadInput, match="has none of that name") as refused:
-        find_subject(release, "onnx/default onnxrutime cpu", None, None)
+        find_target(release, "onnx/default onnxrutime cpu", None, None)
     assert "did you mean 'onnx/default onnxruntime cpu'" in refused.value.next_step
 
 
@@ -82,7 +82,7 @@ def test_an_artifact_that_was_never_exported_is_refused_with_the_reason(release)
 
     small_release.edit(release, unmade)
     with pytest.raises(BadInput, match="the exporter broke"):
-        find_subject(release, small_release.KEY, None, None)
+        find_target(release, small_release.KEY, None, None)
 
 
 def test_an_existing_reproduction_folder_is_not_written_into(release, capsys, tmp_path):
@@ -95,23 +95,23 @@ def test_an_existing_reproduction_folder_is_not_written_into(release, capsys, tm
     assert not list(target.iterdir())
 
 
-class EvidenceRetention:
-    """A laboratory that only keeps."""
+class InputsOnly:
+    """Experiments that only write inputs."""
 
-    def keep(self, tensors):
+    def write_inputs(self, tensors):
         self.tensors = tensors
         return Path("kept")
 
 
 def test_the_call_with_the_worst_row_is_looked_into(release):
     with_model(release)
-    subject = find_subject(release, small_release.KEY, None, None)
+    target = find_target(release, small_release.KEY, None, None)
     diff = small_release.failed_cell("cpu").diffs[0]
     worst = replace(diff.worst, index=(3, 1))
     cell = small_release.failed_cell("cpu", diffs=(replace(diff, worst=worst),))
     evidence = read_evidence(release)
-    kept = EvidenceRetention()
-    sampled = failing_call(subject, cell, kept)
+    kept = InputsOnly()
+    sampled = choose_failing_call(target, cell, kept)
     rows = evidence.samples(small_release.SET)["x"][2:4]  # fed two by two: the fourth row is in the second call
     np.testing.assert_array_equal(kept.tensors["x"], rows)
     np.testing.assert_array_equal(sampled.expected["y"], evidence.reference(small_release.SET)["y"][2:4])
@@ -132,7 +132,7 @@ def test_what_is_confirmed_and_what_is_only_inferred_are_told_apart():
         distance=0.25,
         confirmed=("its part is off",),
         inferred=("the weights are stale",),
-        switches=(Switch(setting="graph optimizer off", status="failed", message="", max_abs=0.5),),
+        switches=(SettingResult(setting="graph optimizer off", status="failed", message="", max_abs=0.5),),
     )
     out = io.StringIO()
     render(found, Console(file=out, width=200))
@@ -146,7 +146,7 @@ def test_what_is_confirmed_and_what_is_only_inferred_are_told_apart():
 
 def test_the_reproduction_says_nothing_of_where_things_lie_on_this_machine(release, tmp_path):
     model = with_model(release)
-    subject = find_subject(release, small_release.KEY, None, None)
+    target = find_target(release, small_release.KEY, None, None)
     exhibit = ReproductionCase(
         format="onnx",
         runtime="onnxruntime",
@@ -156,10 +156,10 @@ def test_the_reproduction_says_nothing_of_where_things_lie_on_this_machine(relea
         output="y",
         expected=np.zeros((1, 3), "float32"),
     )
-    investigation = Investigation(subject, None, tmp_path / "repro", lambda _: None)
+    investigation = Investigation(target, None, tmp_path / "repro", lambda _: None)
     investigation._exhibit = exhibit
     found = Diagnosis(
-        release=release, cell=subject.cell, model=model, status="failed", message="", verdict="unknown", summary="s"
+        release=release, cell=target.cell, model=model, status="failed", message="", verdict="unknown", summary="s"
     )
     assert investigation._reproduced(found, None).reproduction == tmp_path / "repro"
     written = [path for path in (tmp_path / "repro").rglob("*") if path.suffix in {".json", ".md", ".py"}]

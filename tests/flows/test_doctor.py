@@ -63,7 +63,7 @@ def test_an_interface_that_breaks_is_told_of_and_its_runtimes_are_not_ready(monk
 
 def test_a_driver_that_crashes_takes_nothing_else_along(tmp_path):
     with Workers(tmp_path, tmp_path) as workers:
-        (adapter,) = doctor._probed(workers, crash, ProbeRequest(), ("Vulkan",))
+        (adapter,) = doctor._probe(workers, crash, ProbeRequest(), ("Vulkan",))
     assert (adapter.interface, adapter.name) == ("Vulkan", None)
     assert adapter.problem.startswith("crashed: ")
 

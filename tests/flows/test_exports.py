@@ -9,6 +9,7 @@ from flows.config.settings import Settings
 from flows.pipeline.exports import AdmittedModel, Exports
 from flows.pipeline.run import ReleaseRun
 from flows.pipeline.workspace import Workspace
+from flows.progress.events import StageOutcome
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.keras"
 
@@ -26,6 +27,6 @@ def test_a_lowering_that_broke_says_how(tmp_path):
         run._export = exports
         facts = examine(DIGITS)
         run._done.admission = AdmittedModel(facts=facts, source=ModelSource(path=DIGITS), samples=None)
-        assert run._lower() == (False, "crashed: lowering could not run: the fork server died")
+        assert run._lower() == StageOutcome(False, "crashed: lowering could not run: the fork server died")
     finally:
         workspace.remove()

@@ -104,12 +104,12 @@ def test_a_release_that_is_there_is_told_of_as_the_gate_judges_it_today(tmp_path
     settings = settings.model_copy(update={"output": release_dir(settings, releases)})
     releases.mkdir()
     there = small_release.make(settings.release_dir, approval=demanded)
-    monkeypatch.setattr("flows.prefect.release.asked", lambda *_, **__: load(there).asked)
+    monkeypatch.setattr("flows.prefect.release.settings_digest", lambda *_, **__: load(there).asked)
     monkeypatch.setattr(watch, "inspect", lambda *_: None)
-    how = fleet.HandOver(releases=releases, terms=Terms())
+    how = fleet.FleetOptions(releases=releases, terms=Terms())
 
     def told():
-        state = fleet._hand_over(settings, how=how)
+        state = fleet._submit_model(settings, how=how)
         assert "was there" in state.message
         assert watch._released("net.keras", settings).state == state.name
         return state.name

@@ -23,7 +23,7 @@ def test_an_unchanged_model_is_verified_again_and_released_where_its_samples_are
         (name / ATTESTATIONS).mkdir(parents=True)
     ends = {name: SimpleNamespace(name=name, message="") for name in ("verified", "released", "judged")}
     monkeypatch.setattr(nightly, "unchanged", lambda _settings: True)
-    monkeypatch.setattr(nightly, "again", lambda *_, **__: ends["verified"])
+    monkeypatch.setattr(nightly, "verify_again", lambda *_, **__: ends["verified"])
     monkeypatch.setattr(nightly, "release", lambda *_, **__: ends["released"])
     monkeypatch.setattr(nightly, "standing_there", lambda *_: ends["judged"])
     terms = Terms.model_validate({"policy": {"evidence": evidence}})
@@ -44,4 +44,4 @@ def test_an_unchanged_model_is_verified_again_and_released_where_its_samples_are
 def test_a_folder_of_models_ends_as_broken_when_some_model_got_no_verdict(monkeypatch, ends, name):
     monkeypatch.setattr(loop_in_prefect, "create_markdown_artifact", lambda *_, **__: None)
     outcomes = [loop_in_prefect.ModelOutcome(model=f"{end}.keras", state=end, message="") for end in ends]
-    assert loop_in_prefect.concluded("nightly", "models", outcomes).name == name
+    assert loop_in_prefect.final_state("nightly", "models", outcomes).name == name

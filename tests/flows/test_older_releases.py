@@ -115,8 +115,8 @@ def test_the_limits_of_a_baseline_are_upgraded_too(tree):
 
 
 def test_a_release_of_the_older_version_serves_as_a_baseline(new):
-    from flows.pipeline.baseline import against, blessed
+    from flows.pipeline.baseline import compare_with_baseline, load_baseline
 
-    record = against(replace(load(new)), blessed(OLD))
+    record = compare_with_baseline(replace(load(new)), load_baseline(OLD))
     assert not any(comparison.regressed for comparison in record.comparisons)
     assert any(comparison.what == "size" and not comparison.why_not for comparison in record.comparisons)

@@ -112,5 +112,5 @@ def test_a_record_with_a_field_at_fault_is_not_read_and_its_lock_is_free_afterwa
     with pytest.raises(BadInput, match=f"{path}: {next(iter(changes))}"):
         watch(tmp_path)
     path.unlink()
-    with watch(tmp_path), pytest.raises(BadInput, match="net: another look at it is under way"):
+    with watch(tmp_path), pytest.raises(BadInput, match="net: another run watches it now"):
         watch(tmp_path)

@@ -17,10 +17,10 @@ from exporters.formats.registry import rows_of
 from exporters.jobs import Outcome
 from exporters.source.admission import examine
 from exporters.source.model_source import ModelSource
-from flows.config.input_files import asked
+from flows.config.input_files import settings_digest
 from flows.config.settings import Settings
 from flows.pipeline.exports import AdmittedModel, Exports
-from flows.pipeline.resume import Finished, mark_of
+from flows.pipeline.resume import FinishedStages, run_digest
 from flows.pipeline.run import ReleaseRun
 from flows.pipeline.verdict import _trusted
 from flows.pipeline.workspace import Workspace
@@ -40,7 +40,7 @@ DIGITS = ROOT / "examples" / "digits" / "digits.keras"
 def killed(tmp_path):
     """Leaves what a killed run leaves: one finished stage with a folder and a file. Gives its staging folder."""
     workspace = Workspace(tmp_path / "m.release")
-    finished = Finished(workspace)
+    finished = FinishedStages(workspace)
     finished.begin("mark")
     folder = workspace.release / "artifacts" / "onnx"
     folder.mkdir(parents=True)
@@ -60,7 +60,7 @@ def again(tmp_path):
     def begin(mark="mark"):
         workspace = Workspace(tmp_path / "m.release")
         opened.append(workspace)
-        finished = Finished(workspace)
+        finished = FinishedStages(workspace)
         finished.begin(mark)
         return workspace, finished
 
@@ -148,13 +148,13 @@ def test_what_is_not_whole_is_done_again(killed, again, tmp_path, spoil):
 
 def test_a_mark_changes_with_the_model_the_samples_and_the_terms_and_there_is_none_for_code_of_the_users(tmp_path):
     settings = Settings(model=DIGITS, formats=("onnx",))
-    mark = mark_of(settings, model="m", samples=None)
+    mark = run_digest(settings, model="m", samples=None)
     assert mark
-    assert mark == mark_of(settings.model_copy(update={"output": tmp_path}), model="m", samples=None)
+    assert mark == run_digest(settings.model_copy(update={"output": tmp_path}), model="m", samples=None)
     others = [
-        mark_of(settings, model="other", samples=None),
-        mark_of(settings, model="m", samples=DIGITS.with_name("samples.npz")),
-        mark_of(Settings(model=DIGITS, formats=("onnx",), policy={"atol": 1e-3}), model="m", samples=None),
+        run_digest(settings, model="other", samples=None),
+        run_digest(settings, model="m", samples=DIGITS.with_name("samples.npz")),
+        run_digest(Settings(model=DIGITS, formats=("onnx",), policy={"atol": 1e-3}), model="m", samples=None),
     ]
     assert len({mark, *others}) == 4
     code = tmp_path / "mine.py"
@@ -162,23 +162,23 @@ def test_a_mark_changes_with_the_model_the_samples_and_the_terms_and_there_is_no
     metric = {"samples": {"metric": f"{code}:score"}}
     code_of = ({"custom_objects": (str(code),)}, {"architecture": f"{code}:build"}, {"custom_objects": ("package",)})
     for own in (*code_of, metric):
-        assert mark_of(Settings(model=DIGITS, **own), model="m", samples=None) == ""
+        assert run_digest(Settings(model=DIGITS, **own), model="m", samples=None) == ""
 
 
 def test_a_mark_changes_with_a_version_and_with_the_processor(monkeypatch):
     settings = Settings(model=DIGITS, formats=("onnx",))
-    mark = mark_of(settings, model="m", samples=None)
+    mark = run_digest(settings, model="m", samples=None)
     monkeypatch.setattr("flows.pipeline.resume.toolchain", lambda _: {"onnxruntime": "0.0"})
-    other = mark_of(settings, model="m", samples=None)
+    other = run_digest(settings, model="m", samples=None)
     monkeypatch.setattr("flows.pipeline.resume.processor", lambda: "another")
-    assert len({mark, other, mark_of(settings, model="m", samples=None)}) == 3
+    assert len({mark, other, run_digest(settings, model="m", samples=None)}) == 3
 
 
 def test_a_mark_changes_with_what_the_libraries_read_in_the_environment_and_in_keras_json(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
     def mark():
-        return mark_of(Settings(model=DIGITS, formats=("onnx",)), model="m", samples=None)
+        return run_digest(Settings(model=DIGITS, formats=("onnx",)), model="m", samples=None)
 
     def keras(**said):
         (tmp_path / "keras.json").write_text(json.dumps(said))
@@ -206,7 +206,7 @@ def test_a_metric_of_the_users_is_asked_anew_when_its_file_changes_and_travels_w
     code.parent.mkdir()
 
     def mark(metric):
-        return asked(Settings(model=DIGITS, samples={"metric": metric}), model="m", samples=None)
+        return settings_digest(Settings(model=DIGITS, samples={"metric": metric}), model="m", samples=None)
 
     code.write_text("def score(labels, outputs): return 1")
     first = mark(f"{code}:score")
@@ -264,7 +264,7 @@ def reference_noise_and_cell(target, *, noise):
     run._done.artifacts[row.key] = Artifact(format=row.format, variant=row.variant, status="exported", digest="d")
     run._refer()
     run._measure()
-    run._run(row, runtime("onnxruntime", "cpu"))
+    run._run_cell(row, runtime("onnxruntime", "cpu"))
     workspace._lock.release()
     return jobs.asked
 

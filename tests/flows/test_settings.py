@@ -62,7 +62,7 @@ def toml(folder, text):
         ),
         (
             "[policy]\nrequired = ['tflite litert-xnnpack cpu']\nelsewhere = ['tflite/batch1 litert-xnnpack cpu']",
-            "`tflite/batch1 litert-xnnpack cpu` stands in policy.required and in policy.elsewhere",
+            "`tflite/batch1 litert-xnnpack cpu` is in policy.required and in policy.elsewhere",
         ),
         ("[[policy.tolerances]]\ncells = 'tflite/batch2 * *'\natol = 1", "no cell is 'tflite/batch2 * *'"),
         ("[policy.baseline.size_ratios]\n'tflite/batch2' = 1.5", "unknown artifact 'tflite/batch2' (did you mean"),
@@ -165,7 +165,7 @@ def test_by_default_the_six_cpu_cells_are_required_whatever_the_machine_has():
         ({"elsewhere": ["onnx onnxruntime gpu"], "gpu": "off"}, "policy.gpu and policy.tf32 leave it out"),
         ({"elsewhere": ["onnx onnxruntime-tf32 gpu"]}, "policy.gpu and policy.tf32 leave it out"),
         ({"elsewhere": ["original keras gpu"]}, "the original, which is not in a release"),
-        ({"elsewhere": ["onnx onnxruntime cpu"]}, "stands in policy.required and in policy.elsewhere"),
+        ({"elsewhere": ["onnx onnxruntime cpu"]}, "is in policy.required and in policy.elsewhere"),
         ({"gpu_pool": "gpus"}, "policy.elsewhere names no cell for it"),
         ({"elsewhere": ["onnx onnxruntim gpu"]}, "did you mean 'onnx onnxruntime gpu'?"),
         ({"gpu": "maybe"}, "policy.gpu"),

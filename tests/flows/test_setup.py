@@ -10,7 +10,7 @@ from exporters import installation
 from exporters.errors import Broken
 from flows import cli
 from flows.setup import browser_packages, chromium, command, converter, steps
-from flows.setup.step import Step, StepResult
+from flows.setup.step import SetupStep, StepResult
 from validators.web import page_session
 
 
@@ -21,7 +21,7 @@ def said():
 
 def step(**changes):
     kept = {"name": "x", "needed": lambda: True, "ready": lambda: False, "install": lambda say: say("working")}
-    return Step(**{**kept, **changes})
+    return SetupStep(**{**kept, **changes})
 
 
 def test_a_step_is_done_only_where_it_is_needed_and_missing(said):

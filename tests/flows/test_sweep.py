@@ -245,7 +245,7 @@ def model_folder(tmp_path):
 
 
 def models(model_folder, **changes):
-    return find(model_folder, **{"pattern": "*.keras", "apart_from": model_folder.parent / "out", **changes})
+    return find(model_folder, **{"pattern": "*.keras", "exclude": model_folder.parent / "out", **changes})
 
 
 def test_models_of_one_name_get_releases_of_their_own_and_copies_share_one(model_folder):
@@ -275,7 +275,7 @@ def test_weights_alone_are_refused_for_want_of_an_architecture(tmp_path):
 
 
 def test_what_the_sweep_writes_below_the_models_is_no_model(model_folder):
-    assert [model.path for model in models(model_folder, apart_from=model_folder / "b")] == [
+    assert [model.path for model in models(model_folder, exclude=model_folder / "b")] == [
         "a/net.keras",
         "c/net.keras",
     ]
@@ -387,7 +387,7 @@ def test_what_was_refused_stays_refused_and_what_broke_is_tried_again(model_fold
 
 def test_one_directory_takes_one_sweep_at_a_time(swept):
     blank = sweep_record.begin(settings(), 3)
-    with sweep_record.SweepFile(swept, blank), pytest.raises(BadInput, match="another sweep is at work"):
+    with sweep_record.SweepFile(swept, blank), pytest.raises(BadInput, match="another sweep is running"):
         sweep_record.SweepFile(swept, blank)
     with sweep_record.SweepFile(swept, blank):
         pass

@@ -328,9 +328,10 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
         from prefect import flow
         from prefect.client.orchestration import get_client
         from prefect.exceptions import ObjectNotFound
-        from flows import slots
-        from flows.pipeline.stages import stages_of
+        from flows.prefect import gpu_concurrency as slots
+        from flows.pipeline.stages import StagePlan, stages_of
         from flows.prefect.tasks import THREADS, TaskLog, run_as_tasks
+        from flows.progress.events import StageOutcome
         from validators.hardware.graphics_cards import Card
 
         slots.LIMIT = "paritygate-gpu-fresh"
@@ -346,7 +347,7 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
                 # Until the other one is here too or was told to wait: a machine may be slow to start it.
                 both.wait_for(lambda: most == 2 or waits, timeout=60)
                 here -= 1
-            return True, ""
+            return StageOutcome(True, "")
 
         def limit():
             with get_client(sync_client=True) as client:
@@ -373,8 +374,10 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
                 if event.ended:
                     ended[event.stage] = event
 
-            table = [(name, (), work, "gpu" if name.startswith("gpu") else "cpu") for name in names]
-            run_as_tasks(stages_of(table, listen), cancel=lambda: None, ended=ended)
+            plans = [
+                StagePlan(name=name, work=work, device="gpu" if name.startswith("gpu") else "cpu") for name in names
+            ]
+            run_as_tasks(stages_of(plans, listen), cancel=lambda: None, ended=ended)
             print(most, limit(), sep="|")
 
         slots.cards = lambda: ()

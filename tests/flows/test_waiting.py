@@ -9,9 +9,9 @@ import pytest
 from exporters.errors import Cancelled
 from flows.config.settings import Settings
 from flows.pipeline import cells
-from flows.pipeline.stages import Stage, stages_of
+from flows.pipeline.stages import Stage, StagePlan, stages_of
 from flows.prefect import gpu_concurrency as slots
-from flows.progress.events import perform, waiting
+from flows.progress.events import StageOutcome, perform, waiting
 from validators.hardware.graphics_cards import Card, card_lock
 from validators.runtimes.registry import runtime
 
@@ -35,7 +35,7 @@ def test_a_cell_that_waits_for_a_card_says_so_and_says_when_its_turn_has_come(mo
 
     def work():
         with ours._card(runtime("onnxruntime", "gpu")):
-            return True, "equal"
+            return StageOutcome(True, "equal")
 
     thread = threading.Thread(target=perform, args=("cell", work), kwargs={"total": 1, "listen": listen})
     with card_lock(card, say=pytest.fail, folder=tmp_path):
@@ -50,7 +50,7 @@ def test_a_cell_that_waits_for_a_card_says_so_and_says_when_its_turn_has_come(mo
 
 def test_outside_of_a_stage_a_wait_is_told_to_nobody():
     events = []
-    perform("cell", lambda: (True, ""), total=1, listen=events.append)
+    perform("cell", lambda: StageOutcome(True, ""), total=1, listen=events.append)
     waiting("for nothing")
     assert told(events) == [("started", ""), ("passed", "")]
 
@@ -68,7 +68,8 @@ def busy(monkeypatch):
 
 def test_a_cell_that_waits_for_a_slot_says_so_once(busy):
     events = []
-    (stage,) = stages_of([("cell onnx/default a gpu", (), lambda: (True, ""), "gpu")], events.append)
+    plan = StagePlan(name="cell onnx/default a gpu", work=lambda: StageOutcome(True, ""), device="gpu")
+    (stage,) = stages_of([plan], events.append)
     with slots.gpu_slot(stage, threading.Event()):
         stage.run()
     assert [state for state, _ in told(events)] == ["waiting", "started", "passed"]

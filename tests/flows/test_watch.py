@@ -9,8 +9,8 @@ import pytest
 from prefect_server import QUICK, ROOT, carried_out, submit
 
 from exporters.errors import BadInput, Broken
-from flows.batch.checkpoints import look, place
-from flows.batch.loop_in_prefect import found
+from flows.batch.checkpoints import list_checkpoints, parse_checkpoint_pattern
+from flows.batch.loop_in_prefect import find_models
 from flows.config.settings import Settings
 from flows.prefect.bundle import pack
 from flows.prefect.storage import fetched
@@ -88,11 +88,11 @@ def test_each_new_best_checkpoint_in_a_bucket_is_released_once(server, deployed,
 
 def test_a_folder_of_models_in_a_bucket_is_listed_and_fetched(bucket, owner):
     owner.pipe({"models/inner/a.keras": b"1", "models/inner/deep/b.keras": b"2", "models/inner/readme.md": b""})
-    files, paths = found("s3://models/inner")
+    files, paths = find_models("s3://models/inner")
     assert paths == ["models/inner/a.keras", "models/inner/deep/b.keras"]
     with fetched(files, paths[1]) as file:
         assert (file.name, file.read_bytes()) == ("b.keras", b"2")
-    assert found("s3://models/inner/*.keras")[1] == paths[:1]
+    assert find_models("s3://models/inner/*.keras")[1] == paths[:1]
 
 
 def test_a_model_is_submitted_through_a_bucket_once_and_released_from_there(server, worker, home, bucket, quick):
@@ -131,9 +131,9 @@ def test_a_bucket_that_may_not_be_read_or_does_not_answer_is_told(owner, monkeyp
     for name, value in said.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(kind, match="s3://models/inner: .*" + message):
-        found("s3://models/inner")
+        find_models("s3://models/inner")
     with pytest.raises(kind, match="s3://models/inner: .*" + message):
-        look(place("s3://models/inner/{val_loss:.4f}.keras"), "val_loss")
+        list_checkpoints(parse_checkpoint_pattern("s3://models/inner/{val_loss:.4f}.keras"), "val_loss")
 
 
 def test_a_mistyped_bucket_is_not_made(owner):

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.pipeline.workspace import AtWork, Workspace
+from flows.pipeline.workspace import ReleaseInUse, Workspace
 
 
 def test_one_run_at_a_time_works_on_a_target(tmp_path):
     first = Workspace(tmp_path / "m.release")
-    with pytest.raises(AtWork, match=r"m\.release: another run is making this release"):
+    with pytest.raises(ReleaseInUse, match=r"m\.release: another run is making this release"):
         Workspace(tmp_path / "m.release")
     Workspace(tmp_path / "other.release").remove()
     first.remove()
@@ -36,7 +36,7 @@ def test_a_killed_run_holds_no_lock_and_its_staging_folder_goes_at_the_end_of_th
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         (left,) = tmp_path.glob(".m.release.partial-*")
-        with pytest.raises(AtWork):
+        with pytest.raises(ReleaseInUse):
             Workspace(tmp_path / "m.release")
         assert left.exists()
         os.kill(other.pid, signal.SIGKILL)
@@ -84,7 +84,7 @@ def test_a_lock_file_that_is_gone_when_it_is_locked_is_made_anew(tmp_path, monke
     second = Workspace(tmp_path / "m.release")
     assert len(tries) == 2
     monkeypatch.undo()
-    with pytest.raises(AtWork):
+    with pytest.raises(ReleaseInUse):
         Workspace(tmp_path / "m.release")
     second.remove()
 
