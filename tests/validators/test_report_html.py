@@ -18,10 +18,11 @@ from exporters.contract import Signature, TensorSpec, WeightDifference
 from validators.contract import BaselineRecord, Comparison, Decisions, Flip, Histogram, RegressionLimits, performance
 from validators.release.evidence import write_evidence
 from validators.release.manifest import load
-from validators.report import view
 from validators.report.html import distance_chart as distances
 from validators.report.html import render, worst_samples
 from validators.report.html.sample_image import is_image, png_address
+from validators.report.view import view
+from validators.report.view.outputs import closest_call
 
 TIMING = performance.Timing(
     batch=1, shapes={"image": (1, 8, 8, 1)}, warm_up=1, calls=12, fastest=2e-5, median=3.1e-5, p95=4.2e-3
@@ -159,12 +160,12 @@ def test_the_matrix_gives_the_chart_distance_noise_and_tolerance():
     rows = [each for each in Outline(render(everything(), worst=())).of("tr") if each.get("id", "").startswith("cell-")]
     failed = next(row for row in rows if row["data-status"] == "failed")
     assert (float(failed["data-dot"]), float(failed["data-high"])) == (0.31, 1e-5)
-    assert len(rows) == len(view.matrix(everything()))
+    assert len(rows) == len(view(everything()).matrix)
     assert [row for row in rows if row["data-status"] == "limited"]
 
 
 def test_an_output_shows_how_its_errors_are_spread_over_all_sets():
-    ((name, rows),) = view.outputs(everything())
+    ((name, rows),) = view(everything()).outputs
     assert name == "digit"
     failed = next(row for row in rows if not row.closest.passed)
     assert [round(np.log10(edge), 1) for edge, _ in failed.bins] == [-7, -6]
@@ -174,9 +175,9 @@ def test_an_output_shows_how_its_errors_are_spread_over_all_sets():
 
 def test_the_comparison_that_failed_stands_for_its_cell_and_else_the_one_nearest_to_its_tolerance():
     near, far, wrong = factory.diff(max_abs=9e-6), factory.diff(max_abs=1e-6), factory.failed_diff(max_abs=None)
-    assert view.closest_call([far, near]) is near
-    assert view.closest_call([near, wrong]) is wrong
-    assert view.closest_call([]) is None
+    assert closest_call([far, near]) is near
+    assert closest_call([near, wrong]) is wrong
+    assert closest_call([]) is None
 
 
 def test_speed_says_how_many_calls_it_stands_on_and_who_held_the_clock():
@@ -199,8 +200,8 @@ def test_the_worst_samples_come_from_the_evidence_with_the_failed_ones_first(tmp
     (sample,) = worst_samples(folder, load(folder))
     assert (sample.sample_set, sample.row, sample.output, sample.passed) == ("seeded_batch2", 3, "y", False)
     assert sample.cells == (failed.key,)
-    assert [(given.name, given.picture) for given in sample.inputs] == [("x", "")]
-    assert sample.inputs[0].words.startswith("float32[4], from ")
+    assert [(each.name, each.image) for each in sample.inputs] == [("x", "")]
+    assert sample.inputs[0].text.startswith("float32[4], from ")
 
 
 def test_a_sample_that_is_an_image_is_shown_as_one(tmp_path):
@@ -224,7 +225,7 @@ def test_texts_of_a_sample_are_quoted(tmp_path, shape):
     write_evidence(tmp_path, signature=signature, sets=(set_,), samples={"held_out": {"text": texts}})
     manifest = factory.manifest(cells=(factory.failed_cell(rows=8),), samples=(set_,))
     (sample, *_) = worst_samples(tmp_path, manifest)
-    assert sample.inputs[0].words == ", ".join(["'<b>'"] * (texts.size // 8))
+    assert sample.inputs[0].text == ", ".join(["'<b>'"] * (texts.size // 8))
     assert "&#39;&lt;b&gt;&#39;" in render(manifest, worst=(sample,))
 
 
