@@ -113,7 +113,7 @@ def test_a_failed_cell_says_what_failed_and_by_how_much():
     failure = cell_case(blocked(factory.failed_cell())).find("failure")
     assert failure.get("type") == "tolerance exceeded"
     assert failure.get("message") == "12 of 3600 elements of `digit` are beyond the tolerance"
-    for part in ("worst at [3, 7]: reference 0.25, got 0.56", "1.0e-05 + 1.0e-04", "kernels add up"):
+    for part in ("Worst at (3, 7): reference 0.25, got 0.56", "1.0e-05 + 1.0e-04", "kernels add up"):
         assert part in failure.text
 
 

@@ -1,4 +1,4 @@
-// Draws the page's charts from the tables that stand beside them: a figure names its table (`data-table`) and its kind, the
+// Draws the page's charts from the tables next to them: a figure names its table (`data-table`) and its kind, the
 // table's rows carry the numbers. Text only ever becomes text nodes and attributes.
 /* global d3 */
 

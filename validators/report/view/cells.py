@@ -63,7 +63,7 @@ def _problem(diff: TensorDiff) -> Iterator[str]:
         yield f"{counted(diff.nonfinite_mismatches, 'element')} with another NaN or infinity."
     if diff.worst:
         index = ", ".join(map(str, diff.worst.index))
-        yield f"Worst at [{index}]: reference {diff.worst.reference}, got {diff.worst.actual}."
+        yield f"Worst at ({index}): reference {diff.worst.reference}, got {diff.worst.actual}."
 
 
 def decided(decisions: Decisions) -> str:

@@ -1,6 +1,6 @@
 """Builds the tables that reports show, from the records of a manifest."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from validators.contract import Cell, Noise, TensorDiff
 from validators.gate.regressions import said
@@ -12,13 +12,12 @@ from validators.text import number, size
 
 
 def tables(manifest: Manifest) -> Mapping[str, Table]:
-    """Builds the tables on artifacts, weights, GPU cells, the baseline's figures, samples and the task, by name."""
-    artifacts, grounds, task = manifest.artifacts, manifest.grounds, manifest.grounds.task
-    figures = [each for each in (manifest.baseline.comparisons if manifest.baseline else ()) if not each.why_not]
-    sets: dict[tuple[str, Noise], list[Name]] = {}
-    for name, by_output in grounds.noise.items():
-        for output, noise in by_output.items():
-            sets.setdefault((output, noise), []).append(Name(name))
+    """Builds every table that several reports show, by name."""
+    return {**_of_artifacts(manifest), **_of_samples(manifest)}
+
+
+def _of_artifacts(manifest: Manifest) -> Mapping[str, Table]:
+    artifacts, baseline = manifest.artifacts, manifest.baseline
     return {
         "matrix": _table(
             "artifact|runtime|device|result|where",
@@ -31,13 +30,8 @@ def tables(manifest: Manifest) -> Mapping[str, Table]:
             "artifact|status|size=number|digest=wide|options|path|seconds=number",
             (
                 (
-                    Name(a.key),
-                    a.status,
-                    _size(a.size),
-                    Digest(a.digest),
-                    pairs(a.options),
-                    Name(a.path),
-                    f"{a.seconds:.1f}",
+                    *(Name(a.key), a.status, size(a.size) if a.status == "exported" else ""),
+                    *(Digest(a.digest), pairs(a.options), Name(a.path), f"{a.seconds:.1f}"),
                 )
                 for a in artifacts
             ),
@@ -59,9 +53,20 @@ def tables(manifest: Manifest) -> Mapping[str, Table]:
                     *(said(each.what, value) for value in (each.before, each.now, each.allowed)),
                     Outcome("failed", "✗ worse") if each.regressed else Outcome("passed", "✓ good"),
                 )
-                for each in figures
+                for each in (baseline.comparisons if baseline else ())
+                if not each.why_not
             ),
         ),
+    }
+
+
+def _of_samples(manifest: Manifest) -> Mapping[str, Table]:
+    grounds, task = manifest.grounds, manifest.grounds.task
+    sets: dict[tuple[str, Noise], list[Name]] = {}
+    for name, by_output in grounds.noise.items():
+        for output, noise in by_output.items():
+            sets.setdefault((output, noise), []).append(Name(name))
+    return {
         "rounding": _table(
             "output|noise floor|largest magnitude|rows|over the sets|no floor because",
             (
@@ -71,11 +76,7 @@ def tables(manifest: Manifest) -> Mapping[str, Table]:
         ),
         "task": _table(
             "cell|metric=number|difference=number",
-            (
-                (Name(key), f"{value:.6g}", f"{value - task.original:+.3g}")
-                for key, value in ((cell.key, cell.task) for cell in manifest.cells if task)
-                if value is not None and task
-            ),
+            () if task is None else _metrics(manifest, task.original),
         ),
         "samples": _table(
             "set|rows=number|rows per call=number|origin|seed=number|dynamic axes",
@@ -118,8 +119,11 @@ def comparisons(compared: Iterable[tuple[Cell, TensorDiff]]) -> Table:
     )
 
 
-def _size(count: int) -> str:
-    return size(count) if count else ""
+def _metrics(manifest: Manifest, original: float) -> Iterator[tuple[Entry, ...]]:
+    yield "the original", f"{original:.6g}", ""
+    for cell in manifest.cells:
+        if cell.task is not None:
+            yield Name(cell.key), f"{cell.task:.6g}", f"{cell.task - original:+.3g}"
 
 
 def _table(columns: str, rows: Iterable[tuple[Entry, ...]]) -> Table:
