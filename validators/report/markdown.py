@@ -79,6 +79,8 @@ def _shown(value: object) -> object:
         return ", ".join(str(_shown(part)) for part in value)
     if isinstance(value, Name):
         return code(value[:_SHORT_DIGEST] if isinstance(value, Digest) else value)
+    if value is None:
+        return ""
     return prose(value) if type(value) is str else value
 
 

@@ -129,6 +129,8 @@ def _shown(value: object) -> object:
         return Markup(", ").join(Markup("{}").format(_shown(part)) for part in value)
     if isinstance(value, Name):
         return Markup("<code>{}</code>").format(printable(value))
+    if value is None:
+        return ""
     return printable(value) if type(value) is str else value
 
 

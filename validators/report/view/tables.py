@@ -30,7 +30,7 @@ def _of_artifacts(manifest: Manifest) -> Mapping[str, Table]:
             "artifact|status|size=number|digest=wide|options|path|seconds=number",
             (
                 (
-                    *(Name(a.key), a.status, size(a.size) if a.status == "exported" else ""),
+                    *(Name(a.key), a.status, size(a.size) if a.status == "exported" else None),
                     *(Digest(a.digest), pairs(a.options), Name(a.path), f"{a.seconds:.1f}"),
                 )
                 for a in artifacts
@@ -70,7 +70,7 @@ def _of_samples(manifest: Manifest) -> Mapping[str, Table]:
         "rounding": _table(
             "output|noise floor|largest magnitude|rows|over the sets|no floor because",
             (
-                (Name(output), number(noise.floor), number(noise.scale), str(noise.rows), tuple(names), noise.why)
+                (Name(output), number(noise.floor), number(noise.scale), noise.rows, tuple(names), noise.why)
                 for (output, noise), names in sets.items()
             ),
         ),
@@ -80,17 +80,7 @@ def _of_samples(manifest: Manifest) -> Mapping[str, Table]:
         ),
         "samples": _table(
             "set|rows=number|rows per call=number|origin|seed=number|dynamic axes",
-            (
-                (
-                    Name(s.name),
-                    str(s.rows),
-                    str(s.batch),
-                    s.origin,
-                    "" if s.seed is None else str(s.seed),
-                    pairs(s.dynamic),
-                )
-                for s in manifest.samples
-            ),
+            ((Name(s.name), s.rows, s.batch, s.origin, s.seed, pairs(s.dynamic)) for s in manifest.samples),
         ),
         "ranges": _table(
             "input|from=number|to=number|values|because=wide",
@@ -110,7 +100,7 @@ def comparisons(compared: Iterable[tuple[Cell, TensorDiff]]) -> Table:
         (
             (
                 *(Name(cell.key), Name(diff.sample_set), Name(diff.name), number(diff.max_abs), number(diff.max_rel)),
-                "" if diff.sqnr_db is None else f"{diff.sqnr_db:.1f}",
+                None if diff.sqnr_db is None else f"{diff.sqnr_db:.1f}",
                 *(f"{diff.failing} / {diff.elements}", number(diff.noise), number(diff.needed)),
                 limit(diff.tolerance) if diff.elements else "-",
             )

@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     text: str
 
 
-Entry = str | Outcome | tuple[Name, ...]
+Entry = str | int | Outcome | tuple[Name, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
