@@ -173,7 +173,7 @@ def test_a_verdict_without_reasons_that_is_not_passed_is_red():
 def test_a_cell_that_left_samples_out_for_want_of_time_says_which_and_why():
     skipped = {"seeded": factory.slow(), "other": factory.other_batch()}
     text = cell_case(tolerated(factory.cell(skipped=skipped))).find("system-out").text
-    assert "no time for seeded: 70 s were spent" in text
+    assert "No time for `seeded`, 70 s were spent" in text
     assert "batches of 7" not in text
 
 

@@ -106,7 +106,7 @@ def _facts(case: ET.Element, report: CellReport) -> None:
     lines = [f"max abs {number(cell.max_abs)}"] if cell.diffs else []
     if report.place:
         lines.append(f"ran on {report.place}")
-    lines += [f"no time for {name}: {why}" for name, why in cell.unseen.items()]
+    lines += report.unseen
     if cell.log:
         lines.append(f"log: {cell.log}")
     if lines:

@@ -114,7 +114,6 @@ def templates() -> "Environment":
         "short": lambda text: text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…",
         "time": duration,
         "throughput": lambda timing: f"{timing.batch / timing.median:,.0f}" if timing.median else "-",
-        "pairs": pairs,
     }
     return environment
 
@@ -182,4 +181,6 @@ def _provenance(shown: View) -> list[tuple[str, str]]:
         ("elsewhere", quoted(map(str, policy.elsewhere)) or "none"),
         ("tolerance", f"by hand: {by_hand}" if by_hand else "by default, as derived for each output"),
         *shown.user_code,
+        ("toolchain", pairs(manifest.toolchain)),
+        ("seconds", shown.seconds),
     ]

@@ -1,6 +1,6 @@
 """Words what happened in each cell: problems, findings, decisions that changed, sample sets that it did not see."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporters.contract import Artifact, Finding
@@ -22,6 +22,7 @@ class CellReport:
         waived: the waived reasons that name the cell.
         message: of the cell; empty where a problem repeats it.
         problems: sentences for each comparison that failed.
+        unseen: the sample sets that it had no time for, in sentences.
         place: device, runtime, adapter and settings; None where it did not run.
     """
 
@@ -30,6 +31,7 @@ class CellReport:
     waived: tuple[Reason, ...]
     message: str
     problems: tuple[tuple[str, ...], ...]
+    unseen: tuple[str, ...]
     place: str | None
 
 
@@ -38,14 +40,15 @@ def cell_reports(manifest: Manifest) -> Iterator[CellReport]:
     for cell in manifest.cells:
         failed = [diff for diff in cell.diffs if not diff.passed]
         place = cell.placement
-        told = any(cell.message.startswith(diff.message) for diff in failed)
+        repeated = any(cell.message.startswith(diff.message) for diff in failed)
         settings = filter(None, (place.device, place.runtime, place.where, pairs(place.details))) if place else ()
         yield CellReport(
             cell=cell,
             against=against_cell(manifest, cell),
             waived=tuple(reason for reason in manifest.verdict.waived if reason.subject == cell.key),
-            message="" if told else cell.message,
+            message="" if repeated else cell.message,
             problems=tuple(tuple(_problem(diff)) for diff in failed),
+            unseen=tuple(f"No time for `{name}`, {why}" for name, why in cell.unseen.items()),
             place=", ".join(settings) if place else None,
         )
 
@@ -105,12 +108,13 @@ def findings(manifest: Manifest, *, rewrites: bool) -> tuple[Found, ...]:
     return tuple(Found(finding=each, subjects=tuple(keys)) for each, keys in ranked)
 
 
-def skipped(manifest: Manifest) -> tuple[tuple[str, tuple[Name, ...]], ...]:
+def skipped(reports: Sequence[CellReport]) -> tuple[tuple[str, tuple[Name, ...]], ...]:
     """Lists why cells did not see sample sets, with the cells, or the artifacts where their shapes are the cause."""
     reasons: dict[str, dict[Name, None]] = {}
-    for cell in manifest.cells:
-        for name, why in cell.unseen.items():
-            reasons.setdefault(f"No time for `{name}`, {why}", {})[Name(cell.key)] = None
+    for report in reports:
+        cell = report.cell
+        for sentence in report.unseen:
+            reasons.setdefault(sentence, {})[Name(cell.key)] = None
         if len(cell.skipped) > len(cell.unseen):
             fixed = "An artifact with fixed shapes is fed only the sample sets of these shapes"
             reasons.setdefault(fixed, {})[Name(f"{cell.format}/{cell.variant}")] = None

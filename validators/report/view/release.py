@@ -52,6 +52,7 @@ class View:
         coverage: how far each output varies, in a sentence, and whether that is too little.
         sample_notes: what limits the samples as evidence.
         task: what the user's labels measure; None without labels.
+        seconds: how long each stage took.
         user_code: (label, sentence) for what of the user's was trusted or ran.
         baseline: the comparison with the baseline; None without one.
         tables, comparisons: of `validators.report.view.tables`.
@@ -76,6 +77,7 @@ class View:
     coverage: Mapping[str, tuple[str, bool]]
     sample_notes: tuple[str, ...]
     task: str | None
+    seconds: str
     user_code: tuple[tuple[str, str], ...]
     baseline: notes.BaselineView | None
     tables: Mapping[str, Table]
@@ -86,7 +88,7 @@ def view(manifest: Manifest) -> View:
     """Decides what the reports of a release show."""
     compared = [(cell, diff) for cell in manifest.cells for diff in cell.diffs]
     tolerances = dict.fromkeys(diff.tolerance for _, diff in compared if diff.tolerance)
-    rows = _rows(manifest)
+    rows, cells = _rows(manifest), tuple(cell_reports(manifest))
     required = manifest.verdict.required
     return View(
         manifest=manifest,
@@ -94,7 +96,7 @@ def view(manifest: Manifest) -> View:
         summary=matrix.summary(manifest),
         requirements=tuple((each, matrix.against_requirement(manifest, each)) for each in required),
         matrix=rows,
-        cells=tuple(cell_reports(manifest)),
+        cells=cells,
         not_run=matrix.not_run(manifest.cells),
         outputs=tuple(outputs(manifest, [row.line.label for row in rows])),
         tolerances=tuple(f"{limit(each)}: {each.reason}" for each in tolerances),
@@ -109,13 +111,14 @@ def view(manifest: Manifest) -> View:
             for difference in (artifact.weights.differences if artifact.weights else ())
         ),
         interrupted=notes.interrupted(manifest),
-        skipped=skipped(manifest),
+        skipped=skipped(cells),
         findings=findings(manifest, rewrites=False),
         rewrites=findings(manifest, rewrites=True),
         split=matrix.split_note(manifest),
         coverage=notes.coverage(manifest),
         sample_notes=notes.sample_notes(manifest),
         task=notes.task(manifest),
+        seconds=", ".join(f"{stage} {seconds:.1f}" for stage, seconds in manifest.seconds.items()),
         user_code=tuple(notes.user_code(manifest)),
         baseline=notes.baseline(manifest),
         tables=tables(manifest),
