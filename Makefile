@@ -16,6 +16,7 @@ DATABASE ?= sqlite
 # A stamp stands inside what it vouches for, so deleting the folder deletes the stamp.
 ENVIRONMENT := .venv/.ready
 SWIFT := .paritygate/swift/.ready
+PYRIGHT := tools/pyright/node_modules
 
 .PHONY: help setup demo test test-quick lint bench server server-stop matrix lock clean postgres wheel-check
 
@@ -38,10 +39,11 @@ test-quick: $(ENVIRONMENT) ## tests that need no TensorFlow, browser or Prefect 
 wheel-check: $(ENVIRONMENT) ## install the wheel with plain pip in a new environment and release the digits model (minutes)
 	$(PY) -m tools.wheel_check
 
-lint: $(ENVIRONMENT) ## ruff and mypy
+lint: $(ENVIRONMENT) $(PYRIGHT)/.ready ## ruff, mypy and pyright
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	$(PYRIGHT)/.bin/pyright --project pyproject.toml
 
 bench: setup ## the figures of the README: paritygate against the stock converters (several minutes)
 	$(PY) benchmarks/stock.py
@@ -79,7 +81,7 @@ UV_COMPILE := .venv/bin/uv pip compile --quiet --universal --python-version 3.11
 	--no-header
 
 clean: ## remove what set-up, the demo and the checks left behind
-	rm -rf .venv .paritygate build .mypy_cache .pytest_cache .ruff_cache $(PAGE)/node_modules
+	rm -rf .venv .paritygate build .mypy_cache .pytest_cache .ruff_cache $(PAGE)/node_modules $(PYRIGHT)
 
 postgres: $(ENVIRONMENT)
 	@$(PY) -m flows.deployment.postgres
@@ -93,4 +95,10 @@ $(SWIFT): tests/object_store/swift.lock $(ENVIRONMENT)
 	@echo 'setup: OpenStack Swift, the S3 server of the tests (a few seconds)' >&2
 	@.venv/bin/python -m venv --clear --without-pip $(@D)
 	@.venv/bin/uv pip install --quiet --no-deps --require-hashes --only-binary :all: --python $(@D) -r $<
+	@touch $@
+
+# From npm: the pyright of the Python index fetches a Node program of its own choice when it runs.
+$(PYRIGHT)/.ready: tools/pyright/package.json tools/pyright/package-lock.json
+	@echo 'setup: pyright, the second type checker (a few seconds)' >&2
+	@cd tools/pyright && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -29,7 +29,7 @@ from tests.exporters.unmended import ExportWithout, LowerWithout, export_without
 from validators.contract import Cell, Grounds, SampleSet, Verdict
 from validators.gate.verdict import judge
 from validators.preloads import TENSORFLOW, hosts
-from validators.runtimes.registry import RuntimeRow, default_requirements, planned
+from validators.runtimes.registry import RUNTIMES, RuntimeRow, default_requirements, planned
 from validators.samples import static_shapes
 from validators.web.browser import BrowserHost
 
@@ -39,6 +39,9 @@ ON_GPUS = {
 }
 """Models that run on software GPUs too, unless a test asks for something else: their cells take half of the time. Each
 has operators, types or shapes that no other one has."""
+
+ON_REQUEST = tuple(row.requirement for row in RUNTIMES if row.on_request)
+"""The runtimes that a release runs only where it is asked to; the same models run on them."""
 
 Rows = Callable[[RuntimeRow], bool]
 """Which of the runtimes that a release would run a proof runs."""
@@ -223,7 +226,7 @@ class Bench:
         cells = [
             self.cell(workspace.release, artifact, row, lane=lane)
             for artifact in artifacts.values()
-            for row in planned((artifact.format,), gpu=settings.policy.gpu)
+            for row in planned((artifact.format,), gpu=settings.policy.gpu, asked=ON_REQUEST if name in ON_GPUS else ())
             if rows(row)
         ]
         return Proof(

@@ -22,7 +22,7 @@ LONE_EXTRAS = sorted({row.extra for row in RUNTIMES} - {"export"})
 LOCKS = ("requirements.lock", "tools/installer.lock", *(f"locks/{extra}.lock" for extra in LONE_EXTRAS))
 WORKER_LOCK, SERVER_LOCK = "locks/worker.lock", "tests/object_store/swift.lock"
 CONVERTER_LOCK = "flows/setup/converter.lock"
-PACKAGE_LOCK = "validators/web/page/package-lock.json"
+PACKAGE_LOCKS = ("validators/web/page/package-lock.json", "tools/pyright/package-lock.json")
 PIN = re.compile(r"^([a-z0-9][a-z0-9.-]*)==([^ \\;]+)", re.MULTILINE)
 # Written so that this file does not match its own patterns.
 MACHINE_PATHS = (rb"/(?:home|Users)/[a-z]\w*/", rb"(?<![\w.])/(?:root|work)/[\w.]", rb"/tmp/\w+\.\w{6,}/")
@@ -169,8 +169,9 @@ def test_the_installer_is_the_one_the_makefile_names():
     assert pins("tools/installer.lock") == [("uv", version)]
 
 
-def test_the_browser_packages_are_pinned_without_an_address():
-    packages = json.loads((ROOT / PACKAGE_LOCK).read_text("utf-8"))["packages"]
+@pytest.mark.parametrize("lock", PACKAGE_LOCKS)
+def test_npm_packages_are_pinned_without_an_address(lock):
+    packages = json.loads((ROOT / lock).read_text("utf-8"))["packages"]
     installed = {path: entry for path, entry in packages.items() if path}
     assert installed
     assert [path for path, entry in installed.items() if "resolved" in entry] == []

@@ -6,7 +6,7 @@ thread upstream. Models that another table needs as well are built there and pro
 
 Not here: text and lookups (`tests/exporters/test_preprocessing*.py` and their models), and weights beyond 2 GB, which
 `tests/contract/test_zoo.py` replaces by a smaller limit. A model trained under JAX is the same file: the backend is not
-in it, and workers load under TensorFlow whatever the user's default is (`tests/exporters/test_isolation.py`).
+in it, and workers load under TensorFlow whatever the user's default is (`tests/exporters/test_jobs.py`).
 """
 
 from collections.abc import Mapping

@@ -16,7 +16,7 @@ BEGIN, END = "<!-- matrix: make matrix -->", "<!-- /matrix -->"
 
 def table() -> str:
     """One row for every format: its variants, and where they run, by device; the original first."""
-    devices = tuple(dict.fromkeys(row.device for row in RUNTIMES))
+    devices: tuple[Device, ...] = tuple(dict.fromkeys(row.device for row in RUNTIMES))
     lines = [
         f"| format | variants | {' | '.join(device.upper() for device in devices)} |",
         f"| --- | --- | {' | '.join('---' for _ in devices)} |",

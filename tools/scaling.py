@@ -16,7 +16,7 @@ RECORD = ROOT / "docs" / "scaling.json"
 DOCUMENT = ROOT / "docs" / "scaling.md"
 
 DAILY = (10, 1_000, 100_000)
-BUSY = 0.6  # share of the day that a worker works: models come in bursts, machines are mended
+BUSY = 0.6  # share of the day that a worker works: models come in bursts, machines are repaired
 KEPT_DAYS = 90
 RUN_DAYS = 30
 DAY = 86_400
@@ -112,7 +112,7 @@ Prefect's database; at most {memory} GiB of memory.
 | assumed | figure | why |
 | --- | --- | --- |
 | a worker is a machine like the measured one | 1 run at a time | a release uses all cores of a small machine |
-| a worker works | {busy} of the day | models come in bursts, machines are mended |
+| a worker works | {busy} of the day | models come in bursts, machines are repaired |
 | a release takes | {seconds} s | the measured model; time grows with the model, mostly in export |
 | releases are kept | {kept} days | delete whole release directories, oldest first |
 | runs are kept | {runs} days | `prefect` deletes older flow runs: a scheduled flow of yours, or SQL |
@@ -123,19 +123,19 @@ Prefect's database; at most {memory} GiB of memory.
 | ---: | --- | --- | --- | --- |
 {installed}
 
-* **Work pools with several workers are the unit.** `paritygate fleet SHELF -o RELEASES` hands a list of models to the
-  pool, never more than `--at-once` of them; each worker asks for the next one when it is free. A worker more is one
-  `prefect worker start --pool paritygate --work-queue cpu --limit 1` more, on a machine that sees the same paths.
+* **Work pools with several workers are the unit.** `paritygate fleet MODELS -o RELEASES` submits a list of models to
+  the pool, never more than `--at-once` at a time; each worker asks for the next one when it is free. Another worker is
+  another `prefect worker start --pool paritygate --work-queue cpu --limit 1`, on a machine that sees the same paths.
 * **Releases lie in a folder** that all workers see; a run holds its release by a lock in it. A bucket may hold models
   and what `submit --storage` uploads, not releases.
 * **Process pools** start a run the fastest and share one environment: enough while machines are alike. **Containers**
   pin the environment. **Kubernetes** adds and removes machines; its scheduler needs the memory above as a request, and
-  a run that is evicted is retried and goes on where it was, if its release directory is on a volume that the next pod
+  a run that is evicted is retried and continues where it was, if its release directory is on a volume that the next pod
   sees.
 * **One folder of releases** holds directories by model and digest; a folder for each day or family keeps listings
   short.
 * **The server** is asked about once for every stage's state, in batches, and once a second by each fleet. SQLite takes
-  one writer at a time: beyond a few runs side by side, PostgreSQL.
+  one writer at a time: beyond a few runs at the same time, take PostgreSQL.
 """
 
 

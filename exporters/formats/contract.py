@@ -41,9 +41,12 @@ class Exporter(Protocol):
         Raises:
             Limited: the target cannot express this model.
         """
+        ...
 
     def check(self, artifact: Path, signature: Signature, /) -> tuple[Finding, ...]:
         """Finds what the format's runtimes cannot run, before one of them is started."""
+        ...
 
     def constants(self, artifact: Path, /) -> "Mapping[str, np.ndarray]":
         """Reads every constant of the artifact: the format's name for it -> array, in the type that is stored."""
+        ...

@@ -16,7 +16,7 @@ from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import acted
 from exporters.weights.weight_layout import WeightLayout
 
-TITLE = "ONNX"
+TITLE: str = "ONNX"
 WEIGHTS = WeightLayout(packs_gates=True)
 FILE = "model.onnx"
 _WEIGHTS = "weights.bin"

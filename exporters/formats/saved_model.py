@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from exporters.contract import Finding, Signature
+from exporters.source.keras.graph_function import graph_function
 from exporters.weights.weight_layout import WeightLayout
 
-TITLE = "SavedModel"
+TITLE: str = "SavedModel"
 WEIGHTS = WeightLayout(kernels="source", computes=False)
 
 
@@ -36,7 +37,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     del source
     model = load(options["model"])
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def serve(**inputs: Any) -> dict[str, Any]:
         return model.call(inputs)
 

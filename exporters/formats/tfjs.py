@@ -19,7 +19,7 @@ from exporters.lowering.rewrites.strided_padding import pad_in_numbers
 from exporters.target_limits import known_limit, limited
 from exporters.weights.weight_layout import WeightLayout
 
-TITLE = "TF.js"
+TITLE: str = "TF.js"
 WEIGHTS = WeightLayout(kernels="last_two")
 FILE = "model.json"
 _SHARD = 4 << 20  # bytes; the converter's default

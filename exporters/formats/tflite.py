@@ -18,10 +18,11 @@ from exporters.contract import Finding, Signature, TensorSpec
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import acted
 from exporters.lowering.rewrites.elu import elu_in_arithmetic
+from exporters.source.keras.graph_function import graph_function
 from exporters.target_limits import known_limit, limited
 from exporters.weights.weight_layout import WeightLayout
 
-TITLE = "TF Lite"
+TITLE: str = "TF Lite"
 WEIGHTS = WeightLayout()
 FILE = "model.tflite"
 SIGNATURE_KEY = "serving_default"
@@ -104,7 +105,7 @@ def _save(graph: Graph, folder: str) -> tuple[TensorSpec, ...]:
 
     given, made = graph.signature.inputs, graph.signature.outputs
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def serve(**inputs: Any) -> Any:
         found = tf.graph_util.import_graph_def(
             graph.graph_def,
@@ -118,7 +119,7 @@ def _save(graph: Graph, folder: str) -> tuple[TensorSpec, ...]:
         spec.name: tf.TensorSpec(spec.shape, tf.dtypes.as_dtype(spec.dtype), name=spec.name)
         for spec in graph.signature.inputs
     }
-    module = tf.Module()
+    module: Any = tf.Module()
     module.serve = serve
     concrete = serve.get_concrete_function(**specs)
     tf.saved_model.save(module, folder, signatures={SIGNATURE_KEY: concrete})

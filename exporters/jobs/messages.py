@@ -80,7 +80,6 @@ def _adapters(function: Function) -> "tuple[TypeAdapter[Any], TypeAdapter[Any]]"
 def _adapter(kind: Any) -> "TypeAdapter[Any]":
     from pydantic import ConfigDict, TypeAdapter
 
-    if is_dataclass(kind):
-        return TypeAdapter(kind)
     # Of values without a declared type pydantic would make NaN a null, in silence; as it is, JSON refuses it.
-    return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants"))
+    untyped: bool = not is_dataclass(kind)
+    return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants") if untyped else None)

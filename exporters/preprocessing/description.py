@@ -79,7 +79,7 @@ class Preprocessing:
 
 ADAPTER = TypeAdapter(Description)
 _LISTS: Mapping[str, TypeAdapter[list[str] | list[int] | list[float]]] = {
-    "vocabulary": TypeAdapter(list[str] | list[int]),
+    "vocabulary": TypeAdapter[list[str] | list[int] | list[float]](list[str] | list[int]),
     "weights": TypeAdapter(list[float]),
 }
 

@@ -5,7 +5,7 @@ in TensorFlow; ragged rows as a list of vectors. The meaning of a step is writte
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,7 +189,8 @@ def _encode(value: Value, step: Encode) -> Array:
         ones: Array = _dense(value)[..., np.newaxis] == places
         return ones.astype(step.dtype)
     counts = np.zeros((len(value), step.depth), np.int64)
-    for place, numbers in enumerate(value):
+    rows: Iterable[Array] = value
+    for place, numbers in enumerate(rows):
         inside = numbers[(numbers >= 0) & (numbers < step.depth)]
         counts[place] = np.bincount(inside, minlength=step.depth)
     encoded: Array = np.minimum(counts, 1) if step.mode == "multi_hot" else counts

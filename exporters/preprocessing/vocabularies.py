@@ -11,6 +11,7 @@ import numpy as np
 
 from exporters.preprocessing.call_recorder import recording
 from exporters.preprocessing.graph_ancestors import upstream
+from exporters.source.keras.graph_function import graph_function
 from exporters.source.keras.model import SourceModel, tensor_specs
 
 Entry = str | int
@@ -20,13 +21,11 @@ _PHRASE = 5  # words of one text
 
 def entries_of(model: SourceModel) -> Mapping[str, tuple[Entry, ...]]:
     """Returns entries of the vocabularies that use each input, evenly spread, and masks; only inputs that have some."""
-    import tensorflow as tf
-
     layers = model.graph._flatten_layers()  # noqa: SLF001 - nested too
     if not any(hasattr(layer, "lookup_table") or hasattr(layer, "mask_value") for layer in layers):
         return {}
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def inference(**inputs: Any) -> dict[str, Any]:
         return model.call(inputs)
 
@@ -65,9 +64,9 @@ def _entries(layer: Any) -> list[Entry]:
     layer = getattr(layer, "_lookup_layer", layer)
     if getattr(layer, "invert", False):
         return []
-    mask = getattr(layer, "mask_token", getattr(layer, "mask_value", None))
+    mask: Any = getattr(layer, "mask_token", getattr(layer, "mask_value", None))
     # The empty text is among the unknown ones that every sample set draws from.
-    masks = [] if mask in {None, "", b""} else [mask.decode() if isinstance(mask, bytes) else mask]
+    masks: list[Entry] = [] if mask in {None, "", b""} else [mask.decode() if isinstance(mask, bytes) else mask]
     table = getattr(layer, "lookup_table", None)
     return [*(() if table is None else _spread(table)), *masks]
 

@@ -37,7 +37,7 @@ class Constant:
 def values_of(array: np.ndarray) -> tuple[int, int]:
     """Returns the size and the sum of all bits: the same for equal values, in any order and type."""
     if array.dtype.kind == "c":
-        return array.size, values_of(array.real)[1] ^ values_of(array.imag)[1]
+        return array.size, values_of(np.real(array))[1] ^ values_of(np.imag(array))[1]
     bits = np.ascontiguousarray(array.astype("float64") + 0.0).view("uint64")  # minus zero equals zero
     return array.size, int(bits.sum(dtype="uint64"))
 

@@ -1,6 +1,7 @@
-"""The command line: one module for each command of `paritygate`, which registers itself when it is imported.
+"""The command line: one module for each command of `paritygate`.
 
-A command's heavy imports happen inside it, so that `--help` answers at once.
+A command registers itself when its module is imported. Its heavy imports happen inside the function, so that `--help`
+answers at once. `app` is the program, `options` holds flags that several commands share, `output` prints.
 """
 
 from flows.cli import (

@@ -1,4 +1,4 @@
-"""`python -m flows.cli`."""
+"""Runs the command line as `python -m flows.cli`."""
 
 import sys
 

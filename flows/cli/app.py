@@ -1,7 +1,7 @@
-"""The program: what it is called, how it ends, and what its help says.
+"""The `paritygate` program: its name, its help and its exit codes.
 
-In: arguments. Out: an exit code (see `_CODES`), with errors on stderr. The commands register
-themselves, one module each.
+In: arguments. Out: an exit code (see `_CODES`), with errors on stderr. Each command is a module that registers itself
+and brings its own examples, which `--help` shows (`help_epilogue`).
 """
 
 import json
@@ -17,23 +17,25 @@ from cyclopts import App
 from exporters.errors import BadInput, Broken, Limited, ParitygateError
 from flows.cli.output import print_bytes, safe
 
-_EXAMPLES = """Examples (results go to model.release/ unless -o says otherwise):
+_EXAMPLES = """Examples:
   paritygate release model.keras --samples held_out.npz
-  paritygate release model.keras --formats onnx tflite -o out
-  paritygate release model.keras --config release.toml
-  paritygate release model.weights.h5 --architecture model.json
-  paritygate release model.keras --json --no-prefect   # in a CI gate
-  paritygate sweep models/                      # every model below a folder
+      Export to every format, run every copy, write model.release/.
   paritygate verify model.release --digest SHA256
-  paritygate verify model.release --device gpu --attest  # on a GPU box
-  paritygate gate model.release --digest SHA256   # judge again with that
-  paritygate approve model.release --by ann --why "looked at the report"
+      Check the release and run its cells again, on any machine.
+  paritygate diagnose model.release "onnx/default onnxruntime cpu"
+      Find the layer that a failed cell gets wrong.
+  paritygate sweep models/
+      Release every model of a folder, with one table of results.
+  paritygate doctor
+      Show what this machine can run, and how to get the rest.
+
+`paritygate COMMAND --help` shows examples of that command.
 """
 _CODES = """Exit codes:
   0    released (verify: confirmed): every required cell passed
   1    refused: a required cell failed, is limited or unavailable,
-       or awaited from another machine, a person's approval is
-       awaited, or a digest does not match
+       or has to come from another machine; an approval is missing;
+       or a digest does not match
   2    bad input: model, samples, configuration or command line
        are at fault; nothing was run
   3    broken: an exporter, a runtime or the machine failed
@@ -49,7 +51,7 @@ def _version() -> str:
 
 app = App(
     name="paritygate",
-    help="Exports a trained Keras model to SavedModel, TF Lite, TF.js and ONNX, and releases it only when every copy "
+    help="Export a trained Keras model to SavedModel, TF Lite, TF.js and ONNX, and release it only when every copy "
     "provably computes the same thing.",
     version=_version,
     help_format="plaintext",
@@ -58,7 +60,7 @@ app = App(
 
 
 class Interrupted(BaseException):
-    """TERM or Ctrl-C. Not an Exception: nothing on the way to the top may take it for a failure of its own."""
+    """Says that TERM or Ctrl-C arrived. Not an Exception, so that no handler on the way up takes it for a failure."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -94,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the process boundary: a bug of ours, said so
         bug = Broken(
             f"this is a bug in paritygate: {type(error).__name__}: {error}",
-            next_step="Please report it with the traceback, which stands on stderr.",
+            next_step="Please report it with the traceback on stderr.",
         )
         code = _tell(bug, as_json=as_json)
         traceback.print_exc()

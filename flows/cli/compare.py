@@ -1,4 +1,4 @@
-"""`paritygate compare`: two releases side by side."""
+"""`paritygate compare`: shows two releases side by side."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,23 +9,31 @@ from flows.cli.app import app
 from flows.cli.options import Json
 from flows.cli.output import console, print_record
 
+_EXAMPLES = """Examples:
+  paritygate compare old.release model.release
+      Show both releases side by side in the terminal.
+  paritygate compare old.release model.release -o changes.html
+      Write the comparison as a page for a browser.
+"""
 
-@app.command
+
+@app.command(help_epilogue=_EXAMPLES)
 def compare(
     first: Annotated[Path, Parameter(help="A release directory, A.")],
-    second: Annotated[Path, Parameter(help="Another one, B.")],
+    second: Annotated[Path, Parameter(help="The release directory to compare it with, B.")],
     /,
     *,
     output: Annotated[
-        Path | None, Parameter(name=["--output", "-o"], help="Write the comparison as an HTML page into this file.")
+        Path | None,
+        Parameter(name=["--output", "-o"], help="Write the comparison into this file, as a page like report.html."),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Show two releases side by side; nothing is run, checked or decided.
+    """Show two releases side by side.
 
-    Every cell with its status and distance in both, sizes and call times with
-    their ratio, and what differs of model and toolchain. With -o as a page of
-    its own, in the form of report.html.
+    Compares every cell's status and distance, sizes and call times with their
+    ratio, and what differs between the models and the toolchains.
+    Nothing is run, checked or decided.
     """
     from validators.release.manifest import load
     from validators.report import terminal

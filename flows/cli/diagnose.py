@@ -1,4 +1,4 @@
-"""`paritygate diagnose`: which layer a failed cell's artifact gets wrong."""
+"""`paritygate diagnose`: finds the layer that a failed cell gets wrong."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,11 +6,21 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from flows.cli.app import app
-from flows.cli.options import Architecture, Json
+from flows.cli.options import Architecture, CustomObjects, InputShape, Json, TrustLambda
 from flows.cli.output import console, print_record
 
+_EXAMPLES = """Examples:
+  paritygate diagnose model.release "onnx/default onnxruntime cpu"
+      Diagnose one cell, named as the report names it.
+  paritygate diagnose model.release "onnx/default onnxruntime cpu" \\
+      --model models/model.keras
+      Say where the model is; its digest has to match the release.
+  paritygate diagnose model.release "tfjs/default tfjs-wasm cpu" -o repro
+      Write the reproduction into repro/.
+"""
 
-@app.command
+
+@app.command(help_epilogue=_EXAMPLES)
 def diagnose(  # noqa: PLR0913 - one parameter for every flag
     release_dir: Annotated[Path, Parameter(help="A directory that `paritygate release` wrote.")],
     cell: Annotated[str, Parameter(help="The cell, as its report names it: 'onnx/default onnxruntime cpu'.")],
@@ -18,28 +28,24 @@ def diagnose(  # noqa: PLR0913 - one parameter for every flag
     *,
     model: Annotated[
         Path | None,
-        Parameter(help="The model that the release was made from; default: the file of its name beside it, or here."),
+        Parameter(help="The model of the release; default: the file of its name, next to the release or here."),
     ] = None,
     architecture: Architecture = None,
-    custom_objects: Annotated[
-        list[str] | None, Parameter(consume_multiple=True, negative=(), help="As for `release`.")
-    ] = None,
-    trust_lambda: Annotated[bool | None, Parameter(negative=(), help="As for `release`.")] = None,
-    input_shape: Annotated[
-        list[str] | None, Parameter(consume_multiple=True, negative=(), help="As for `release`.")
-    ] = None,
+    custom_objects: CustomObjects = None,
+    trust_lambda: TrustLambda = None,
+    input_shape: InputShape = None,
     output: Annotated[
         Path | None, Parameter(name=["--output", "-o"], help="Reproduction folder; default CELL.repro here.")
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Find the layer that a failed cell's artifact gets wrong, and show it.
+    """Find the layer that a failed cell's artifact gets wrong.
 
-    Runs the cell again, then the original and the artifact side by side, layer
-    by layer, the suspect alone, and the cell with the runtime's settings
-    changed. Writes a folder that shows the difference with the stock libraries
-    alone. Nothing in the release is changed. Ends with 0 when it names what is
-    at fault or the cell passes, 1 when it cannot tell.
+    Runs the cell again, compares the artifact with the original layer by
+    layer, isolates the suspect, and changes the runtime's settings one by one.
+    Writes a folder that reproduces the difference with the stock libraries
+    only. Nothing in the release is changed. Exit code 0: the fault is named,
+    or the cell passes here; 1: no layer could be named.
     """
     from flows import diagnose as diagnosis
     from flows.config.settings import named_shapes

@@ -1,15 +1,24 @@
-"""`paritygate doctor`: what this machine can run."""
+"""`paritygate doctor`: shows what this machine can run."""
 
 from flows.cli.app import app
 from flows.cli.options import Json
 from flows.cli.output import console, print_record
 
+_EXAMPLES = """Examples:
+  paritygate doctor
+      Show runtimes, versions, adapters and missing parts.
+  paritygate doctor --json
+      The same for a script.
+"""
 
-@app.command
+
+@app.command(help_epilogue=_EXAMPLES)
 def doctor(*, as_json: Json = False) -> int:
-    """Show what this machine can run, with versions, and the command that brings what is missing.
+    """Show what this machine can run, and how to get the rest.
 
-    Exit code 0 when any runtime can run here, else 3.
+    Lists every runtime and adapter with its version. Where one is missing, it
+    shows the command that installs it. Exit code 0 when any runtime can run
+    here, else 3.
     """
     from flows.machine import doctor as diagnosis
 

@@ -1,4 +1,4 @@
-"""`paritygate fleet`: a shelf of models on all workers of a Prefect installation."""
+"""`paritygate fleet`: releases a folder of models on the workers of a Prefect server."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,17 @@ from flows.cli.app import app
 from flows.cli.options import Json
 from flows.cli.output import console, print_record, safe
 
+_EXAMPLES = """Examples:
+  paritygate fleet models/ -o releases
+      Release every model below models/ on all workers.
+  paritygate fleet "models/**/best*.keras" -o releases --config release.toml
+      Release the files that match, under one configuration.
+  paritygate fleet s3://bucket/models -o releases --storage s3://bucket/inbox
+      Take models from a bucket; workers fetch them from the inbox.
+"""
 
-@app.command
+
+@app.command(help_epilogue=_EXAMPLES)
 def fleet(  # noqa: PLR0913 - one parameter for every flag
     models: Annotated[str, Parameter(help="A folder, a pattern ('models/**/best*.keras'), or either in a bucket.")],
     /,
@@ -21,18 +30,19 @@ def fleet(  # noqa: PLR0913 - one parameter for every flag
     config: Annotated[Path | None, Parameter(help="release.toml, the same for every model.")] = None,
     storage: Annotated[
         str | None,
-        Parameter(help="Folder or bucket (s3://...) that the workers reach; default: they see the paths given here."),
+        Parameter(help="Folder or bucket (s3://...) to upload to; default: the workers see the same paths."),
     ] = None,
-    at_once: Annotated[int, Parameter(help="How many models are handed over at a time; twice the workers.")] = 8,
+    at_once: Annotated[int, Parameter(help="How many models are submitted at a time; about twice the workers.")] = 8,
     deployment: Annotated[str, Parameter(help="FLOW/NAME of the deployment that runs them.")] = "release/fleet",
     as_json: Json = False,
 ) -> int:
-    """Release every model of MODELS on the workers of PREFECT_API_URL's pool.
+    """Release many models on the workers of a Prefect server.
 
-    Each release is called NAME-DIGEST8.release. What is released already
-    under the same terms is left alone, and the same command goes on where it
-    was stopped. Exit code 0: all are released; 1: some are refused; 2: some
-    cannot be read; 3: something broke.
+    PREFECT_API_URL names the server. Each release is called
+    NAME-DIGEST8.release. A model that is released already under the same
+    settings is skipped, so the same command continues after an interruption.
+    Exit code 0: all are released; 1: some are refused; 2: some cannot be
+    read; 3: something broke.
     """
     from flows.config.settings import Terms, load_settings
     from flows.prefect import server as prefect_home

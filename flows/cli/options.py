@@ -1,4 +1,4 @@
-"""Flags that several commands share."""
+"""Declares flags that several commands share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Architecture = Annotated[
     str | None,
     Parameter(
-        help="Where MODEL is weights alone (`.weights.h5`, `.h5`, a TensorFlow checkpoint): model.json, or your "
+        help="For MODEL that holds only weights (`.weights.h5`, `.h5`, a TensorFlow checkpoint): model.json, or your "
         "function that returns the model, PACKAGE.MODULE:FUNCTION or FILE.py:FUNCTION."
     ),
 ]
@@ -55,28 +55,30 @@ InputShape = Annotated[
     Parameter(
         consume_multiple=True,
         negative=(),
-        help="NAME=AXIS,AXIS,... for a model whose file does not say its shape; ? is a free axis.",
+        help="NAME=AXIS,AXIS,... for a file that does not say its input shape; ? is an open axis.",
     ),
 ]
 GpuChoice = Annotated[
     Literal["any", "hardware", "off"] | None,
-    Parameter(help="What counts as a GPU: any adapter (default), real cards alone, or run no GPU cell."),
+    Parameter(help="What counts as a GPU: any adapter (default), only real cards, or run no GPU cell."),
 ]
 Baseline = Annotated[
     Path | None,
-    Parameter(help="Directory of the last release that went out; what is worse than policy.baseline allows refuses."),
+    Parameter(help="Last release directory; refuse regressions beyond policy.baseline."),
 ]
 Release = Annotated[Path, Parameter(help="A directory that `paritygate release` wrote.")]
 By = Annotated[str, Parameter(help="Who decides; kept with the release.")]
 Why = Annotated[str, Parameter(help="The reason; kept with the release.")]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON on stdout and nothing else.")]
-Digest = Annotated[str | None, Parameter(help="SHA-256 of its release.json, as you were told it when it was released.")]
+Digest = Annotated[
+    str | None, Parameter(help="SHA-256 of release.json, as `release` printed it; another one is refused.")
+]
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """What `release` and `submit` say of a release, beside the model and where it goes."""
+    """Groups the flags of `release` and `submit` that become settings of the release."""
 
     architecture: Architecture = None
     config: Config = None
@@ -89,7 +91,14 @@ class Flags:
     baseline: Baseline = None
 
     def settings(self, model: Path, output: Path | None) -> "Settings":
-        """The release's settings: release.toml, and what the flags say on top.
+        """Reads release.toml and applies the flags on top.
+
+        Args:
+            model: the model to release.
+            output: the release directory; None for the default.
+
+        Returns:
+            The settings of the release.
 
         Raises:
             BadInput: release.toml or a flag is not valid.

@@ -1,4 +1,4 @@
-"""How a command prints: records and bytes on stdout, everything else through a console.
+"""Prints results: records and bytes on stdout, text through a console.
 
 In: results. Out: stdout carries the result, stderr the progress.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """The console of the result, or of the progress."""
+    """Returns the console for the result, or for the progress when `stderr` is set."""
     from rich.console import Console
 
     return Console(stderr=stderr)
@@ -27,7 +27,7 @@ def print_record(record: Any) -> None:
 
 
 def print_decision(decision: "Decision", *, as_json: bool) -> int:
-    """Prints what the gate says after a person's decision, and on stderr where that is kept; returns the exit code."""
+    """Prints the gate's verdict after a person's decision, and on stderr where it is kept; returns the exit code."""
     from flows.review import gate as judgement
 
     if as_json:
@@ -40,14 +40,14 @@ def print_decision(decision: "Decision", *, as_json: bool) -> int:
 
 
 def print_bytes(raw: bytes) -> None:
-    """Prints bytes as they are, behind whatever was printed before."""
+    """Prints bytes unchanged, after everything printed before."""
     sys.stdout.flush()
     sys.stdout.buffer.write(raw)
     sys.stdout.buffer.flush()
 
 
 def safe(text: str) -> str:
-    """Text of others' making, without what could steer a terminal."""
+    """Removes terminal control codes from text that comes from a model or another program."""
     from validators.text import printable
 
     return printable(text)

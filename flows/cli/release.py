@@ -1,4 +1,4 @@
-"""`paritygate release`: one model to a release directory."""
+"""`paritygate release`: turns one model into a release directory."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,8 +19,19 @@ if TYPE_CHECKING:
     from flows.config.settings import Settings
     from flows.pipeline.run import ReleaseRun
 
+_EXAMPLES = """Examples:
+  paritygate release model.keras --samples held_out.npz
+      Release to all formats, compared over your own inputs.
+  paritygate release model.keras --formats onnx tflite/batch1 -o out
+      Only these formats or variants, into out/.
+  paritygate release model.keras --config release.toml --no-prefect --gpu off
+      In CI: your policy, no server, no GPU cells.
+  paritygate release model.keras --baseline last.release
+      Refuse it also when it is larger, slower or less exact than the last.
+"""
 
-@app.command
+
+@app.command(help_epilogue=_EXAMPLES)
 def release(
     model: Annotated[
         Path, Parameter(help="A `.keras` or `.h5` file, a SavedModel folder of Keras; weights with --architecture.")
@@ -34,11 +45,12 @@ def release(
     no_prefect: Annotated[bool, Parameter(negative=(), help="Run the same stages without a Prefect server.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Export MODEL, run every copy against it, release it only if all agree.
+    """Export a model, run every copy, release it only if all agree.
 
     Runs as a Prefect flow on the server that PREFECT_API_URL names, else on
-    an embedded one. Flags win over release.toml. An older release in the same
-    directory makes way, to a finished one only.
+    an embedded one. Flags override release.toml. An existing release in the
+    directory is replaced once the new one is finished. Exit code: 0 released,
+    1 refused, 2 bad input, 3 broken.
     """
     with _importing() as preloaded:
         settings = flags.settings(model, output)
@@ -73,7 +85,7 @@ def release(
 
 @contextmanager
 def _importing() -> Iterator[Preloaded]:
-    """TensorFlow's import, on which everything waits, begun before our own imports, which take half a second."""
+    """Starts TensorFlow's import first: everything waits for it, and our own imports take half a second."""
     with (
         tempfile.TemporaryDirectory(prefix="paritygate-hosts-") as logs,
         closing(Preloaded(hosts(), Path(logs))) as preloaded,
@@ -115,7 +127,7 @@ def _released(settings: "Settings", preloaded: Preloaded, *, prefect: bool) -> "
 
 
 def _refuse_pool_out_of_reach(settings: "Settings", *, prefect: bool) -> None:
-    """Says before anything starts that no worker could ever take the cells of `policy.elsewhere`."""
+    """Refuses, before anything starts, a work pool whose workers cannot reach the server of this run."""
     import os
 
     if not settings.policy.gpu_pool or (prefect and os.environ.get("PREFECT_API_URL")):

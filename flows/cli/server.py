@@ -19,13 +19,16 @@ Home = Annotated[
 
 _EXAMPLES = """Examples:
   paritygate server start
+      Start a Prefect server with UI, a worker and the deployments.
   paritygate server start --port 4300 --database postgres
-  PREFECT_API_URL=http://prefect:4200/api paritygate server deploy
+      The same on another port, with PostgreSQL.
+  paritygate server deploy
+      Deploy paritygate to the server that PREFECT_API_URL names.
 """
 
 server = App(
     name="server",
-    help="Start or stop a local Prefect installation, or deploy paritygate to one that runs.",
+    help="Start or stop a local Prefect server, or deploy to another one.",
     help_format="plaintext",
     help_epilogue=_EXAMPLES,
 )

@@ -7,19 +7,22 @@ from flows.cli.options import Json
 from flows.cli.output import console, print_record, safe
 
 _EXAMPLES = """Examples:
-  pip install 'paritygate[all]' && paritygate setup
+  paritygate setup
+      Complete the installation, after `pip install 'paritygate[all]'`.
   paritygate setup --json
+      The same for a script, with one record for each step.
 """
 
 
 @app.command(help_epilogue=_EXAMPLES)
 def setup(*, as_json: Json = False) -> int:
-    """Install what pip cannot: the TF.js converter, browser packages, Chromium, Prefect's database.
+    """Install what pip cannot, such as browser packages and Chromium.
 
-    Only what the installed extras need, and only what is missing. Run it
-    after an installation and after an upgrade. Chromium is installed where
-    this is root on Debian; elsewhere the command for it is shown.
-    Exit code 0 when everything is there, else 3.
+    Adds the TF.js converter, browser packages, Chromium and Prefect's
+    database: only what the installed extras need, and only what is missing.
+    Run it after an installation and after an upgrade. Chromium is installed
+    where you are root on Debian; elsewhere the command for it is shown. Exit
+    code 0 when everything is there, else 3.
     """
     from flows.setup.steps import complete
 

@@ -1,4 +1,4 @@
-"""`paritygate submit`: a model handed to a Prefect installation."""
+"""`paritygate submit`: releases a model on a Prefect server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +12,17 @@ from flows.cli.app import app
 from flows.cli.options import Flags, Json
 from flows.cli.output import console, print_record, safe
 
+_EXAMPLES = """Examples:
+  paritygate submit model.keras --wait
+      Release it on a worker; end with the verdict's exit code.
+  paritygate submit model.keras --samples held_out.npz --storage s3://b/inbox
+      Upload model and samples for workers that do not see these paths.
+"""
 
-@app.command
+
+@app.command(help_epilogue=_EXAMPLES)
 def submit(  # noqa: PLR0913 - one parameter for every flag
-    model: Annotated[str, Parameter(help="The trained model file; with --storage also one in a bucket (s3://...).")],
+    model: Annotated[str, Parameter(help="The trained model file; with --storage also a file in a bucket (s3://...).")],
     /,
     *,
     output: Annotated[
@@ -25,15 +32,15 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
     flags: Flags = Flags(),  # noqa: B008 - frozen
     storage: Annotated[
         str | None,
-        Parameter(help="Folder or bucket (s3://...) that the workers reach; default: they see the paths given here."),
+        Parameter(help="Folder or bucket (s3://...) to upload to; default: the workers see the same paths."),
     ] = None,
     deployment: Annotated[str, Parameter(help="FLOW/NAME of the deployment that runs it.")] = "release/manual",
-    wait: Annotated[bool, Parameter(negative=(), help="Follow the run and end with the verdict's exit code.")] = False,
+    wait: Annotated[bool, Parameter(negative=(), help="Wait for the run; end with the verdict's exit code.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Hand MODEL to the Prefect installation that PREFECT_API_URL names.
+    """Release a model on the Prefect server of PREFECT_API_URL.
 
-    The same files under the same terms are one run, however often they are
+    The same files under the same settings are one run, however often they are
     submitted. Without --wait the exit code is 0 once the server has the run.
     """
     import os
@@ -65,10 +72,10 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
 
 @contextmanager
 def _at_hand(model: str, storage: str | None) -> Iterator[Path]:
-    """The model as a file of this machine, which its digest and the upload are made of.
+    """Yields the model as a local file, for its digest and its upload.
 
     Raises:
-        BadInput: it is in a bucket and there is no storage to upload it to; or the bucket cannot be read.
+        BadInput: it is in a bucket and no storage to upload it to was named; or the bucket cannot be read.
         Broken: the bucket does not answer.
     """
     if "://" not in model:

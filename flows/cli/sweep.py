@@ -1,4 +1,4 @@
-"""`paritygate sweep`: a release for every model of a folder."""
+"""`paritygate sweep`: releases every model of a folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +9,19 @@ from flows.cli.app import app
 from flows.cli.options import Formats, Json
 from flows.cli.output import console, print_bytes
 
+_EXAMPLES = """Examples:
+  paritygate sweep models/
+      Release all models below models/ into models.sweep/.
+  paritygate sweep models/ --pattern "best*.keras" --formats onnx tflite
+      Only some files, only two formats.
+  paritygate sweep models/ --config release.toml --jobs 4
+      One configuration for all, four releases at a time.
+"""
 
-@app.command
+
+@app.command(help_epilogue=_EXAMPLES)
 def sweep(  # noqa: PLR0913 - one parameter for every flag
-    folder: Annotated[Path, Parameter(help="Searched for model files, with everything below it.")],
+    folder: Annotated[Path, Parameter(help="Folder that is searched for models, with its subfolders.")],
     /,
     *,
     output: Annotated[
@@ -21,21 +30,21 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
     config: Annotated[Path | None, Parameter(help="release.toml, the same for every model.")] = None,
     formats: Formats = None,
     jobs: Annotated[
-        int | None, Parameter(help="How many releases run side by side; default: one for every four cores.")
+        int | None, Parameter(help="How many releases run at the same time; default: one for every four cores.")
     ] = None,
     pattern: Annotated[
         str | None,
-        Parameter(help="Of the file names; default: *.keras, *.h5, *.hdf5 and SavedModel folders."),
+        Parameter(help="Pattern of file names; default: *.keras, *.h5, *.hdf5 and SavedModel folders."),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Release every model below FOLDER, and show what came of each in one table.
+    """Release every model of a folder, with one table of results.
 
-    Each goes into a directory of its own, NAME-DIGEST.release, and no model's
-    end stops another. sweep.json is written after every model: the same
-    command goes on where it stopped, and does again only what has changed.
-    Exit code 0: every model is proven in every format; 1: not every one; 3:
-    something errored. Never runs under Prefect.
+    Each model gets a directory NAME-DIGEST.release, and a failure stops no
+    other model. sweep.json is written after every model, so the same command
+    continues where it stopped and repeats only what has changed. Runs without
+    Prefect. Exit code 0: every model is proven in every format; 1: some are
+    not; 3: something broke.
     """
     from flows import batch as sweeping
 

@@ -1,4 +1,4 @@
-"""`paritygate verify`: the digests and the cells of a release again."""
+"""`paritygate verify`: checks a release and runs its cells again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +9,17 @@ from flows.cli.app import app
 from flows.cli.options import Digest, Json, comma_separated
 from flows.cli.output import console, print_record
 
+_EXAMPLES = """Examples:
+  paritygate verify model.release --digest SHA256
+      Check every file, then run every cell that this machine can run.
+  paritygate verify model.release --device gpu --attest
+      On a GPU machine: run its GPU cells and keep them in the release.
+  paritygate verify model.release --formats onnx --runtimes onnxruntime
+      Run one format in one runtime.
+"""
 
-@app.command
+
+@app.command(help_epilogue=_EXAMPLES)
 def verify(  # noqa: PLR0913 - one parameter for every flag
     release_dir: Annotated[Path, Parameter(help="A directory that `paritygate release` wrote.")],
     /,
@@ -25,31 +34,32 @@ def verify(  # noqa: PLR0913 - one parameter for every flag
             help="Only these formats, or variants such as tflite/batch1; default: all that the release has.",
         ),
     ] = None,
-    device: Annotated[str | None, Parameter(help="Only cells on this device: cpu or gpu; default: both.")] = None,
+    device: Annotated[str | None, Parameter(help="Only cells on this device, cpu or gpu; default: both.")] = None,
     runtimes: Annotated[
         list[str] | None,
         Parameter(
             consume_multiple=True,
             negative=(),
-            help="Only cells in these runtimes, as `paritygate doctor` names them; default: all.",
+            help="Only cells in these runtimes, named as in `paritygate doctor`; default: all.",
         ),
     ] = None,
     attest: Annotated[
         bool,
         Parameter(
             negative=(),
-            help="Keep the cells in the release, whatever came of them, as attestations/cells-*.json.",
+            help="Keep the cells, passed or failed, in the release as attestations/cells-*.json.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Check every digest of a release, then run its cells again from the evidence alone.
+    """Check a release's digests, then run its cells again.
 
-    Needs neither the model nor, for formats whose runtimes do without,
-    TensorFlow: the base and one of the extras litert, ort, ort-cuda, web will
-    do. With --device or --runtimes only the cells named count, and the ones
-    that the policy demands from elsewhere are due. Writes nothing into the
-    release unless --attest is given; `paritygate gate` then judges it again.
+    Runs from the evidence in the release and does not need the model. A
+    machine with the base and one of the extras litert, ort, ort-cuda,
+    openvino or web can do it without TensorFlow. With --device or --runtimes
+    only those cells count, together with the cells that policy.elsewhere asks
+    for. Nothing is written into the release without --attest; `paritygate
+    gate` judges it afterwards.
     """
     from flows.pipeline import verify as verification
     from flows.progress.display import shown

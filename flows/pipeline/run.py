@@ -260,7 +260,7 @@ class ReleaseRun:
         table: list[Row] = [(f"export {row.key}", (), partial(self._make, row), None) for row in exporters]
         # Every cell's tolerance follows from the noise, and no export waits for it.
         table.append(("noise", (), self._measure, None))
-        table += [
+        table.extend(
             (
                 f"cell {row.key} {runtime.name} {runtime.device}",
                 (f"export {row.key}", "noise"),
@@ -270,8 +270,8 @@ class ReleaseRun:
             for row in exporters
             for runtime in runtimes
             if self.settings.runs_here(row.key, runtime)
-        ]
-        table += [
+        )
+        table.extend(
             (
                 f"cell {ORIGINAL}/default {runtime.name} {runtime.device}",
                 ("noise",),
@@ -280,7 +280,7 @@ class ReleaseRun:
             )
             for runtime in runtimes
             if runtime.format == ORIGINAL
-        ]
+        )
         table.append(("verdict", tuple(name for name, *_ in table), self._conclude, None))
         return table
 

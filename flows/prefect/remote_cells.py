@@ -82,7 +82,8 @@ def prove_elsewhere(settings: Settings, digest: str) -> tuple[bool, str]:
     with get_client(sync_client=True) as client:
         _ensure_deployment(client, pool)
         with contextlib.ExitStack() as leaving:
-            for device in sorted({requirement.device for requirement in settings.elsewhere}):
+            devices: set[Device] = {requirement.device for requirement in settings.elsewhere}
+            for device in sorted(devices):
                 one = _started(settings, digest, device)
                 leaving.callback(_cancel_unfinished, client, one)
                 handed.append(one)

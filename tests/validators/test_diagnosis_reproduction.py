@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_diagnosis_opened import ROWS, onnx_file, tflite_file
+from test_inner_tensors import ROWS, onnx_file, tflite_file
 from tfjs_graphs import dense
 
 from validators.diagnosis.reproduction import Exhibit, write

@@ -28,7 +28,7 @@ _DIGITS = 6  # of a second: the clock of an isolated page ticks every 5 microsec
 class Infers(Protocol):
     """What is timed: one call of a runtime."""
 
-    def infer(self, inputs: _Tensors) -> dict[str, np.ndarray]: ...
+    def infer(self, inputs: _Tensors, /) -> dict[str, np.ndarray]: ...
 
 
 @runtime_checkable
@@ -41,6 +41,7 @@ class InPage(Protocol):
     @property
     def call_seconds(self) -> float:
         """Of the last call."""
+        ...
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class Stopwatch:
         self._calls: dict[tuple[tuple[int, ...], ...], _Calls] = {}
         self._before: _Calls | None = None
 
-    def infer(self, inputs: _Tensors) -> dict[str, np.ndarray]:
+    def infer(self, inputs: _Tensors, /) -> dict[str, np.ndarray]:
         """One call of the runtime, timed."""
         started = time.perf_counter()
         outputs = self._runtime.infer(inputs)

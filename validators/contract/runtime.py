@@ -20,6 +20,7 @@ class LoadedArtifact(Protocol):
     @property
     def placement(self) -> Placement:
         """Where inference ran, read back from the runtime after a call, never echoed from the request."""
+        ...
 
     def infer(self, inputs: Tensors, /) -> dict[str, np.ndarray]:
         """Runs one batch.
@@ -28,6 +29,7 @@ class LoadedArtifact(Protocol):
             Every output the artifact has, also ones the signature does not know, under canonical names where the
             artifact's signature maps them and native names where it does not.
         """
+        ...
 
 
 @runtime_checkable
@@ -53,3 +55,4 @@ class Runtime(Protocol):
             Unavailable: this machine has no such device.
             Limited: the runtime cannot run this artifact, for a reason that `exporters.target_limits` names.
         """
+        ...

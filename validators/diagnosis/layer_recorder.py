@@ -164,7 +164,7 @@ class _Keras3:
     def _with_mask(self, tensor: Any, array: np.ndarray) -> Any:
         import tensorflow as tf
 
-        fresh = tf.constant(array, dtype=tensor.dtype)
+        fresh: Any = tf.constant(array, dtype=tensor.dtype)
         if (mask := getattr(tensor, "_keras_mask", None)) is not None:
             fresh._keras_mask = mask  # noqa: SLF001 - where both Keras keep it
         return fresh

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from exporters.source.keras.float64 import NoDouble, in_float64
+from exporters.source.keras.graph_function import graph_function
 from exporters.source.keras.loading import load
 from exporters.source.keras.model import SourceModel, cause, tensor_specs
 from exporters.source.model_source import ModelSource
@@ -143,7 +144,7 @@ def _traced(model: SourceModel) -> Infer:
     """
     import tensorflow as tf
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def inference(**inputs: Any) -> dict[str, Any]:
         return model.call(inputs)
 

@@ -15,7 +15,7 @@ import typing
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from exporters.errors import Broken
 from validators.contract import Cell, Reason, Waiver
@@ -134,7 +134,8 @@ def adapter() -> "TypeAdapter[Attestation]":
     """Pydantic's view of the records: validates, dumps and describes them."""
     from pydantic import Discriminator, TypeAdapter
 
-    return TypeAdapter(Annotated[Attestation, Discriminator("kind")])
+    tagged: Any = Annotated[Attestation, Discriminator("kind")]  # type checkers know it as a value only
+    return TypeAdapter(tagged)
 
 
 def dump(attestation: Attestation) -> bytes:

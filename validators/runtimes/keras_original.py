@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from exporters.contract import Signature
+from exporters.source.keras.graph_function import graph_function
 from exporters.source.keras.loading import load as load_original
 from exporters.source.keras.model import SourceModel, tensor_specs
 from exporters.source.model_source import ModelSource
@@ -24,9 +25,8 @@ class KerasRuntime:
     """The original's inference function."""
 
     def __init__(self, model: SourceModel, watch: Watch) -> None:
-        import tensorflow as tf
 
-        @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+        @graph_function
         def infer(**inputs: Any) -> dict[str, Any]:
             return model.call(inputs)
 

@@ -29,7 +29,8 @@ class OrtRuntime:
         self._session = session
         self._asked = asked
         canonical = {spec.native: spec.name for spec in signature.outputs}
-        self._outputs = {output.name: canonical.get(output.name, output.name) for output in session.get_outputs()}
+        names: list[str] = [output.name for output in session.get_outputs()]
+        self._outputs = {name: canonical.get(name, name) for name in names}
 
     @property
     def placement(self) -> Placement:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+from exporters.source.keras.graph_function import graph_function
+
 _SAME = frozenset(
     (
         *("BroadcastTo", "Cast", "ConcatV2", "ExpandDims", "Identity", "IdentityN", "Pack", "Reshape", "SelectV2"),
@@ -31,7 +33,7 @@ def rows_looked_up(graph: Any, start: Any, outputs: Sequence[Any]) -> list[int]:
     inputs = list(graph.inputs)
     model = keras_package.Model(inputs, list(outputs))
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def called(*tensors: Any) -> Any:
         return model(list(tensors), training=False)
 

@@ -87,7 +87,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = (
         True  # a reply is a header and a body; by default, the body waits 40 ms for the header's ACK
     )
-    timeout: ClassVar[float] = 60.0  # of an idle connection, in seconds
+    timeout: ClassVar[float | None] = 60.0  # of an idle connection, in seconds
 
     def do_GET(self) -> None:
         page, path = self._page(), self._path()
@@ -115,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._page().tensors[name] = self.rfile.read(int(size))
         self._reply(HTTPStatus.NO_CONTENT, "text/plain", 0)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - names of the base class
         """Keeps quiet: the browser itself reports what it could not load."""
 
     def _page(self) -> PageServer:

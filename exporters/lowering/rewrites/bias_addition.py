@@ -23,7 +23,7 @@ def additions_as_written() -> Iterator[None]:
 
     original = tf.nn.bias_add
 
-    def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Any:
+    def bias_add(value: Any, bias: Any, data_format: Any = None, name: str | None = None) -> Any:
         if not (data_format or "").startswith("NC"):
             return original(value, bias, data_format=data_format, name=name)
         acted("additions_as_written")

@@ -38,8 +38,9 @@ def rounds_to(model: SourceModel) -> dict[str, Half]:
     found: dict[str, Half] = {}
     for spec, tensor in zip(model.signature.outputs, keras.tree.flatten(model.graph.output), strict=True):
         computed, _ = _upstream(tensor, ())
-        if half := next((dtype for dtype in _HALF if dtype in computed), None):
-            found[spec.name] = half
+        halves: list[Half] = [dtype for dtype in _HALF if dtype in computed]
+        if halves:
+            found[spec.name] = halves[0]
     return found
 
 

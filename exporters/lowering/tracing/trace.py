@@ -33,6 +33,7 @@ from exporters.lowering.tracing.numeric_core import cut_graph
 from exporters.preprocessing.call_recorder import recording
 from exporters.preprocessing.graph_split import GraphSplit, find_split
 from exporters.preprocessing.verification import prove
+from exporters.source.keras.graph_function import graph_function
 from exporters.source.keras.model import Loop, SourceModel, tensor_specs
 from exporters.target_limits import limited
 
@@ -81,7 +82,7 @@ def trace(
     call = model.with_constants()
     dtypes = {spec.name: tf.dtypes.as_dtype(spec.dtype) for spec in model.signature.outputs}
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def inference(**inputs: Any) -> dict[str, Any]:
         # The identity gives each output its own node, also where one tensor serves as two outputs. The cast gives it
         # the declared type, where a layer computes in another. For text, Keras' declared type means nothing.

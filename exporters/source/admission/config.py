@@ -113,7 +113,7 @@ class _Walker:
 
     def __init__(self, generation: Generation, where: str) -> None:
         self.facts = ConfigFacts()
-        self._generation = generation
+        self._generation: Generation = generation
         self._where = where
 
     def walk(self, node: Any, position: Position, layer: str, *, compile_only: bool) -> None:

@@ -61,7 +61,7 @@ def _group_without_xla() -> None:
         inputs: Any,
         kernel: Any,
         strides: Any = 1,
-        padding: str = "valid",
+        padding: Any = "valid",
         data_format: Any = None,
         dilation_rate: Any = 1,
     ) -> Any:

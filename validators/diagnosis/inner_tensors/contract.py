@@ -42,6 +42,7 @@ class Opener(Protocol):
         Raises:
             CannotCut: see there.
         """
+        ...
 
 
 def spec(name: str, tensor: str, *, native: str, example: np.ndarray | None = None) -> TensorSpec:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from exporters.contract import Signature
+from exporters.source.keras.graph_function import graph_function
 from validators.diagnosis.inner_tensors.contract import CannotCut, spec
 
 _KEY = "serving_default"
@@ -95,13 +96,13 @@ def _save(frozen: Any, feeds: Mapping[str, Any], fetches: Mapping[str, Any], des
     names = list(feeds)
     pruned = frozen.prune(list(feeds.values()), dict(fetches))
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator, unused-ignore]
+    @graph_function
     def serve(**inputs: Any) -> Any:
         return pruned(*[inputs[name] for name in names])
 
     # A part is fed tensors of any batch; the graph may know more of a shape than what flows there.
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in feeds.items()}
-    module = tf.Module()
+    module: Any = tf.Module()
     module.serve = serve
     # Nobody derives it, and the gradient of a swish captures a tensor that is no longer anywhere.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

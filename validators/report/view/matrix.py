@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from exporters.contract import ArtifactStatus
 from validators.contract import Batch, Cell, CellStatus, Device, Reason, Requirement, SampleSet, Verdict
 from validators.gate.verdict import APPROVAL, AWAITING
 from validators.release.manifest import Manifest
@@ -81,7 +82,7 @@ def build(manifest: Manifest) -> tuple[Line, ...]:
     # Of two records of the same cell the one that did not pass is shown.
     shown = {cell.key: cell for cell in sorted(manifest.cells, key=lambda cell: cell.status != "passed")}
     lines = {key: line(cell, manifest.samples) for key, cell in shown.items()}
-    exports = {artifact.key: artifact.status for artifact in manifest.artifacts}
+    exports: dict[str, ArtifactStatus] = {artifact.key: artifact.status for artifact in manifest.artifacts}
     for required in manifest.verdict.required:
         for key in [key for key in exports if required.covers(key)] or [required.artifacts]:
             status = exports.get(key, "exported")

@@ -73,7 +73,7 @@ def ranges(request):
 def test_a_layer_with_tables_inside_wants_what_it_looks_up_in_them(bench, tmp_path, keras, case):
     (tmp_path / "own.py").write_text(CODE.format(keras=keras), "utf-8")
     request = {"keras": keras, "case": case, "module": str(tmp_path / "own.py")}
-    found = bench.call("tests.validators.test_tables:ranges", request)
+    found = bench.call("tests.validators.test_lookup_tables:ranges", request)
     rows = CASES[case][3]
     why = f"layer first looks it up in a table of {rows} rows"
     assert found == ({"x": [0.0, rows - 1.0, why]} if rows else {})

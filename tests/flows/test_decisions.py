@@ -225,7 +225,7 @@ def test_a_waiver_that_comes_later_is_kept_with_who_why_and_until_when(call, tmp
     ("given", "said"),
     [
         (("onnx onnxruntme cpu", "--until", "2027-01-01", *ANN), "knows no cell 'onnx onnxruntme cpu'"),
-        ((str(CPU), "--until", "soon", *ANN), "--until soon: is no day"),
+        ((str(CPU), "--until", "soon", *ANN), "--until soon: is not a date"),
         ((str(CPU), "--until", "2027-01-01", "--by", "Ann", "--why", " "), "by whom and why"),
         ((str(CPU), *ANN), "--until"),
     ],
