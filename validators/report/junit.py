@@ -71,12 +71,12 @@ def _count(element: ET.Element) -> None:
 def _cell_case(report: CellReport) -> ET.Element:
     cell, against, waived = report.cell, report.against, report.waived
     case = _case(f"{cell.format}/{cell.variant}", f"{cell.runtime} {cell.device}", seconds=cell.seconds)
-    own = [reason for reason in against if reason.subject == cell.key]
+    direct = [reason for reason in against if reason.subject == cell.key]
     if waived and not against:
         outcome = "skipped"
     elif cell.status == "errored":
         outcome = "error"
-    elif cell.status == "failed" or own or (against and cell.status != "passed"):
+    elif cell.status == "failed" or direct or (against and cell.status != "passed"):
         outcome = "failure"
     elif cell.status == "passed":
         outcome = ""

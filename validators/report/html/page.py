@@ -73,16 +73,16 @@ def render_comparison(comparison: ComparisonView, first: Manifest, second: Manif
 def _page(template: str, **values: Any) -> str:
     from markupsafe import Markup
 
-    own = {name: (_FOLDER / file).read_text("utf-8") for name, file in _OWN.items()}
+    files = {name: (_FOLDER / file).read_text("utf-8") for name, file in _FILES.items()}
     policy = (
-        f"default-src 'none'; img-src data:; style-src {_digest(own['style'])}; "
-        f"script-src {_digest(own['d3'])} {_digest(own['charts'])}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {_digest(files['style'])}; "
+        f"script-src {_digest(files['d3'])} {_digest(files['charts'])}; base-uri 'none'; form-action 'none'"
     )
-    ours = {name: Markup(text) for name, text in own.items()}  # noqa: S704 - files of this package
-    return templates().get_template(template).render(policy=policy, **ours, **values)
+    inlined = {name: Markup(text) for name, text in files.items()}  # noqa: S704 - files of this package
+    return templates().get_template(template).render(policy=policy, **inlined, **values)
 
 
-_OWN = {"style": "style.css", "d3": "d3.min.js", "charts": "charts.js"}
+_FILES = {"style": "style.css", "d3": "d3.min.js", "charts": "charts.js"}
 
 
 def _digest(text: str) -> str:
@@ -168,9 +168,9 @@ def _cores(manifest: Manifest) -> str:
 def _provenance(shown: View) -> list[tuple[str, str]]:
     manifest, model, policy = shown.manifest, shown.manifest.model, shown.manifest.policy
     by_hand = "; ".join(
-        f"`{own.cells}`, output `{own.output}`: {parts}"
-        for own in (*policy.tolerances, ToleranceOverride(atol=policy.atol, rtol=policy.rtol))
-        if (parts := ", ".join(f"{part} {value:g}" for part in PARTS if (value := getattr(own, part)) is not None))
+        f"`{override.cells}`, output `{override.output}`: {parts}"
+        for override in (*policy.tolerances, ToleranceOverride(atol=policy.atol, rtol=policy.rtol))
+        if (parts := ", ".join(f"{part} {value:g}" for part in PARTS if (value := getattr(override, part)) is not None))
     )
     return [
         ("model", f"`{model.name}`, SHA-256 `{model.digest}`"),

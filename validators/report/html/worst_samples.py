@@ -68,12 +68,12 @@ def worst_samples(release: Path, manifest: Manifest) -> tuple[WorstSample, ...]:
         BadInput: the evidence cannot be read.
     """
     by_rows = {spec.name for spec in manifest.model.signature.outputs if spec.shape and spec.shape[0] is None}
-    found: dict[tuple[str, int, str], list[tuple[Cell, TensorDiff]]] = defaultdict(list)
+    compared: dict[tuple[str, int, str], list[tuple[Cell, TensorDiff]]] = defaultdict(list)
     for cell in manifest.cells:
         for diff in cell.diffs:
             if diff.name in by_rows and diff.worst and (diff.max_abs or not diff.passed):
-                found[diff.sample_set, diff.worst.index[0], diff.name].append((cell, diff))
-    groups = sorted(found.items(), key=lambda item: max(_rank(diff) for _, diff in item[1]), reverse=True)[:MOST]
+                compared[diff.sample_set, diff.worst.index[0], diff.name].append((cell, diff))
+    groups = sorted(compared.items(), key=lambda item: max(_rank(diff) for _, diff in item[1]), reverse=True)[:MOST]
     if not groups:
         return ()
     evidence = read_evidence(release)

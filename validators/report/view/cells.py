@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from exporters.contract import Artifact, Finding
-from exporters.lowering.rewrite_log import REWRITES
 from validators.contract import Cell, Decisions, Reason, TensorDiff
 from validators.release.manifest import Manifest
 from validators.report.view.matrix import against_cell
@@ -79,8 +78,8 @@ def decided(decisions: Decisions) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Holds a finding with all artifacts and cells that have it."""
+class FindingRow:
+    """Holds a finding, or a rewrite for a target, with all artifacts and cells that have it."""
 
     finding: Finding
     subjects: tuple[Name, ...]
@@ -91,21 +90,15 @@ class Found:
         return "blocks" if self.finding.blocking else "a note"
 
 
-def findings(manifest: Manifest, *, rewrites: bool) -> tuple[Found, ...]:
-    """Lists the findings of artifacts and cells, each once, those that block first.
-
-    Args:
-        manifest: the release.
-        rewrites: True for those that tell what was rewritten for a target, False for all others.
-    """
-    subjects: list[Artifact | Cell] = [*manifest.artifacts, *manifest.cells]
-    found: dict[Finding, list[Name]] = {}
-    for subject in subjects:
-        for each in subject.findings:
-            if (each.code.replace("-", "_") in REWRITES) == rewrites:
-                found.setdefault(each, []).append(Name(subject.key))
-    ranked = sorted(found.items(), key=lambda item: not item[0].blocking)
-    return tuple(Found(finding=each, subjects=tuple(keys)) for each, keys in ranked)
+def findings(manifest: Manifest) -> tuple[FindingRow, ...]:
+    """Lists the findings of artifacts and cells, each once, those that block first."""
+    subjects: dict[Finding, list[Name]] = {}
+    holders: list[Artifact | Cell] = [*manifest.artifacts, *manifest.cells]
+    for holder in holders:
+        for finding in holder.findings:
+            subjects.setdefault(finding, []).append(Name(holder.key))
+    ranked = sorted(subjects.items(), key=lambda item: not item[0].blocking)
+    return tuple(FindingRow(finding=finding, subjects=tuple(keys)) for finding, keys in ranked)
 
 
 def skipped(reports: Sequence[CellReport]) -> tuple[tuple[str, tuple[Name, ...]], ...]:

@@ -20,9 +20,9 @@ def user_code(manifest: Manifest) -> Iterator[tuple[str, str]]:
         digest = f", SHA-256 `{used.digest}`" if used.digest else ""
         layers = f" in {quoted(used.layers)}" if used.layers else ""
         yield f"the user's own {used.kind}", f"`{used.name}` from {origin}{digest}{layers}"
-    for each in model.lambdas:
-        names = f", which names {each.names}" if each.names else ""
-        yield "bytecode that ran unchecked", f"layer `{each.layer}` ({each.position}){names}"
+    for layer in model.lambdas:
+        names = f", which names {layer.names}" if layer.names else ""
+        yield "bytecode that ran unchecked", f"layer `{layer.layer}` ({layer.position}){names}"
 
 
 def sample_notes(manifest: Manifest) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from validators.contract import Cell, Reason, Requirement, TensorDiff
 from validators.gate.weight_reasons import sentence
 from validators.release.manifest import Manifest
 from validators.report.view import matrix, notes
-from validators.report.view.cells import CellReport, Found, cell_reports, decided, findings, skipped
+from validators.report.view.cells import CellReport, FindingRow, cell_reports, decided, findings, skipped
 from validators.report.view.outputs import OutputRow, closest_call, outputs
 from validators.report.view.tables import comparisons, tables
 from validators.report.view.text import Name, Table, limit
@@ -47,7 +47,7 @@ class View:
         outputs: every output that was compared, with a row for each cell.
         tolerances, flips, weight_differences, interrupted: sentences on each that was used or seen.
         skipped: why cells did not see sample sets, with the cells.
-        findings, rewrites: what exporters and cells found, and what was rewritten for a target.
+        findings: what exporters and cells found, and what was rewritten for a target.
         split: which artifacts hold a split model's core, in a sentence; empty for none.
         coverage: how far each output varies, in a sentence, and whether that is too little.
         sample_notes: what limits the samples as evidence.
@@ -71,8 +71,7 @@ class View:
     weight_differences: tuple[str, ...]
     interrupted: tuple[str, ...]
     skipped: tuple[tuple[str, tuple[Name, ...]], ...]
-    findings: tuple[Found, ...]
-    rewrites: tuple[Found, ...]
+    findings: tuple[FindingRow, ...]
     split: str
     coverage: Mapping[str, tuple[str, bool]]
     sample_notes: tuple[str, ...]
@@ -112,8 +111,7 @@ def view(manifest: Manifest) -> View:
         ),
         interrupted=notes.interrupted(manifest),
         skipped=skipped(cells),
-        findings=findings(manifest, rewrites=False),
-        rewrites=findings(manifest, rewrites=True),
+        findings=findings(manifest),
         split=matrix.split_note(manifest),
         coverage=notes.coverage(manifest),
         sample_notes=notes.sample_notes(manifest),
