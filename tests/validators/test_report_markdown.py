@@ -200,7 +200,7 @@ def test_findings_come_with_their_way_out():
     assert "needs the Flex ops FlexErf, FlexStringSplit; way out: export the batch1 variant" in text
     limited = factory.cell_without_run("limited", findings=(factory.finding(),))
     lines = render(factory.with_cell(limited)).splitlines()
-    named = "- `tflite/dynamic litert-xnnpack cpu` **flex-op** (blocks): "
+    named = "- `tflite/dynamic litert-xnnpack cpu` flex-op (blocks): "
     assert any(line.startswith(named) and line.endswith("; way out: export the batch1 variant") for line in lines)
 
 

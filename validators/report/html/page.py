@@ -19,7 +19,7 @@ from validators.report.view import View, view
 from validators.report.view.comparison import ComparisonView
 from validators.report.view.outputs import errors_by_size
 from validators.report.view.tables import comparisons
-from validators.report.view.text import FILTERS, Name, Outcome, duration, limit, pairs, quoted
+from validators.report.view.text import FILTERS, Name, Outcome, duration, limit, quoted
 from validators.text import counted, number, printable, size
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ _SECTIONS = {
     "outputs": "Outputs",
     "worst": "Worst samples",
     "speed": "Size and speed",
-    "baseline": "Against the baseline",
-    "findings": "Findings, rewrites, weights",
-    "evidence": "Samples",
-    "provenance": "Provenance",
 }
 _VERDICT_MARKS = {"RELEASED": "✓", "REFUSED": "✗", "BROKEN": "!", "AWAITING": "?"}
 
@@ -54,7 +50,11 @@ def render(manifest: Manifest, *, worst: Sequence[WorstSample] | None) -> str:
         "report.html.j2",
         view=shown,
         manifest=manifest,
-        sections=[each for each in _SECTIONS.items() if each[0] != "baseline" or manifest.baseline],
+        sections=[
+            *_SECTIONS.items(),
+            *((each.id, each.title) for each in shown.sections),
+            ("provenance", "Provenance"),
+        ],
         facts=_facts(shown),
         anchors={row.line.label: row.anchor for row in shown.matrix},
         worst=worst,
@@ -175,12 +175,9 @@ def _provenance(shown: View) -> list[tuple[str, str]]:
     return [
         ("model", f"`{model.name}`, SHA-256 `{model.digest}`"),
         ("asked", f"SHA-256 `{manifest.asked}` over settings, model and samples" if manifest.asked else "not known"),
-        ("machine", manifest.platform),
         ("paritygate", manifest.paritygate),
         ("required", quoted(map(str, policy.required))),
         ("elsewhere", quoted(map(str, policy.elsewhere)) or "none"),
         ("tolerance", f"by hand: {by_hand}" if by_hand else "by default, as derived for each output"),
         *shown.user_code,
-        ("toolchain", pairs(manifest.toolchain)),
-        ("seconds", shown.seconds),
     ]

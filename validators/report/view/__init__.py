@@ -2,9 +2,9 @@
 
 * `release`: `view(manifest) -> View`, which Markdown, HTML, JUnit and the terminal read.
 * `matrix`: a line for every cell, the headline, the summary, and which reasons concern a requirement or a cell.
-* `cells`: every cell with its problems in sentences; findings; skipped sample sets.
+* `cells`: every cell with its problems in sentences; skipped sample sets.
 * `outputs`: the comparisons of each output, and how their errors are spread.
-* `tables`: the tables that more than one report shows.
+* `sections`, `tables`: titles, tables and sentences that follow, in their order.
 * `notes`: sentences on samples, user code, retries and the baseline.
 * `text`: the kinds of text that a table holds, and how limits, pairs and durations are written.
 * `comparison`: `compare_view`, two releases next to each other for `paritygate compare`.

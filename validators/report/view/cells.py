@@ -1,9 +1,8 @@
-"""Words what happened in each cell: problems, findings, decisions that changed, sample sets that it did not see."""
+"""Words what happened in each cell: problems, decisions that changed, sample sets that it did not see."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from exporters.contract import Artifact, Finding
 from validators.contract import Cell, Decisions, Reason, TensorDiff
 from validators.release.manifest import Manifest
 from validators.report.view.matrix import against_cell
@@ -75,30 +74,6 @@ def decided(decisions: Decisions) -> str:
         for flip in decisions.flips
     )
     return f"{decisions.top1} of {decisions.compared} came out the same, {counted(decisions.ties, 'tie')}: {flips}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FindingRow:
-    """Holds a finding, or a rewrite for a target, with all artifacts and cells that have it."""
-
-    finding: Finding
-    subjects: tuple[Name, ...]
-
-    @property
-    def weight(self) -> str:
-        """Tells whether the finding keeps an artifact from being released."""
-        return "blocks" if self.finding.blocking else "a note"
-
-
-def findings(manifest: Manifest) -> tuple[FindingRow, ...]:
-    """Lists the findings of artifacts and cells, each once, those that block first."""
-    subjects: dict[Finding, list[Name]] = {}
-    holders: list[Artifact | Cell] = [*manifest.artifacts, *manifest.cells]
-    for holder in holders:
-        for finding in holder.findings:
-            subjects.setdefault(finding, []).append(Name(holder.key))
-    ranked = sorted(subjects.items(), key=lambda item: not item[0].blocking)
-    return tuple(FindingRow(finding=finding, subjects=tuple(keys)) for finding, keys in ranked)
 
 
 def skipped(reports: Sequence[CellReport]) -> tuple[tuple[str, tuple[Name, ...]], ...]:

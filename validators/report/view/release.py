@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from validators.contract import Cell, Reason, Requirement, TensorDiff
-from validators.gate.weight_reasons import sentence
 from validators.release.manifest import Manifest
 from validators.report.view import matrix, notes
-from validators.report.view.cells import CellReport, FindingRow, cell_reports, decided, findings, skipped
+from validators.report.view.cells import CellReport, cell_reports, decided, skipped
 from validators.report.view.outputs import OutputRow, closest_call, outputs
-from validators.report.view.tables import comparisons, tables
+from validators.report.view.sections import Section, sections
+from validators.report.view.tables import comparisons, results
 from validators.report.view.text import Name, Table, limit
 
 
@@ -45,17 +45,14 @@ class View:
         cells: every cell with its problems, in the manifest's order.
         not_run: the cells that never came to a comparison, by the message that says why.
         outputs: every output that was compared, with a row for each cell.
-        tolerances, flips, weight_differences, interrupted: sentences on each that was used or seen.
+        tolerances, flips: sentences on each tolerance that was used, and on each decision that changed.
         skipped: why cells did not see sample sets, with the cells.
-        findings: what exporters and cells found, and what was rewritten for a target.
         split: which artifacts hold a split model's core, in a sentence; empty for none.
         coverage: how far each output varies, in a sentence, and whether that is too little.
-        sample_notes: what limits the samples as evidence.
-        task: what the user's labels measure; None without labels.
-        seconds: how long each stage took.
         user_code: (label, sentence) for what of the user's was trusted or ran.
         baseline: the comparison with the baseline; None without one.
-        tables, comparisons: of `validators.report.view.tables`.
+        results, comparisons: the matrix and the comparisons as tables.
+        sections: all that follows, in its order.
     """
 
     manifest: Manifest
@@ -68,19 +65,14 @@ class View:
     outputs: tuple[tuple[str, tuple[OutputRow, ...]], ...]
     tolerances: tuple[str, ...]
     flips: tuple[str, ...]
-    weight_differences: tuple[str, ...]
-    interrupted: tuple[str, ...]
     skipped: tuple[tuple[str, tuple[Name, ...]], ...]
-    findings: tuple[FindingRow, ...]
     split: str
     coverage: Mapping[str, tuple[str, bool]]
-    sample_notes: tuple[str, ...]
-    task: str | None
-    seconds: str
     user_code: tuple[tuple[str, str], ...]
     baseline: notes.BaselineView | None
-    tables: Mapping[str, Table]
+    results: Table
     comparisons: Table
+    sections: tuple[Section, ...]
 
 
 def view(manifest: Manifest) -> View:
@@ -104,23 +96,14 @@ def view(manifest: Manifest) -> View:
             for cell, diff in compared
             if diff.decisions and diff.decisions.flips
         ),
-        weight_differences=tuple(
-            f"`{artifact.key}` {sentence(difference)}"
-            for artifact in manifest.artifacts
-            for difference in (artifact.weights.differences if artifact.weights else ())
-        ),
-        interrupted=notes.interrupted(manifest),
         skipped=skipped(cells),
-        findings=findings(manifest),
         split=matrix.split_note(manifest),
         coverage=notes.coverage(manifest),
-        sample_notes=notes.sample_notes(manifest),
-        task=notes.task(manifest),
-        seconds=", ".join(f"{stage} {seconds:.1f}" for stage, seconds in manifest.seconds.items()),
         user_code=tuple(notes.user_code(manifest)),
         baseline=notes.baseline(manifest),
-        tables=tables(manifest),
+        results=results(row.line for row in rows),
         comparisons=comparisons(compared),
+        sections=sections(manifest),
     )
 
 

@@ -6,7 +6,7 @@ from validators.contract import Cell, Noise, TensorDiff
 from validators.gate.regressions import said
 from validators.gate.weight_reasons import summary
 from validators.release.manifest import Manifest
-from validators.report.view.matrix import build
+from validators.report.view.matrix import Line
 from validators.report.view.text import Digest, Entry, Name, Outcome, Table, limit, pairs
 from validators.text import number, size
 
@@ -19,13 +19,6 @@ def tables(manifest: Manifest) -> Mapping[str, Table]:
 def _of_artifacts(manifest: Manifest) -> Mapping[str, Table]:
     artifacts, baseline = manifest.artifacts, manifest.baseline
     return {
-        "matrix": _table(
-            "artifact|runtime|device|result|where",
-            (
-                (Name(line.artifact), line.runtime, line.device, Outcome(line.status, line.result()), line.remarks)
-                for line in build(manifest)
-            ),
-        ),
         "artifacts": _table(
             "artifact|status|size=number|digest=wide|options|path|seconds=number",
             (
@@ -90,6 +83,17 @@ def _of_samples(manifest: Manifest) -> Mapping[str, Table]:
             ),
         ),
     }
+
+
+def results(lines: Iterable[Line]) -> Table:
+    """Builds the table of the matrix's lines."""
+    return _table(
+        "artifact|runtime|device|result|where",
+        (
+            (Name(line.artifact), line.runtime, line.device, Outcome(line.status, line.result()), line.remarks)
+            for line in lines
+        ),
+    )
 
 
 def comparisons(compared: Iterable[tuple[Cell, TensorDiff]]) -> Table:
