@@ -20,7 +20,7 @@ def _of_artifacts(manifest: Manifest) -> Mapping[str, Table]:
     artifacts, baseline = manifest.artifacts, manifest.baseline
     return {
         "artifacts": _table(
-            "artifact|status|size=number|digest=wide|options|path|seconds=number",
+            "artifact=keep|status=keep|size=number|digest=wide|options|path|seconds=number",
             (
                 (
                     *(Name(a.key), a.status, size(a.size) if a.status == "exported" else None),
