@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from validators.contract import Cell, Noise, TensorDiff
-from validators.gate.regressions import said
+from validators.gate.regressions import format_figure
 from validators.gate.weight_reasons import summary
 from validators.release.manifest import Manifest
 from validators.report.view.matrix import Line
@@ -43,7 +43,7 @@ def _of_artifacts(manifest: Manifest) -> Mapping[str, Table]:
             (
                 (
                     *(each.what, Name(each.subject)),
-                    *(said(each.what, value) for value in (each.before, each.now, each.allowed)),
+                    *(format_figure(each.what, value) for value in (each.before, each.now, each.allowed)),
                     Outcome("failed", "✗ worse") if each.regressed else Outcome("passed", "✓ good"),
                 )
                 for each in (baseline.comparisons if baseline else ())
