@@ -18,6 +18,7 @@ from exporters.contract import Signature, TensorSpec, WeightDifference
 from validators.contract import BaselineRecord, Comparison, Decisions, Flip, Histogram, RegressionLimits, performance
 from validators.release.evidence import write_evidence
 from validators.release.manifest import load
+from validators.report import markdown
 from validators.report.html import distance_chart as distances
 from validators.report.html import render, worst_samples
 from validators.report.html.sample_image import is_image, png_address
@@ -317,3 +318,14 @@ def test_decisions_that_came_out_otherwise_stand_below_their_output_with_their_m
 
 def test_how_the_original_treats_a_batch_is_one_of_the_facts():
     assert "The original gives a row the same result in a batch of any size" in render(factory.manifest(), worst=())
+
+
+def test_markdown_and_the_page_have_the_same_sections_in_the_same_order():
+    manifest = everything()
+    sections = view(manifest).sections
+    assert len(sections) > 8
+    headings = [line.removeprefix("## ") for line in markdown.render(manifest).splitlines() if line.startswith("## ")]
+    titles = [section.title for section in sections]
+    assert [heading for heading in headings if heading in titles] == titles
+    ids = re.findall(r'<h2 id="([a-z]+)-title">', render(manifest, worst=()))
+    assert [name for name in ids if name in {section.id for section in sections}] == [each.id for each in sections]
