@@ -36,18 +36,19 @@ def compare(
     Nothing is run, checked or decided.
     """
     from validators.release.manifest import load
-    from validators.report import comparison as pair
+    from validators.report import terminal
+    from validators.report.view.comparison import compare_view
 
     manifests = load(first), load(second)
-    two = pair.pair((str(first), str(second)), *manifests)
+    comparison = compare_view((str(first), str(second)), *manifests)
     if output is not None:
-        from validators.report.html import render_pair
+        from validators.report.html import render_comparison
 
-        output.write_text(render_pair(two, *manifests), "utf-8")
+        output.write_text(render_comparison(comparison, *manifests), "utf-8")
     if as_json:
-        print_record(two)
+        print_record(comparison)
     elif output is None:
-        pair.render(two, console())
+        terminal.render_comparison(comparison, console())
     else:
         console().print(output, soft_wrap=True)
     return 0

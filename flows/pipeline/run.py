@@ -40,7 +40,7 @@ from validators.reference.job import Reference
 from validators.release.evidence import unmeasured, without_floor, write_noise
 from validators.release.integrity import manifest_digest
 from validators.release.manifest import Manifest
-from validators.report.matrix import headline
+from validators.report.view.matrix import headline
 from validators.runtimes.availability import missing
 from validators.runtimes.registry import ORIGINAL, RUNTIMES, RuntimeRow
 from validators.samples import check_samples, read_samples, static_shapes

@@ -220,7 +220,7 @@ def render(report: VerifyReport, console: "Console") -> None:
 
     from validators.report import approval_lines as people
     from validators.report import cell_table as lines
-    from validators.report.matrix import answers, line
+    from validators.report.view.matrix import line
     from validators.text import counted
 
     def say(text: str, label: str = "") -> None:
@@ -233,7 +233,7 @@ def render(report: VerifyReport, console: "Console") -> None:
     word = ("VERIFIED", "bold green") if good else ("NOT VERIFIED", "bold red")
     out = (" FORCED" if forced else "", "bold red")
     elsewhere = report.manifest.policy.elsewhere
-    awaited = any(answers(cell, requirement) for cell in ran for requirement in elsewhere)
+    awaited = any(requirement.asks_for(cell) for cell in ran for requirement in elsewhere)
     outcome = f"{passed} of {counted(len(ran), 'cell')} passed again" if ran else "no cell was run"
     title = f"  {lines.written(str(report.release), console)}: {outcome}"
     console.print(Text.assemble(word, out, title), soft_wrap=True)

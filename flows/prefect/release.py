@@ -46,7 +46,7 @@ from validators.contract import Verdict
 from validators.gate.consistency import lasting_reasons
 from validators.release.manifest import load
 from validators.report import approval_lines as people
-from validators.report.matrix import headline
+from validators.report.view.matrix import headline
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State

@@ -28,7 +28,7 @@ from flows.progress.events import Event
 from validators.contract import Device
 from validators.release.manifest import MANIFEST
 from validators.report.markdown import code, prose
-from validators.report.matrix import mark
+from validators.report.view.matrix import mark
 from validators.text import number
 
 if TYPE_CHECKING:

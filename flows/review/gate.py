@@ -20,7 +20,7 @@ from validators.release.attestation_files import StoredAttestation, read
 from validators.release.attestations import Approval, AttestedCells, AttestedWaiver
 from validators.release.integrity import check_files
 from validators.release.manifest import MANIFEST, Manifest, load_with_digest
-from validators.report.matrix import headline
+from validators.report.view.matrix import headline
 from validators.runtimes.availability import remedy
 from validators.runtimes.registry import RUNTIMES
 
@@ -197,7 +197,7 @@ def render(report: GateReport, console: "Console") -> None:
 
     from validators.report import approval_lines as people
     from validators.report import cell_table as lines
-    from validators.report.matrix import line
+    from validators.report.view.matrix import line
     from validators.text import counted
 
     def say(text: str, label: str = "") -> None:

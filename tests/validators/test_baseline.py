@@ -182,8 +182,8 @@ def test_the_report_shows_every_figure_and_what_was_not_compared():
     text = markdown.render(now)
     assert "## Against the baseline" in text
     assert "| size " in text
-    assert "| worse " in text
-    assert f"- latency: another processor: Another, the baseline had A processor: `{KEY}`" in text
+    assert "| ✗ worse " in text
+    assert f"- Not compared: latency: another processor: Another, the baseline had A processor: `{KEY}`" in text
 
 
 def test_junit_has_a_case_for_every_figure_and_skips_what_was_not_compared():

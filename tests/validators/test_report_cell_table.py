@@ -5,7 +5,7 @@ from rich.console import Console
 
 from validators.contract import Placement
 from validators.report.cell_table import table
-from validators.report.matrix import line
+from validators.report.view.matrix import line
 
 ENDING = "the very last words"
 

@@ -7,9 +7,9 @@ import factory
 from rich.console import Console
 
 from validators import contract as performance
-from validators.report import comparison as side_by_side
-from validators.report.comparison import pair
-from validators.report.html import render_pair
+from validators.report import terminal
+from validators.report.html import render_comparison
+from validators.report.view.comparison import compare_view
 
 
 def timed(*medians):
@@ -22,7 +22,7 @@ def timed(*medians):
 
 
 def two(first, second):
-    return pair(("A", "B"), factory.manifest(cells=first), factory.manifest(cells=second))
+    return compare_view(("A", "B"), factory.manifest(cells=first), factory.manifest(cells=second))
 
 
 def change(found, label="tflite/dynamic litert-xnnpack cpu"):
@@ -53,13 +53,15 @@ def test_times_are_of_the_smallest_batch_that_both_timed():
 def test_of_model_and_toolchain_only_what_differs_is_told():
     old = factory.manifest()
     new = replace(old, toolchain={**old.toolchain, "keras": "3.16.0", "onnx": "1.17"})
-    assert pair(("A", "B"), old, new).facts == (("keras", "3.15.1", "3.16.0"), ("onnx", "-", "1.17"))
-    assert pair(("A", "B"), old, old).facts == ()
+    assert compare_view(("A", "B"), old, new).facts == (("keras", "3.15.1", "3.16.0"), ("onnx", "-", "1.17"))
+    assert compare_view(("A", "B"), old, old).facts == ()
 
 
 def test_an_artifact_that_one_release_lacks_has_no_size_there():
     without = factory.manifest(artifacts=(factory.limited_artifact(),))
-    sizes = {each.label: (each.first, each.second) for each in pair(("A", "B"), without, factory.manifest()).sizes}
+    sizes = {
+        each.label: (each.first, each.second) for each in compare_view(("A", "B"), without, factory.manifest()).sizes
+    }
     assert sizes["model"] == (123_456, 123_456)
     assert sizes["tflite/dynamic"] == (None, 102_400)
 
@@ -67,7 +69,7 @@ def test_an_artifact_that_one_release_lacks_has_no_size_there():
 def test_the_console_shows_both_sides_the_ratio_and_how_many_got_worse():
     found = two([timed((1, 1.0))], [replace(timed((1, 3.0)), status="failed", reason="tolerance exceeded")])
     console = Console(file=StringIO(), width=200, color_system=None)
-    side_by_side.render(found, console)
+    terminal.render_comparison(found, console)
     said = console.file.getvalue()
     (line,) = [line for line in said.splitlines() if line.startswith("tflite/dynamic litert-xnnpack cpu")]
     assert line.split() == [
@@ -89,7 +91,7 @@ def test_the_console_shows_both_sides_the_ratio_and_how_many_got_worse():
 
 def test_the_page_has_both_verdicts_and_marks_what_got_worse():
     first, second = factory.manifest(), factory.with_cell(factory.failed_cell())
-    page = render_pair(pair(("old.release", "new.release"), first, second), first, second)
+    page = render_comparison(compare_view(("old.release", "new.release"), first, second), first, second)
     assert page.index("RELEASED") < page.index("REFUSED")
     assert '<span class="status is-worse">worse</span>' in page
     assert page.count("as in A") == len(factory.passed_cells()) - 1

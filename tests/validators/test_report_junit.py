@@ -113,7 +113,7 @@ def test_a_failed_cell_says_what_failed_and_by_how_much():
     failure = cell_case(blocked(factory.failed_cell())).find("failure")
     assert failure.get("type") == "tolerance exceeded"
     assert failure.get("message") == "12 of 3600 elements of `digit` are beyond the tolerance"
-    for part in ("worst at [3, 7]: reference 0.25, got 0.56", "1.0e-05 + 1.0e-04", "kernels add up"):
+    for part in ("Worst at (3, 7): reference 0.25, got 0.56", "1.0e-05 + 1.0e-04", "kernels add up"):
         assert part in failure.text
 
 
@@ -173,7 +173,7 @@ def test_a_verdict_without_reasons_that_is_not_passed_is_red():
 def test_a_cell_that_left_samples_out_for_want_of_time_says_which_and_why():
     skipped = {"seeded": factory.slow(), "other": factory.other_batch()}
     text = cell_case(tolerated(factory.cell(skipped=skipped))).find("system-out").text
-    assert "no time for seeded: 70 s were spent" in text
+    assert "No time for `seeded`, 70 s were spent" in text
     assert "batches of 7" not in text
 
 

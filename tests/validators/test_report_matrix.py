@@ -4,7 +4,7 @@ import factory
 import pytest
 
 from validators.contract import OutputVariation, Placement
-from validators.report import matrix
+from validators.report.view import matrix
 from validators.text import counted, number, one_line, printable, size
 
 

@@ -11,8 +11,8 @@ from test_report_html import FAST, HOSTILE, everything, named
 
 from validators.contract import Histogram
 from validators.release.evidence import write_evidence
-from validators.report.comparison import pair
-from validators.report.html import render, render_pair, worst_samples
+from validators.report.html import render, render_comparison, worst_samples
+from validators.report.view.comparison import compare_view
 from validators.web.browser import BrowserHost
 from validators.web.devtools import open_page
 
@@ -72,7 +72,7 @@ def pages(tmp_path_factory):
     texts = {
         "released": render(good, worst=worst_samples(folder, good)),
         "broken": render(bad, worst=()),
-        "compared": render_pair(pair(("a.release", HOSTILE), good, everything()), good, everything()),
+        "compared": render_comparison(compare_view(("a.release", HOSTILE), good, everything()), good, everything()),
     }
     for name, text in texts.items():
         (folder / f"{name}.html").write_text(text, "utf-8")

@@ -153,5 +153,5 @@ def test_a_hostile_name_neither_steers_the_terminal_nor_speaks_markup():
 def test_artifacts_that_need_preprocessing_are_named_with_what_has_to_run_before_them():
     core = factory.artifact("onnx/default", preprocessing="preprocessing.json")
     told = " ".join(said(factory.manifest(artifacts=(factory.artifact(), core))).split())
-    assert "onnx/default hold its numeric core. preprocessing.json beside each core says how" in told
+    assert "onnx/default hold its numeric core. preprocessing.json next to each core says how" in told
     assert "preprocessing" not in said(factory.manifest())

@@ -1,10 +1,9 @@
-"""What a person or a CI server reads of a release: in, the records of the manifest; out, text. Nothing is decided here.
+"""Writes what a person or a CI server reads of a release: text from the records of the manifest. It decides nothing.
 
-* `matrix`: the pure model behind all of them: artifacts x (runtime, device), the headline, what blocks a requirement.
-* `text`: numbers and names as they are written everywhere; names come from models nobody trusts.
-* `view.view(manifest)`: what `report.md`, `report.html` and the console show of a release, decided once.
+* `view.view(manifest)`: words, orders and numbers as text, decided once for all reports below.
 * `markdown.render(manifest) -> str`: `report.md` from `report.md.j2`, also shown in the Prefect UI.
+* `html.render(manifest, worst=...) -> str`: `report.html`.
 * `junit.render(manifest) -> bytes`: `junit.xml`, one test case for each cell and each requirement.
-* `lines`: the table of cells on a console, and why the others did not run; `release`, `verify` and `gate` print it.
-* `terminal.render(manifest, console, ...)`: what `paritygate release` ends with.
+* `terminal`: the end of `paritygate release`, and `paritygate compare`.
+* `cell_table`, `approval_lines`: lines that `release`, `verify` and `gate` print.
 """

@@ -1,7 +1,6 @@
-"""What people said about a release, in the words that every command prints.
+"""Words what people decided about a release, for every command that prints it.
 
-In: approvals among the attestations, what they overrode, what is waived. Out: labelled lines. A forced release says so
-in each of them, for as long as the attestation that let it out is there; without that file it is refused again.
+A forced release stays marked as such while the attestation that forced it is there; without that file it is refused.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +15,8 @@ def lines(
     approvals: Sequence[Approval], overridden: Sequence[Reason], waived: Sequence[Reason]
 ) -> Iterator[tuple[str, str]]:
     """Yields a label and a sentence for every approval, every reason that was forced, and every one that is waived."""
-    for each in approvals:
-        yield _WORDS[each.act], f"by {each.who} on {each.created[:10]}: {each.why}"
+    for approval in approvals:
+        yield _WORDS[approval.act], f"by {approval.who} on {approval.created[:10]}: {approval.why}"
     for label, reasons in (("forced", overridden), ("waived", waived)):
         for reason in reasons:
             yield label, f"{reason.code}: {reason.subject}: {reason.message}"

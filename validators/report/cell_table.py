@@ -1,8 +1,4 @@
-"""Cells as lines on a console: the one table of them, and why the others did not run.
-
-In: lines of `validators.report.matrix`, cells, and rich's console. Out: what rich prints. Every status has a mark
-beside its colour, so that nothing is lost where there is no colour.
-"""
+"""Shows cells as lines on a console, and why some did not run. Every status has a mark and a colour."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -12,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from validators.contract import Cell, Verdict
-from validators.report.matrix import Line, mark, not_run
+from validators.report.view.matrix import Line, mark, not_run
 from validators.text import one_line
 
 COLOURS: Mapping[str, str] = {
@@ -25,16 +21,16 @@ COLOURS: Mapping[str, str] = {
 }
 
 _REMARKS = 4
-"""The column of the remarks, after result, artifact, runtime and device."""
+"""Counts the columns before the remarks: result, artifact, runtime and device."""
 _GAP = 2
 _LEAST_ROOM = 12
 
 
 def table(lines: Sequence[Line], console: Console) -> Table:
-    """A line for each cell: `✓ passed 1.2e-07  onnx/default  onnxruntime  gpu  on box7; H200 (onnxruntime 1.31)`.
+    """Makes a line for each cell: `✓ passed 1.2e-07  onnx/default  onnxruntime  gpu  on box7; H200 (onnxruntime 1.31)`.
 
     Args:
-        lines: with a host, remarks are folded and stand whole; without any, they are cut at the console's edge, and
+        lines: with a host, remarks are folded and complete; without any, they are cut at the console's edge, and
             left out where there is too little room for them.
         console: whose width and encoding are respected.
     """
@@ -62,19 +58,19 @@ def table(lines: Sequence[Line], console: Console) -> Table:
 
 
 def not_run_lines(cells: Sequence[Cell], verdict: Verdict, console: Console) -> Iterator[Text]:
-    """Why some cells did not run, and the way out, once for all that share both.
+    """Yields why some cells did not run, and the way out, once for all that share both.
 
     Args:
         cells: all of them.
-        verdict: what broke and stands among its reasons is not told a second time.
+        verdict: its reasons are not repeated.
         console: whose encoding is respected.
     """
-    told = not_run(cells)
-    said = {reason.subject for reason in verdict.reasons}
+    groups = not_run(cells)
+    blocked = {reason.subject for reason in verdict.reasons}
     for cell in cells:
-        if cell.status == "errored" and cell.key not in said:
-            told.setdefault(f"{cell.reason}: {cell.message}", []).append(cell)
-    for message, same in told.items():
+        if cell.status == "errored" and cell.key not in blocked:
+            groups.setdefault(f"{cell.reason}: {cell.message}", []).append(cell)
+    for message, same in groups.items():
         status = same[0].status
         names = ", ".join(dict.fromkeys(f"{cell.runtime} {cell.device}" for cell in same))
         sign = f"{mark(status, ascii_only=console.options.ascii_only)} {status}"
@@ -84,6 +80,6 @@ def not_run_lines(cells: Sequence[Cell], verdict: Verdict, console: Console) -> 
 
 
 def written(text: str, console: Console) -> str:
-    """A text that nobody vouches for, on one line, in characters that the console can write."""
+    """Puts a text that is not trusted on one line, in characters that the console can write."""
     line = one_line(text)
     return line.encode("ascii", "backslashreplace").decode() if console.options.ascii_only else line

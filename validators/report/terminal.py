@@ -1,9 +1,6 @@
-"""What `paritygate release` ends with: a verdict a person understands at a glance.
+"""Prints a release at the end of `paritygate release`, and two releases for `paritygate compare`."""
 
-In: a manifest and rich's console. Out: lines on the console.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +12,10 @@ from validators.contract import Reason
 from validators.release.manifest import Manifest
 from validators.report import approval_lines as people
 from validators.report.cell_table import COLOURS, not_run_lines, table, written
-from validators.report.matrix import Headline, mark
 from validators.report.view import view
-from validators.text import counted
+from validators.report.view.comparison import Change, ComparisonView
+from validators.report.view.matrix import Headline, Line, mark
+from validators.text import counted, size
 
 _BANNERS: dict[Headline, str] = {
     "RELEASED": "bold white on green",
@@ -31,11 +29,11 @@ _NUMBERS = "Numbers are the largest distances from Keras."
 
 
 def render(manifest: Manifest, console: Console, *, release_dir: Path | None = None, digest: str | None = None) -> None:
-    """Prints verdict, matrix, reasons, and where the release lies.
+    """Prints verdict, matrix, reasons, and where the release is.
 
     Args:
         manifest: the release.
-        console: where to; its width, colours and encoding are respected.
+        console: its width, colours and encoding are respected.
         release_dir: the release directory; None when there is none.
         digest: SHA-256 of its `release.json`; None when it is not known.
     """
@@ -54,15 +52,15 @@ def render(manifest: Manifest, console: Console, *, release_dir: Path | None = N
         console.print(_reasons(manifest.verdict.reasons, console))
     for label, text in people.lines((), (), manifest.verdict.waived):
         console.print(Text(f"{label}  {written(text, console)}", style="yellow"))
-    if baseline := manifest.baseline:
-        console.print(Text(f"baseline {written(baseline.model, console)} {baseline.digest[:12]}: {baseline.summary}"))
-        for (what, why), subjects in baseline.not_compared.items():
-            text = f"  {what} not compared for {counted(len(subjects), 'subject')}: {why}"
+    if baseline := shown.baseline:
+        console.print(Text(written(f"baseline {baseline.name}: {baseline.summary}", console)))
+        for reason, subjects in baseline.not_compared:
+            text = f"  not compared for {counted(len(subjects), 'subject')}: {reason}"
             console.print(Text(written(text, console), style="dim"))
     console.print()
     places = {"release": str(release_dir or ""), "digest": digest or ""}
     for name, value in places.items():
-        if value:  # never wrapped: a person copies it
+        if value:  # never wrapped: it is there to be copied
             console.print(Text.assemble((f"{name:<9}", "dim"), written(value, console)), soft_wrap=True)
 
 
@@ -76,3 +74,43 @@ def _reasons(reasons: Sequence[Reason], console: Console) -> Table:
     if (left := len(reasons) - _MOST_REASONS) > 0:
         grid.add_row("", f"and {counted(left, 'more reason')} in report.md")
     return grid
+
+
+def render_comparison(comparison: ComparisonView, console: Console) -> None:
+    """Prints the cells of two releases next to each other, and everything else that differs."""
+    for letter, name, verdict in zip("AB", comparison.names, comparison.verdicts, strict=True):
+        console.print(Text.assemble((f"{letter} ", "bold"), written(f"{name}: {verdict}", console)), soft_wrap=True)
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_row("", *(Text(name, style="bold") for name in ("A", "B", "size or time, B / A")))
+    for cell in comparison.cells:
+        sides = [_side(line, console) for line in (cell.first, cell.second)]
+        grid.add_row(
+            Text(written(cell.label, console)),
+            *sides,
+            Text(cell.ratio or ""),
+            Text(cell.change, style=_TONES[cell.change]),
+        )
+    for change in comparison.sizes:
+        shown = ["-" if count is None else size(count) for count in (change.first, change.second)]
+        grid.add_row(Text(written(change.label, console)), *map(Text, shown), Text(change.ratio or ""))
+    console.print(grid)
+    for name, first, second in comparison.facts:
+        console.print(Text(written(f"{name}: {first} -> {second}", console)), soft_wrap=True)
+    worse = sum(cell.change == "worse" for cell in comparison.cells)
+    console.print(Text(f"{counted(worse, 'cell')} passed in A and did not in B."))
+
+
+def _side(line: Line | None, console: Console) -> Text:
+    if line is None:
+        return Text("-")
+    return Text(line.result(ascii_only=console.options.ascii_only), style=COLOURS[line.status])
+
+
+_TONES: Mapping[Change, str] = {
+    "": "",
+    "better": "green",
+    "worse": "bold red",
+    "new": "yellow",
+    "gone": "yellow",
+    "other": "yellow",
+}

@@ -1,4 +1,4 @@
-// Draws the page's charts from the tables that stand beside them: a figure names its table (`data-table`) and its kind, the
+// Draws the page's charts from the tables next to them: a figure names its table (`data-table`) and its kind, the
 // table's rows carry the numbers. Text only ever becomes text nodes and attributes.
 /* global d3 */
 
@@ -73,7 +73,9 @@
       group.append('title').text(row.label);
       return { group, y };
     };
-    return { svg, line, right: width, narrow };
+    const value = (y, text) => svg.append('text').attr('class', 'value').attr('text-anchor', 'end').attr('x', width - 2)
+      .attr('y', narrow ? y - 12 : y + 4).text(text);
+    return { svg, line, value };
   }
 
   function mark(group, row, x, y) {
@@ -88,7 +90,7 @@
     range(figure, rows, format) {
       const scale = logarithmic(rows.flatMap(({ dot, other, low, high }) => [dot, other, low, high]));
       const place = (value) => (value > 0 ? scale(value) : scale.range()[0] - 12);
-      const { svg, line, right, narrow } = frame(figure, rows, scale, format);
+      const { svg, line, value } = frame(figure, rows, scale, format);
       rows.forEach((row, index) => {
         const { group, y } = line(row, index);
         const [from, to] = [row.low || scale.domain()[0], row.high];
@@ -99,8 +101,7 @@
           group.append('circle').attr('class', 'mark hollow').attr('cx', place(row.other)).attr('cy', y).attr('r', 4);
         }
         mark(group, row, place(row.dot), y);
-        svg.append('text').attr('class', 'value').attr('text-anchor', 'end').attr('x', right - 2)
-          .attr('y', narrow ? y - 12 : y + 4).text(format(row.dot));
+        value(y, format(row.dot));
       });
       return svg;
     },
@@ -108,7 +109,7 @@
     strip(figure, rows, format) {
       const scale = logarithmic(rows.flatMap(({ bins, low, high }) => [...bins.map(([edge]) => edge), low, high]));
       const area = d3.scaleSqrt().domain([0, d3.max(rows, ({ bins }) => d3.max(bins, ([, count]) => count))]).range([1.5, 10]);
-      const { svg, line, right, narrow } = frame(figure, rows, scale, format);
+      const { svg, line, value } = frame(figure, rows, scale, format);
       rows.forEach((row, index) => {
         const { group, y } = line(row, index);
         if (row.high) {
@@ -119,23 +120,21 @@
         row.bins.forEach(([edge, count]) => group.append('circle').attr('class', 'mark').attr('fill-opacity', 0.7).attr('stroke-width', 0)
           .attr('cx', scale(edge * 10 ** 0.25)).attr('cy', y).attr('r', area(count))
           .append('title').text(`${count} from ${format(edge)} to ${format(edge * Math.sqrt(10))}`));
-        svg.append('text').attr('class', 'value').attr('text-anchor', 'end').attr('x', right - 2).attr('y', narrow ? y - 12 : y + 4)
-          .text(d3.format(',')(d3.sum(row.bins, ([, count]) => count)));
+        value(y, d3.format(',')(d3.sum(row.bins, ([, count]) => count)));
       });
       return svg;
     },
 
     bar(figure, rows, format) {
       const scale = d3.scaleLinear().domain([0, d3.max(rows, ({ dot, other }) => Math.max(dot, other ?? 0)) || 1]).nice();
-      const { svg, line, right, narrow } = frame(figure, rows, scale, format);
+      const { svg, line, value } = frame(figure, rows, scale, format);
       rows.forEach((row, index) => {
         const { group, y } = line(row, index);
         group.append('rect').attr('class', 'bar').attr('x', scale(0)).attr('y', y - 6).attr('height', 12).attr('width', scale(row.dot) - scale(0));
         if (row.other !== null) {
           group.append('line').attr('class', 'end').attr('x1', scale(row.other)).attr('x2', scale(row.other)).attr('y1', y - 9).attr('y2', y + 9);
         }
-        svg.append('text').attr('class', 'value').attr('text-anchor', 'end').attr('x', right - 2).attr('y', narrow ? y - 12 : y + 4)
-          .text(format(row.dot));
+        value(y, format(row.dot));
       });
       return svg;
     },

@@ -1,7 +1,4 @@
-"""The distances of a release as one picture, for where a page cannot run scripts: Prefect shows it beside the verdict.
-
-In: a manifest. Out: an SVG, or the same as a `data:` address. The report's own chart, with a background of its own.
-"""
+"""Draws the distances of a release as one SVG, for pages that cannot run scripts: Prefect shows it with the verdict."""
 
 import base64
 import math
@@ -10,13 +7,14 @@ from dataclasses import dataclass
 
 from validators.release.manifest import Manifest
 from validators.report.html.page import templates
-from validators.report.matrix import headline, mark
-from validators.report.view import MatrixRow, matrix
+from validators.report.view import view
+from validators.report.view.matrix import mark
+from validators.report.view.release import MatrixRow
 from validators.text import number
 
 _WIDTH, _LEFT, _RIGHT = 960, 330, 860
 _TOP, _STEP, _BOTTOM = 80, 22, 44
-_ZERO = 12  # pixels left of the scale, where what is exactly equal stands
+_ZERO = 12  # pixels left of the scale, the place of what is exactly equal
 _MOST_TICKS = 8
 _TONES = {"RELEASED": "#116329", "REFUSED": "#a40e26", "BROKEN": "#6639ba", "AWAITING": "#7d4e00"}
 
@@ -32,8 +30,9 @@ class _Row:
 
 
 def svg(manifest: Manifest) -> str:
-    """The picture: a row for every cell that was compared."""
-    rows = [row for row in matrix(manifest) if row.line.max_abs is not None]
+    """Draws a row for every cell that was compared."""
+    shown = view(manifest)
+    rows = [row for row in shown.matrix if row.line.max_abs is not None]
     low, high = _decades(rows)
 
     def place(value: float) -> float:
@@ -42,13 +41,12 @@ def svg(manifest: Manifest) -> str:
         return round(_LEFT + (math.log10(value) - low) / (high - low) * (_RIGHT - _LEFT), 1)
 
     step = -(-(high - low) // _MOST_TICKS)
-    word = headline(manifest.verdict)
     return (
         templates()
         .get_template("distances.svg.j2")
         .render(
-            title=f"{word} {manifest.model.name}",
-            tone=_TONES[word],
+            title=f"{shown.headline} {manifest.model.name}",
+            tone=_TONES[shown.headline],
             width=_WIDTH,
             height=_TOP + _STEP * len(rows) + _BOTTOM,
             left=_LEFT,
@@ -69,18 +67,18 @@ def svg(manifest: Manifest) -> str:
 
 
 def address(manifest: Manifest) -> str:
-    """The picture as a `data:` address."""
+    """Gives the chart as a `data:` address."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg(manifest).encode()).decode()}"
 
 
 def _values(row: MatrixRow) -> list[float]:
     closest = row.closest
-    found = [row.line.max_abs, closest and closest.noise, closest and closest.tolerance and closest.tolerance.atol]
-    return [value for value in found if value]
+    values = [row.line.max_abs, closest and closest.noise, closest and closest.tolerance and closest.tolerance.atol]
+    return [value for value in values if value]
 
 
 def _decades(rows: list[MatrixRow]) -> tuple[int, int]:
-    """The exponents of the scale's ends: whole decades around everything shown."""
+    """Gives the exponents of the scale's ends: whole decades around everything shown."""
     values = [math.log10(value) for row in rows for value in _values(row)] or [-7.0]
     low = math.floor(min(values))
     return low, max(math.ceil(max(values)), low + 1)

@@ -1,7 +1,4 @@
-"""A sample as a picture: one array of an image's shape becomes a PNG in a data address.
-
-In: an array of (height, width, channels). Out: an address for `<img>`. The standard library writes the file.
-"""
+"""Turns an array of an image's shape into a PNG in a `data:` address; the standard library writes the file."""
 
 import base64
 import struct
@@ -15,14 +12,14 @@ _BYTE = 255
 
 
 def is_image(shape: tuple[int | None, ...]) -> bool:
-    """Whether one row of an input is taken for an image: channels last, one, three or four of them."""
+    """Tells whether one row of an input is taken for an image: channels last, one, three or four of them."""
     return (
         len(shape) == len("hwc") and shape[2] in _KINDS and all(side is None or side >= _SMALLEST for side in shape[:2])
     )
 
 
 def png_address(image: np.ndarray) -> str:
-    """The image as a PNG in a `data:` address.
+    """Encodes the image as a PNG in a `data:` address.
 
     Args:
         image: (height, width, channels) of any real type. Bytes are shown as they are, all else from its smallest to

@@ -1,4 +1,4 @@
-"""The samples on which an artifact lies furthest from the reference, as a person can look at them.
+"""Finds the samples on which an artifact differs most from the reference, in a form to look at.
 
 In: a release directory with its evidence, and its manifest. Out: some `WorstSample`s, those beyond the tolerance first.
 """
@@ -15,29 +15,29 @@ from validators.release.manifest import Manifest
 from validators.report.html.sample_image import is_image, png_address
 
 MOST = 6
-"""Samples shown: what a person looks at. The records name the worst element of every comparison."""
+"""Limits the samples shown to what a person looks at; the records name the worst element of every comparison."""
 _VALUES = 8  # numbers of an input that are written out
 _CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """One input of a sample: as a picture where it is one, else in words.
+class SampleInput:
+    """Holds one input of a sample: as an image where it is one, and in words.
 
     Attributes:
         name: of the input.
-        picture: address for `<img>`; empty where it is no image.
-        words: its shape, range and first values, or its text.
+        image: address for `<img>`; empty where it is none.
+        text: its shape, range and first values, or its text.
     """
 
     name: str
-    picture: str
-    words: str
+    image: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstSample:
-    """A sample on which cells lie far from the reference.
+    """Holds a sample on which cells differ much from the reference.
 
     Attributes:
         sample_set, row: which sample.
@@ -46,7 +46,7 @@ class WorstSample:
         distance: the largest over the cells; None where that is NaN or infinity.
         passed: whether every cell stayed within its tolerance.
         cells: their keys, the furthest first.
-        inputs: what the sample is.
+        inputs: the sample itself.
     """
 
     sample_set: str
@@ -56,11 +56,11 @@ class WorstSample:
     distance: float | None
     passed: bool
     cells: tuple[str, ...]
-    inputs: tuple[Given, ...]
+    inputs: tuple[SampleInput, ...]
 
 
 def worst_samples(release: Path, manifest: Manifest) -> tuple[WorstSample, ...]:
-    """The worst samples of a release; none where nothing differs.
+    """Finds the worst samples of a release; none where nothing differs.
 
     An output that is not by rows says nothing of a single sample and is left out.
 
@@ -68,12 +68,12 @@ def worst_samples(release: Path, manifest: Manifest) -> tuple[WorstSample, ...]:
         BadInput: the evidence cannot be read.
     """
     by_rows = {spec.name for spec in manifest.model.signature.outputs if spec.shape and spec.shape[0] is None}
-    found: dict[tuple[str, int, str], list[tuple[Cell, TensorDiff]]] = defaultdict(list)
+    compared: dict[tuple[str, int, str], list[tuple[Cell, TensorDiff]]] = defaultdict(list)
     for cell in manifest.cells:
         for diff in cell.diffs:
             if diff.name in by_rows and diff.worst and (diff.max_abs or not diff.passed):
-                found[diff.sample_set, diff.worst.index[0], diff.name].append((cell, diff))
-    groups = sorted(found.items(), key=lambda item: max(_rank(diff) for _, diff in item[1]), reverse=True)[:MOST]
+                compared[diff.sample_set, diff.worst.index[0], diff.name].append((cell, diff))
+    groups = sorted(compared.items(), key=lambda item: max(_rank(diff) for _, diff in item[1]), reverse=True)[:MOST]
     if not groups:
         return ()
     evidence = read_evidence(release)
@@ -81,7 +81,7 @@ def worst_samples(release: Path, manifest: Manifest) -> tuple[WorstSample, ...]:
 
 
 def _rank(diff: TensorDiff) -> tuple[bool, float]:
-    """Beyond the tolerance first, then by the share of it that was used up."""
+    """Ranks what is beyond the tolerance first, then by the share of it that was used up."""
     if diff.nonfinite_mismatches:
         return True, float("inf")
     limit = diff.tolerance.atol if diff.tolerance else 0.0
@@ -103,22 +103,22 @@ def _sample(
         distance=None if first.nonfinite_mismatches else first.max_abs,
         passed=all(diff.passed for _, diff in pairs),
         cells=tuple(cell.key for cell, _ in pairs),
-        inputs=tuple(_given(name, array[row]) for name, array in evidence.samples(chosen).items() if row < len(array)),
+        inputs=tuple(_input(name, array[row]) for name, array in evidence.samples(chosen).items() if row < len(array)),
     )
 
 
-def _given(name: str, value: np.ndarray) -> Given:
+def _input(name: str, value: np.ndarray) -> SampleInput:
     shape = list(np.shape(value))
     flat = np.asarray(value).reshape(-1)
     if flat.dtype.kind in "OU":  # a single text is an array of its own length
         text = ", ".join(repr(each) for each in flat[:_VALUES].tolist())
         more = "" if flat.size <= _VALUES else f" and {flat.size - _VALUES} more"
-        return Given(name=name, picture="", words=f"{text[:_CHARACTERS]}{'…' * (len(text) > _CHARACTERS)}{more}")
-    picture = png_address(value) if is_image(np.shape(value)) else ""
-    words = f"{flat.dtype}{shape}"
+        return SampleInput(name=name, image="", text=f"{text[:_CHARACTERS]}{'…' * (len(text) > _CHARACTERS)}{more}")
+    image = png_address(value) if is_image(np.shape(value)) else ""
+    text = f"{flat.dtype}{shape}"
     if flat.size:
-        words += f", from {float(flat.min()):.3g} to {float(flat.max()):.3g}"
-    if not picture:
+        text += f", from {float(flat.min()):.3g} to {float(flat.max()):.3g}"
+    if not image:
         shown = ", ".join(f"{each:.4g}" for each in flat[:_VALUES].tolist())
-        words += f": {shown}{', …' * (flat.size > _VALUES)}"
-    return Given(name=name, picture=picture, words=words)
+        text += f": {shown}{', …' * (flat.size > _VALUES)}"
+    return SampleInput(name=name, image=image, text=text)

@@ -1,7 +1,6 @@
-"""The model behind every report: which artifact did what in which runtime on which device.
+"""Arranges a manifest for every report: a line for each cell, the headline, and the reasons that concern a cell.
 
-In: a manifest. Out: a line for every cell, the headline, and which reasons stand against a requirement or a cell.
-Pure; the verdict is the gate's, this only arranges it.
+The verdict is the gate's.
 """
 
 from collections import defaultdict
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from exporters.contract import ArtifactStatus
-from validators.contract import Batch, Cell, CellStatus, Decisions, Device, Reason, Requirement, SampleSet, Verdict
+from validators.contract import Batch, Cell, CellStatus, Device, Reason, Requirement, SampleSet, Verdict
 from validators.gate.verdict import APPROVAL, AWAITING
 from validators.release.manifest import Manifest
 from validators.runtimes.registry import RUNTIMES
@@ -27,24 +26,24 @@ MARKS: dict[Shown, tuple[str, str]] = {
     "unavailable": ("?", "?"),
     "not run": ("?", "?"),
 }
-"""Status -> the mark that tells it without colour, and its form where only ASCII can be written."""
+"""Maps a status to the mark that shows it without colour, and to its form where only ASCII can be written."""
 
 _HEADLINES: dict[int, Headline] = {0: "RELEASED", 1: "REFUSED", 3: "BROKEN"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What one artifact did in one runtime on one device.
+    """Holds the result of one artifact in one runtime on one device.
 
     Attributes:
-        artifact: `format/variant`; the format alone where no artifact is recorded.
+        artifact: `format/variant`; only the format where no artifact is recorded.
         runtime, device: as in the registry.
-        status: the cell's; the artifact's where it was never exported; `not run` where a cell should stand.
+        status: the cell's; the artifact's where it was never exported; `not run` where a required cell is missing.
         max_abs: largest distance from the reference; None when nothing was compared.
         where: the adapter it ran on, after `software` where that imitates a card; empty when it did not run.
         seen: `3 of 45 rows` where there was no time for all; else empty.
         host: the machine it ran on; empty where that needs no name.
-        why: why it did not pass, where the line has a host: what stands among the reasons may be another machine's.
+        why: why it did not pass, where the line has a host: the verdict's reasons may be another machine's.
     """
 
     artifact: str
@@ -59,17 +58,17 @@ class Line:
 
     @property
     def label(self) -> str:
-        """The cell's key: `format/variant runtime device`."""
+        """Gives the cell's key: `format/variant runtime device`."""
         return f"{self.artifact} {self.runtime} {self.device}"
 
     def result(self, *, ascii_only: bool = False) -> str:
-        """Mark, status and largest distance: `✓ passed 1.2e-07`; the distance is left out where there is none."""
+        """Writes mark, status and largest distance: `✓ passed 1.2e-07`; no distance where there is none."""
         distance = "" if self.max_abs is None else f" {number(self.max_abs)}"
         return f"{mark(self.status, ascii_only=ascii_only)} {self.status}{distance}"
 
     @property
     def remarks(self) -> str:
-        """Where it ran, how much of the samples it saw, and why it did not pass, in one phrase."""
+        """Tells where it ran, how much of the samples it saw, and why it did not pass, in one phrase."""
         host = f"on {self.host}" if self.host else ""
         return "; ".join(filter(None, (host, self.where, self.seen, self.why)))
 
@@ -77,23 +76,23 @@ class Line:
 def build(manifest: Manifest) -> tuple[Line, ...]:
     """Arranges a manifest: artifacts in its order, CPUs before GPUs, runtimes in its order.
 
-    A line is there for every cell, and for every required cell of every artifact that is recorded or required; so
-    nothing that is missing can hide.
+    Every cell has a line, and so has every required cell of every artifact that is recorded or required: what is
+    missing is visible.
     """
     # Of two records of the same cell the one that did not pass is shown.
     shown = {cell.key: cell for cell in sorted(manifest.cells, key=lambda cell: cell.status != "passed")}
     lines = {key: line(cell, manifest.samples) for key, cell in shown.items()}
     exports: dict[str, ArtifactStatus] = {artifact.key: artifact.status for artifact in manifest.artifacts}
-    for asked in manifest.verdict.required:
-        for key in [key for key in exports if asked.covers(key)] or [asked.artifacts]:
+    for required in manifest.verdict.required:
+        for key in [key for key in exports if required.covers(key)] or [required.artifacts]:
             status = exports.get(key, "exported")
             absent = Line(
                 artifact=key,
-                runtime=asked.runtime,
-                device=asked.device,
+                runtime=required.runtime,
+                device=required.device,
                 status="not run" if status == "exported" else status,
             )
-            lines.setdefault(f"{key} {asked.runtime} {asked.device}", absent)
+            lines.setdefault(f"{key} {required.runtime} {required.device}", absent)
     order = list(exports)
     places = {(row.name, row.device): place for place, row in enumerate(RUNTIMES)}
     last = len(RUNTIMES)
@@ -106,7 +105,7 @@ def build(manifest: Manifest) -> tuple[Line, ...]:
 
 
 def line(cell: Cell, samples: Sequence[SampleSet], host: str = "") -> Line:
-    """The line of one cell.
+    """Makes the line of one cell.
 
     Args:
         cell: the cell.
@@ -131,19 +130,19 @@ def line(cell: Cell, samples: Sequence[SampleSet], host: str = "") -> Line:
 
 
 def mark(status: Shown, *, ascii_only: bool = False) -> str:
-    """The mark of a status."""
+    """Gives the mark of a status."""
     return MARKS[status][ascii_only]
 
 
 def headline(verdict: Verdict) -> Headline:
-    """The verdict in one word: nothing speaks against a release that only awaits other machines or a person."""
+    """Gives the verdict in one word: AWAITING where only other machines or a person are missing."""
     if verdict.reasons and all(reason.code in {APPROVAL, AWAITING} for reason in verdict.reasons):
         return "AWAITING"
     return _HEADLINES[verdict.exit_code]
 
 
 def not_run(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """Cells that never came to a comparison, by the message that says why: one missing driver stops many."""
+    """Groups the cells that never came to a comparison by their message: one missing driver stops many."""
     grouped: dict[str, list[Cell]] = defaultdict(list)
     for cell in cells:
         if cell.status in {"unavailable", "limited"}:
@@ -152,7 +151,7 @@ def not_run(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 
 
 def summary(manifest: Manifest) -> str:
-    """`6 of 6 required cells proven, 8 cells in all`, and what the proof may lack: samples, outputs that vary."""
+    """Counts: `6 of 6 required cells proven, 8 cells in all`, and what the proof may lack: samples, varied outputs."""
     required = manifest.verdict.required
     proven = sum(not against_requirement(manifest, requirement) for requirement in required)
     partial = sum(bool(cell.unseen) for cell in manifest.cells)
@@ -165,50 +164,36 @@ def summary(manifest: Manifest) -> str:
 
 
 BATCHES: Mapping[Batch, str] = {
-    "independent": "The original answers a row alone as it does among others; so has every copy to.",
-    "mixes": "The original answers a row among others otherwise than alone; copies are held to each batch by itself.",
-    "fixed": "The original takes one batch alone.",
+    "independent": "The original gives a row the same result in a batch of any size; every copy has to do the same.",
+    "mixes": "The original's result for a row depends on the batch; every batch is compared as a whole.",
+    "fixed": "The original takes only one batch size.",
 }
-"""How the original treats the rows of a batch, in a sentence."""
-
-
-def decided(found: Decisions) -> str:
-    """How many decisions came out as in the reference, and the flips with the largest margins, one by one."""
-    flips = "; ".join(
-        f"[{', '.join(map(str, flip.index))}] {flip.reference} became {flip.actual}, margin {number(flip.margin)}"
-        for flip in found.flips
-    )
-    return f"{found.top1} of {found.compared} came out the same, {counted(found.ties, 'tie')}: {flips}"
+"""Says how the original treats the rows of a batch."""
 
 
 def split_note(manifest: Manifest) -> str:
-    """Which artifacts are the core of a split model and what has to run before them, in a sentence; empty for none."""
+    """Names the artifacts that are the core of a split model and what has to run before them; empty for none."""
     cores = [artifact for artifact in manifest.artifacts if artifact.preprocessing]
     if not cores:
         return ""
     names = ", ".join(f"`{artifact.key}`" for artifact in cores)
     return (
         f"The model is split at its last text or table operator: {names} hold its numeric core. "
-        f"`{cores[0].preprocessing}` beside each core says how its inputs come about; it has to run first, and did in "
-        "every cell"
+        f"`{cores[0].preprocessing}` next to each core says how its inputs are computed; "
+        "it has to run first, and did in every cell"
     )
 
 
 def against_requirement(manifest: Manifest, requirement: Requirement) -> tuple[Reason, ...]:
-    """The verdict's reasons that name a requirement, a cell of it (also one that was not run) or an artifact for it."""
+    """Selects the verdict's reasons that name a requirement, a cell of it (run or not) or an artifact for it."""
     artifacts = [artifact.key for artifact in manifest.artifacts if requirement.covers(artifact.key)]
     subjects = {str(requirement), *artifacts}
     subjects |= {f"{artifact} {requirement.runtime} {requirement.device}" for artifact in artifacts}
-    subjects |= {cell.key for cell in manifest.cells if answers(cell, requirement)}
+    subjects |= {cell.key for cell in manifest.cells if requirement.asks_for(cell)}
     return tuple(reason for reason in manifest.verdict.reasons if reason.subject in subjects)
 
 
 def against_cell(manifest: Manifest, cell: Cell) -> tuple[Reason, ...]:
-    """The verdict's reasons that name a cell or a requirement that it should have met."""
-    subjects = {cell.key} | {str(each) for each in manifest.verdict.required if answers(cell, each)}
+    """Selects the verdict's reasons that name a cell or a requirement that it should have met."""
+    subjects = {cell.key} | {str(each) for each in manifest.verdict.required if each.asks_for(cell)}
     return tuple(reason for reason in manifest.verdict.reasons if reason.subject in subjects)
-
-
-def answers(cell: Cell, requirement: Requirement) -> bool:
-    """Whether a cell is one that a requirement asks for."""
-    return requirement.asks_for(cell)

@@ -1,29 +1,22 @@
-"""Two releases side by side: what is better, worse, new or gone in the second.
+"""Compares two releases: what is better, worse, new or gone in the second.
 
-In: two manifests. Out: a `Pair`, and the same as a table on a console. It decides nothing,
-whichever of the two is meant to replace the other.
+In: two manifests. Out: a `ComparisonView`, which the console and the page show. It decides nothing.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from validators.contract import Cell, Timing
+from validators.contract import Cell
 from validators.release.manifest import Manifest
-from validators.report.cell_table import COLOURS, written
-from validators.report.matrix import Headline, Line, build, headline
-from validators.text import counted, size
+from validators.report.view.matrix import Headline, Line, build, headline
 
 Change = Literal["", "better", "worse", "new", "gone", "other"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CellPair:
-    """One cell in both releases; a side is None where that release has no such line.
+class CellChange:
+    """Holds one cell in both releases; a side is None where that release has no such line.
 
     Attributes:
         label: `format/variant runtime device`.
@@ -38,7 +31,7 @@ class CellPair:
 
     @property
     def change(self) -> Change:
-        """By the status alone: a distance that moves within its tolerance is no change for the worse."""
+        """Compares the status only: a distance that moves within its tolerance is no change for the worse."""
         if self.first is None or self.second is None:
             return "new" if self.first is None else "gone"
         if self.first.status == self.second.status:
@@ -49,13 +42,13 @@ class CellPair:
 
     @property
     def ratio(self) -> str | None:
-        """The second's time as a multiple of the first's; None where they cannot be compared."""
+        """Gives the second's time as a multiple of the first's; None where they cannot be compared."""
         return f"{self.times[2] / self.times[1]:.2f}" if self.times and self.times[1] else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SizePair:
-    """The bytes of one artifact in both releases; None where one has no such artifact."""
+class SizeChange:
+    """Holds the bytes of one artifact in both releases; None where one has no such artifact."""
 
     label: str
     first: int | None
@@ -63,16 +56,16 @@ class SizePair:
 
     @property
     def ratio(self) -> str | None:
-        """The second's size as a multiple of the first's; None where one of them is missing."""
+        """Gives the second's size as a multiple of the first's; None where one of them is missing."""
         return f"{self.second / self.first:.2f}" if self.first and self.second is not None else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two releases.
+class ComparisonView:
+    """Holds the comparison of two releases.
 
     Attributes:
-        names: what to call them: their directories.
+        names: their directories.
         verdicts: of the first and of the second, in one word.
         cells: in the order of the second's matrix, then what only the first has.
         sizes: of the model and of every artifact.
@@ -81,20 +74,20 @@ class Pair:
 
     names: tuple[str, str]
     verdicts: tuple[Headline, Headline]
-    cells: tuple[CellPair, ...]
-    sizes: tuple[SizePair, ...]
+    cells: tuple[CellChange, ...]
+    sizes: tuple[SizeChange, ...]
     facts: tuple[tuple[str, str, str], ...]
 
 
-def pair(names: tuple[str, str], first: Manifest, second: Manifest) -> Pair:
-    """Puts two releases side by side."""
+def compare_view(names: tuple[str, str], first: Manifest, second: Manifest) -> ComparisonView:
+    """Compares two releases, A and B."""
     lines = [{line.label: line for line in build(manifest)} for manifest in (first, second)]
     cells = [{cell.key: cell for cell in manifest.cells} for manifest in (first, second)]
-    return Pair(
+    return ComparisonView(
         names=names,
         verdicts=(headline(first.verdict), headline(second.verdict)),
         cells=tuple(
-            CellPair(
+            CellChange(
                 label=label,
                 first=lines[0].get(label),
                 second=lines[1].get(label),
@@ -107,77 +100,35 @@ def pair(names: tuple[str, str], first: Manifest, second: Manifest) -> Pair:
     )
 
 
-def render(two: Pair, console: Console) -> None:
-    """Prints the cells of two releases side by side, and what differs of all else."""
-    for letter, name, verdict in zip("AB", two.names, two.verdicts, strict=True):
-        console.print(Text.assemble((f"{letter} ", "bold"), written(f"{name}: {verdict}", console)), soft_wrap=True)
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_row("", *(Text(each, style="bold") for each in ("A", "B", "size or time, B / A")))
-    for cell in two.cells:
-        sides = [_side(line, console) for line in (cell.first, cell.second)]
-        grid.add_row(
-            Text(written(cell.label, console)),
-            *sides,
-            Text(cell.ratio or ""),
-            Text(cell.change, style=_TONES[cell.change]),
-        )
-    for each in two.sizes:
-        shown = ["-" if count is None else size(count) for count in (each.first, each.second)]
-        grid.add_row(Text(written(each.label, console)), *map(Text, shown), Text(each.ratio or ""))
-    console.print(grid)
-    for name, first, second in two.facts:
-        console.print(Text(written(f"{name}: {first} -> {second}", console)), soft_wrap=True)
-    worse = sum(cell.change == "worse" for cell in two.cells)
-    console.print(Text(f"{counted(worse, 'cell')} passed in A and did not in B."))
-
-
-def _side(line: Line | None, console: Console) -> Text:
-    if line is None:
-        return Text("-")
-    return Text(line.result(ascii_only=console.options.ascii_only), style=COLOURS[line.status])
-
-
-_TONES: Mapping[Change, str] = {
-    "": "",
-    "better": "green",
-    "worse": "bold red",
-    "new": "yellow",
-    "gone": "yellow",
-    "other": "yellow",
-}
-
-
 def _times(first: Cell | None, second: Cell | None) -> tuple[int, float, float] | None:
     sides = [
         {timing.batch: timing for timing in cell.performance.timings} if cell and cell.performance else {}
         for cell in (first, second)
     ]
-    common: list[tuple[int, Timing, Timing]] = [
-        (batch, sides[0][batch], sides[1][batch]) for batch in sorted(set(sides[0]) & set(sides[1]))
-    ]
-    return next(((batch, a.median, b.median) for batch, a, b in common), None)
+    common = sorted(set(sides[0]) & set(sides[1]))
+    return (common[0], sides[0][common[0]].median, sides[1][common[0]].median) if common else None
 
 
-def _sizes(first: Manifest, second: Manifest) -> tuple[SizePair, ...]:
+def _sizes(first: Manifest, second: Manifest) -> tuple[SizeChange, ...]:
     sides = [
         {"model": manifest.model.size}
         | {artifact.key: artifact.size for artifact in manifest.artifacts if artifact.status == "exported"}
         for manifest in (first, second)
     ]
     return tuple(
-        SizePair(label=label, first=sides[0].get(label), second=sides[1].get(label))
+        SizeChange(label=label, first=sides[0].get(label), second=sides[1].get(label))
         for label in dict.fromkeys([*sides[1], *sides[0]])
     )
 
 
 def _facts(first: Manifest, second: Manifest) -> tuple[tuple[str, str, str], ...]:
-    sides = [_told(manifest) for manifest in (first, second)]
+    sides = [_facts_of(manifest) for manifest in (first, second)]
     names = dict.fromkeys([*sides[1], *sides[0]])
-    told = [(name, sides[0].get(name, "-"), sides[1].get(name, "-")) for name in names]
-    return tuple(fact for fact in told if fact[1] != fact[2])
+    facts = [(name, sides[0].get(name, "-"), sides[1].get(name, "-")) for name in names]
+    return tuple(fact for fact in facts if fact[1] != fact[2])
 
 
-def _told(manifest: Manifest) -> Mapping[str, str]:
+def _facts_of(manifest: Manifest) -> Mapping[str, str]:
     return {
         "verdict": headline(manifest.verdict),
         "made": manifest.created,
