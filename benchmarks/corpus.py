@@ -47,7 +47,7 @@ from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.jobs import GIB, Answer, Job, Limits, Outcome, Workers
 from flows.batch import Sweep, SweptModel, shown, sweep
 from flows.config.model_folder import find
-from validators.preloads import TENSORFLOW, hosts
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.release.evidence import read_evidence
 from validators.release.manifest import load
 from validators.runtimes.availability import missing
@@ -113,7 +113,7 @@ class Stock:
         self._folder = folder
         self._results = results
         self._toolchain = dict(toolchain)
-        self._workers = Workers(folder, folder, hosts=hosts())
+        self._workers = Workers(folder, folder, fork_servers=preloaded_modules())
         self._browser = BrowserHost()
         self._number = 0
         results.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,9 @@ class Stock:
                 place = work / Path(file).suffix[1:]  # runtimes load a folder
                 place.mkdir()
                 (work / file).rename(place / file)
-        theirs = self._job(stock_cell.names, {"saved_model": str(work / "saved_model")}, host=TENSORFLOW).unwrap()
+        theirs = self._job(
+            stock_cell.names, {"saved_model": str(work / "saved_model")}, fork_server=TENSORFLOW
+        ).unwrap()
         try:
             binding = bound(read_evidence(release).signature, theirs)
         except BadInput as error:
@@ -186,14 +188,14 @@ class Stock:
         options = {"endpoint": self._browser.endpoint()} if row.browser else {}
         asked = {**request, "runtime": row.name, "device": row.device, "options": options}
         companions = (self._browser.pid,) if row.browser and self._browser.pid else ()
-        return self._job(stock_cell.execute, asked, host=row.host, companions=companions)
+        return self._job(stock_cell.execute, asked, fork_server=row.fork_server, companions=companions)
 
     def _job(
         self,
         function: Callable[[Mapping[str, Any]], Answer],
         request: Mapping[str, Any],
         *,
-        host: str = "",
+        fork_server: str | None = None,
         companions: tuple[int, ...] = (),
     ) -> Outcome[Answer]:
         self._number += 1
@@ -202,7 +204,7 @@ class Stock:
             function=function,
             request=request,
             limits=LIMITS,
-            host=host,
+            fork_server=fork_server,
             companions=companions,
         )
         return self._workers.run(job)

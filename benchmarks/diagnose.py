@@ -27,14 +27,14 @@ from typing import Any
 from benchmarks.diagnose_models import build, plant
 from exporters.formats.job import ExportRequest, export
 from exporters.formats.registry import EXPORTERS, FORMATS
-from exporters.jobs import Answer, Job, Preloaded, Request, Workers
+from exporters.jobs import Answer, ForkServers, Job, Request, Workers
 from exporters.lowering.tracing.job import LowerRequest, lower
 from exporters.source.model_source import ModelSource
 from flows.config.settings import load_settings
 from flows.diagnose import Diagnosis, diagnose
 from flows.pipeline.run import ReleaseRun, Shared
 from flows.pipeline.stages import run_on_threads
-from validators.preloads import TENSORFLOW, hosts
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.web.browser import BrowserHost
 
 ONNX = "onnx/default onnxruntime cpu"
@@ -182,8 +182,10 @@ class Faults:
         )
 
     def _call(self, function: Callable[[Request], Answer], request: Request) -> Answer:
-        with Workers(self._folder, self._folder, hosts=self._shared.preloaded) as workers:
-            return workers.run(Job(name="planting", function=function, request=request, host=TENSORFLOW)).unwrap()
+        with Workers(self._folder, self._folder, fork_servers=self._shared.fork_servers) as workers:
+            return workers.run(
+                Job(name="planting", function=function, request=request, fork_server=TENSORFLOW)
+            ).unwrap()
 
 
 def _shown(found: Diagnosis) -> str:
@@ -239,13 +241,13 @@ def _asked(planted: Sequence[str], wanted: Sequence[str]) -> bool:
 def _scored(wanted: Sequence[tuple[str, str, str, str]]) -> Iterator[Scored]:
     with tempfile.TemporaryDirectory(prefix="diagnose-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
-        preloaded = Preloaded(hosts(), folder)
+        fork_servers = ForkServers(preloaded_modules(), folder)
         try:
-            faults = Faults(folder, Shared(preloaded=preloaded, browser=browser, cores=3, memory=12 << 30))
+            faults = Faults(folder, Shared(fork_servers=fork_servers, browser=browser, cores=3, memory=12 << 30))
             for planted in wanted:
                 yield faults.score(*planted)
         finally:
-            preloaded.close()
+            fork_servers.close()
 
 
 def kept(scores: Sequence[Scored]) -> bool:

@@ -179,7 +179,7 @@ def _watched(process: subprocess.Popen[bytes]) -> int:
     peak = 0
     try:
         while process.poll() is None:
-            peak = max(peak, tree.Gauge().read([process.pid]))
+            peak = max(peak, tree.MemoryMeter().read([process.pid]))
             time.sleep(_POLL)
     finally:
         if process.poll() is None:

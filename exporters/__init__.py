@@ -1,10 +1,10 @@
 """Exports one stored Keras model to artifacts. Knows nothing of validation or of Prefect.
 
-The rooms, each above all that it imports:
+The folders; each imports only those listed before it:
 
 * `contract`, `errors`, `tensor_names`, `target_limits`, `toolchain`: records, errors and tables that every room uses.
 * `files`: hashes files, and places them in one step.
-* `jobs`: runs a function in a bounded process; its death is a typed result.
+* `jobs`: runs a function in a bounded process, and returns its end as a typed result.
 * `source`: reads, admits and loads a stored model (Keras 2 and 3).
 * `preprocessing`: describes what a model does to text and tables, and runs it without Keras.
 * `lowering`: traces the model into one flat graph that every converter takes.

@@ -17,7 +17,7 @@ from typing import Any
 
 
 class ParitygateError(Exception):
-    """Base of all errors of paritygate that carry a message for a person.
+    """Carries a message for a person; base of all errors of paritygate.
 
     Args:
         message: the object, what was received, what is valid.
@@ -38,19 +38,19 @@ class ParitygateError(Exception):
 
 
 class BadInput(ParitygateError):
-    """The model, the samples or the configuration is at fault (exit 2)."""
+    """Reports that the model, the samples or the configuration is at fault (exit 2)."""
 
 
 class Broken(ParitygateError):
-    """An exporter, a runtime or the machine failed (exit 3)."""
+    """Reports that an exporter, a runtime or the machine failed (exit 3)."""
 
 
 class Cancelled(Broken):
-    """The job was stopped because the whole run is ending."""
+    """Reports that a job was stopped because the whole run is ending."""
 
 
 class Limited(ParitygateError):
-    """The target cannot express this model.
+    """Reports that the target cannot express this model.
 
     Args:
         message: what the target lacks, in a sentence.
@@ -76,4 +76,4 @@ class LimitReached:
 
 
 class Unavailable(ParitygateError):
-    """This machine has no such device or runtime; the next step names how to get it."""
+    """Reports that this machine has no such device or runtime; the next step names how to get it."""

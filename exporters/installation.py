@@ -1,7 +1,7 @@
-"""Tells how this paritygate was installed, where it may keep files, and the commands that complete it.
+"""Tells how this paritygate was installed, where it may keep files, and the commands that complete the installation.
 
-Read by every hint that names a command: in a checkout `make setup` does all, elsewhere pip (or uv, or pipx) brings
-packages and `paritygate setup` what these cannot bring.
+Every hint that names a command calls this module. In a checkout `make setup` installs everything. Elsewhere pip (or uv,
+or pipx) installs packages, and `paritygate setup` installs the rest.
 """
 
 import os
@@ -33,20 +33,20 @@ def state_folder() -> Path:
 def install_command(extra: str) -> str:
     """Returns the command that adds one of paritygate's extras to this environment.
 
-    `make setup` cannot bring `ort-cuda`, which replaces `ort` in the same environment.
+    `make setup` cannot install `ort-cuda`, which replaces `ort` in the same environment.
     """
     if checkout() and extra != "ort-cuda":
         return "make setup"
-    # uv and pipx keep a tool in an environment of theirs, with a file that says so, and set it up as a whole: another
-    # extra replaces those that are there, so the command names all of them.
-    whole = extra if extra == "ort-cuda" else "all"
+    # uv and pipx keep a tool in its own environment, marked by a file, and always install it as a whole: another extra
+    # replaces the installed ones, so the command names all of them.
+    extras = extra if extra == "ort-cuda" else "all"
     if Path(sys.prefix, "uv-receipt.toml").is_file():
-        return f"uv tool install 'paritygate[{whole}]'"
+        return f"uv tool install 'paritygate[{extras}]'"
     if Path(sys.prefix, "pipx_metadata.json").is_file():
-        return f"pipx install --force 'paritygate[{whole}]'"
+        return f"pipx install --force 'paritygate[{extras}]'"
     return f"pip install 'paritygate[{extra}]'"
 
 
 def setup_command() -> str:
-    """Returns the command that brings what pip cannot: browser packages, the TF.js converter, Prefect's database."""
+    """Returns the command that installs what pip cannot: browser packages, the TF.js converter, Prefect's database."""
     return "make setup" if checkout() else SETUP

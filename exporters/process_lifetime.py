@@ -1,4 +1,4 @@
-"""Ties the lifetime of processes to each other, where Linux can: a killed parent leaves no child behind."""
+"""Ends child processes with their parent, on Linux: a killed parent leaves no child behind."""
 
 import ctypes
 import os
@@ -13,8 +13,8 @@ def die_with_parent(parent: int) -> None:
     """Asks Linux to kill this process when the thread that started it ends; does nothing on other systems.
 
     Args:
-        parent: pid of the process that started this one, told by itself: an interpreter takes long enough to start
-            for its parent to be gone before it can ask. Then this process ends at once.
+        parent: pid of the process that started this one, passed by that process: it may end while this interpreter
+            still starts. Then this process ends at once.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if sys.platform == "linux" and os.getppid() != parent:

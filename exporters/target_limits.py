@@ -1,8 +1,8 @@
-"""Lists what targets cannot express, each with its upstream source: the versioned table behind every `limited`.
+"""Lists the limits of the targets, each with its upstream source: the versioned table behind every `limited`.
 
-In: a row's id, from code that found the limit itself, or the message a converter failed with. Out: the `Limited` error
-of the row; None for a message that no row explains, and then the exporter is `errored`. A row names the target, the
-versions it was seen with, and its upstream source. A version that fixes the limit removes the row.
+In: a row's id, from code that found the limit itself, or the message of a converter's failure. Out: the `Limited` error
+of the row; None for a message that no row explains, and then the artifact is `errored`. A row names the target, the
+versions that showed the limit, and the upstream source. Remove a row once the upstream version fixes it.
 """
 
 import re
@@ -13,7 +13,7 @@ from exporters.errors import Limited
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetLimit:
-    """One limit of one target.
+    """Describes one limit of one target.
 
     Attributes:
         id: stable identifier, which waivers name.

@@ -14,7 +14,7 @@ TreePath = tuple[str | int, ...]
 """Steps from the root of a structure to one tensor: a str is a dict key, an int a position in a list or tuple."""
 
 
-_TAKEN = {"self"}
+_RESERVED = {"self"}
 """TensorFlow turns a signature into a method with keyword arguments, where `self` would collide."""
 
 
@@ -30,7 +30,7 @@ def canonical(paths_and_names: Sequence[tuple[TreePath, str]]) -> tuple[str, ...
     Returns:
         One name for each tensor, in the same order, all different.
     """
-    plain = [_identifier(_spoken(path, name)) for path, name in paths_and_names]
+    plain = [_identifier(_joined(path, name)) for path, name in paths_and_names]
     occurrences = Counter(plain)
     taken = set(plain)
     numbered = {name: _numbered(name, taken) for name, count in occurrences.items() if count > 1}
@@ -42,13 +42,14 @@ def display_path(path: TreePath) -> str:
     return "".join(f"[{json.dumps(step, ensure_ascii=False)}]" for step in path)
 
 
-def _spoken(path: TreePath, name: str) -> str:
+def _joined(path: TreePath, name: str) -> str:
+    """Returns the path's steps joined by `_` if one of them is a dict key, else the tensor's own name."""
     return "_".join(map(str, path)) if any(isinstance(step, str) for step in path) else name
 
 
 def _identifier(name: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    usable = re.match(r"[A-Za-z]", safe) and not keyword.iskeyword(safe) and safe not in _TAKEN
+    usable = re.match(r"[A-Za-z]", safe) and not keyword.iskeyword(safe) and safe not in _RESERVED
     return safe if usable else f"t_{safe}"
 
 

@@ -6,10 +6,10 @@ from importlib import metadata
 
 def versions(packages: Iterable[str]) -> Mapping[str, str]:
     """Returns the installed versions of distribution packages; a package that is absent is left out."""
-    found = {}
+    installed = {}
     for package in packages:
         try:
-            found[package] = metadata.version(package)
+            installed[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return installed

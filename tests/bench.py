@@ -26,10 +26,10 @@ from flows.pipeline.cells import Cells
 from flows.pipeline.exports import Exports
 from flows.pipeline.workspace import Workspace
 from tests.exporters.unmended import ExportWithout, LowerWithout, export_without, lower_without
-from validators.contract import Cell, Grounds, SampleSet, Verdict
+from validators.contract import Cell, ComparisonBasis, SampleSet, Verdict
 from validators.gate.verdict import judge
-from validators.preloads import TENSORFLOW, hosts
-from validators.runtimes.registry import RuntimeRow, default_requirements, planned
+from validators.preloads import TENSORFLOW, preloaded_modules
+from validators.runtimes.registry import RUNTIMES, RuntimeRow, default_requirements, planned
 from validators.samples import static_shapes
 from validators.web.browser import BrowserHost
 
@@ -39,6 +39,9 @@ ON_GPUS = {
 }
 """Models that run on software GPUs too, unless a test asks for something else: their cells take half of the time. Each
 has operators, types or shapes that no other one has."""
+
+ON_REQUEST = tuple(row.requirement for row in RUNTIMES if row.on_request)
+"""The runtimes that a release runs only where it is asked to; the same models run on them."""
 
 Rows = Callable[[RuntimeRow], bool]
 """Which of the runtimes that a release would run a proof runs."""
@@ -89,7 +92,7 @@ class Proof:
             model=replace(base.model, signature=self.signature),
             policy=replace(base.policy, required=default_requirements(FORMATS)),
             samples=tuple(self.sets),
-            grounds=Grounds(),
+            grounds=ComparisonBasis(),
             artifacts=tuple(self.artifacts.values()),
             cells=tuple({**self.cells, **{cell.key: cell for cell in instead}}.values()),
         )
@@ -118,7 +121,7 @@ class Bench:
         self.folder = folder
         jobs = folder / "jobs"
         jobs.mkdir()
-        self.workers = Workers(jobs, jobs, hosts=hosts())
+        self.workers = Workers(jobs, jobs, fork_servers=preloaded_modules())
         self.browser = BrowserHost()
         self._pool = ThreadPoolExecutor(3, thread_name_prefix="bench")
         self._proofs: dict[str, Future[Proof]] = {}
@@ -130,15 +133,17 @@ class Bench:
         self.browser.close()
         self._pool.shutdown(cancel_futures=True)
 
-    def outcome(self, function: str | Callable[[Any], Any], request: Any, *, host: str = TENSORFLOW) -> Outcome[Any]:
+    def outcome(
+        self, function: str | Callable[[Any], Any], request: Any, *, fork_server: str | None = TENSORFLOW
+    ) -> Outcome[Any]:
         """Runs one function as a job, however it ends; `MODULE:NAME` for one of a test's own modules."""
         called = resolve(function) if isinstance(function, str) else function
         name = f"{called.__name__}-{next(self._numbers)}"
-        return self.workers.run(Job(name=name, function=called, request=request, host=host))
+        return self.workers.run(Job(name=name, function=called, request=request, fork_server=fork_server))
 
-    def call(self, function: str | Callable[[Any], Any], request: Any, *, host: str = TENSORFLOW) -> Any:
+    def call(self, function: str | Callable[[Any], Any], request: Any, *, fork_server: str | None = TENSORFLOW) -> Any:
         """Runs one function as a job that must succeed."""
-        return self.outcome(function, request, host=host).unwrap()
+        return self.outcome(function, request, fork_server=fork_server).unwrap()
 
     def lower(
         self, source: ModelSource, folder: Path, forms: Sequence[str], *, without: str | None = None
@@ -223,7 +228,7 @@ class Bench:
         cells = [
             self.cell(workspace.release, artifact, row, lane=lane)
             for artifact in artifacts.values()
-            for row in planned((artifact.format,), gpu=settings.policy.gpu)
+            for row in planned((artifact.format,), gpu=settings.policy.gpu, asked=ON_REQUEST if name in ON_GPUS else ())
             if rows(row)
         ]
         return Proof(

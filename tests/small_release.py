@@ -13,8 +13,8 @@ import numpy as np
 
 from exporters.contract import Artifact, Signature, TensorSpec
 from exporters.files.hashing import digest_tree
-from validators.contract import Cell, Grounds, Noise, Placement, PolicyRecord, Reason, Requirement, SampleSet
-from validators.gate.approvals import decided
+from validators.contract import Cell, ComparisonBasis, Noise, Placement, PolicyRecord, Reason, Requirement, SampleSet
+from validators.gate.approvals import apply_approvals
 from validators.gate.verdict import judge
 from validators.release.evidence import reference_folder, withhold, write_evidence, write_noise
 from validators.release.integrity import record_files
@@ -75,13 +75,13 @@ def make(folder, *, elsewhere=(), off_by=0.0, reasons=(), own=None, **policy):
         asked="a5" * 32,
         policy=record,
         samples=(SET,),
-        grounds=Grounds(noise=NOISE),
+        grounds=ComparisonBasis(noise=NOISE),
         artifacts=(artifact,),
         cells=(own,),
         files=record_files(folder),
     )
     verdict = judge(manifest, today=date(2026, 11, 27))
-    reasons = (*decided(verdict.reasons, (), demanded=record.approval).standing, *reasons)
+    reasons = (*apply_approvals(verdict.reasons, (), demanded=record.approval).standing, *reasons)
     manifest = replace(manifest, verdict=replace(verdict, passed=not reasons, reasons=reasons))
     (folder / MANIFEST).write_bytes(dump(manifest))
     return folder

@@ -32,7 +32,7 @@ HEAVY = {
 }
 # Module -> the heavy package it may import at its top, with the reason.
 HEAVY_ALLOWED = {
-    "exporters/jobs/preload_tensorflow.py": {"tensorflow", "keras"},  # imported by the preloaded process alone
+    "exporters/jobs/preload_tensorflow.py": {"tensorflow", "keras"},  # imported by the fork server only
     # @flow and @task are decorators; the CLI imports flows.prefect.release only to run it, and with it the others.
     **{
         f"flows/{name}.py": {"prefect"}

@@ -333,9 +333,9 @@ def _forget_gradients(path: Path) -> None:
 def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndarray], np.ndarray]) -> Made:
     """The artifact with one constant changed, and what the weights check says then."""
     from exporters.weights.match import match
-    from exporters.weights.source_weights import read
+    from exporters.weights.source_weights import read_weights
 
-    source = read(weights)
+    source = read_weights(weights)
     own = next(weight.array for weight in source.weights if like in weight.name)
     module = exporter_of(made.format)
     alike = [array for array in module.constants(made.folder).values() if array.size == own.size]

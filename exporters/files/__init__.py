@@ -1,1 +1,1 @@
-"""Files of a release: `hashing` digests them, `atomic` writes them in one step; `locks` locks between processes."""
+"""Handles the files of a release: `hashing` digests, `atomic` writes in one step, `locks` locks between processes."""

@@ -1,4 +1,4 @@
-"""Puts files and folders under their final names in one step: a reader finds all of one, or nothing."""
+"""Gives files and folders their final names in one step: a reader finds a complete one, or none."""
 
 import os
 from pathlib import Path
@@ -21,18 +21,18 @@ def place(source: Path, destination: Path) -> None:
 
 
 def write(file: Path, content: bytes | str, *, mode: int | None = None) -> None:
-    """Writes a file in one step, in place of the one that has its name.
+    """Writes a file in one step, and replaces a file of that name.
 
-    The content is on disk before the file gets its name, so that not even a power failure leaves half of one. What a
-    killed writer leaves, the next one overwrites: two may not write the same file at once.
+    The content is on disk before the file gets its name, so that not even a power failure leaves half a file. The next
+    writer overwrites the partial file of a killed one, so two may not write the same file at once.
 
     Args:
         file: its final name, in a folder that exists.
         content: text becomes UTF-8.
-        mode: permission bits; None for those that the process gives to new files.
+        mode: permission bits; None for the process's default.
 
     Raises:
-        OSError: it could not be written; the file that had the name is as it was.
+        OSError: it could not be written; a file that already had the name is unchanged.
     """
     partial = file.with_name(f".{file.name}{PARTIAL}")
     try:
@@ -41,9 +41,10 @@ def write(file: Path, content: bytes | str, *, mode: int | None = None) -> None:
                 os.fchmod(stream.fileno(), mode)
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()
+            # Without this the name could reach the disk before the content.
             os.fsync(stream.fileno())
         partial.replace(file)
-    except BaseException:
+    except BaseException:  # Ctrl-C included
         partial.unlink(missing_ok=True)
         raise
 

@@ -1,7 +1,6 @@
-"""Hashing, atomic placement and provenance: what is done once for every artifact, whoever exported it.
+"""Computes digests of files and of folders.
 
-In: a file or folder that an exporter wrote into scratch space. Out: the same bytes under their final name, with a
-digest and the versions of the packages that made them.
+In: a file or folder, as an exporter wrote it or as a release holds it. Out: SHA-256 in hex, and sizes in bytes.
 """
 
 import hashlib
@@ -11,7 +10,7 @@ _CHUNK = 1 << 20
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex, read in chunks of 1 MiB."""
+    """Returns the SHA-256 of a file's bytes, in hex; reads chunks of 1 MiB."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
@@ -20,12 +19,12 @@ def sha256_file(path: Path) -> str:
 
 
 def files_below(folder: Path) -> tuple[Path, ...]:
-    """All regular files below a folder, sorted by their posix path relative to it."""
+    """Returns all regular files below a folder, sorted by their posix path relative to it."""
     return tuple(sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.relative_to(folder).as_posix()))
 
 
 def digest_tree(path: Path) -> tuple[str, int]:
-    r"""Digest and size of an artifact.
+    r"""Computes digest and size of an artifact.
 
     A file's digest is its SHA-256. A folder's is the SHA-256 over one line `"{sha256}  {relative posix path}\n"` for
     each of its files in sorted order, so that a renamed, added or missing file changes it too.

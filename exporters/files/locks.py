@@ -1,4 +1,4 @@
-"""One lock between processes: exclusive, on a file or a folder, freed by the system when its process dies."""
+"""Locks between processes: exclusive, on a file or a folder, freed by the system when the process dies."""
 
 import contextlib
 import fcntl
@@ -16,19 +16,20 @@ _POLL_SECONDS = 0.1
 def create_or_open(path: Path) -> int:
     """Opens a folder, or a lock file that it makes where there is none; no child process inherits the descriptor."""
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
+    # A child that inherited the descriptor would hold the lock after this process released it.
     return os.open(path, flags | os.O_CLOEXEC, 0o644)
 
 
 class Lock:
-    """An exclusive lock, taken without waiting and held until it is released.
+    """Takes an exclusive lock without waiting, and holds it until it is released.
 
     Args:
         path: a folder, or a lock file.
-        open_file: gives a descriptor of `path`.
+        open_file: opens `path` and returns the descriptor.
 
     Raises:
         BlockingIOError: another process, or another lock of this one, holds it.
-        OSError: what `open_file` raises.
+        OSError: raised by `open_file`.
     """
 
     def __init__(self, path: Path, *, open_file: Callable[[Path], int] = create_or_open) -> None:
@@ -42,14 +43,14 @@ class Lock:
                 raise
             if _is_file(path, self._descriptor):
                 return
-            os.close(self._descriptor)  # its last holder removed the file between our two steps
+            os.close(self._descriptor)  # its last holder removed the file after we opened it and before we locked it
 
     def release(self, *, remove: bool = False) -> None:
         """Frees the lock.
 
         Args:
-            remove: whether the lock file goes too. It goes while the lock is held: who opened it before finds out by
-                its inode number and opens the next one.
+            remove: whether to remove the lock file. It is removed while the lock is held: a process that opened it
+                before sees by the inode number that the file is gone, and opens the next one.
         """
         if remove:
             self._path.unlink(missing_ok=True)
@@ -68,31 +69,32 @@ def wait_for_lock(
     what: str,
     open_file: Callable[[Path], int] = create_or_open,
     cancelled: Callable[[], bool] = lambda: False,
-    say: Callable[[str], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
 ) -> Lock:
     """Takes a lock as soon as it is free.
 
     Args:
         path: see `Lock`.
-        what: is used by the holder of the lock; for the messages.
+        what: name of the locked thing, for the messages.
         open_file: see `Lock`.
-        cancelled: asked while waiting; true ends the wait.
-        say: told once, when there is a wait.
+        cancelled: called while waiting; True ends the wait.
+        on_wait: called once with a message, when the lock is not free.
 
     Raises:
         Cancelled: `cancelled` ended the wait.
-        OSError: what `open_file` raises.
+        OSError: raised by `open_file`.
     """
-    said = False
+    announced = False
     while True:
         try:
             return Lock(path, open_file=open_file)
         except BlockingIOError:
             if cancelled():
                 raise Cancelled(f"the run ended while it waited for {what} ({path})") from None
-            if not said:
-                say(f"{what} is in use; waits for its turn ({path})")
-                said = True
+            if not announced:
+                on_wait(f"{what} is in use; waits until it is free ({path})")
+                announced = True
+            # A blocking call of the system could not be ended by `cancelled`.
             time.sleep(_POLL_SECONDS)
 
 

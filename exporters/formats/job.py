@@ -1,26 +1,33 @@
-"""Runs one exporter as a job of its own process, and checks what it wrote."""
+"""Runs one exporter, checks the artifact that it wrote, and compares the stored weights with the model's.
+
+In: an `ExportRequest`, from `flows.pipeline.exports`, in a worker process. Out: the artifact's folder, and its record.
+"""
 
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from exporters.contract import Finding, Signature, WeightsRecord
+from exporters.formats.contract import ExportSource, Options
 from exporters.formats.registry import EXPORTERS, STATIC_EXPORTERS
 from exporters.lowering.graph import Graph
-from exporters.lowering.rewrite_log import noting, rewritten
+from exporters.lowering.rewrite_log import recorded_rewrites, rewrite_findings
 from exporters.preprocessing.description import FILE, names_of
 from exporters.source.model_source import ModelSource
 from exporters.target_limits import limited
 from exporters.weights.match import match
-from exporters.weights.source_weights import read, with_constants
+from exporters.weights.source_weights import read_weights, with_constants
 from exporters.weights.weight_layout import WeightLayout
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRequest:
-    """One artifact to make.
+    """Names one artifact to make, its source and its destination.
 
     Attributes:
         artifact: the row's key, `format/variant`.
@@ -29,27 +36,27 @@ class ExportRequest:
         destination: folder to create.
         options: see `Artifact.options`.
         shapes: input of the model -> its shape, for a variant whose every axis has a length.
-        weights: folder that `exporters.weights.source_weights.note` wrote, to compare the stored weights with; None
-            compares nothing.
+        weights: folder from `exporters.weights.source_weights.write_weights`, to compare the stored weights with;
+            None compares nothing.
     """
 
     artifact: str
     model: ModelSource
     graph: Path | None
     destination: Path
-    options: Mapping[str, str | int | bool]
+    options: Options
     shapes: Mapping[str, tuple[int, ...]] | None = None
     weights: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What an exporter made.
+    """Describes the artifact that an exporter wrote.
 
     Attributes:
         signature: of the artifact.
-        findings: none of them blocking: the rewrites that acted, and the check's.
-        weights: what the artifact stores of the source's weights; None unless asked for.
+        findings: the rewrites that were applied, and the findings of the check; none of them blocks.
+        weights: comparison of the stored weights with the source's; None unless asked for.
         preprocessing: see `Artifact.preprocessing`.
     """
 
@@ -60,23 +67,20 @@ class Exported:
 
 
 def export(request: ExportRequest) -> Exported:
-    """Runs one exporter and checks what it wrote for what its runtimes cannot run.
+    """Runs one exporter and checks that the artifact's runtimes can run it.
 
     Raises:
-        Limited: the target cannot express the model, by the exporter's or the check's word.
+        Limited: the exporter or the check found that the target cannot express the model.
         RuntimeError: the check found a fault that no limit explains.
     """
     row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request.artifact)
     exporter = row.exporter
-    source = request.graph or request.model.path
-    options = {**request.options, "model": request.model, "shapes": request.shapes}
-    shutil.rmtree(request.destination, ignore_errors=True)  # of an attempt that was killed
-    with noting() as acted:
-        signature: Signature = exporter.export(source, request.destination, options)
-    described = names_of(source)
-    for name in described:
-        shutil.copyfile(source / name, request.destination / name)
-    findings: tuple[Finding, ...] = (*rewritten(acted), *exporter.check(request.destination, signature))
+    source = ExportSource(model=request.model, graph=request.graph, shapes=request.shapes)
+    shutil.rmtree(request.destination, ignore_errors=True)  # a killed attempt may have left one
+    with recorded_rewrites() as names:
+        signature = exporter.export(source, request.destination, request.options)
+    preprocessing = () if request.graph is None else _copy_preprocessing(request.graph, request.destination)
+    findings: tuple[Finding, ...] = (*rewrite_findings(names), *exporter.check(request.destination, signature))
     for finding in findings:
         if finding.blocking:
             if finding.limit:
@@ -85,14 +89,26 @@ def export(request: ExportRequest) -> Exported:
     weights = None
     if request.weights is not None:
         weights = _compared(exporter.WEIGHTS, request.weights, request.graph, exporter.constants(request.destination))
-    return Exported(signature=signature, weights=weights, findings=findings, preprocessing=FILE if described else "")
+    return Exported(
+        signature=signature, weights=weights, findings=findings, preprocessing=FILE if preprocessing else ""
+    )
 
 
-def _compared(layout: WeightLayout, weights: Path, graph: Path | None, stored: Mapping[str, Any]) -> WeightsRecord:
+def _copy_preprocessing(graph: Path, destination: Path) -> tuple[str, ...]:
+    """Copies the files that describe the steps before a split model's core; returns their names."""
+    names = names_of(graph)
+    for name in names:
+        shutil.copyfile(graph / name, destination / name)
+    return names
+
+
+def _compared(
+    layout: WeightLayout, weights: Path, graph: Path | None, stored: "Mapping[str, np.ndarray]"
+) -> WeightsRecord:
     """Compares the constants that an artifact stores with the original's weights."""
-    original = read(weights)
-    found = match(layout, original, stored)
-    if not found.differences or graph is None:
-        return found
-    # What the model's own code multiplies with is no weight; reading the graph again costs only those that differ.
+    original = read_weights(weights)
+    record = match(layout, original, stored)
+    if not record.differences or graph is None:
+        return record
+    # A constant in the model's own code is no weight. Only an artifact that differs pays for reading the graph again.
     return match(layout, with_constants(original, Graph.read(graph).graph_def), stored)

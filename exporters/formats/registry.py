@@ -1,20 +1,20 @@
-"""The table of exporters: one row for every variant of every format.
+"""Lists the exporters: one row for every variant of every format.
 
 A new format is one module, an `exporters.formats.contract.Exporter`, and its rows here. The modules import heavy
 packages on first use, in a worker process, so that this one stays light.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from exporters.contract import STATIC, Precision, TensorSpec
 from exporters.formats import onnx, saved_model, tfjs, tflite
-from exporters.formats.contract import Exporter
+from exporters.formats.contract import Exporter, Options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExporterRow:
-    """One variant of one format.
+    """Describes one variant of one format.
 
     Attributes:
         format: the format's name everywhere.
@@ -22,9 +22,9 @@ class ExporterRow:
         exporter: module of the format, see `exporters.formats.contract`.
         source: `model` for the model itself, or the name of a lowered form, a key of `FORMS`.
         file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
-        options: what the exporter is asked unless the user says otherwise.
-        section: section of `release.toml` where the user says otherwise; empty where there is nothing to say.
-        precision: what its artifacts store and compute in.
+        options: defaults of the exporter's options; the user's section overrides them.
+        section: section of `release.toml` that overrides `options`; empty where the format has no options.
+        precision: the element types that its artifacts store and compute in.
         toolchain: distribution packages whose versions are recorded with the artifact.
     """
 
@@ -33,14 +33,14 @@ class ExporterRow:
     exporter: Exporter
     source: str
     file: str = ""
-    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     section: str = ""
     precision: Precision = "float32"
     toolchain: tuple[str, ...]
 
     @property
     def key(self) -> str:
-        """`format/variant`."""
+        """Returns `format/variant`."""
         return f"{self.format}/{self.variant}"
 
 
@@ -98,7 +98,7 @@ STATIC_EXPORTERS = (
         toolchain=("tensorflow", "keras"),
     ),
 )
-"""Rows for models that leave more than the batch open: every axis gets the length that it has in the samples.
+"""Rows for models with a dynamic axis other than the batch: every axis gets the length that it has in the samples.
 
 LiteRT.js and LiteRT's GPU accelerator take no dynamic shape at all.
 """
@@ -109,7 +109,7 @@ VARIANTS: tuple[str, ...] = tuple(row.key for row in (*EXPORTERS, *STATIC_EXPORT
 
 
 def selects(selectors: Collection[str], key: str) -> bool:
-    """Returns whether an artifact is among what was asked for.
+    """Tells whether the selectors select an artifact.
 
     Args:
         selectors: `tflite` for the format's default variants, which reduce no precision; `tflite/batch1` for one.
@@ -127,12 +127,12 @@ def formats_of(selectors: Iterable[str]) -> tuple[str, ...]:
 
 
 def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tuple[ExporterRow, ...]:
-    """The rows of the named formats and variants, in the table's order.
+    """Returns the rows of the named formats and variants, in the table's order.
 
     Args:
         formats: `tflite` for a format's default variants, `tflite/batch1` for one.
-        inputs: of the model; where one of them leaves an axis besides the batch open, static rows are among the rows.
-            A static row that is named is there for every model.
+        inputs: of the model; where one of them has a dynamic axis other than the batch, the static rows are added.
+            A static row that is named is returned for every model.
     """
     open_axes = any(None in spec.shape[1:] for spec in inputs)
     static = (row for row in STATIC_EXPORTERS if open_axes or row.key in formats)

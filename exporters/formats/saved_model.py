@@ -1,29 +1,31 @@
-"""SavedModel: the inference function saved with its variables.
+"""Exports to SavedModel: the inference function saved with its variables.
 
 In: the admitted model. Out: a SavedModel folder with one signature, `serving_default`, whose inputs and outputs
-carry the canonical names.
+have the canonical names.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Finding, Signature
+from exporters.formats.contract import ExportSource, Options
 from exporters.source.keras.graph_function import graph_function
 from exporters.weights.weight_layout import WeightLayout
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TITLE: str = "SavedModel"
 WEIGHTS = WeightLayout(kernels="source", computes=False)
 
 
-def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+def export(source: ExportSource, destination: Path, _options: Options) -> Signature:
     """Saves the model's inference function.
 
     Args:
-        source: the model, as admission copied it.
+        source: its `model` is loaded; it needs no lowered graph.
         destination: folder to create.
-        options: `model`, a `ModelSource`.
 
     Raises:
         BadInput: Keras cannot load the model.
@@ -34,8 +36,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     from exporters.source.keras.loading import load
     from exporters.source.keras.model import tensor_specs
 
-    del source
-    model = load(options["model"])
+    model = load(source.model)
 
     @graph_function
     def serve(**inputs: Any) -> dict[str, Any]:
@@ -50,23 +51,23 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
     )
 
 
-def constants(artifact: Path) -> dict[str, Any]:
-    """Every variable by its place among the objects; counters that no variable is are left out."""
+def constants(artifact: Path) -> "dict[str, np.ndarray]":
+    """Reads every variable, by its path in the object graph; entries that are no weight, as counters, are left out."""
     from exporters.source.readers.checkpoint import SUFFIX, CheckpointWeights
 
     weights = CheckpointWeights(artifact / "variables" / "variables")
     with weights.rows() as rows:
-        own = [row for row in rows if weights.role(row.path) == "weight"]
-        return {row.path.removesuffix(SUFFIX): _numbers(row.read(())) for row in own}
+        variables = [row for row in rows if weights.role(row.path) == "weight"]
+        return {row.path.removesuffix(SUFFIX): _numbers(row.read(())) for row in variables}
 
 
-def _numbers(array: Any) -> Any:
-    """The array itself; NumPy has no bfloat16 of its own."""
+def _numbers(array: "np.ndarray") -> "np.ndarray":
+    """Returns the array as numbers: NumPy has no bfloat16, which a checkpoint reads as raw bytes (kind `V`)."""
     import ml_dtypes
 
     return array.view(ml_dtypes.bfloat16) if array.dtype.kind == "V" else array
 
 
 def check(_artifact: Path, _signature: Signature) -> tuple[Finding, ...]:
-    """TensorFlow runs whatever TensorFlow traced; there is nothing to look for before it is run."""
+    """Finds nothing: TensorFlow runs every graph that it traced."""
     return ()

@@ -1,23 +1,27 @@
-"""TF.js: a graph model, `model.json` with its weight shards.
+"""Exports to TF.js: a graph model, `model.json` with its weight shards.
 
-In: a lowered graph. Out: a folder the TF.js converter's own writer made. The converter's entry points load a
-SavedModel, match names by shape and hide the true error behind a fallback (tfjs#3942); the steps
-they are made of take the graph and the signature as they are.
+In: a lowered graph. Out: a folder that the TF.js converter wrote. The converter's entry points load a SavedModel, match
+names by shape and hide the true error behind a fallback (tfjs#3942). So this module calls their inner steps, which take
+the graph and the signature as they are.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Finding, Signature
-from exporters.formats.tfjs_fusions import mend_fusions
+from exporters.formats.contract import ExportSource, Options
+from exporters.formats.tfjs_fusions import replace_unsupported_fusions
 from exporters.formats.tfjs_stubs import conversion_module
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrites.grouped_convolution import split_grouped_convolutions
 from exporters.lowering.rewrites.strided_padding import pad_in_numbers
 from exporters.target_limits import known_limit, limited
 from exporters.weights.weight_layout import WeightLayout
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TITLE: str = "TF.js"
 WEIGHTS = WeightLayout(kernels="last_two")
@@ -27,22 +31,20 @@ _INT32 = 2**31
 _SENTINELS = (2**63 - 1, -(2**63))  # "to the end" in slices; narrowing keeps that meaning
 
 
-def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+def export(source: ExportSource, destination: Path, _options: Options) -> Signature:
     """Converts a lowered graph.
 
     Args:
-        source: folder of a lowered graph.
+        source: its lowered graph is converted.
         destination: folder to create; receives `model.json` and the shards.
-        options: none are used.
 
     Raises:
         Limited: the graph has operators TF.js does not know, or integers that do not fit its int32.
     """
-    del options
     import tensorflow as tf
 
     conversion = conversion_module()
-    graph = split_grouped_convolutions(pad_in_numbers(Graph.read(source)))
+    graph = split_grouped_convolutions(pad_in_numbers(Graph.read(source.lowered)))
     _refuse_wide_integers(graph)
     imported = graph.imported()
     signature_def = _signature_def(imported, graph.signature)
@@ -53,11 +55,11 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
         if limit is None:
             raise
         raise limit from error
-    mend_fusions(optimised)
-    weights = conversion.extract_weights(optimised)  # takes them out of the graph, so it comes before writing that
+    replace_unsupported_fusions(optimised)
+    weights = conversion.extract_weights(optimised)  # also removes them from the graph, which is written below
     destination.mkdir()
     conversion.write_artifacts(
-        None,
+        None,  # the graph: `_add_topology` writes it
         weights,
         str(destination / FILE),
         tf.__version__,
@@ -69,7 +71,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
 
 
 def _signature_def(imported: Any, signature: Signature) -> Any:
-    """The signature under canonical keys; the converter would match keys to tensors by dtype and shape."""
+    """Builds the signature under canonical keys; the converter would match keys to tensors by dtype and shape."""
     from tensorflow.core.protobuf import meta_graph_pb2
 
     definition = meta_graph_pb2.SignatureDef()
@@ -83,7 +85,11 @@ def _signature_def(imported: Any, signature: Signature) -> Any:
 
 
 def _refuse_wide_integers(graph: Graph) -> None:
-    """TF.js has int32 only and narrows int64 constants without a word."""
+    """Refuses int64 constants that do not fit int32, which the converter would silently narrow.
+
+    Raises:
+        Limited: a constant holds such a number.
+    """
     import numpy as np
     import tensorflow as tf
 
@@ -96,10 +102,10 @@ def _refuse_wide_integers(graph: Graph) -> None:
 
 
 def _add_topology(path: Path, topology: Mapping[str, Any]) -> None:
-    """Adds the graph to the file, whose keys are then sorted.
+    """Adds the graph to the file, and sorts its keys.
 
-    The converter writes keys in the order of a hash; sorted, the file is the same on every run. And it writes JSON
-    token by token through TensorFlow's file layer, which takes half a minute for some thousand operators.
+    The converter writes keys in the order of a hash; sorted, the file is the same on every run. The converter's own
+    writer passes JSON token by token through TensorFlow's file layer: half a minute for some thousand operators.
     """
     model = {**json.loads(path.read_text("utf-8")), "modelTopology": topology}
     path.write_text(json.dumps(model, sort_keys=True, separators=(",", ":")), "utf-8")
@@ -112,24 +118,24 @@ def _nodes(model: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield from function.get("nodeDef", ())
 
 
-def constants(artifact: Path) -> dict[str, Any]:
-    """Every weight of the shards by name, in the type that it is stored in."""
+def constants(artifact: Path) -> "dict[str, np.ndarray]":
+    """Reads every weight of the shards by name, in the type that is stored; text is left out."""
     import numpy as np
 
     model = json.loads((artifact / FILE).read_text("utf-8"))
-    found: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for group in model["weightsManifest"]:
-        data, at = b"".join((artifact / path).read_bytes() for path in group["paths"]), 0
+        data, offset = b"".join((artifact / path).read_bytes() for path in group["paths"]), 0
         for entry in group["weights"]:
-            if entry["dtype"] == "string":  # each word behind its length
+            if entry["dtype"] == "string":  # each string follows its length, 4 bytes
                 for _ in range(int(np.prod(entry["shape"], dtype=int))):
-                    at += 4 + int.from_bytes(data[at : at + 4], "little")
+                    offset += 4 + int.from_bytes(data[offset : offset + 4], "little")
                 continue
             dtype = np.dtype(entry.get("quantization", entry)["dtype"])
-            values = np.frombuffer(data, dtype, int(np.prod(entry["shape"], dtype=int)), at)
-            found[entry["name"]] = values.reshape(entry["shape"])
-            at += values.nbytes
-    return found
+            values = np.frombuffer(data, dtype, int(np.prod(entry["shape"], dtype=int)), offset)
+            arrays[entry["name"]] = values.reshape(entry["shape"])
+            offset += values.nbytes
+    return arrays
 
 
 def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:

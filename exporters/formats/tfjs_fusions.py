@@ -1,16 +1,16 @@
-"""Fused operators that TF.js does not run as TensorFlow's optimizer leaves them.
+"""Replaces fused operators that TF.js does not run as TensorFlow's optimizer writes them.
 
-The optimizer inside the TF.js converter fuses whatever is added after a product into `_FusedMatMul` or `_FusedConv2D`,
-and the activation after that. Four of the results stop or diverge in the browser:
+The optimizer inside the TF.js converter fuses a product, the addition after it and the activation after that into one
+`_FusedMatMul` or `_FusedConv2D`. Four of the results fail or compute something else in the browser:
 
 * a constant bias with leading axes of length 1: folding a Keras batch norm leaves [1, 1, N]. The wasm backend takes
   rank 1 only (`FusedConv2D only supports rank-1 bias but got rank 4`). The values are the same, so the shape is
   flattened.
-* a bias that is no bias but another product, as in every recurrent step (x W + h U). Wasm stops in the same way; the
-  fusion is taken apart again.
-* an activation outside the list that every backend fuses, `Tanh` above all. Taken apart as well.
-* a GELU or a hard swish, in which the optimizer recognises the operators that it is written with, and makes one of them
-  that only TensorFlow has (`GeluExact`, `GeluApproximate`, `_FusedHardSwish`). Written out again.
+* a bias that is another product, as in every recurrent step (x W + h U). Wasm fails in the same way; the fusion is
+  split into its operators.
+* an activation that not every backend fuses, most often `Tanh`. Split as well.
+* a GELU or a hard swish, whose operators the optimizer replaces by one that only TensorFlow has (`GeluExact`,
+  `GeluApproximate`, `_FusedHardSwish`). Written with basic operators again.
 
 Removable when the wasm backend broadcasts biases and fuses every activation the converter emits (tfjs#8304 is the open
 list of what the runtime lacks).
@@ -20,7 +20,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 _PLAIN = {"_FusedMatMul": "MatMul", "_FusedConv2D": "Conv2D"}
 _BIAS = 2  # position among the inputs: a, b, bias
@@ -51,49 +51,51 @@ _WRITTEN_OUT = {
     ),
 }
 """Operator -> its steps: name, operator, inputs; `x` is what it is applied to, a number is a constant, the last step
-has no name and is the result. The formulas are those of `tf.nn.gelu` and `keras.activations.hard_swish`."""
+has no name and gives the result. The formulas are those of `tf.nn.gelu` and `keras.activations.hard_swish`."""
 _FUSED_ONLY = {"fused_ops", "epsilon", "leakyrelu_alpha", "num_args", "TArgs", "num_host_args", "host_inputs"}
 
 
-def mend_fusions(graph_def: Any) -> None:
-    """Flattens and unfuses in place what is described above.
+def replace_unsupported_fusions(graph_def: Any) -> None:
+    """Flattens biases and splits fusions in place, as the module describes.
 
     Args:
         graph_def: the converter's optimised `GraphDef`, weights still inside.
     """
     constants = {node.name: node for node in graph_def.node if node.op == "Const"}
-    # All at once at the end: extend() copies, and a bias that stands before its fusion would be copied unmended.
-    nodes = [part for node in graph_def.node for part in (_mended(node, constants) if node.op in _PLAIN else [node])]
-    mended = type(graph_def)(node=nodes)
+    # All at once at the end: extend() copies, and a bias that stands before its fusion would be copied as it was.
+    nodes = [
+        part for node in graph_def.node for part in (_replaced_fusion(node, constants) if node.op in _PLAIN else [node])
+    ]
+    replaced = type(graph_def)(node=nodes)
     del graph_def.node[:]
-    graph_def.node.extend(mended.node)
+    graph_def.node.extend(replaced.node)
 
 
-def _mended(node: Any, constants: dict[str, Any]) -> Iterator[Any]:
+def _replaced_fusion(node: Any, constants: dict[str, Any]) -> Iterator[Any]:
     fused = [name.decode() for name in node.attr["fused_ops"].list.s]
     bias = constants.get(node.input[_BIAS]) if "BiasAdd" in fused else None
     has_bias = "BiasAdd" not in fused or (bias is not None and _flatten(bias))
     if has_bias and set(fused) <= _FUSED_EVERYWHERE:
         yield node
     else:
-        acted("fusions")
+        record_rewrite("fusions")
         yield from _unfused(node, fused)
 
 
 def _flatten(bias: Any) -> bool:
-    """Makes a constant bias one of rank 1, where only axes of length 1 go away; says whether it is one now."""
+    """Reshapes a constant bias to rank 1 where all other axes have length 1; tells whether its rank is 1 now."""
     import tensorflow as tf
 
     values = tf.make_ndarray(bias.attr["value"].tensor)
     if values.ndim > 1 and values.size == values.shape[-1]:
         bias.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(values.reshape(-1)))
-        acted("fusions")
+        record_rewrite("fusions")
         return True
     return bool(values.ndim == 1)
 
 
 def _unfused(node: Any, fused: list[str]) -> Iterator[Any]:
-    """The product, the addition and the activation as nodes of their own; the last one has the node's name."""
+    """Yields the product, the addition and the activation as separate nodes; the last one has the node's name."""
     product = type(node)()
     product.CopyFrom(node)
     product.op = _PLAIN[node.op]
@@ -114,23 +116,23 @@ def _unfused(node: Any, fused: list[str]) -> Iterator[Any]:
 
 
 def _written_out(node: Any, operator: str, name: str, x: str) -> Iterator[Any]:
-    """The steps of an operator, the last of them under its name; each constant before the step that needs it."""
+    """Yields the steps of an operator, the last one under its name; each constant precedes the step that needs it."""
     import tensorflow as tf
 
-    for own, step, inputs in _WRITTEN_OUT[operator]:
-        here = f"{name}/{own}" if own else name
-        named = []
-        for each in inputs:
-            if isinstance(each, float):
+    for suffix, step, inputs in _WRITTEN_OUT[operator]:
+        step_name = f"{name}/{suffix}" if suffix else name
+        input_names = []
+        for value in inputs:
+            if isinstance(value, float):
                 dtype = tf.as_dtype(node.attr["T"].type)
-                constant = type(node)(name=f"{here}/constant", op="Const")
+                constant = type(node)(name=f"{step_name}/constant", op="Const")
                 constant.attr["dtype"].CopyFrom(node.attr["T"])
-                constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(each, dtype))
+                constant.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype))
                 yield constant
-                named.append(constant.name)
+                input_names.append(constant.name)
             else:
-                named.append(x if each == "x" else f"{name}/{each}")
-        yield _step(node, here, step, named)
+                input_names.append(x if value == "x" else f"{name}/{value}")
+        yield _step(node, step_name, step, input_names)
 
 
 def _step(node: Any, name: str, op: str, inputs: Sequence[str]) -> Any:

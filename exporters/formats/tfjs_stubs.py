@@ -1,4 +1,4 @@
-"""Stand-ins for packages that tensorflowjs imports and SavedModel -> graph model never calls.
+"""Imports the TF.js converter with empty modules in place of packages that it imports and never calls here.
 
 tensorflowjs 4.22 imports decision forests, TensorFlow Hub, JAX and tf_keras at the top of its modules; decision forests
 pins TensorFlow 2.19, so installing them would hold everything else back, and tf_keras, which is installed, takes half a
@@ -26,17 +26,18 @@ _UNUSED = (
 
 
 def conversion_module() -> Any:
-    """`tensorflowjs.converters.tf_saved_model_conversion_v2`, imported beside inert stand-ins.
+    """Imports `tensorflowjs.converters.tf_saved_model_conversion_v2` while empty modules replace unused packages.
 
-    Its modules keep them; nobody else meets them, so a later `import tf_keras` is the real one.
+    Only the converter's modules keep the empty modules: a later `import tf_keras` gets the real package.
 
     Raises:
         Broken: tensorflowjs is not installed.
     """
     if importlib.util.find_spec("tensorflowjs") is None:
         raise Broken("the TF.js converter is not installed", next_step=f"`{setup_command()}` installs it.")
-    import keras  # noqa: F401 - first: once `jax` is a stand-in, Keras' own optional imports would stumble over it
+    import keras  # noqa: F401 - first: Keras has an optional import of `jax` and would take the empty module for it
 
+    # A package that is imported already stays as it is.
     stubs = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
     for name, stub in stubs.items():
         sys.modules[name] = stub

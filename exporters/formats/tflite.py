@@ -1,8 +1,8 @@
-"""TF Lite: one flatbuffer, float32, builtin operators only.
+"""Exports to TF Lite: one flatbuffer, float32, builtin operators only.
 
-In: a lowered graph. Out: `model.tflite` with one signature whose inputs and outputs carry the canonical names. Two
-variants come from two graphs: `dynamic` keeps the batch free, `batch1` fixes it: some runtimes take only fixed shapes.
-Where other axes are free too, `static` is the graph of `dynamic` with a length for every axis.
+In: a lowered graph. Out: `model.tflite` with one signature whose inputs and outputs have the canonical names. Two
+variants come from two graphs: `dynamic` keeps the batch dynamic, `batch1` fixes it, since some runtimes take only fixed
+shapes. Where other axes are dynamic too, `static` is the graph of `dynamic` with a length for every axis.
 """
 
 import tempfile
@@ -12,15 +12,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporters.contract import Finding, Signature, TensorSpec
+from exporters.formats.contract import ExportSource, Options
 from exporters.lowering.graph import Graph
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 from exporters.lowering.rewrites.elu import elu_in_arithmetic
 from exporters.source.keras.graph_function import graph_function
 from exporters.target_limits import known_limit, limited
 from exporters.weights.weight_layout import WeightLayout
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TITLE: str = "TF Lite"
 WEIGHTS = WeightLayout()
@@ -28,27 +32,29 @@ FILE = "model.tflite"
 SIGNATURE_KEY = "serving_default"
 
 
-def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signature:
+def export(source: ExportSource, destination: Path, _options: Options) -> Signature:
     """Converts a lowered graph.
 
     Args:
-        source: folder of a lowered graph.
+        source: its lowered graph is converted, with the shapes in `shapes` where there are any.
         destination: folder to create; receives `model.tflite`.
-        options: `shapes`, input of the model -> its shape, for the static variant alone.
 
     Raises:
-        Limited: a known limit of the converter (see `exporters.target_limits`), or an axis whose length nobody knows.
+        Limited: a known limit of the converter (see `exporters.target_limits`), or an axis whose length is unknown.
     """
     import tensorflow as tf
 
-    graph = elu_in_arithmetic(Graph.read(source))
-    if shapes := options.get("shapes"):
-        graph = replace(graph, signature=replace(graph.signature, inputs=_with_shapes(graph.signature.inputs, shapes)))
+    graph = elu_in_arithmetic(Graph.read(source.lowered))
+    if shapes := source.shapes:
+        graph = replace(
+            graph, signature=replace(graph.signature, inputs=_with_static_shapes(graph.signature.inputs, shapes))
+        )
     with tempfile.TemporaryDirectory(prefix="tflite-") as scratch:
         outputs = _save(graph, scratch)
         try:
-            with _loading_once():
+            with _without_loading_in_python():
                 converter = tf.lite.TFLiteConverter.from_saved_model(scratch, signature_keys=[SIGNATURE_KEY])
+                # No Flex: the LiteRT runtimes of the registry have no kernels of TensorFlow.
                 converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
                 content = converter.convert()
         except Exception as error:
@@ -58,6 +64,7 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
             raise limit from error
     destination.mkdir()
     (destination / FILE).write_bytes(content)
+    # Static inputs make the shapes of the outputs static, which the graph's own signature does not know.
     return Signature(
         inputs=tuple(replace(spec, native=spec.name) for spec in graph.signature.inputs),
         outputs=tuple(replace(spec, native=spec.name) for spec in (outputs if shapes else graph.signature.outputs)),
@@ -65,11 +72,11 @@ def export(source: Path, destination: Path, options: Mapping[str, Any]) -> Signa
 
 
 @contextmanager
-def _loading_once() -> Iterator[None]:
-    """While active, the converter does not load the SavedModel into Python on its way to MLIR, which reads it itself.
+def _without_loading_in_python() -> Iterator[None]:
+    """Keeps the converter from loading the SavedModel into Python, while active; MLIR reads the file itself.
 
-    TensorFlow 2.21 does so twice, to see that the signature is there and for the lines of source that its errors name.
-    Of a recurrent layer written out that is most of the time.
+    TensorFlow 2.21 loads it twice: to check that the signature exists, and for the source lines in its errors. For an
+    unrolled recurrent layer that is most of the time.
     """
     from unittest import mock
 
@@ -81,14 +88,20 @@ def _loading_once() -> Iterator[None]:
         yield
 
 
-def _with_shapes(inputs: tuple[TensorSpec, ...], shapes: Mapping[str, Sequence[int]]) -> tuple[TensorSpec, ...]:
-    """The inputs with these shapes; those of a split model's core that are none of the model's get the batch."""
+def _with_static_shapes(inputs: tuple[TensorSpec, ...], shapes: Mapping[str, Sequence[int]]) -> tuple[TensorSpec, ...]:
+    """Returns the inputs with these shapes.
+
+    The core of a split model may have inputs that the model does not have: these get only the batch.
+
+    Raises:
+        Limited: such an input has another dynamic axis.
+    """
     batch = next(iter(shapes.values()))[0]
-    return tuple(_with_shape(spec, tuple(shapes.get(spec.name, ())), batch) for spec in inputs)
+    return tuple(_with_static_shape(spec, tuple(shapes.get(spec.name, ())), batch) for spec in inputs)
 
 
-def _with_shape(spec: TensorSpec, shape: tuple[int, ...], batch: int) -> TensorSpec:
-    if len(shape) != len(spec.shape) or any(own not in {None, n} for n, own in zip(shape, spec.shape, strict=True)):
+def _with_static_shape(spec: TensorSpec, shape: tuple[int, ...], batch: int) -> TensorSpec:
+    if len(shape) != len(spec.shape) or any(axis not in {None, n} for n, axis in zip(shape, spec.shape, strict=True)):
         if None in spec.shape[1:]:
             raise limited("tflite-length-of-text", spec.name)
         shape = (batch, *(length for length in spec.shape[1:] if length is not None))
@@ -96,74 +109,79 @@ def _with_shape(spec: TensorSpec, shape: tuple[int, ...], batch: int) -> TensorS
 
 
 def _save(graph: Graph, folder: str) -> tuple[TensorSpec, ...]:
-    """A SavedModel of the graph: the only way to a TF Lite file that has a signature with names (tensorflow#61065).
+    """Saves the graph as a SavedModel: no other way gives a TF Lite file a signature with names (tensorflow#61065).
 
     Returns:
-        The outputs, with the shapes that follow from the inputs' own.
+        The outputs, with the shapes that TensorFlow infers from the shapes of the inputs.
     """
     import tensorflow as tf
 
-    given, made = graph.signature.inputs, graph.signature.outputs
+    input_specs, output_specs = graph.signature.inputs, graph.signature.outputs
 
     @graph_function
     def serve(**inputs: Any) -> Any:
-        found = tf.graph_util.import_graph_def(
+        tensors = tf.graph_util.import_graph_def(
             graph.graph_def,
-            input_map={spec.native: inputs[spec.name] for spec in given},
-            return_elements=[spec.native for spec in made],
+            input_map={spec.native: inputs[spec.name] for spec in input_specs},
+            return_elements=[spec.native for spec in output_specs],
             name="model",
         )
-        return _apart({spec.name: tensor for spec, tensor in zip(made, found, strict=True)}, _sources(graph))
+        return _distinct_outputs(
+            {spec.name: tensor for spec, tensor in zip(output_specs, tensors, strict=True)}, _sources(graph)
+        )
 
     specs = {
-        spec.name: tf.TensorSpec(spec.shape, tf.dtypes.as_dtype(spec.dtype), name=spec.name)
-        for spec in graph.signature.inputs
+        spec.name: tf.TensorSpec(spec.shape, tf.dtypes.as_dtype(spec.dtype), name=spec.name) for spec in input_specs
     }
     module: Any = tf.Module()
     module.serve = serve
     concrete = serve.get_concrete_function(**specs)
     tf.saved_model.save(module, folder, signatures={SIGNATURE_KEY: concrete})
     shapes = {name: tensor.shape for name, tensor in concrete.structured_outputs.items()}
-    return tuple(replace(spec, shape=tuple(shapes[spec.name])) if shapes[spec.name].rank else spec for spec in made)
+    return tuple(
+        replace(spec, shape=tuple(shapes[spec.name])) if shapes[spec.name].rank else spec for spec in output_specs
+    )
 
 
 def _sources(graph: Graph) -> dict[str, str]:
-    """Output name -> the tensor that it is, behind all identities."""
-    behind = {node.name: node.input[0] for node in graph.graph_def.node if node.op == "Identity"}
-    found = {}
+    """Returns output name -> the tensor that it copies, through all Identity nodes."""
+    copied = {node.name: node.input[0] for node in graph.graph_def.node if node.op == "Identity"}
+    sources = {}
     for spec in graph.signature.outputs:
         tensor = spec.native
-        while (node := tensor.removesuffix(":0")) in behind:
-            tensor = behind[node]
-        found[spec.name] = tensor.removesuffix(":0")
-    return found
+        while (node := tensor.removesuffix(":0")) in copied:
+            tensor = copied[node]
+        sources[spec.name] = tensor.removesuffix(":0")
+    return sources
 
 
-def _apart(outputs: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
-    """The outputs, no two of them the same tensor.
+def _distinct_outputs(outputs: Mapping[str, Any], sources: dict[str, str]) -> dict[str, Any]:
+    """Returns the outputs as different tensors.
 
-    LiteRT.js and LiteRT's compiled models give each tensor back once, under one of its names. Everything that changes
-    nothing is optimised away, the larger of a tensor and itself is not. Complex numbers and text have no larger one.
+    LiteRT.js and LiteRT's compiled models return each tensor once, under one of its names. The converter removes copies
+    and other operators that change nothing, but it keeps maximum(x, x). Complex numbers and text have no maximum; such
+    outputs stay as they are.
     """
     import tensorflow as tf
 
+    # Built in reverse order, so that the first of the outputs that share a tensor keeps it.
     first = {source: name for name, source in reversed(sources.items())}
-    apart = dict(outputs)
+    distinct = dict(outputs)
     for name, value in outputs.items():
         ordered = value.dtype.is_floating or value.dtype.is_integer
         if first[sources[name]] != name and (ordered or value.dtype == tf.bool):
-            acted("outputs_apart")
-            apart[name] = tf.maximum(value, value) if ordered else tf.logical_or(value, value)
-    return apart
+            record_rewrite("outputs_apart")
+            distinct[name] = tf.maximum(value, value) if ordered else tf.logical_or(value, value)
+    return distinct
 
 
-def constants(artifact: Path) -> dict[str, Any]:
-    """Every constant of the flatbuffer, by tensor name; of a name that is there again, with the tensor's number."""
+def constants(artifact: Path) -> "dict[str, np.ndarray]":
+    """Reads every constant of the flatbuffer by tensor name; a repeated name gets the tensor's number as a suffix."""
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs((artifact / FILE).read_bytes(), 0)
     dtypes = _dtypes(schema.TensorType)
-    found: dict[str, Any] = {}
+    arrays: dict[str, np.ndarray] = {}
     for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
         for number, tensor in enumerate(map(graph.Tensors, range(graph.TensorsLength()))):
             buffer = model.Buffers(tensor.Buffer())
@@ -172,18 +190,18 @@ def constants(artifact: Path) -> dict[str, Any]:
             name = tensor.Name().decode("utf-8", "replace")
             shape = [tensor.Shape(axis) for axis in range(tensor.ShapeLength())]
             values = buffer.DataAsNumpy().view(dtypes[tensor.Type()]).reshape(shape)
-            found[f"{name} ({number})" if name in found else name] = values
-    return found
+            arrays[f"{name} ({number})" if name in arrays else name] = values
+    return arrays
 
 
-def _dtypes(kinds: Any) -> dict[int, Any]:
-    """The flatbuffer's numbers of element types -> NumPy's; types that no weight has are left out."""
+def _dtypes(element_types: Any) -> "dict[int, np.dtype]":
+    """Returns the flatbuffer's number of an element type -> NumPy's type; types that no weight has are left out."""
     import ml_dtypes
     import numpy as np
 
     names = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
-    found = {getattr(kinds, name.upper()): np.dtype(name) for name in names}
-    return found | {kinds.BFLOAT16: np.dtype(ml_dtypes.bfloat16)}
+    dtypes = {getattr(element_types, name.upper()): np.dtype(name) for name in names}
+    return dtypes | {element_types.BFLOAT16: np.dtype(ml_dtypes.bfloat16)}
 
 
 def check(artifact: Path, _signature: Signature) -> tuple[Finding, ...]:

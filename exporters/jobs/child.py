@@ -1,11 +1,11 @@
-"""The child's side of a job: call one function, write one answer.
+"""Runs inside of a job's process: calls one function and writes one answer.
 
 In: the name of a function and a file with its request. Out: a file with `{"status": ..., "value" | "message": ...}`,
 written in one step, so that a supervisor finds either the whole answer or none. This is the process boundary: the
 only place where any exception is caught.
 
-Run as `python -m exporters.jobs.child FUNCTION REQUEST RESULT PARENT` in a fresh interpreter, or called by the
-preloaded host in a fork.
+Run as `python -m exporters.jobs.child FUNCTION REQUEST RESULT PARENT` in a fresh interpreter, or called by the fork
+server in a fork.
 """
 
 import json
@@ -25,7 +25,7 @@ from exporters.jobs.messages import decode_request, encode_answer, resolve
 from exporters.process_lifetime import die_with_parent
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_GIVES_WAY = 10  # of 19
+_NICENESS = 10  # of 19
 
 
 def _answer(name: str, request: Path) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _answer(name: str, request: Path) -> dict[str, Any]:
 
 
 def _one_line(error: BaseException) -> str:
-    """The error's type and message, without colours (Keras' have some) and blank lines, cut where nobody reads on."""
+    """Returns the error's type and message in one line, at most 2,000 characters, without the colours of Keras."""
     text = " ".join(_COLOUR.sub("", str(error)).split())
     limit = 2000
     return f"{type(error).__name__}: {text[:limit]}{' ...' if len(text) > limit else ''}"
@@ -56,14 +56,15 @@ def _one_line(error: BaseException) -> str:
 def perform(function: str, request: Path, result: Path) -> int:
     """Calls the function with the request and writes the answer.
 
-    Temporary files go beside the request: a job that is killed cannot remove its own, whoever owns that folder can.
+    Temporary files go next to the request: a killed job cannot remove its own, but the owner of that folder can.
 
     Returns:
         0 when the answer is on disk, 1 when even that failed (a full disk, say).
     """
-    # Jobs give way to those that many of them wait for: the supervisor, and the browser with its one GPU process.
-    os.nice(_GIVES_WAY)
-    logging.basicConfig(level=logging.INFO)  # each line with its level and logger, for whoever reads the log
+    # The supervisor and the browser with its one GPU process serve many jobs, so they get the processor first.
+    os.nice(_NICENESS)
+    logging.basicConfig(level=logging.INFO)  # the run monitor reads level and logger
+    # In a fork `tempfile` may have cached its folder already; native code and child processes read the variable.
     os.environ["TMPDIR"] = tempfile.tempdir = str(request.parent.absolute())
     answer = _answer(function, request)
     try:
@@ -75,7 +76,7 @@ def perform(function: str, request: Path, result: Path) -> int:
 
 
 def main() -> int:
-    """Entry of a job in a fresh interpreter."""
+    """Runs a job in a fresh interpreter."""
     function, request, result, parent = sys.argv[1:]
     die_with_parent(int(parent))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor ends us

@@ -1,11 +1,11 @@
-"""A process that imports heavy packages once and forks a child for every job.
+"""Imports heavy packages once, then forks a child for every job.
 
 In: one JSON line per job on stdin: `{"id", "function", "request", "result", "log"}`. Out: JSON lines on stdout:
 `{"ready": true}` or `{"failed": "..."}` once after the imports, `{"id", "pid"}` at each start, `{"id", "exit"}` at each
 end (negative: the signal). Importing TensorFlow and Keras takes seconds, forking a child a fraction of one.
 
-Ends when stdin does, so it never outlives its supervisor; its children die with it. Linux only: a fork of a process
-that has initialised Apple's or Windows' frameworks is not safe, there every job gets a fresh interpreter instead.
+It ends when stdin ends, so it never outlives its supervisor; its children die with it. Linux only: a fork is not safe
+once Apple's or Windows' frameworks are initialised, so there every job gets a fresh interpreter.
 
 Run as `python -m exporters.jobs.fork_server MODULE ...`.
 """
@@ -26,13 +26,13 @@ from exporters.process_lifetime import die_with_parent
 _STDIN = 0
 
 
-def _say(out: int, message: dict[str, Any]) -> None:
+def _send(out: int, message: dict[str, Any]) -> None:
     os.write(out, (json.dumps(message) + "\n").encode())
 
 
-def _child(task: dict[str, str], host: int) -> int:
-    """Runs in the fork: everything it prints goes to its own log."""
-    die_with_parent(host)
+def _child(task: dict[str, str], parent: int) -> int:
+    """Runs in the fork: everything that it prints goes to its own log."""
+    die_with_parent(parent)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     log = os.open(task["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -44,18 +44,18 @@ def _child(task: dict[str, str], host: int) -> int:
 
 
 def _fork(task: dict[str, str], out: int) -> int:
-    host = os.getpid()
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             os.close(out)
-            code = _child(task, host)
+            code = _child(task, parent)
             sys.stdout.flush()
             sys.stderr.flush()
         finally:
-            os._exit(code)  # never unwind into the host's own loop
-    _say(out, {"id": task["id"], "pid": pid})
+            os._exit(code)  # never unwind into the loop of the server
+    _send(out, {"id": task["id"], "pid": pid})
     return pid
 
 
@@ -64,11 +64,12 @@ def _reap(running: dict[int, str], out: int) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        _say(out, {"id": running.pop(pid), "exit": os.waitstatus_to_exitcode(status)})
+        _send(out, {"id": running.pop(pid), "exit": os.waitstatus_to_exitcode(status)})
 
 
 def _serve(out: int) -> None:
     running: dict[int, str] = {}
+    # The end of a child is a signal, which select() does not report: each signal writes a byte to this pipe.
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -83,7 +84,7 @@ def _serve(out: int) -> None:
             if key.fd == wake_read:
                 _reap(running, out)
                 continue
-            if not chunk:
+            if not chunk:  # the supervisor closed stdin or died
                 return
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
@@ -96,18 +97,18 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     out = os.dup(1)
     os.dup2(2, 1)  # what an import prints must not land in the protocol
-    # Nothing that an import makes is garbage: looking for some costs a tenth of the time. Frozen objects are not looked
-    # at in the children either, where every look would copy a page.
+    # An import makes no garbage, but looking for some takes a tenth of the time. Frozen objects are not looked at in
+    # the children either, where each look would copy a page of shared memory.
     gc.disable()
     try:
         for module in sys.argv[1:]:
             importlib.import_module(module)
     except Exception as error:  # noqa: BLE001 - the process boundary: reported to the supervisor, which names it
-        _say(out, {"failed": f"{type(error).__name__}: {error}"})
+        _send(out, {"failed": f"{type(error).__name__}: {error}"})
         return 1
     gc.freeze()
     gc.enable()
-    _say(out, {"ready": True})
+    _send(out, {"ready": True})
     _serve(out)
     return 0
 

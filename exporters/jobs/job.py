@@ -1,6 +1,6 @@
-"""What an isolated job may use, and how it ended.
+"""Defines the records of an isolated job: `Job` (what to call), `Limits` (its bounds), `Outcome` (its typed end).
 
-In: nothing. Out: `Limits`, the bounds a job runs under, and `Outcome`, its typed end. A job's death is data: the
+In: nothing. Out: the records, for the stages and for `exporters.jobs.supervisor`. The death of a job is data: the
 caller decides whether it becomes a failed cell, an errored artifact or an exit code.
 """
 
@@ -19,19 +19,18 @@ Answer = TypeVar("Answer")
 JobStatus = Literal["ok", "bad input", "limited", "python error", "timeout", "out of memory", "crashed", "cancelled"]
 
 INFRASTRUCTURE: frozenset[str] = frozenset({"timeout", "out of memory", "crashed"})
-"""Ends that say nothing about the job's subject: a second attempt may end otherwise. All others are final."""
+"""Ends that the machine may have caused: a second attempt may end differently. All others are final."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of one job.
+    """Bounds the time and the memory of one job.
 
     Attributes:
         seconds: wall time from start to end; beyond it the job's process tree is killed.
-        memory: bytes that the job's process tree holds (`exporters.jobs.process_tree.held`), sampled; beyond it the
-            tree
-            is killed. Not address space: Chromium reserves far more of it than it uses, and MLIR aborts when an
-            allocation is refused.
+        memory: bytes that the job's process tree may hold, sampled by `exporters.jobs.process_tree.MemoryMeter`; beyond
+            it the tree is killed. This is no bound on address space: Chromium reserves far more of it than it uses,
+            and MLIR aborts when an allocation is refused.
     """
 
     seconds: float = 900.0
@@ -40,42 +39,43 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(Generic[Request, Answer]):
-    """A function to call in a process of its own.
+    """Describes a function to call in its own process.
 
     Attributes:
         name: unique within a run; names the log file.
         function: at the top of a module, with one annotated argument and an annotated result: these types say how the
             request and the answer cross the border (`exporters.jobs.messages`).
-        request: what the function gets.
+        request: argument of the function.
         limits: its bounds.
+        fork_server: name of the fork server that forks its process; None for a fresh interpreter.
+        environment: variables in addition to those that every job gets, or replacing them, as `CUDA_VISIBLE_DEVICES`
+            of a job that shall see a card. Only a fresh interpreter can have any.
+        companions: pids of processes that work for this job without being its children (the shared browser). The memory
+            of their trees counts as the job's; they are killed with it when it holds too much.
         retries: how many further attempts follow an end of `INFRASTRUCTURE`.
-        companions: processes that work for this job without being its children (the shared browser): their trees'
-            memory counts as its own, and they die with it when it holds too much.
-        host: name of the preloaded process to run in a fork of; empty for a fresh interpreter.
-        environment: variables beside those that every job gets, or in their place, as `CUDA_VISIBLE_DEVICES` of a job
-            that shall see a card. Only a fresh interpreter can have any.
-        ahead: whether it goes before the waiting jobs that are not, since others wait for it or it takes long.
+        priority: whether it starts before waiting jobs without priority, as one that takes long or that others need.
     """
 
     name: str
     function: Callable[[Request], Answer]
     request: Request
     limits: Limits = field(default_factory=Limits)
-    host: str = ""
+    fork_server: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     companions: tuple[int, ...] = ()
     retries: int = 0
-    ahead: bool = False
+    priority: bool = False
 
     def __post_init__(self) -> None:
-        if self.host and self.environment:
-            msg = f"{self.name}: a fork of the host {self.host} keeps its environment; got {sorted(self.environment)}"
+        if self.fork_server is not None and self.environment:
+            variables = sorted(self.environment)
+            msg = f"{self.name}: a fork of the fork server {self.fork_server} keeps its environment; got {variables}"
             raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """An attempt at a job that infrastructure ended and that was followed by another.
+    """Records an attempt that infrastructure ended and that was followed by another.
 
     Attributes:
         job: the job's name, that of its log file.
@@ -91,16 +91,16 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome(Generic[Answer]):
-    """How a job ended.
+    """Records how a job ended.
 
     Attributes:
         status: `ok`, or what went wrong.
-        value: what the function returned; None unless `ok`.
+        value: the function's answer; None unless `ok`.
         message: the real error message, the bound that was broken, or the signal that killed it.
-        next_step: what the user can do, when the job knew.
-        limit: identifier of the limits-table row, for `limited`.
+        next_step: the next command or edit for the user; empty where the job knew none.
+        limit: for `limited`, identifier of the row in `exporters.target_limits`; else empty.
         seconds: wall time.
-        peak_memory: most memory that the job's process tree was seen to hold, bytes.
+        peak_memory: the largest sample of the memory of the job's process tree, bytes.
         log: file with everything the job wrote to stdout and stderr.
     """
 
@@ -124,7 +124,7 @@ class Outcome(Generic[Answer]):
         """
         match self.status:
             case "ok":
-                return cast("Answer", self.value)  # None is what a function that returns nothing answers
+                return cast("Answer", self.value)  # None is the answer of a function that returns nothing
             case "bad input":
                 raise BadInput(self.message, next_step=self.next_step)
             case "limited":

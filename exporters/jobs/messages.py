@@ -1,7 +1,7 @@
 """Turns a job's request and answer into JSON and back, by the types that its function declares.
 
 In: a module-level function of one annotated argument with an annotated result. Out: its dotted name, by which another
-process finds it again, and both records as JSON. Numbers that JSON has no word for (NaN, infinity) are refused.
+process finds it again, and both records as JSON. Numbers that JSON cannot write (NaN, infinity) are refused.
 """
 
 import functools
@@ -34,8 +34,8 @@ def name_of(function: Function) -> str:
 def resolve(name: str) -> Function:
     """Imports the function that `package.module:name` names."""
     module, _, function = name.partition(":")
-    found: Function = getattr(importlib.import_module(module), function)
-    return found
+    resolved: Function = getattr(importlib.import_module(module), function)
+    return resolved
 
 
 def encode_request(function: Function, request: Any) -> str:
@@ -68,7 +68,7 @@ def _encode(adapter: "TypeAdapter[Any]", value: Any) -> str:
 
 @functools.cache
 def _adapters(function: Function) -> "tuple[TypeAdapter[Any], TypeAdapter[Any]]":
-    """Returns what reads and writes the function's request and its answer."""
+    """Returns the adapters of the function's request and of its answer."""
     types = get_type_hints(function)
     parameters = list(inspect.signature(function).parameters)
     if len(parameters) != 1 or not {parameters[0], "return"} <= types.keys():
@@ -80,6 +80,6 @@ def _adapters(function: Function) -> "tuple[TypeAdapter[Any], TypeAdapter[Any]]"
 def _adapter(kind: Any) -> "TypeAdapter[Any]":
     from pydantic import ConfigDict, TypeAdapter
 
-    # Of values without a declared type pydantic would make NaN a null, in silence; as it is, JSON refuses it.
+    # By default pydantic silently writes NaN as null in values of type Any; with this setting JSON refuses it.
     untyped: bool = not is_dataclass(kind)
     return TypeAdapter(kind, config=ConfigDict(ser_json_inf_nan="constants") if untyped else None)

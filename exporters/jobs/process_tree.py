@@ -1,6 +1,6 @@
-"""The process tree of a job: how much memory it holds, and how to end all of it.
+"""Measures the memory of a job's process tree, and kills the tree.
 
-In: a pid. Out: bytes, or nothing left alive.
+In: a pid. Out: bytes; after `kill`, no process of the tree is alive.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import psutil
 
 
 def members(pid: int) -> list[psutil.Process]:
-    """The process and all its descendants; empty when it is gone."""
+    """Returns the process and all its descendants; an empty list when the process is gone."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
@@ -20,41 +20,42 @@ def members(pid: int) -> list[psutil.Process]:
 _READS_OF_A_LIST = 4
 
 
-class Gauge:
-    """Memory that the trees of some processes hold together, read again and again.
+class MemoryMeter:
+    """Measures again and again how much memory the trees of some processes hold together.
 
-    A page that several processes share counts for each with its share (Linux' PSS): all of a model's cells are forks of
-    one process, whose pages would else count for every one of them. Resident memory, where shared pages count in full,
-    is never less and ten times cheaper to ask for, so shares are asked for only where they can matter.
+    The measure is Linux' proportional set size (PSS): a page that n processes share counts 1/n for each. All cells of a
+    model are forks of one process, and would otherwise each count all of its pages. The resident set size (RSS), which
+    counts shared pages in full, is never smaller and ten times cheaper to read. So the PSS is read only where it can
+    change the decision.
 
     Args:
-        typical: bytes of resident memory up to which that is the answer.
-        bound: bytes beyond which the answer is always exact.
+        typical: bytes; an RSS up to this is returned as it is.
+        bound: bytes; an RSS beyond this is always replaced by the PSS.
     """
 
     def __init__(self, *, typical: int = 0, bound: int = 0) -> None:
         self._typical = min(typical, bound)
         self._bound = bound
-        self._exact = 0
-        self._resident = 0.0  # when the shares were asked for
-        self._found: list[psutil.Process] = []
+        self._proportional_bytes = 0
+        self._resident = 0.0  # RSS at the last reading of the PSS
+        self._processes: list[psutil.Process] = []
         self._reads = 0
 
     def read(self, pids: Iterable[int]) -> int:
-        """Bytes that these trees hold now; beyond `typical`, as of when they had last grown by a tenth.
+        """Returns the bytes that these trees hold; beyond `typical`, a value from when the RSS last grew by a tenth.
 
-        Which processes they are is looked up at every fourth reading: the system has no list of a process's children,
-        so that takes a look at all processes that there are.
+        The list of processes is renewed at every fourth reading: Linux keeps no list of a process's children, so that
+        reads the table of all processes.
         """
         if self._reads % _READS_OF_A_LIST == 0:
-            self._found = [process for pid in pids for process in members(pid)]
+            self._processes = [process for pid in pids for process in members(pid)]
         self._reads += 1
-        resident = sum(map(_resident, self._found))
+        resident = sum(map(_resident, self._processes))
         if resident <= self._typical:
             return resident
         if resident > min(self._bound, 1.1 * self._resident):
-            self._exact, self._resident = sum(map(_share, self._found)), resident
-        return self._exact
+            self._proportional_bytes, self._resident = sum(map(_proportional, self._processes)), resident
+        return self._proportional_bytes
 
 
 def _resident(process: psutil.Process) -> int:
@@ -64,8 +65,8 @@ def _resident(process: psutil.Process) -> int:
         return 0
 
 
-def _share(process: psutil.Process) -> int:
-    """Its proportional share; resident memory where the system tells no shares, or not of another user's process."""
+def _proportional(process: psutil.Process) -> int:
+    """Returns the PSS; the RSS on systems without PSS, and for a process of another user."""
     try:
         return int(process.memory_full_info().pss)
     except (AttributeError, psutil.AccessDenied):

@@ -1,4 +1,4 @@
-"""Two ways to start a job's process: a fork of the preloaded host, or a fresh interpreter.
+"""Starts a job's process in one of two ways: as a fork of a fork server, or in a fresh interpreter.
 
 In: a job's function and files. Out: a `Child`: a pid, a wait, an exit code.
 """
@@ -18,9 +18,9 @@ from exporters.jobs import process_tree as tree
 
 FORK_IS_SAFE = sys.platform == "linux"
 
-# What a job's process must not inherit or must see. A GPU visible while an RNN is traced bakes cuDNN ops into every
-# artifact (tf2onnx#2359); the reference runs on the CPU as well. Only a job that asks for a card sees one, by an
-# environment of its own. The backend is TensorFlow whatever the user's default.
+# Variables that every job gets whatever it would inherit. A GPU that is visible while an RNN is traced puts cuDNN
+# operators into every artifact (tf2onnx#2359), and the reference must run on the CPU; only a job that asks for a card
+# sees one, by `Job.environment`. The backend is TensorFlow whatever the user's default is.
 _ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "-1",
     "KERAS_BACKEND": "tensorflow",
@@ -29,55 +29,63 @@ _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",  # converters walk sets of names; the same model shall become the same bytes
 }
 _ROOT = Path(__file__).resolve().parents[2]
-_DIED = "the preloaded process died"
+_DIED = "the fork server died"
 
 
-# -P: the folder the user stands in may hold a `json.py`; our own code and the installed packages come first.
+# -P: the user's current folder may hold a `json.py`, which must not hide the standard library's.
 _PYTHON = (sys.executable, "-P", "-m")
 
 
-def finding_us() -> dict[str, str]:
-    """The environment of an interpreter that finds these packages wherever it is started, installed or not."""
+def import_environment() -> dict[str, str]:
+    """Returns the environment of an interpreter that can import paritygate from any folder, installed or not."""
     path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": path}
 
 
-def environment_of_jobs() -> dict[str, str]:
-    """What every job's process inherits of this one's environment, and what it gets in its place."""
-    return {**finding_us(), **_ENVIRONMENT}
+def job_environment() -> dict[str, str]:
+    """Returns the environment of every job's process: this process's own, with the fixed variables replaced."""
+    return {**import_environment(), **_ENVIRONMENT}
 
 
 @dataclass(slots=True)
 class Child:
-    """A started job process. `exit_code` is negative for a signal and None while it runs or when its host died."""
+    """Tracks one process of a job from its start to its end.
+
+    Attributes:
+        ended: set at the end.
+        pid: None until the process has started.
+        kill_requested: whether it is to be killed as soon as it has started.
+        exit_code: negative for a signal; None while it runs, and when its fork server died.
+        failure: message for an end without an exit code.
+    """
 
     ended: threading.Event = field(default_factory=threading.Event)
     pid: int | None = None
-    unwanted: bool = False
+    kill_requested: bool = False
     exit_code: int | None = None
     failure: str = ""
 
-    def begin(self, pid: int) -> None:
-        """Records the process; one that was given up while it waited for its host is killed at once."""
+    def record_start(self, pid: int) -> None:
+        """Records the pid; kills the process at once if `kill` was called before its fork."""
         self.pid = pid
-        if self.unwanted:
+        if self.kill_requested:
             tree.kill(pid)
 
     def kill(self) -> None:
-        """Kills the process with its descendants, also one that a busy host has yet to fork."""
-        self.unwanted = True
+        """Kills the process with its descendants; one that is not forked yet is killed when it starts."""
+        self.kill_requested = True
         if self.pid is not None:
             tree.kill(self.pid)
 
-    def finish(self, exit_code: int | None, failure: str = "") -> None:
-        """Records the end and wakes whoever waits."""
+    def record_end(self, exit_code: int | None, failure: str = "") -> None:
+        """Records the end and wakes the waiting threads."""
         self.exit_code = exit_code
         self.failure = failure
         self.ended.set()
 
 
-def fresh(function: str, request: Path, result: Path, log: Path, environment: Mapping[str, str]) -> Child:
-    """Starts the job in an interpreter of its own, with these variables on top of what every job gets."""
+def start_interpreter(function: str, request: Path, result: Path, log: Path, environment: Mapping[str, str]) -> Child:
+    """Starts the job in a fresh interpreter; `environment` is added to the variables that every job gets."""
     child = Child()
     with log.open("ab") as stream:
         process = subprocess.Popen(
@@ -85,19 +93,19 @@ def fresh(function: str, request: Path, result: Path, log: Path, environment: Ma
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env={**environment_of_jobs(), **environment},
+            env={**job_environment(), **environment},
         )
-    child.begin(process.pid)
-    threading.Thread(target=lambda: child.finish(process.wait()), name=f"wait {process.pid}", daemon=True).start()
+    child.record_start(process.pid)
+    threading.Thread(target=lambda: child.record_end(process.wait()), name=f"wait {process.pid}", daemon=True).start()
     return child
 
 
-class Host:
-    """The supervisor's end of `exporters.jobs.fork_server`.
+class ForkServer:
+    """Starts the process of `exporters.jobs.fork_server`, and asks it for forks.
 
     Args:
-        modules: what it imports before it serves.
-        log: where the host's own output goes.
+        modules: names of the modules that it imports before it serves.
+        log: file for the server's own output.
     """
 
     def __init__(self, modules: Sequence[str], log: Path) -> None:
@@ -112,20 +120,20 @@ class Host:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stream,
-                env=environment_of_jobs(),
+                env=job_environment(),
             )
-        threading.Thread(target=self._listen, name="preloaded host", daemon=True).start()
+        threading.Thread(target=self._listen, name="fork server", daemon=True).start()
 
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
 
     def fork(self, function: str, request: Path, result: Path, log: Path) -> Child:
-        """Asks for a fork; returns at once, also while the imports are still under way."""
+        """Asks for a fork; returns at once, even while the server still imports."""
         child = Child()
         with self._lock:
-            if self._ended:  # its end of stdin may be the last one that the system closes
-                child.finish(None, self._failure or _DIED)
+            if self._ended:  # a dying server may close stdout long before stdin, which then still takes tasks
+                child.record_end(None, self._failure or _DIED)
                 return child
             self._next += 1
             key = str(self._next)
@@ -136,7 +144,7 @@ class Host:
                 self._stdin.flush()
             except (BrokenPipeError, ValueError):
                 self._children.pop(key)
-                child.finish(None, self._failure or _DIED)
+                child.record_end(None, self._failure or _DIED)
         return child
 
     @property
@@ -152,19 +160,19 @@ class Host:
                 if "failed" in message:
                     self._failure = message["failed"]
                 elif "pid" in message:
-                    self._children[message["id"]].begin(message["pid"])
+                    self._children[message["id"]].record_start(message["pid"])
                 elif "exit" in message:
-                    self._children.pop(message["id"]).finish(message["exit"])
+                    self._children.pop(message["id"]).record_end(message["exit"])
         with self._lock:
             self._ended = True
             orphans = list(self._children.values())
             self._children.clear()
         for child in orphans:
-            child.finish(None, self._failure or _DIED)
+            child.record_end(None, self._failure or _DIED)
 
     def close(self) -> None:
-        """Ends the host; children that still run die with it."""
+        """Kills the server; children that still run die with it."""
         self._process.kill()
         self._process.wait()
-        with contextlib.suppress(BrokenPipeError):  # a task that a dead host never took is still in the buffer
+        with contextlib.suppress(BrokenPipeError):  # the buffer may still hold a task for a dead server
             self._stdin.close()

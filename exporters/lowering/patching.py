@@ -1,4 +1,4 @@
-"""Replaces a function of TensorFlow, wherever a Keras looks for it.
+"""Replaces a function of TensorFlow in every module through which a Keras calls it.
 
 In: the function's public name and its replacement. Keras 3 calls `tensorflow`, tf_keras `tensorflow.compat.v2`, whose
 modules are separate objects.

@@ -1,8 +1,8 @@
-"""Records which rewrites acted, so that the report can say what was written differently for a target.
+"""Records the rewrites that were applied, so that the report can name what was written differently for a target.
 
-In: the names of rewrites, from the code that just used one. Out: findings that block nothing, one for each rewrite
-that acted, with its upstream thread. A graph stores the rewrites that acted while it was traced; reading it within
-`noting` records them again, so that an artifact's findings hold the rewrites of its graph and of its exporter.
+In: the names of rewrites, each from the code that just applied it. Out: findings that do not block, one for each
+applied rewrite, with its upstream thread. A graph stores the rewrites of its trace; reading the graph within
+`recorded_rewrites` records them again: an artifact's findings name the rewrites of its graph and of its exporter.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,30 +39,30 @@ REWRITES: Mapping[str, tuple[str, str]] = {
     "outputs_apart": ("outputs that share a tensor get separate tensors", "LiteRT signature_runner.ts"),
     "fusions": ("fused operators that not every backend runs are flattened or taken apart", "tfjs#8304"),
 }
-"""Name -> what it writes differently, and the upstream thread; the name is the rewrite's function or module."""
+"""Name of a rewrite (its function or module) -> the difference, in words for the report, and the upstream thread."""
 
-_NOTED: ContextVar[set[str] | None] = ContextVar("noted", default=None)
+_RECORDED: ContextVar[set[str] | None] = ContextVar("recorded_rewrites", default=None)
 
 
 @contextmanager
-def noting() -> Iterator[set[str]]:
-    """Collects the names passed to `acted`, in the set that it yields, while active."""
+def recorded_rewrites() -> Iterator[set[str]]:
+    """Yields a set, and adds each name passed to `record_rewrite` to it, while active."""
     names: set[str] = set()
-    token = _NOTED.set(names)
+    token = _RECORDED.set(names)
     try:
         yield names
     finally:
-        _NOTED.reset(token)
+        _RECORDED.reset(token)
 
 
-def acted(name: str) -> None:
-    """Records that a rewrite acted; does nothing outside of `noting`."""
-    noted = _NOTED.get()
-    if noted is not None:
-        noted.add(name)
+def record_rewrite(name: str) -> None:
+    """Records that a rewrite was applied; does nothing outside of `recorded_rewrites`."""
+    recorded = _RECORDED.get()
+    if recorded is not None:
+        recorded.add(name)
 
 
-def rewritten(names: Iterable[str]) -> tuple[Finding, ...]:
+def rewrite_findings(names: Iterable[str]) -> tuple[Finding, ...]:
     """Builds the findings that report rewrites, in the order of the table."""
     wanted = set(names)
     return tuple(

@@ -20,7 +20,7 @@ _RECORDED = (*TEXT_LAYERS, "Discretization")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCall:
-    """One call of a preprocessing layer.
+    """Records one call of a preprocessing layer.
 
     Attributes:
         layer: the layer.

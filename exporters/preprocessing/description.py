@@ -27,7 +27,7 @@ _RESTORE = "Take the artifact's folder as `paritygate release` wrote it, or make
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """One input of the core.
+    """Names one input of the core and the tensor that feeds it.
 
     Attributes:
         name: of the input.
@@ -40,7 +40,7 @@ class Feed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """The steps that turn the inputs of the model into the inputs of its numeric core.
+    """Lists the steps that turn the inputs of the model into the inputs of its numeric core.
 
     Attributes:
         version: of this record's shape and of the meaning of its steps.
@@ -59,7 +59,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """A description with the files that its steps name.
+    """Holds a description and the files that its steps name.
 
     Attributes:
         description: the steps.

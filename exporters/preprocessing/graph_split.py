@@ -15,9 +15,9 @@ from exporters.contract import Signature, TensorSpec
 from exporters.preprocessing.call_recorder import LayerCall
 from exporters.preprocessing.description import VERSION, Description, Feed, Preprocessing
 from exporters.preprocessing.graph_ancestors import upstream
-from exporters.preprocessing.layers import Inside, write_layer
+from exporters.preprocessing.layers import LayerOperators, write_layer
 from exporters.preprocessing.operators import Inexpressible, write_operator
-from exporters.preprocessing.step_builder import Made, Writer
+from exporters.preprocessing.step_builder import DescribedTensor, Writer
 from exporters.preprocessing.steps import Cast
 from exporters.target_limits import limited
 from exporters.tensor_names import canonical
@@ -27,7 +27,7 @@ _INT32 = 2**31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A tensor at which the graph is cut.
+    """Names a tensor at which the graph is cut.
 
     Attributes:
         tensor: in the traced graph.
@@ -41,7 +41,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphSplit:
-    """A model's split into preprocessing and numeric core.
+    """Holds a model's split into preprocessing and numeric core.
 
     Attributes:
         cuts: the inputs of the core, including inputs of the model that it takes unchanged.
@@ -86,7 +86,7 @@ class _Plan:
         self._before = {op.name for op in upstream(tensor for op in needed for tensor in op.inputs)}
         self._before |= {op.name for op in needed}
         self._writer = Writer([spec.name for spec in signature.inputs])
-        self._made: dict[str, Made] = {}
+        self._described: dict[str, DescribedTensor] = {}
         self._signature = signature
         self._needed_by = ""
 
@@ -99,11 +99,11 @@ class _Plan:
         passed = [tensor for tensor in tensors if tensor.name in self._inputs]
         others = [tensor for tensor in tensors if tensor.name not in self._inputs]
         passed.sort(key=lambda tensor: list(self._inputs).index(tensor.name))
-        made = [self._narrowed(tensor) for tensor in others]
+        narrowed = [self._narrowed(tensor) for tensor in others]
         plain = [((), self._inputs[tensor.name].name) for tensor in passed]
         plain += [((), self._name(tensor)) for tensor in others]
         names = canonical(plain)
-        feeds = [self._made_of(tensor) for tensor in passed] + made
+        feeds = [self._describe(tensor) for tensor in passed] + narrowed
         cuts = [
             Cut(tensor=tensor, spec=TensorSpec(name=name, dtype=fed.dtype, shape=fed.shape))
             for name, tensor, fed in zip(names, [*passed, *others], feeds, strict=True)
@@ -139,54 +139,54 @@ class _Plan:
             else:
                 pending += reversed(tensor.op.inputs)
 
-    def _made_of(self, tensor: Any) -> Made:
+    def _describe(self, tensor: Any) -> DescribedTensor:
         """Returns the description's tensor for a tensor of the graph, after adding all the steps that make it."""
         if tensor.name in self._inputs:
             spec = self._inputs[tensor.name]
-            return Made(name=spec.name, dtype=spec.dtype, shape=tuple(tensor.shape))
-        if tensor.name not in self._made:
-            self._made[tensor.name] = self._write(tensor)
-        return self._made[tensor.name]
+            return DescribedTensor(name=spec.name, dtype=spec.dtype, shape=tuple(tensor.shape))
+        if tensor.name not in self._described:
+            self._described[tensor.name] = self._write(tensor)
+        return self._described[tensor.name]
 
-    def _write(self, tensor: Any) -> Made:
+    def _write(self, tensor: Any) -> DescribedTensor:
         call = self._call_of.get(tensor.op.name)
         if call is None:
-            return self._write_operator(tensor.op, self._made_of)
+            return self._write_operator(tensor.op, self._describe)
         if getattr(call.output, "name", None) != tensor.name:  # ragged, or not what the layer gave out
             raise limited("string-op", f"{call.title} gives {type(call.output).__name__}")
         layer_inputs = [value for value in call.inputs if hasattr(value, "dtype")]
         if unusual := [value for value in layer_inputs if not hasattr(value, "op")]:
             raise limited("string-op", f"{call.title} takes {type(unusual[0]).__name__}")
         outer, self._needed_by = self._needed_by, f", before {call.title}"
-        inside = Inside(
+        inside = LayerOperators(
             operators=self._operators[call.begin : call.end],
-            made_of=partial(self._made_inside, [t.name for t in layer_inputs]),
+            describe=partial(self._describe_inside, [t.name for t in layer_inputs]),
         )
-        made = write_layer(call, [self._made_of(value) for value in layer_inputs], self._writer, inside)
+        described = write_layer(call, [self._describe(value) for value in layer_inputs], self._writer, inside)
         self._needed_by = outer
-        return made
+        return described
 
-    def _made_inside(self, layer_inputs: Sequence[str], tensor: Any) -> Made:
+    def _describe_inside(self, layer_inputs: Sequence[str], tensor: Any) -> DescribedTensor:
         """Returns the description's tensor for one inside a layer, from its operators back to the layer's inputs."""
         if tensor.name in layer_inputs:
-            return self._made_of(tensor)
-        return self._write_operator(tensor.op, partial(self._made_inside, layer_inputs))
+            return self._describe(tensor)
+        return self._write_operator(tensor.op, partial(self._describe_inside, layer_inputs))
 
-    def _write_operator(self, operator: Any, made_of: Callable[[Any], Made]) -> Made:
+    def _write_operator(self, operator: Any, describe: Callable[[Any], DescribedTensor]) -> DescribedTensor:
         try:
-            return write_operator(operator, made_of, self._writer)
+            return write_operator(operator, describe, self._writer)
         except Inexpressible as error:
             table = operator.type.startswith("LookupTable")
             what = f"operator {operator.type} ({operator.name}){self._needed_by}"
             raise limited("lookup-table" if table else "string-op", what) from error
 
-    def _narrowed(self, tensor: Any) -> Made:
+    def _narrowed(self, tensor: Any) -> DescribedTensor:
         """Returns the tensor that the core is fed instead of this one: int32 where a layer's numbers fit."""
-        made = self._made_of(tensor)
+        described = self._describe(tensor)
         call = self._call_of.get(tensor.op.name)
-        if call is None or made.dtype != "int64" or (getattr(call.layer, "num_bins", 0) or 0) >= _INT32:
-            return made
-        return self._writer.add(Cast, call.title, made, dtype="int32")
+        if call is None or described.dtype != "int64" or (getattr(call.layer, "num_bins", 0) or 0) >= _INT32:
+            return described
+        return self._writer.add(Cast, call.title, described, dtype="int32")
 
     def _name(self, tensor: Any) -> str:
         call = self._call_of.get(tensor.op.name)

@@ -41,7 +41,7 @@ Value = Array | Ragged
 
 
 class Interpreter:
-    """A preprocessing, ready to run.
+    """Runs a preprocessing.
 
     Args:
         preprocessing: as `exporters.preprocessing.description.read` returned it.

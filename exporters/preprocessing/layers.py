@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporters.preprocessing.call_recorder import LayerCall
-from exporters.preprocessing.step_builder import Made, Writer
+from exporters.preprocessing.step_builder import DescribedTensor, Writer
 from exporters.preprocessing.steps import (
     PUNCTUATION,
     Bucketize,
@@ -36,19 +36,21 @@ _MATRIX = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inside:
-    """The operators inside a layer, which describe a rule that the user wrote.
+class LayerOperators:
+    """Holds the operators inside a layer, which describe a rule that the user wrote.
 
     Attributes:
         operators: of the call.
-        made_of: returns the description's tensor for one of theirs, from operators only.
+        describe: returns the description's tensor for one of theirs, from operators only.
     """
 
     operators: Sequence[Any]
-    made_of: Callable[[Any], Made]
+    describe: Callable[[Any], DescribedTensor]
 
 
-def write_layer(call: LayerCall, inputs: Sequence[Made], writer: Writer, inside: Inside) -> Made:
+def write_layer(
+    call: LayerCall, inputs: Sequence[DescribedTensor], writer: Writer, inside: LayerOperators
+) -> DescribedTensor:
     """Adds the steps of one call.
 
     Args:
@@ -71,7 +73,9 @@ def _inexpressible(call: LayerCall, what: str) -> Exception:
     return limited("string-op", f"{call.title} with {what}")
 
 
-def _text_vectorization(call: LayerCall, made: Made, writer: Writer, inside: Inside) -> Made:
+def _text_vectorization(
+    call: LayerCall, tensor: DescribedTensor, writer: Writer, inside: LayerOperators
+) -> DescribedTensor:
     layer, title = call.layer, call.title
     lookup = layer._lookup_layer  # noqa: SLF001 - settings that the layer has no public name for
     if getattr(layer, "_ragged", False):
@@ -79,73 +83,73 @@ def _text_vectorization(call: LayerCall, made: Made, writer: Writer, inside: Ins
     if getattr(lookup, "sparse", False):
         raise _inexpressible(call, "sparse=True")
     custom_rule = callable(layer._standardize)  # noqa: SLF001
-    made = _split(call, _by_own_rule(call, inside) if custom_rule else _standardized(call, made, writer), writer)
+    tensor = _split(call, _by_own_rule(call, inside) if custom_rule else _standardized(call, tensor, writer), writer)
     if layer._ngrams is not None:  # noqa: SLF001
-        if not made.ragged:
+        if not tensor.ragged:
             raise _inexpressible(call, "ngrams without split")
-        made = writer.add(Ngrams, title, made, widths=tuple(layer._ngrams), separator=" ")  # noqa: SLF001
+        tensor = writer.add(Ngrams, title, tensor, widths=tuple(layer._ngrams), separator=" ")  # noqa: SLF001
     if layer._output_mode is None:  # noqa: SLF001 - Keras 2 gives the words themselves
         raise _inexpressible(call, "output_mode=None")
-    made = _looked_up(call, lookup, made, writer)
+    tensor = _looked_up(call, lookup, tensor, writer)
     length = getattr(layer, "_output_sequence_length", None)
-    if layer._output_mode != "int" or not (made.ragged or length is not None):  # noqa: SLF001
-        return made
-    if len(made.shape) != _MATRIX:
-        raise _inexpressible(call, f"output_sequence_length over {len(made.shape)} axes")
-    return writer.add(Pad, title, made, shape=(*made.shape[:-1], length), ragged=False, length=length, value=0)
+    if layer._output_mode != "int" or not (tensor.ragged or length is not None):  # noqa: SLF001
+        return tensor
+    if len(tensor.shape) != _MATRIX:
+        raise _inexpressible(call, f"output_sequence_length over {len(tensor.shape)} axes")
+    return writer.add(Pad, title, tensor, shape=(*tensor.shape[:-1], length), ragged=False, length=length, value=0)
 
 
-def _standardized(call: LayerCall, made: Made, writer: Writer) -> Made:
+def _standardized(call: LayerCall, tensor: DescribedTensor, writer: Writer) -> DescribedTensor:
     rule = call.layer._standardize  # noqa: SLF001
     if rule in {"lower", "lower_and_strip_punctuation"}:
-        made = writer.add(Lower, call.title, made)
+        tensor = writer.add(Lower, call.title, tensor)
     if rule in {"strip_punctuation", "lower_and_strip_punctuation"}:
-        made = writer.add(Strip, call.title, made, characters=PUNCTUATION)
-    return made
+        tensor = writer.add(Strip, call.title, tensor, characters=PUNCTUATION)
+    return tensor
 
 
-def _by_own_rule(call: LayerCall, inside: Inside) -> Made:
+def _by_own_rule(call: LayerCall, inside: LayerOperators) -> DescribedTensor:
     """Returns what the user's own standardisation computed: the input of the one operator that cuts at white space."""
     cutting = [operator for operator in inside.operators if operator.type == "StringSplitV2"]
     if call.layer._split != "whitespace" or len(cutting) != 1:  # noqa: SLF001
         raise _inexpressible(call, f"standardize={_named(call.layer._standardize)}")  # noqa: SLF001
-    return inside.made_of(cutting[0].inputs[0])
+    return inside.describe(cutting[0].inputs[0])
 
 
-def _split(call: LayerCall, made: Made, writer: Writer) -> Made:
+def _split(call: LayerCall, tensor: DescribedTensor, writer: Writer) -> DescribedTensor:
     rule = call.layer._split  # noqa: SLF001
     if rule is None:
-        return made
+        return tensor
     if rule not in {"whitespace", "character"}:
         raise _inexpressible(call, f"split={_named(rule)}")
-    if len(made.shape) > 1:
-        made = writer.add(Squeeze, call.title, made, shape=made.shape[:-1], axes=(-1,))
-    if len(made.shape) != 1:
-        raise _inexpressible(call, f"an input of shape {list(made.shape)}")
-    return writer.add(Split, call.title, made, shape=(*made.shape, None), ragged=True, by=rule)
+    if len(tensor.shape) > 1:
+        tensor = writer.add(Squeeze, call.title, tensor, shape=tensor.shape[:-1], axes=(-1,))
+    if len(tensor.shape) != 1:
+        raise _inexpressible(call, f"an input of shape {list(tensor.shape)}")
+    return writer.add(Split, call.title, tensor, shape=(*tensor.shape, None), ragged=True, by=rule)
 
 
 def _named(rule: Any) -> str:
     return str(getattr(rule, "__name__", rule))
 
 
-def _lookup(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
+def _lookup(call: LayerCall, inputs: Sequence[DescribedTensor], writer: Writer) -> DescribedTensor:
     return _looked_up(call, call.layer, inputs[0], writer)
 
 
-def _looked_up(call: LayerCall, layer: Any, made: Made, writer: Writer) -> Made:
+def _looked_up(call: LayerCall, layer: Any, tensor: DescribedTensor, writer: Writer) -> DescribedTensor:
     """Adds the lookup of entries, and their encoding in the layer's output mode."""
     if layer.invert:
         raise _inexpressible(call, "invert=True")
     of_text = _type_name(layer.vocabulary_dtype) == "string"
-    if not of_text and made.dtype != "int64":
-        made = writer.add(Cast, call.title, made, dtype="int64")
+    if not of_text and tensor.dtype != "int64":
+        tensor = writer.add(Cast, call.title, tensor, dtype="int64")
     entries, first = _vocabulary(call, layer, of_text=of_text)
     plain = layer.output_mode == "int"
     numbers = writer.add(
         Lookup,
         call.title,
-        made,
+        tensor,
         dtype="int64",
         vocabulary=writer.file("vocabulary", call.title, entries),
         first=first,
@@ -203,32 +207,39 @@ def _unknown(layer: Any, *, of_text: bool) -> Unknown:
     return Unknown(rule="farmhash64", first=first, buckets=buckets)
 
 
-def _encoded(call: LayerCall, made: Made, writer: Writer, *, mode: str, depth: int) -> Made:
+def _encoded(call: LayerCall, tensor: DescribedTensor, writer: Writer, *, mode: str, depth: int) -> DescribedTensor:
     """Adds the encoding of numbers as vectors; `one_hot` first drops a last axis of length one, as Keras does."""
     dtype = call.output.dtype.name
     if mode == "one_hot":
-        if len(made.shape) > 1 and made.shape[-1] == 1:
-            made = writer.add(Squeeze, call.title, made, shape=made.shape[:-1], axes=(-1,))
-        return writer.add(Encode, call.title, made, dtype=dtype, shape=(*made.shape, depth), mode=mode, depth=depth)
-    if len(made.shape) != _MATRIX:
-        raise _inexpressible(call, f"output_mode={mode} over {len(made.shape)} axes")
+        if len(tensor.shape) > 1 and tensor.shape[-1] == 1:
+            tensor = writer.add(Squeeze, call.title, tensor, shape=tensor.shape[:-1], axes=(-1,))
+        return writer.add(Encode, call.title, tensor, dtype=dtype, shape=(*tensor.shape, depth), mode=mode, depth=depth)
+    if len(tensor.shape) != _MATRIX:
+        raise _inexpressible(call, f"output_mode={mode} over {len(tensor.shape)} axes")
     return writer.add(
-        Encode, call.title, made, dtype=dtype, shape=(made.shape[0], depth), ragged=False, mode=mode, depth=depth
+        Encode,
+        call.title,
+        tensor,
+        dtype=dtype,
+        shape=(tensor.shape[0], depth),
+        ragged=False,
+        mode=mode,
+        depth=depth,
     )
 
 
-def _hashing(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
+def _hashing(call: LayerCall, inputs: Sequence[DescribedTensor], writer: Writer) -> DescribedTensor:
     layer, title = call.layer, call.title
-    (made,) = inputs
-    if made.dtype.startswith("float"):
-        made = writer.add(Cast, title, made, dtype="int64")
-    if made.dtype != "string":
-        made = writer.add(Text, title, made, dtype="string")
+    (tensor,) = inputs
+    if tensor.dtype.startswith("float"):
+        tensor = writer.add(Cast, title, tensor, dtype="int64")
+    if tensor.dtype != "string":
+        tensor = writer.add(Text, title, tensor, dtype="string")
     masked = layer.mask_value is not None and layer.num_bins > 1
     numbers = writer.add(
         Hash,
         title,
-        made,
+        tensor,
         dtype="int64",
         rule="siphash24" if layer.strong_hash else "farmhash64",
         bins=layer.num_bins,
@@ -238,7 +249,7 @@ def _hashing(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
     return _numbered(call, numbers, writer, depth=layer.num_bins)
 
 
-def _numbered(call: LayerCall, numbers: Made, writer: Writer, *, depth: int) -> Made:
+def _numbered(call: LayerCall, numbers: DescribedTensor, writer: Writer, *, depth: int) -> DescribedTensor:
     """Adds the cast of numbers to the layer's type, or their encoding."""
     if call.layer.output_mode != "int":
         return _encoded(call, numbers, writer, mode=call.layer.output_mode, depth=depth)
@@ -246,21 +257,21 @@ def _numbered(call: LayerCall, numbers: Made, writer: Writer, *, depth: int) -> 
     return numbers if dtype == numbers.dtype else writer.add(Cast, call.title, numbers, dtype=dtype)
 
 
-def _crossing(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
+def _crossing(call: LayerCall, inputs: Sequence[DescribedTensor], writer: Writer) -> DescribedTensor:
     numbers = writer.add(Cross, call.title, *inputs, dtype="int64", bins=call.layer.num_bins, seed=_CROSS_SEED)
     return _numbered(call, numbers, writer, depth=call.layer.num_bins)
 
 
-def _discretization(call: LayerCall, inputs: Sequence[Made], writer: Writer) -> Made:
-    (made,) = inputs
-    if made.dtype != "float32":
-        raise _inexpressible(call, f"an input of type {made.dtype}")
+def _discretization(call: LayerCall, inputs: Sequence[DescribedTensor], writer: Writer) -> DescribedTensor:
+    (tensor,) = inputs
+    if tensor.dtype != "float32":
+        raise _inexpressible(call, f"an input of type {tensor.dtype}")
     boundaries = tuple(float(boundary) for boundary in call.layer.bin_boundaries)
-    numbers = writer.add(Bucketize, call.title, made, dtype="int64", boundaries=boundaries)
+    numbers = writer.add(Bucketize, call.title, tensor, dtype="int64", boundaries=boundaries)
     return _numbered(call, numbers, writer, depth=len(boundaries) + 1)
 
 
-_LAYERS: Mapping[str, Callable[[LayerCall, Sequence[Made], Writer], Made]] = {
+_LAYERS: Mapping[str, Callable[[LayerCall, Sequence[DescribedTensor], Writer], DescribedTensor]] = {
     "StringLookup": _lookup,
     "IntegerLookup": _lookup,
     "Hashing": _hashing,

@@ -8,31 +8,31 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from exporters.preprocessing.literal_patterns import texts_matched
-from exporters.preprocessing.step_builder import Made, Writer
+from exporters.preprocessing.step_builder import DescribedTensor, Writer
 from exporters.preprocessing.steps import Cast, Concatenate, ExpandDims, Lower, Replace, Reshape, Slice, Squeeze
 
 
 class Inexpressible(Exception):
-    """No step describes an operator."""
+    """Reports an operator that no step describes."""
 
 
-def write_operator(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def write_operator(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     """Adds the step of one operator.
 
     Args:
         operator: a `tf.Operation` with one output.
-        made_of: returns the description's tensor for one of the operator's inputs.
+        describe: returns the description's tensor for one of the operator's inputs.
         writer: receives the step.
 
     Raises:
         Inexpressible: no step describes the operator.
     """
     if operator.type in {"Identity", "StopGradient", "PreventGradient"}:
-        return made_of(operator.inputs[0])
+        return describe(operator.inputs[0])
     write = _OPERATORS.get(operator.type)
     if write is None:
         raise Inexpressible
-    return write(operator, made_of, writer)
+    return write(operator, describe, writer)
 
 
 def _title(operator: Any) -> str:
@@ -56,52 +56,52 @@ def _constant(tensor: Any) -> Any:
     return value
 
 
-def _cast(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def _cast(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     if operator.outputs[0].dtype.name not in {"int32", "int64", "float32", "float64"}:
         raise Inexpressible
-    return writer.add(Cast, _title(operator), made_of(operator.inputs[0]), **_about(operator))
+    return writer.add(Cast, _title(operator), describe(operator.inputs[0]), **_about(operator))
 
 
-def _lower(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def _lower(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     if operator.get_attr("encoding"):  # lower-cases all Unicode, by the tables of the installed ICU
         raise Inexpressible
-    return writer.add(Lower, _title(operator), made_of(operator.inputs[0]))
+    return writer.add(Lower, _title(operator), describe(operator.inputs[0]))
 
 
-def _replace(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def _replace(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     pattern, put = (operator.get_attr(name).decode() for name in ("pattern", "rewrite"))
     find = texts_matched(pattern)
     if find is None or "\\" in put or not operator.get_attr("replace_global"):
         raise Inexpressible
-    return writer.add(Replace, _title(operator), made_of(operator.inputs[0]), find=find, put=put)
+    return writer.add(Replace, _title(operator), describe(operator.inputs[0]), find=find, put=put)
 
 
-def _reshape(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def _reshape(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     target = tuple(int(length) for length in _constant(operator.inputs[1]))
-    made = made_of(operator.inputs[0])
-    return writer.add(Reshape, _title(operator), made, target=target, **_about(operator))
+    tensor = describe(operator.inputs[0])
+    return writer.add(Reshape, _title(operator), tensor, target=target, **_about(operator))
 
 
-def _squeeze(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def _squeeze(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     axes = tuple(operator.get_attr("squeeze_dims"))
     if not axes:  # all that happen to be of length one
         raise Inexpressible
-    return writer.add(Squeeze, _title(operator), made_of(operator.inputs[0]), axes=axes, **_about(operator))
+    return writer.add(Squeeze, _title(operator), describe(operator.inputs[0]), axes=axes, **_about(operator))
 
 
-def _expand_dims(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def _expand_dims(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     axis = int(_constant(operator.inputs[1]))
-    return writer.add(ExpandDims, _title(operator), made_of(operator.inputs[0]), axis=axis, **_about(operator))
+    return writer.add(ExpandDims, _title(operator), describe(operator.inputs[0]), axis=axis, **_about(operator))
 
 
-def _concatenate(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def _concatenate(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     *parts, last = operator.inputs
     axis = int(_constant(last))
-    parts_made: Sequence[Made] = [made_of(part) for part in parts]
-    return writer.add(Concatenate, _title(operator), *parts_made, axis=axis, **_about(operator))
+    tensors: Sequence[DescribedTensor] = [describe(part) for part in parts]
+    return writer.add(Concatenate, _title(operator), *tensors, axis=axis, **_about(operator))
 
 
-def _strided_slice(operator: Any, made_of: Callable[[Any], Made], writer: Writer) -> Made:
+def _strided_slice(operator: Any, describe: Callable[[Any], DescribedTensor], writer: Writer) -> DescribedTensor:
     if operator.get_attr("ellipsis_mask") or operator.get_attr("new_axis_mask"):
         raise Inexpressible
     begins, ends, strides = (_constant(tensor).tolist() for tensor in list(operator.inputs)[1:])
@@ -115,8 +115,8 @@ def _strided_slice(operator: Any, made_of: Callable[[Any], Made], writer: Writer
         )
         for axis, (begin, end, stride) in enumerate(zip(begins, ends, strides, strict=True))
     ]
-    made = made_of(operator.inputs[0])
-    return writer.add(Slice, _title(operator), made, ranges=tuple(ranges), dropped=dropped, **_about(operator))
+    tensor = describe(operator.inputs[0])
+    return writer.add(Slice, _title(operator), tensor, ranges=tuple(ranges), dropped=dropped, **_about(operator))
 
 
 def _after(index: int) -> int | None:
@@ -124,7 +124,7 @@ def _after(index: int) -> int | None:
     return None if index == -1 else index + 1
 
 
-_OPERATORS: Mapping[str, Callable[[Any, Callable[[Any], Made], Writer], Made]] = {
+_OPERATORS: Mapping[str, Callable[[Any, Callable[[Any], DescribedTensor], Writer], DescribedTensor]] = {
     "Cast": _cast,
     "StringLower": _lower,
     "StaticRegexReplace": _replace,

@@ -13,8 +13,8 @@ from exporters.preprocessing.steps import AnyStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """A tensor of the description: its name, element type, shape, and whether its rows differ in length."""
+class DescribedTensor:
+    """Describes a tensor of the description: its name, element type, shape, and whether its rows differ in length."""
 
     name: str
     dtype: str
@@ -34,7 +34,7 @@ class Writer:
         self.steps: list[AnyStep] = []
         self.files: dict[str, Entries] = {}
 
-    def add(self, kind: Any, layer: str, *inputs: Made, **parameters: Any) -> Made:
+    def add(self, kind: Any, layer: str, *inputs: DescribedTensor, **parameters: Any) -> DescribedTensor:
         """Adds a step whose output has its first input's type and shape, unless `parameters` give others.
 
         Args:
@@ -45,14 +45,14 @@ class Writer:
         """
         first = inputs[0]
         about = {"dtype": first.dtype, "shape": first.shape, "ragged": first.ragged, **parameters}
-        made = Made(
+        tensor = DescribedTensor(
             name=self._name(f"{_plain(layer)}.{_operation(kind)}"),
             dtype=about["dtype"],
             shape=about["shape"],
             ragged=about["ragged"],
         )
-        self.steps.append(kind(layer=layer, inputs=tuple(i.name for i in inputs), output=made.name, **about))
-        return made
+        self.steps.append(kind(layer=layer, inputs=tuple(i.name for i in inputs), output=tensor.name, **about))
+        return tensor
 
     def file(self, kind: str, layer: str, entries: Entries) -> str:
         """Adds a file to the description; `kind` is `vocabulary` or `weights`. Returns its name."""

@@ -98,7 +98,7 @@ class Ngrams(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """Rule for the number of an entry that is not in the vocabulary.
+    """Gives the rule for the number of an entry that is not in the vocabulary.
 
     Attributes:
         rule: `number`: always `first`; `farmhash64`: first + FarmHash Fingerprint64 of its text modulo `buckets`;

@@ -19,7 +19,7 @@ whose architecture comes from elsewhere."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeNeed:
-    """A class or function that is not Keras' own; without its code the model cannot be built.
+    """Names a class or function that is not part of Keras; without its code the model cannot be built.
 
     Attributes:
         kind: the `model` itself, a `layer` of one, any other `object`, or a `function`.
@@ -40,7 +40,7 @@ class CodeNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LambdaNeed:
-    """Python bytecode in the file, which runs unchecked when the model is built or called.
+    """Locates Python bytecode in the file, which runs unchecked when the model is built or called.
 
     Attributes:
         layer: the layer that holds it.
@@ -55,7 +55,7 @@ class LambdaNeed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """Something no option allows: a file reference, a foreign runtime inside a layer, a false claim to be Keras' own.
+    """Reports a fault that no option allows: a file reference, a foreign runtime in a layer, false claims to be Keras'.
 
     Attributes:
         layer: the layer it is in; empty at the top.

@@ -9,7 +9,7 @@ Shape = tuple[int | None, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSource:
-    """A stored model and the user's word about how to load it.
+    """Names a stored model, and the user's settings for loading it.
 
     Attributes:
         path: the file, folder or checkpoint prefix.

@@ -25,17 +25,17 @@ _FEW = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaled:
-    """A constant that is a weight times one factor for each channel.
+    """Describes a constant that is a weight times one factor for each channel.
 
     Attributes:
         axes: of the weight, over which the factor varies; none for a single factor.
         factors: one for each channel; NaN where the weight is all zeros, so that the factor is unknown.
-        off: bool, in the weight's shape: the elements that are not that product.
+        differs: bool, in the weight's shape: the elements that are not that product.
     """
 
     axes: tuple[int, ...]
     factors: np.ndarray
-    off: np.ndarray
+    differs: np.ndarray
 
 
 def scaled(weight: np.ndarray, stored: np.ndarray) -> Scaled | None:
@@ -50,15 +50,15 @@ def scaled(weight: np.ndarray, stored: np.ndarray) -> Scaled | None:
         if weight.size < 2 * count:  # one element a channel is a multiple of any weight
             continue
         others = [axis for axis in range(weight.ndim) if axis not in axes]
-        expected, got = (
+        weight_rows, stored_rows = (
             array.transpose(*axes, *others).reshape(count, -1).astype("float64") for array in (weight, stored)
         )
-        if quick := _quick(expected, got):
-            factors, off = quick
-            back = off.reshape([weight.shape[axis] for axis in (*axes, *others)]).transpose(
+        if rows := _row_factors(weight_rows, stored_rows):
+            factors, differs = rows
+            in_order = differs.reshape([weight.shape[axis] for axis in (*axes, *others)]).transpose(
                 np.argsort((*axes, *others))
             )
-            return Scaled(axes=axes, factors=factors, off=back)
+            return Scaled(axes=axes, factors=factors, differs=in_order)
     return None
 
 
@@ -70,36 +70,37 @@ def _channels(rank: int) -> Iterator[tuple[int, ...]]:
     yield (rank - 2, rank - 1)
 
 
-def _quick(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def _row_factors(weight: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Returns the factor of each row, and a mask of the elements that differ; None where more than a few do."""
-    if _hopeless(own, got):
+    if _has_no_common_factor(weight, stored):
         return None
-    some = slice(None, None, max(1, own.shape[1] // 64))
-    if _off(own[:, some], got[:, some])[1].mean() > 2 * _FEW + 1 / own[:, some].shape[1]:
+    some = slice(None, None, max(1, weight.shape[1] // 64))
+    if _factors_and_differences(weight[:, some], stored[:, some])[1].mean() > 2 * _FEW + 1 / weight[:, some].shape[1]:
         return None
-    factors, off = _off(own, got)
-    return (factors, off) if off.sum() <= max(1, int(_FEW * off.size)) else None
+    factors, differs = _factors_and_differences(weight, stored)
+    return (factors, differs) if differs.sum() <= max(1, int(_FEW * differs.size)) else None
 
 
-def _hopeless(own: np.ndarray, got: np.ndarray) -> bool:
+def _has_no_common_factor(weight: np.ndarray, stored: np.ndarray) -> bool:
     """Tells whether the first rows of numbers have no common factor: most pairs of constants are rejected here."""
-    few = np.flatnonzero(own[:, :_SOME].all(axis=1))[:_ROWS]
-    if len(few) < _ROWS or own.shape[1] < _SOME:
+    few = np.flatnonzero(weight[:, :_SOME].all(axis=1))[:_ROWS]
+    if len(few) < _ROWS or weight.shape[1] < _SOME:
         return False
-    ratios = got[few, :_SOME] / own[few, :_SOME]
+    ratios = stored[few, :_SOME] / weight[few, :_SOME]
     middle = np.median(ratios, axis=1, keepdims=True)
     return bool((np.abs(ratios - middle) > _NEAR * np.abs(middle)).sum() > ratios.size // 2)
 
 
-def _off(own: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    alive = own.any(axis=1)
-    factors = np.full((len(own), 1), np.nan)
+def _factors_and_differences(weight: np.ndarray, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the median factor of each row, and a mask of the elements that are not the product with it."""
+    alive = weight.any(axis=1)
+    factors = np.full((len(weight), 1), np.nan)
     with np.errstate(all="ignore"):
-        ratios = np.where(own == 0, np.nan, got / own)
+        ratios = np.where(weight == 0, np.nan, stored / weight)
         factors[alive] = np.nanmedian(ratios[alive], axis=1, keepdims=True)
     # A channel of zeros has no factor, and differs wherever the constant is not zero.
-    product = np.where(own == 0, 0.0, own * np.where(np.isfinite(factors), factors, 0.0))
-    return factors[:, 0], np.abs(got - product) > MOST_ULPS / 2 * _UNIT * np.abs(product) + _TINY
+    product = np.where(weight == 0, 0.0, weight * np.where(np.isfinite(factors), factors, 0.0))
+    return factors[:, 0], np.abs(stored - product) > MOST_ULPS / 2 * _UNIT * np.abs(product) + _TINY
 
 
 def ulps_of_factors(factors: np.ndarray, normalization: Normalization) -> np.ndarray:
@@ -127,14 +128,14 @@ def explained(weight: np.ndarray, found: Scaled, source: SourceWeights) -> bool:
     """
     factors = found.factors
     known = np.isfinite(factors)
-    own = factors[known]
-    if own.size < 2 or _proportional(own, np.ones_like(own)):  # noqa: PLR2004 - one factor
+    finite = factors[known]
+    if finite.size < 2 or _proportional(finite, np.ones_like(finite)):  # noqa: PLR2004 - one factor
         return True
     others = tuple(axis for axis in range(weight.ndim) if axis not in found.axes)
     lengths = np.sqrt(np.square(weight.astype("float64")).sum(axis=others)).reshape(-1)
     single = [each[known] for each in _multipliers(factors.size, source)] + [1.0 / lengths[known]]
-    return any(_proportional(own, each) for each in single) or any(
-        _proportional(own, single[one] * single[other]) for one, other in _pairs(own, single)
+    return any(_proportional(finite, each) for each in single) or any(
+        _proportional(finite, single[one] * single[other]) for one, other in _pairs(finite, single)
     )
 
 

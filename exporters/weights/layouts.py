@@ -16,7 +16,7 @@ _GATES = (4, 3, 8, 6, 2)
 _DIRECTIONS = 2
 
 
-def back(stored: np.ndarray, shape: tuple[int, ...], order: Order) -> np.ndarray:
+def in_source_order(stored: np.ndarray, shape: tuple[int, ...], order: Order) -> np.ndarray:
     """Returns a constant in the source's axis order and shape; a view wherever NumPy can.
 
     Args:

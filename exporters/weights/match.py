@@ -15,19 +15,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from exporters.contract import WeightDifference, WeightsRecord
-from exporters.weights.batch_norm_constants import in_kernels, in_vectors
-from exporters.weights.exact_matches import constants_in_parts, exactly, in_parts
-from exporters.weights.layouts import back
+from exporters.weights.batch_norm_constants import match_folded_kernels, match_folded_vectors
+from exporters.weights.exact_matches import match_exactly, match_packed_gates, match_parts
+from exporters.weights.layouts import in_source_order
 from exporters.weights.match_state import Constant, Matching, Piece, changed
 from exporters.weights.similarity import ENOUGH, difference
 from exporters.weights.source_weights import SourceWeights
-from exporters.weights.swapped_weights import swapped
+from exporters.weights.swapped_weights import find_swapped
 from exporters.weights.weight_layout import WeightLayout
-from exporters.weights.weight_sums import in_sums
+from exporters.weights.weight_sums import match_sums
 
 
 def match(layout: WeightLayout, source: SourceWeights, stored: Mapping[str, np.ndarray]) -> WeightsRecord:
-    """Holds an artifact's constants against the source's weights.
+    """Compares an artifact's constants with the source's weights.
 
     Args:
         layout: how the artifact's format stores weights.
@@ -42,51 +42,51 @@ def match(layout: WeightLayout, source: SourceWeights, stored: Mapping[str, np.n
         constants=constants,
     )
     # From certain to uncertain: what an exact match explains cannot be taken for something similar later.
-    exactly(state, state.pieces)
-    in_parts(state)
-    constants_in_parts(state)
-    in_kernels(state)
-    in_sums(state)
-    in_vectors(state)
-    state.differences += [found for piece in state.missing() if (found := _closest(state, piece))]
+    match_exactly(state, state.pieces)
+    match_parts(state)
+    match_packed_gates(state)
+    match_folded_kernels(state)
+    match_sums(state)
+    match_folded_vectors(state)
+    state.differences += [found for piece in state.unmatched() if (found := _closest_difference(state, piece))]
     differing = {difference.weight for difference in state.differences}
-    unlike = [piece for piece in state.missing() if piece.weight.name not in differing]
-    state.differences += [found for piece in unlike if (found := _instead(state, piece))]
-    state.differences += swapped(
-        source.weights, {p.found: p.weight for p in state.pieces if p.found and p.array is p.weight.array}
+    unlike = [piece for piece in state.unmatched() if piece.weight.name not in differing]
+    state.differences += [found for piece in unlike if (found := _replaced_kernel(state, piece))]
+    state.differences += find_swapped(
+        source.weights, {p.constant: p.weight for p in state.pieces if p.constant and p.array is p.weight.array}
     )
     return _record(state)
 
 
 def _record(state: Matching) -> WeightsRecord:
     differing = {each.weight for each in state.differences}
-    missing = {piece.weight.name for piece in state.missing()} - differing
+    missing = {piece.weight.name for piece in state.unmatched()} - differing
     names = [weight.name for weight in state.source.weights]
     return WeightsRecord(
         weights=len(names),
         exact=len(set(names) - missing - differing - state.folded),
         folded=len(state.folded - differing),
         ulps=round(state.ulps, 2),
-        unmatched={name: _why(state, name) for name in sorted(missing)},
-        computed=sum(c.array.size > 1 and c.array.dtype.kind in "fc" for c in state.left()),
+        unmatched={name: _reason(state, name) for name in sorted(missing)},
+        computed=sum(c.array.size > 1 and c.array.dtype.kind in "fc" for c in state.unexplained()),
         differences=tuple(state.differences),
     )
 
 
-def _why(state: Matching, name: str) -> str:
+def _reason(state: Matching, name: str) -> str:
     size = next(weight.array.size for weight in state.source.weights if weight.name == name)
-    if not state.left(size):
+    if not state.unexplained(size):
         return "no constant of its size is left: inference does not need it, or it was computed away"
     return "no constant of its size is like it"
 
 
-def _closest(state: Matching, piece: Piece) -> WeightDifference | None:
+def _closest_difference(state: Matching, piece: Piece) -> WeightDifference | None:
     """Returns the difference from the constant that is most like a piece of a weight; None where none is like it."""
     best: tuple[float, WeightDifference, Constant] | None = None
-    for constant in state.left(piece.array.size):
+    for constant in state.unexplained(piece.array.size):
         for order in state.layout.orders(piece.array.ndim):
             found = difference(
-                piece.weight, piece.array, constant.tensor, back(constant.array, piece.array.shape, order)
+                piece.weight, piece.array, constant.tensor, in_source_order(constant.array, piece.array.shape, order)
             )
             if found and (best is None or found[0] < best[0]):
                 best = (*found, constant)
@@ -96,7 +96,7 @@ def _closest(state: Matching, piece: Piece) -> WeightDifference | None:
     return best[1]
 
 
-def _instead(state: Matching, piece: Piece) -> WeightDifference | None:
+def _replaced_kernel(state: Matching, piece: Piece) -> WeightDifference | None:
     """Returns the difference from a constant that may replace a kernel; None where there is none.
 
     A user's layer may compute with a function of its kernel (its sign, its square), and a vector may contain others:
@@ -105,11 +105,15 @@ def _instead(state: Matching, piece: Piece) -> WeightDifference | None:
     weight, array = piece.weight, piece.array
     if not weight.as_is or not weight.varied or array.ndim <= 1 or array.size < ENOUGH or array.dtype.kind != "f":
         return None
-    left = [each for each in state.left(array.size) if each.array.dtype == array.dtype and np.ptp(each.array) > 0]
+    left = [
+        each for each in state.unexplained(array.size) if each.array.dtype == array.dtype and np.ptp(each.array) > 0
+    ]
     if not left:
         return None
     constant = max(left, key=lambda each: weight.layer in each.tensor)
     constant.known = True
     wide = array.astype("float64")
-    errors = (abs(back(constant.array, array.shape, order) - wide) for order in state.layout.orders(array.ndim))
+    errors = (
+        abs(in_source_order(constant.array, array.shape, order) - wide) for order in state.layout.orders(array.ndim)
+    )
     return changed(weight, constant.tensor, min(errors, key=lambda error: float(error.max())))

@@ -13,16 +13,16 @@ from exporters.weights.weight_layout import WeightLayout
 
 @dataclass(slots=True)
 class Piece:
-    """A weight or a part of one, and the constant that equals it."""
+    """Holds a weight or a part of one, and the name of the constant that equals it."""
 
     weight: SourceWeight
     array: np.ndarray
-    found: str = ""
+    constant: str = ""
 
 
 @dataclass
 class Constant:
-    """A constant or a part of one; `known` once something explains it."""
+    """Holds a constant or a part of one; `known` once a weight explains it."""
 
     tensor: str
     array: np.ndarray
@@ -44,7 +44,7 @@ def values_of(array: np.ndarray) -> tuple[int, int]:
 
 @dataclass(slots=True)
 class Matching:
-    """The state of one comparison: which constants and weights are explained."""
+    """Holds the state of one comparison: which constants and weights are explained."""
 
     layout: WeightLayout
     source: SourceWeights
@@ -56,11 +56,11 @@ class Matching:
     _by_values: dict[tuple[int, int], list[Constant]] = field(default_factory=dict)
     _indexed: int = 0
 
-    def left(self, size: int | None = None) -> list[Constant]:
+    def unexplained(self, size: int | None = None) -> list[Constant]:
         """Returns the constants that nothing explains yet."""
         return [c for c in self.constants if not c.known and size in {None, c.array.size}]
 
-    def alike(self, array: np.ndarray) -> list[Constant]:
+    def of_equal_values(self, array: np.ndarray) -> list[Constant]:
         """Returns the constants that may hold exactly the values of an array."""
         if self._indexed != len(self.constants):
             self._by_values.clear()
@@ -69,11 +69,11 @@ class Matching:
             self._indexed = len(self.constants)
         return self._by_values.get(values_of(array), [])
 
-    def missing(self) -> list[Piece]:
+    def unmatched(self) -> list[Piece]:
         """Returns the pieces of weights that were not found yet."""
-        return [piece for piece in self.pieces if not piece.found and piece.weight.name not in self.folded]
+        return [piece for piece in self.pieces if not piece.constant and piece.weight.name not in self.folded]
 
-    def fold(self, normalization: Normalization, uses: Sequence[str], ulps: float) -> None:
+    def record_folding(self, normalization: Normalization, uses: Sequence[str], ulps: float) -> None:
         """Records that a constant contains the weights that it was computed from.
 
         Args:
@@ -87,7 +87,9 @@ class Matching:
         self.folded |= {use for use in uses if use not in of}
         self.ulps = max(self.ulps, ulps)
 
-    def differ(self, normalization: Normalization, what: Sequence[str], tensor: str, error: np.ndarray) -> None:
+    def record_difference(
+        self, normalization: Normalization, what: Sequence[str], tensor: str, error: np.ndarray
+    ) -> None:
         """Records that the constant `tensor` was computed from other values than these weights of a normalization."""
         if weights := self._of(normalization, what):
             self.folded |= {weight.name for weight in weights}

@@ -15,7 +15,7 @@ from exporters.weights.source_weights import SourceWeight
 
 _NEAR = 0.5
 """|stored - weight| / |weight| of a weight of rank 2 or more."""
-_HAIR = 2e-3
+_CLOSE = 2e-3
 """The same for vectors, which have fewer elements; element by element."""
 ENOUGH = 8
 """Elements with which a likeness is no accident."""
@@ -47,9 +47,9 @@ def difference(
     off = array != stored
     distance = float(np.linalg.norm(_wide(stored) - _wide(array)) / max(float(np.linalg.norm(_wide(array))), 1e-300))
     few = array.size > 1 and 2 * int(off.sum()) <= array.size
-    hair = bool((np.abs(_wide(stored) - _wide(array)) <= _HAIR * np.abs(_wide(array))).all())
+    close = bool((np.abs(_wide(stored) - _wide(array)) <= _CLOSE * np.abs(_wide(array))).all())
     near = array.ndim > 1 and array.size >= ENOUGH and distance < _NEAR
-    return (distance, _record(weight, array, tensor, stored, kind="changed")) if few or hair or near else None
+    return (distance, _record(weight, array, tensor, stored, kind="changed")) if few or close or near else None
 
 
 def ulps_between(first: np.ndarray, second: np.ndarray) -> int:
@@ -87,8 +87,8 @@ def _quantized(
     # One scale for the whole weight, or one for each output channel.
     flat, got = _wide(array).reshape(-1, array.shape[-1]), _wide(stored).reshape(-1, array.shape[-1])
     scale = np.abs(flat).max(axis=0) / np.maximum(np.abs(got).max(axis=0), 1)
-    for made in (got, got * scale):
-        if made.std() and np.corrcoef(flat.reshape(-1), made.reshape(-1))[0, 1] > _CORRELATED:
+    for candidate in (got, got * scale):
+        if candidate.std() and np.corrcoef(flat.reshape(-1), candidate.reshape(-1))[0, 1] > _CORRELATED:
             return 0.0, _record(weight, array, tensor, stored, kind="quantized", into=stored.dtype.name)
     return None
 

@@ -25,7 +25,7 @@ _LONGEST = 1 << 16  # channels; longer constants are no factors of channels
 
 @dataclass(frozen=True, kw_only=True)
 class SourceWeight:
-    """One weight of the original.
+    """Holds one weight of the original.
 
     Attributes:
         name: the layer's path and the variable's own name, `conv2d/kernel`.
@@ -47,7 +47,7 @@ class SourceWeight:
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization:
-    """A batch normalization of the original, in float64.
+    """Holds the vectors of a batch normalization of the original, in float64.
 
     Attributes:
         layer: its name.
@@ -64,7 +64,7 @@ class Normalization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceWeights:
-    """The parts of the original that a converter may store.
+    """Holds the parts of the original that a converter may store.
 
     Attributes:
         weights: all of them.
@@ -78,7 +78,7 @@ class SourceWeights:
     scales: tuple[np.ndarray, ...] = ()
 
 
-def note(model: SourceModel, folder: Path) -> None:
+def write_weights(model: SourceModel, folder: Path) -> None:
     """Writes the weights of a loaded model into a new folder."""
     folder.mkdir(parents=True, exist_ok=True)
     rows, normalizations, offset = [], [], 0
@@ -95,8 +95,8 @@ def note(model: SourceModel, folder: Path) -> None:
     (folder / _INDEX).write_text(json.dumps(index), "utf-8")
 
 
-def read(folder: Path) -> SourceWeights:
-    """Reads what `note` wrote; arrays stay in the file until they are used."""
+def read_weights(folder: Path) -> SourceWeights:
+    """Reads the folder that `write_weights` wrote; arrays stay in the file until they are used."""
     import ml_dtypes  # noqa: F401 - makes bfloat16 a type that NumPy knows by name
 
     index = json.loads((folder / _INDEX).read_text("utf-8"))

@@ -16,36 +16,38 @@ _SURE = 0.8
 _NUMBER = "0123456789"
 
 
-def swapped(weights: Sequence[SourceWeight], found: Mapping[str, SourceWeight]) -> list[WeightDifference]:
+def find_swapped(weights: Sequence[SourceWeight], matches: Mapping[str, SourceWeight]) -> list[WeightDifference]:
     """Returns the weights that were swapped.
 
     Args:
         weights: all of the source.
-        found: constant -> the weight that it holds bit by bit.
+        matches: constant -> the weight that it holds bit by bit.
     """
     layers = {weight.layer for weight in weights}
-    readings = [{tensor: _layer(tensor, layers, numbered) for tensor in found} for numbered in (True, False)]
-    agreed = [sum(weight.layer == reading[tensor] for tensor, weight in found.items()) for reading in readings]
+    readings = [{tensor: _layer(tensor, layers, numbered) for tensor in matches} for numbered in (True, False)]
+    agreed = [sum(weight.layer == reading[tensor] for tensor, weight in matches.items()) for reading in readings]
     reading, agree = readings[int(np.argmax(agreed))], max(agreed)
     named = {tensor: layer for tensor, layer in reading.items() if layer}
     if not named or agree < _SURE * len(named) - 2:
         return []
-    strange = {t: layer for t, layer in named.items() if layer != found[t].layer and _differs(weights, found[t], layer)}
+    strange = {
+        t: layer for t, layer in named.items() if layer != matches[t].layer and _differs(weights, matches[t], layer)
+    }
     differences = []
     for tensor, layer in strange.items():
-        there = found[tensor]
-        back = [t for t, other in strange.items() if other == there.layer and found[t].layer == layer]
-        if back and (own := next((w for w in weights if w.layer == layer and _alike(w, there)), None)):
+        stored = matches[tensor]
+        mutual = [t for t, other in strange.items() if other == stored.layer and matches[t].layer == layer]
+        if mutual and (counterpart := next((w for w in weights if w.layer == layer and _alike(w, stored)), None)):
             differences.append(
                 WeightDifference(
                     kind="swapped",
-                    weight=own.name,
-                    layer=own.layer,
+                    weight=counterpart.name,
+                    layer=counterpart.layer,
                     tensor=tensor,
-                    elements=int((own.array != there.array).sum()),
+                    elements=int((counterpart.array != stored.array).sum()),
                     ulps=None,
-                    max_abs=float(np.abs(own.array.astype("float64") - there.array.astype("float64")).max()),
-                    into=there.name,
+                    max_abs=float(np.abs(counterpart.array.astype("float64") - stored.array.astype("float64")).max()),
+                    into=stored.name,
                 )
             )
     return differences
@@ -57,15 +59,15 @@ def _alike(weight: SourceWeight, other: SourceWeight) -> bool:
     return same and weight.array.shape == other.array.shape and weight.array.dtype == other.array.dtype
 
 
-def _differs(weights: Sequence[SourceWeight], there: SourceWeight, layer: str) -> bool:
+def _differs(weights: Sequence[SourceWeight], stored: SourceWeight, layer: str) -> bool:
     """Tells whether the layer has one weight of that role and shape, with other values."""
-    own = [weight for weight in weights if weight.layer == layer and _alike(weight, there)]
-    return len(own) == 1 and bool((own[0].array != there.array).any())
+    same_role = [weight for weight in weights if weight.layer == layer and _alike(weight, stored)]
+    return len(same_role) == 1 and bool((same_role[0].array != stored.array).any())
 
 
 def _layer(tensor: str, layers: set[str], numbered: bool) -> str:
     """Returns the one layer that a constant is named after; empty where it is none or several."""
     steps = tensor.replace(";", "/").split("/")
     names = [step.rstrip(_NUMBER).removesuffix("_") if numbered else step for step in steps]
-    found = {name for name in names if name in layers}
-    return found.pop() if len(found) == 1 else ""
+    owners = {name for name in names if name in layers}
+    return owners.pop() if len(owners) == 1 else ""

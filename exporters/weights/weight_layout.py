@@ -25,7 +25,7 @@ _ORDERS: dict[int, tuple[Order, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightLayout:
-    """How a format stores the weights of a model.
+    """Describes how a format stores the weights of a model.
 
     Attributes:
         kernels: the orders of axes of a kernel of rank 4 or more: `source`, as Keras has them; `last_two`, these or

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from exporters.weights.layouts import back
+from exporters.weights.layouts import in_source_order
 from exporters.weights.match_state import Matching
 from exporters.weights.source_weights import SourceWeight
 
@@ -13,16 +13,16 @@ _MOST_ADDENDS = 8
 """Most weights of one shape of which pairs are tried as addends; more would take too long."""
 
 
-def in_sums(state: Matching) -> None:
+def match_sums(state: Matching) -> None:
     """Finds tables that others were added to: a converter sums constants, such as a patch's bias and position."""
-    for piece in state.missing() if state.layout.computes else ():
+    for piece in state.unmatched() if state.layout.computes else ():
         if piece.array.ndim <= 1 or piece.array.dtype.kind != "f":  # a vector that took up another is a bias
             continue
         addends = [w for w in state.source.weights if w is not piece.weight and _adds(w.array, piece.array)]
         sums = [each for count in (1, 2) for each in itertools.combinations(addends[:_MOST_ADDENDS], count)]
-        for constant in state.left(piece.array.size) if sums else ():
+        for constant in state.unexplained(piece.array.size) if sums else ():
             for order in state.layout.orders(piece.array.ndim):
-                stored = back(constant.array, piece.array.shape, order)
+                stored = in_source_order(constant.array, piece.array.shape, order)
                 if others := next((each for each in sums if _is_sum(stored, piece.array, each)), None):
                     constant.known = True
                     state.folded |= {piece.weight.name, *(each.name for each in others)}

@@ -1,4 +1,4 @@
-"""The releases of a sweep, side by side as far as the machine goes, with preloaded processes and a browser in common.
+"""The releases of a sweep, side by side as far as the machine goes, with fork servers and a browser in common.
 
 In: a folder and settings. Out: a `Sweep`, on disk after every model. A model's crash, hang or refusal is its own.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from exporters.errors import BadInput, Broken, Cancelled
-from exporters.jobs import Preloaded
+from exporters.jobs import ForkServers
 from flows.batch.loop import work_through
 from flows.batch.outcomes import FormatState, states_of, states_of_error
 from flows.batch.sweep_display import Progress
@@ -26,7 +26,7 @@ from flows.config.model_folder import Model, find
 from flows.config.settings import Settings, load_settings
 from flows.pipeline.run import ReleaseRun, Shared, refuse_unrunnable
 from flows.pipeline.stages import run_on_threads
-from validators.preloads import hosts
+from validators.preloads import preloaded_modules
 from validators.web.browser import BrowserHost
 
 _LOOK_SECONDS = 0.2
@@ -118,12 +118,12 @@ def _release_all(
     at_once = min(jobs or max(1, cores // _CORES_OF_ONE), len({model.release for model in models}))
     with (
         tempfile.TemporaryDirectory(prefix="paritygate-sweep-") as logs,
-        closing(Preloaded(hosts(), Path(logs))) as preloaded,
+        closing(ForkServers(preloaded_modules(), Path(logs))) as fork_servers,
         closing(BrowserHost()) as browser,
         ThreadPoolExecutor(at_once, thread_name_prefix="release") as pool,
     ):
         shared = Shared(
-            preloaded=preloaded,
+            fork_servers=fork_servers,
             browser=browser,
             cores=max(1, cores // at_once) + 1,
             memory=psutil.virtual_memory().total * 4 // 5 // at_once,

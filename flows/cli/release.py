@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from exporters.errors import BadInput, Broken
-from exporters.jobs import Preloaded
+from exporters.jobs import ForkServers
 from flows.cli.app import app
 from flows.cli.options import Flags, Json
 from flows.cli.output import console, print_bytes, print_record
-from validators.preloads import TENSORFLOW, hosts
+from validators.preloads import TENSORFLOW, preloaded_modules
 
 if TYPE_CHECKING:
     from flows.config.settings import Settings
@@ -52,10 +52,10 @@ def release(
     directory is replaced once the new one is finished. Exit code: 0 released,
     1 refused, 2 bad input, 3 broken.
     """
-    with _importing() as preloaded:
+    with _importing() as fork_servers:
         settings = flags.settings(model, output)
         try:
-            run = _released(settings, preloaded, prefect=not no_prefect)
+            run = _released(settings, fork_servers, prefect=not no_prefect)
         except OSError as error:
             raise Broken(
                 f"{settings.release_dir}: cannot be written: {error}",
@@ -84,17 +84,17 @@ def release(
 
 
 @contextmanager
-def _importing() -> Iterator[Preloaded]:
+def _importing() -> Iterator[ForkServers]:
     """Starts TensorFlow's import first: everything waits for it, and our own imports take half a second."""
     with (
-        tempfile.TemporaryDirectory(prefix="paritygate-hosts-") as logs,
-        closing(Preloaded(hosts(), Path(logs))) as preloaded,
+        tempfile.TemporaryDirectory(prefix="paritygate-fork-servers-") as logs,
+        closing(ForkServers(preloaded_modules(), Path(logs))) as fork_servers,
     ):
-        preloaded.host(TENSORFLOW)
-        yield preloaded
+        fork_servers.get(TENSORFLOW)
+        yield fork_servers
 
 
-def _released(settings: "Settings", preloaded: Preloaded, *, prefect: bool) -> "ReleaseRun":
+def _released(settings: "Settings", fork_servers: ForkServers, *, prefect: bool) -> "ReleaseRun":
     """Runs the release under Prefect or on threads; both engines get the same stages."""
     from importlib.util import find_spec
 
@@ -111,7 +111,7 @@ def _released(settings: "Settings", preloaded: Preloaded, *, prefect: bool) -> "
     with (
         shown(console(stderr=True)) as listen,
         BrowserHost() as browser,
-        ReleaseRun(settings, listen, shared=Shared(preloaded=preloaded, browser=browser)) as run,
+        ReleaseRun(settings, listen, shared=Shared(fork_servers=fork_servers, browser=browser)) as run,
     ):
         run.warm_up()
         if not prefect:

@@ -25,10 +25,10 @@ from flows.pipeline.run import Shared
 from flows.pipeline.workspace import Workspace
 from validators.contract import Cell
 from validators.diagnosis.contract import Call, Files, Part, Suspicion
-from validators.diagnosis.inner_tensors.job import OpenRequest, open_artifact
+from validators.diagnosis.inner_tensors.job import ExposeRequest, expose_inner_tensors
 from validators.diagnosis.layer_comparison import PartRequest, SearchRequest, cut_part, search_layers
 from validators.diagnosis.tensor_capture import CaptureRequest
-from validators.preloads import TENSORFLOW, hosts
+from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.samples.tensor_files import write_tensors
 from validators.web.browser import BrowserHost
 
@@ -76,14 +76,14 @@ class Laboratory:
         row = self.subject.row
         workspace = Workspace(self._folder / "work")
         shared = self._shared
-        preloaded = shared.preloaded if shared else hosts()
+        fork_servers = shared.fork_servers if shared else preloaded_modules()
         with ExitStack() as held:
             browser = shared.browser if shared else held.enter_context(BrowserHost())
-            workers = held.enter_context(Workers(workspace.scratch, workspace.logs, hosts=preloaded))
+            workers = held.enter_context(Workers(workspace.scratch, workspace.logs, fork_servers=fork_servers))
             held.callback(workspace.remove)
             self._workers = workers
-            for host in {TENSORFLOW, row.host} - {""}:
-                workers.preload(host)
+            for name in {TENSORFLOW, row.fork_server or TENSORFLOW}:
+                workers.preload(name)
             if row.browser:
                 browser.start()
             self._cells = Cells(workers, browser, self.subject.release, policy=self.subject.manifest.policy)
@@ -116,7 +116,7 @@ class Laboratory:
             The copy, or why the artifact cannot be read, or not be cut so.
         """
         folder = self._new("opened")
-        request = OpenRequest(
+        request = ExposeRequest(
             format=self.subject.artifact.format,
             artifact=artifact,
             destination=folder,
@@ -124,7 +124,7 @@ class Laboratory:
             fed=cut[0] if cut else None,
             wanted=tuple(cut[1]) if cut else None,
         )
-        outcome = self._run(open_artifact, request)
+        outcome = self._run(expose_inner_tensors, request)
         if outcome.status != "ok":
             return f"{outcome.status}: {outcome.message}"
         shown = outcome.unwrap().signature
@@ -213,7 +213,7 @@ class Laboratory:
     def _run(self, function: Callable[[Request], Answer], request: Request) -> Outcome[Answer]:
         name = f"{function.__name__}-{next(self._numbers)}"
         outcome = self._workers.run(
-            Job(name=name, function=function, request=request, limits=self._limits, host=TENSORFLOW)
+            Job(name=name, function=function, request=request, limits=self._limits, fork_server=TENSORFLOW)
         )
         if outcome.status == "cancelled":
             outcome.unwrap()

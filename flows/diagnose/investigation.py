@@ -34,7 +34,7 @@ from flows.diagnose.target import Subject, find_subject
 from flows.pipeline.run import Shared
 from flows.progress.events import Listener, perform
 from validators.diagnosis.contract import Files, Part, Suspicion
-from validators.diagnosis.reproduction import Exhibit, write
+from validators.diagnosis.reproduction import ReproductionCase, write
 
 _SUBSTITUTED = (
     "with that tensor of the artifact in the layer's place, the original goes on to compute what the artifact "
@@ -100,7 +100,7 @@ class Investigation:
         self._lab = laboratory
         self._target = target
         self._listen = listen
-        self._exhibit: Exhibit | None = None
+        self._exhibit: ReproductionCase | None = None
 
     def run(self) -> Diagnosis:
         """All steps."""
@@ -210,13 +210,13 @@ class Investigation:
             for cell in [self._lab.cell(options)]
         )
 
-    def _whole(self, sampled: Sampled) -> Exhibit | None:
+    def _whole(self, sampled: Sampled) -> ReproductionCase | None:
         """The whole artifact over the call; None where its numbers were not compared, or text runs before it."""
         whole = self._lab.artifact()
         native = {spec.name: spec.native for spec in whole.signature.outputs}
         if sampled.output not in sampled.expected or whole.preprocessing:
             return None
-        return Exhibit(
+        return ReproductionCase(
             format=self._subject.artifact.format,
             runtime=self._subject.row.name,
             artifact=whole.folder,

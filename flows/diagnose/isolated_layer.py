@@ -11,7 +11,7 @@ import numpy as np
 from flows.diagnose.experiments import Anew, Laboratory
 from flows.diagnose.target import Subject
 from validators.diagnosis.contract import Files, Part, Suspicion
-from validators.diagnosis.reproduction import Exhibit
+from validators.diagnosis.reproduction import ReproductionCase
 from validators.diagnosis.tensor_match import distance
 
 WRONG = 1e-4
@@ -24,7 +24,7 @@ class Shown:
 
     confirmed: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()
-    exhibit: Exhibit | None = None
+    exhibit: ReproductionCase | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +68,14 @@ def cut_out(laboratory: Laboratory, suspicion: Suspicion, part: Part, tensors: F
         return Shown(inferred=(f"its part of the artifact does not run alone: {outputs}",))
     (shown,) = cut.signature.outputs
     actual = np.load(outputs[shown.path])
-    given = np.load(next(iter(part.given.values())))
+    given = np.load(next(iter(part.computed.values())))
     expected = given.transpose(suspicion.axes).reshape(actual.shape) if given.size == actual.size else given
     apart = _distance(expected, actual)
     if not apart > suspicion.limit:
         said = "its part of the artifact, alone and fed the original's own inputs, agrees: it goes wrong in company"
         return Shown(inferred=(said,))
     said = f"its part of the artifact, alone and fed the original's own inputs, is off by {apart:.1e} of its scale"
-    exhibit = Exhibit(
+    exhibit = ReproductionCase(
         format=laboratory.subject.artifact.format,
         runtime=laboratory.subject.row.name,
         artifact=cut.folder,
@@ -115,7 +115,7 @@ def try_anew(laboratory: Laboratory, part: Part) -> Trial:
     outputs = laboratory.taps(anew, laboratory.keep(inputs))
     if isinstance(outputs, str):
         return Trial(apart=float("inf"), anew=anew, broke=outputs)
-    pairs = zip(anew.signature.outputs, part.given.values(), strict=True)
+    pairs = zip(anew.signature.outputs, part.computed.values(), strict=True)
     apart = max(_distance(np.load(path), np.load(outputs[f"output {spec.name}"])) for spec, path in pairs)
     return Trial(apart=apart, anew=anew)
 
@@ -148,17 +148,17 @@ def shown_anew(subject: Subject, part: Part, trial: Trial, limit: float) -> Show
     return Shown(confirmed=(confirmed,), inferred=(inferred,))
 
 
-def exhibit_of(subject: Subject, part: Part, anew: Anew, what: str) -> Exhibit:
+def exhibit_of(subject: Subject, part: Part, anew: Anew, what: str) -> ReproductionCase:
     """A new export that shows the difference."""
     spec = anew.signature.outputs[0]
-    return Exhibit(
+    return ReproductionCase(
         format=subject.artifact.format,
         runtime=subject.row.name,
         artifact=anew.folder,
         what=what,
         inputs={name: np.load(part.fed[value]) for name, value in (part.inputs or {}).items()},
         output=spec.native if subject.artifact.format == "onnx" else spec.name,
-        expected=np.load(next(iter(part.given.values()))),
+        expected=np.load(next(iter(part.computed.values()))),
         layer=part.model,
     )
 

@@ -106,7 +106,7 @@ class Cells:
             return self._run_job(cell, self._job(request, row, environment=environment))
 
     def capture(self, row: RuntimeRow, request: CaptureRequest, *, name: str) -> Outcome[Captured]:
-        """Runs an artifact over one call where a cell of this row would run: with its card, its browser and its host.
+        """Runs an artifact over one call as a cell of this row would: with its card, browser and fork server.
 
         Raises:
             Broken: the browser does not start.
@@ -119,7 +119,7 @@ class Cells:
                 function=capture_tensors,
                 request=request,
                 limits=self._limits,
-                host=row.host,
+                fork_server=row.fork_server,
                 environment=environment,
                 companions=(self._browser.pid,) if row.browser and self._browser.pid else (),
             )
@@ -148,7 +148,9 @@ class Cells:
         for _ in range(self._policy.retries):
             if done.reason not in INFRASTRUCTURE and not done.message.startswith(_BROWSER_ENDED):
                 break
-            self._workers.note(Attempt(job=_name(cell), status=done.reason, message=done.message, seconds=done.seconds))
+            self._workers.record_retry(
+                Attempt(job=_name(cell), status=done.reason, message=done.message, seconds=done.seconds)
+            )
             # It may have been another cell's doing: while a GPU process starts again, no page is given a GPU. In a
             # browser of its own it is this one's, or it does not happen.
             with self._browser.another() as own:
@@ -175,10 +177,10 @@ class Cells:
             function=run_cell,
             request=request,
             limits=self._limits,
-            host=row.host,
+            fork_server=row.fork_server,
             environment=environment or {},
             retries=self._policy.retries,
-            ahead=row.device == "gpu",  # long, most of all where the adapter is a program
+            priority=row.device == "gpu",  # long, most of all where the adapter is a program
         )
 
     def _run_job(self, cell: Cell, job: Job[CellRequest, Cell]) -> Cell:

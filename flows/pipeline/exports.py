@@ -231,8 +231,8 @@ class Exports:
                 request=request,
                 limits=Limits(seconds=limits.seconds, memory=int(limits.memory_gib * GIB)),
                 retries=limits.retries,
-                host=TENSORFLOW,
-                ahead=True,
+                fork_server=TENSORFLOW,
+                priority=True,
             )
         )
 

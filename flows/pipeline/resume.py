@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 
 from exporters.files.atomic import write
 from exporters.files.hashing import digest_tree
-from exporters.jobs.processes import environment_of_jobs
+from exporters.jobs.processes import job_environment
 from exporters.source.keras_version import READERS
 from exporters.toolchain import versions
 from flows.config.input_files import asked
@@ -67,7 +67,7 @@ def mark_of(settings: Settings, *, model: str, samples: Path | None) -> str:
     readers = versions(sorted({package for names in READERS.values() for package in names}))
     cards = [f"{card.uuid} {card.driver}" for card in installed_cards()]
     here = [system(), processor(), *cards, *browser]
-    inherited = {name: value for name, value in environment_of_jobs().items() if _READ_BY_LIBRARIES.match(name)}
+    inherited = {name: value for name, value in job_environment().items() if _READ_BY_LIBRARIES.match(name)}
     return _digest([terms, dict(toolchain(settings.formats)), dict(readers), _own_source(), here, inherited, _keras()])
 
 

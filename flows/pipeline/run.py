@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from exporters.contract import Artifact
 from exporters.errors import BadInput, Broken
 from exporters.formats.registry import ExporterRow, rows_of
-from exporters.jobs import Outcome, Preloaded, Workers
+from exporters.jobs import ForkServers, Outcome, Workers
 from exporters.lowering.tracing.job import Lowered
 from exporters.source.model_source import ModelSource
 from exporters.source.readers.detection import exists
@@ -34,8 +34,8 @@ from flows.pipeline.verdict import Results, conclude
 from flows.pipeline.workspace import Workspace, refuse_target
 from flows.progress.events import Event, Listener, Work, perform, said
 from flows.review.gate import GateReport
-from validators.contract import Cell, Grounds, NoiseBySet
-from validators.preloads import LIGHT, TENSORFLOW, hosts
+from validators.contract import Cell, ComparisonBasis, NoiseBySet
+from validators.preloads import LIGHT, TENSORFLOW, preloaded_modules
 from validators.reference.job import Reference
 from validators.release.evidence import unmeasured, without_floor, write_noise
 from validators.release.integrity import manifest_digest
@@ -83,13 +83,13 @@ class Shared:
     """What several releases have in common, so that none of them starts it anew; whoever made it closes it.
 
     Attributes:
-        preloaded: the processes that jobs fork from.
+        fork_servers: the processes that jobs fork from.
         browser: the Chromium of all cells.
         cores: how many jobs each release runs at once; None for as many as `Workers` sees fit.
         memory: bytes that the jobs of each release may hold together; None for what `Workers` sees fit.
     """
 
-    preloaded: Preloaded
+    fork_servers: ForkServers
     browser: BrowserHost
     cores: int | None = None
     memory: int | None = None
@@ -124,7 +124,7 @@ class StageResults:
     def referred(self) -> Reference:
         return _there(self.reference, "reference")
 
-    def grounds(self) -> Grounds:
+    def grounds(self) -> ComparisonBasis:
         """Returns what the comparisons rest on, the measured noise included."""
         grounds = self.referred().grounds
         return replace(grounds, noise=self.noise) if self.noise is not None else grounds
@@ -183,10 +183,10 @@ class ReleaseRun:
         self._workers = Workers(
             self._workspace.scratch,
             self._workspace.logs,
-            hosts=shared.preloaded if shared else hosts(),
+            fork_servers=shared.fork_servers if shared else preloaded_modules(),
             cores=shared.cores if shared else None,
             memory=shared.memory if shared else None,
-            hear=said,
+            on_line=said,
         )
         self._browser = shared.browser if shared else BrowserHost()
         self._export = Exports(self.settings, self._workers, self._workspace)
@@ -213,13 +213,13 @@ class ReleaseRun:
             with contextlib.suppress(OSError):  # a full disk must not hide what broke
                 shutil.copytree(logs, kept, dirs_exist_ok=True)
                 if self._shared:
-                    shutil.copytree(self._shared.preloaded.logs, kept, dirs_exist_ok=True)
+                    shutil.copytree(self._shared.fork_servers.logs, kept, dirs_exist_ok=True)
             error.next_step = error.next_step.replace(logs, kept)
 
     def warm_up(self) -> None:
         """Starts what takes long (TensorFlow's import, Chromium), to overlap with whatever comes next."""
-        for host in (TENSORFLOW, LIGHT):
-            self._workers.preload(host)
+        for name in (TENSORFLOW, LIGHT):
+            self._workers.preload(name)
         if any(row.browser and not missing(row, gpu=self.settings.policy.gpu) for row in self._runtimes):
             self._browser.start()
 

@@ -18,8 +18,8 @@ from exporters.toolchain import versions
 from flows.config.settings import Settings
 from flows.machine.identity import processor, system, today
 from flows.pipeline.baseline import Blessed, against
-from validators.contract import Cell, Grounds, SampleSet, Verdict
-from validators.gate.approvals import decided
+from validators.contract import Cell, ComparisonBasis, SampleSet, Verdict
+from validators.gate.approvals import apply_approvals
 from validators.gate.verdict import judge
 from validators.release.evidence import withhold
 from validators.release.integrity import record_files
@@ -48,7 +48,7 @@ class Results:
     facts: ModelFacts
     signature: Signature
     sets: tuple[SampleSet, ...]
-    grounds: Grounds
+    grounds: ComparisonBasis
     code: tuple[UsedCode, ...]
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
@@ -74,7 +74,7 @@ def conclude(release: Path, settings: Settings, results: Results) -> Manifest:
         draft = replace(manifest, files=record_files(release))
         manifest = replace(manifest, baseline=against(draft, results.baseline))
     verdict = judge(manifest, problems=_moved(release, results.artifacts), today=today())
-    standing = decided(verdict.reasons, (), demanded=settings.policy.approval).standing
+    standing = apply_approvals(verdict.reasons, (), demanded=settings.policy.approval).standing
     verdict = replace(verdict, passed=not standing, reasons=standing)
     manifest = replace(manifest, verdict=verdict)
     (release / "report.md").write_text(markdown.render(manifest), "utf-8")

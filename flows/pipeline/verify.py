@@ -22,11 +22,11 @@ from flows.pipeline.stages import Engine, Row, run_on_threads, stages_of
 from flows.progress.events import Listener, said
 from flows.review.gate import approvals, refused, waivers
 from validators.contract import Cell, Reason, Verdict, Waiver
-from validators.gate.approvals import decided
-from validators.gate.consistency import CLAIM, false_claims
+from validators.gate.approvals import apply_approvals
+from validators.gate.consistency import FALSE_CLAIM, contradictions
 from validators.gate.evidence_quality import WORSE
 from validators.gate.verdict import DIGEST, EMPTY, UNPROVEN, judge
-from validators.preloads import hosts
+from validators.preloads import preloaded_modules
 from validators.release.attestation_files import read, refuse_unwritable, write_cells
 from validators.release.attestations import Approval
 from validators.release.integrity import check_files
@@ -101,15 +101,17 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
     """
     manifest, own_digest = load_with_digest(release)
     selection = select(manifest, formats=formats, device=device, runtimes=runtimes)
-    problems = tuple(check_files(release, manifest, digest=digest, own=own_digest))
+    problems = tuple(check_files(release, manifest, digest=digest, found=own_digest))
     reasons = [Reason(code=DIGEST, subject="release", message=problem) for problem in problems]
-    reasons += [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in false_claims(release, manifest)]
+    reasons += [
+        Reason(code=FALSE_CLAIM, subject=MANIFEST, message=claim) for claim in contradictions(release, manifest)
+    ]
     attestations, faults = read(release, manifest=own_digest)
     people = approvals(attestations)
     if refusals := refused(manifest, attestations):
         what = "; ".join(dict.fromkeys(reason.code for reason in refusals))
         message = f"the release was refused and still is: {what}"
-        reasons.append(Reason(code=CLAIM, subject=MANIFEST, message=message))
+        reasons.append(Reason(code=FALSE_CLAIM, subject=MANIFEST, message=message))
     if not reasons and manifest.policy.evidence == "digests":
         message = (
             "policy.evidence kept only the digests of its samples, so no cell can run again; every byte of the release "
@@ -126,7 +128,7 @@ def verify(  # noqa: PLR0913 - each is a choice of its own, named at every call
         started = time.monotonic()
         cells = _run(release, manifest, selection, listen, engine)
         judged, waived = _judge(manifest, selection, cells, waivers(manifest, attestations))
-        said = decided(judged, people, demanded=False)
+        said = apply_approvals(judged, people, demanded=False)
         overridden = said.overridden
         reasons += said.standing
         # The cells read the files after the first look at them: what they prove, they prove of the bytes of both looks.
@@ -188,10 +190,10 @@ def _run(release: Path, manifest: Manifest, selection: Selection, listen: Listen
 
     with tempfile.TemporaryDirectory(prefix="paritygate-verify-") as scratch, BrowserHost() as browser:
         folder = Path(scratch)
-        with Workers(folder, folder, hosts=hosts(), hear=said) as workers:
+        with Workers(folder, folder, fork_servers=preloaded_modules(), on_line=said) as workers:
             cells = Cells(workers, browser, release.absolute(), policy=manifest.policy)
-            for host in {row.host for row in runnable if row.host}:
-                workers.preload(host)
+            for name in {row.fork_server for row in runnable if row.fork_server}:
+                workers.preload(name)
             if any(row.browser for row in runnable):
                 browser.start()
 

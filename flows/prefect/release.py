@@ -43,7 +43,7 @@ from flows.prefect.tasks import THREADS, TaskLog, failure, run_as_tasks
 from flows.progress.events import waiting
 from flows.review.gate import GateReport, approvals, gate
 from validators.contract import Verdict
-from validators.gate.consistency import standing
+from validators.gate.consistency import lasting_reasons
 from validators.release.manifest import load
 from validators.report import approval_lines as people
 from validators.report.matrix import headline
@@ -205,7 +205,7 @@ def _conclusion(run: ReleaseRun) -> "State[Any]":
     described = f"{run.settings.release_dir} {digest}"
     patiently(lambda: publish(manifest, key=_key(run), description=described))
     verdict, notes = manifest.verdict, []
-    if (pool := run.settings.policy.gpu_pool) and not standing(manifest):
+    if (pool := run.settings.policy.gpu_pool) and not lasting_reasons(manifest):
         notes = [run.follow(f"elsewhere on {pool}", partial(prove_elsewhere, run.settings, digest))]
         run.judged = gate(release, digest=digest)
         verdict = run.judged.verdict

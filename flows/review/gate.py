@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from flows.machine.identity import today
 from validators.contract import PolicyRecord, Reason, Requirement, SampleSet, Verdict, Waiver
-from validators.gate.approvals import decided
-from validators.gate.consistency import CLAIM, OPEN, false_claims, standing
+from validators.gate.approvals import apply_approvals
+from validators.gate.consistency import FALSE_CLAIM, OPEN, contradictions, lasting_reasons
 from validators.gate.verdict import APPROVAL, AWAITING, judge
-from validators.release.attestation_files import Attested, read
+from validators.release.attestation_files import StoredAttestation, read
 from validators.release.attestations import Approval, AttestedCells, AttestedWaiver
 from validators.release.integrity import check_files
 from validators.release.manifest import MANIFEST, Manifest, load_with_digest
@@ -66,7 +66,7 @@ class GateReport:
     model: str
     samples: tuple[SampleSet, ...]
     cells: int
-    attestations: tuple[Attested, ...]
+    attestations: tuple[StoredAttestation, ...]
     awaited: tuple[Awaited, ...]
     overridden: tuple[Reason, ...]
     verdict: Verdict
@@ -90,14 +90,14 @@ def gate(release: Path, *, digest: str | None = None) -> GateReport:
     """
     manifest, own_digest = load_with_digest(release)
     attestations, faults = read(release, manifest=own_digest)
-    judged = _judged(manifest, attestations, check_files(release, manifest, digest=digest, own=own_digest))
-    claims = [Reason(code=CLAIM, subject=MANIFEST, message=claim) for claim in false_claims(release, manifest)]
+    judged = _judged(manifest, attestations, check_files(release, manifest, digest=digest, found=own_digest))
+    claims = [Reason(code=FALSE_CLAIM, subject=MANIFEST, message=claim) for claim in contradictions(release, manifest)]
     # What stood against the release when it was made still does, also what its records alone do not show any more.
     found = {(reason.code, reason.subject) for reason in (*judged.reasons, *judged.waived)}
-    recorded = [reason for reason in standing(manifest) if (reason.code, reason.subject) not in found]
+    recorded = [reason for reason in lasting_reasons(manifest) if (reason.code, reason.subject) not in found]
     policy = manifest.policy
     against = (*claims, *faults, *recorded, *judged.reasons)
-    said = decided(against, approvals(attestations), demanded=policy.approval)
+    said = apply_approvals(against, approvals(attestations), demanded=policy.approval)
     reasons = said.standing
     return GateReport(
         release=release,
@@ -113,31 +113,31 @@ def gate(release: Path, *, digest: str | None = None) -> GateReport:
     )
 
 
-def refused(manifest: Manifest, attestations: Sequence[Attested]) -> tuple[Reason, ...]:
+def refused(manifest: Manifest, attestations: Sequence[StoredAttestation]) -> tuple[Reason, ...]:
     """What speaks against a release by its own records today and no attested cell can settle."""
     people = [one for one in attestations if not isinstance(one.attestation, AttestedCells)]
     judged = _judged(manifest, people, ())
     waived = {(reason.code, reason.subject) for reason in judged.waived}
     against = [
         reason
-        for reason in (*standing(manifest), *judged.reasons)
+        for reason in (*lasting_reasons(manifest), *judged.reasons)
         if reason.code not in OPEN and (reason.code, reason.subject) not in waived
     ]
-    return decided(against, approvals(attestations), demanded=False).standing
+    return apply_approvals(against, approvals(attestations), demanded=False).standing
 
 
-def approvals(attestations: Sequence[Attested]) -> tuple[Approval, ...]:
+def approvals(attestations: Sequence[StoredAttestation]) -> tuple[Approval, ...]:
     """What people decided."""
     return tuple(one.attestation for one in attestations if isinstance(one.attestation, Approval))
 
 
-def waivers(manifest: Manifest, attestations: Sequence[Attested]) -> tuple[Waiver, ...]:
+def waivers(manifest: Manifest, attestations: Sequence[StoredAttestation]) -> tuple[Waiver, ...]:
     """Every waiver of a release, in force or not: the policy's and those that came later."""
     later = [one.attestation.waiver for one in attestations if isinstance(one.attestation, AttestedWaiver)]
     return (*manifest.policy.waivers, *later)
 
 
-def _judged(manifest: Manifest, attestations: Sequence[Attested], problems: Sequence[str]) -> Verdict:
+def _judged(manifest: Manifest, attestations: Sequence[StoredAttestation], problems: Sequence[str]) -> Verdict:
     """The gate's verdict over all cells; where an attestation brought a reason, its machine is named."""
     waiving = [each.attestation for each in attestations if isinstance(each.attestation, AttestedWaiver)]
     ran = [each.attestation for each in attestations if isinstance(each.attestation, AttestedCells)]

@@ -11,7 +11,7 @@ from exporters.formats import onnx
 from exporters.formats.contract import Exporter
 from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS
 from validators.contract import Runtime
-from validators.preloads import hosts
+from validators.preloads import preloaded_modules
 from validators.runtimes.registry import ORIGINAL, RUNTIMES, default_requirements, planned, runtime
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))
@@ -51,7 +51,7 @@ def test_every_format_is_required_on_the_cpu_by_default(format_):
 def test_a_row_is_found_by_name_and_device_and_names_what_exists(row):
     assert runtime(row.name, row.device) is row
     assert not lacking(row.module, Runtime)
-    assert row.host in {"", *hosts()}
+    assert row.fork_server in {None, *preloaded_modules()}
     assert row.extra in EXTRAS
 
 
@@ -63,7 +63,7 @@ def test_an_unknown_runtime_is_an_error_that_names_it():
 def test_what_touches_cuda_gets_a_fresh_interpreter_and_a_sibling_with_tf32():
     cuda = [row for row in RUNTIMES if row.accelerator == "cuda"]
     assert {row.format for row in cuda} == {ORIGINAL, "saved_model", "onnx"}
-    assert all(row.host == "" and row.device == "gpu" for row in cuda)
+    assert all(row.fork_server is None and row.device == "gpu" for row in cuda)
     plain, wide = ([row.name for row in cuda if row.tf32 is tf32] for tf32 in (False, True))
     assert wide == [f"{name}-tf32" for name in plain]
     assert all(row.computes["float32"] == "tf32" for row in cuda if row.tf32)

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from exporters.formats.registry import EXPORTERS, FORMATS
-from exporters.lowering.rewrite_log import REWRITES, acted, noting, rewritten
+from exporters.lowering.rewrite_log import REWRITES, record_rewrite, recorded_rewrites, rewrite_findings
 from exporters.lowering.tracing.trace import _REWRITES
 from exporters.source.model_source import ModelSource
 from tests.exporters.unmended import OTHERS
@@ -79,11 +79,11 @@ def test_every_rewrite_has_a_case_here_and_a_line_for_the_report():
 
 
 def test_what_acted_is_told_once_in_the_order_of_the_table_with_its_thread_and_blocks_nothing():
-    with noting() as names:
+    with recorded_rewrites() as names:
         for each in ("fusions", "gelu_with_erf", "fusions"):
-            acted(each)
-    acted("grouped")  # nobody wants to know
-    found = rewritten(names)
+            record_rewrite(each)
+    record_rewrite("grouped")  # nobody wants to know
+    found = rewrite_findings(names)
     assert [(finding.code, finding.blocking) for finding in found] == [("gelu-with-erf", False), ("fusions", False)]
     assert all(finding.message.endswith("(tfjs#8304)") for finding in found)
 

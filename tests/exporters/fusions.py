@@ -19,7 +19,7 @@ def mend(request: Mapping[str, Any]) -> dict[str, Any]:
     import tensorflow as tf
     from tensorflow.core.framework import graph_pb2
 
-    from exporters.formats.tfjs_fusions import mend_fusions
+    from exporters.formats.tfjs_fusions import replace_unsupported_fusions
 
     graph = graph_pb2.GraphDef()
     if request["bias"] is not None:
@@ -33,7 +33,7 @@ def mend(request: Mapping[str, Any]) -> dict[str, Any]:
     fused.attr["num_args"].i = 1
     fused.attr["epsilon"].f = 0.5
     graph.node.add(name="after", op="Identity", input=["fused"])
-    mend_fusions(graph)
+    replace_unsupported_fusions(graph)
     nodes = [node for node in graph.node if node.op != "Const"]
     shapes = [tf.make_ndarray(node.attr["value"].tensor).shape for node in graph.node if node.op == "Const"]
     plain = [node for node in nodes if not node.op.startswith("_Fused")]

@@ -160,11 +160,11 @@ def unordered_outputs(_request: Mapping[str, Any]) -> dict[str, Any]:
     """Job: two outputs that are one complex tensor, kept apart."""
     import tensorflow as tf
 
-    from exporters.formats.tflite import _apart
-    from exporters.lowering.rewrite_log import noting
+    from exporters.formats.tflite import _distinct_outputs
+    from exporters.lowering.rewrite_log import recorded_rewrites
 
-    with noting() as acted:
-        found = _apart(
+    with recorded_rewrites() as acted:
+        found = _distinct_outputs(
             {"a": tf.constant([1j], tf.complex64), "b": tf.constant([1j], tf.complex64)}, {"a": "x", "b": "x"}
         )
     return {"dtypes": [value.dtype.name for value in found.values()], "acted": sorted(acted)}

@@ -1,4 +1,4 @@
-"""Stands in for TensorFlow in the preloaded process: importing it takes a while."""
+"""Stands in for TensorFlow in the fork server: importing it takes a while."""
 
 import time
 

@@ -3,7 +3,7 @@
 import pytest
 
 from exporters.jobs import Job, Limits, Workers
-from exporters.jobs.log_tail import MOST_LINES, Tail
+from exporters.jobs.log_follower import MOST_LINES, LogFollower
 from tests.exporters import jobs
 
 LIGHT = {"light": ("json",)}
@@ -16,7 +16,7 @@ def heard():
 
 @pytest.fixture
 def workers(tmp_path, heard):
-    with Workers(tmp_path, tmp_path, hosts=LIGHT, hear=heard.append) as started:
+    with Workers(tmp_path, tmp_path, fork_servers=LIGHT, on_line=heard.append) as started:
         yield started
 
 
@@ -26,7 +26,7 @@ def run(workers, function, *, retries, seconds=60.0, **request):
         function=getattr(jobs, function),
         request=request,
         limits=Limits(seconds=seconds),
-        host="light",
+        fork_server="light",
         retries=retries,
     )
     return workers.run(job)
@@ -64,31 +64,31 @@ def test_every_line_of_a_job_is_heard_while_it_runs_and_the_last_one_at_its_end(
 
 def test_a_tail_begins_where_the_file_ended_and_keeps_half_a_line_back(tmp_path):
     path = tmp_path / "log"
-    assert Tail(path).lines() == []
+    assert LogFollower(path).lines() == []
     path.write_bytes(b"old\n")
-    tail = Tail(path)
+    follower = LogFollower(path)
     with path.open("ab", buffering=0) as stream:
         stream.write(b"one\n\ntw")
-        assert tail.lines() == ["one"]
+        assert follower.lines() == ["one"]
         stream.write(b"o \x1b[31mred\x1b[0m\r\n\xff")
-        assert tail.lines() == ["two red"]
-    assert tail.rest() == ["\N{REPLACEMENT CHARACTER}"]
-    assert tail.rest() == []
+        assert follower.lines() == ["two red"]
+    assert follower.rest() == ["\N{REPLACEMENT CHARACTER}"]
+    assert follower.rest() == []
 
 
 def test_what_could_steer_a_terminal_is_not_passed_on(tmp_path):
     path = tmp_path / "log"
-    tail = Tail(path)
+    follower = LogFollower(path)
     path.write_text("a\tb \x9b31mred\x9b0m\x85 \x9d0;title\x9c \x1b]0;title\x07 \x7f\x80\x9fé\n", "utf-8")
-    assert tail.lines() == ["a\tb red 0;title ]0;title é"]
+    assert follower.lines() == ["a\tb red 0;title ]0;title é"]
 
 
 def test_a_flood_is_cut_and_the_log_is_named(tmp_path):
     path = tmp_path / "job.log"
-    tail = Tail(path)
+    follower = LogFollower(path)
     path.write_text("line\n" * (MOST_LINES + 5))
-    lines = tail.lines()
+    lines = follower.lines()
     assert len(lines) == MOST_LINES + 1
     assert "job.log" in lines[-1]
     path.write_text("line\n" * (MOST_LINES + 50))
-    assert tail.lines() == tail.rest() == []
+    assert follower.lines() == follower.rest() == []

@@ -1,6 +1,6 @@
 """Every way a job can end becomes a typed outcome, and none of them leaves a process behind.
 
-The preloaded processes here import next to nothing, so both ways to start a job are quick to test; one slow test has
+The fork servers here import next to nothing, so both ways to start a job are quick to test; one slow test has
 the real one.
 """
 
@@ -23,23 +23,23 @@ import pytest
 from exporters.errors import BadInput, Broken, Cancelled, Limited
 from exporters.jobs import GIB, Job, Limits, Workers
 from exporters.jobs import process_tree as tree
-from exporters.jobs.processes import Host
+from exporters.jobs.processes import ForkServer
 from tests.exporters import jobs
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 1 << 20
 
 
-HOSTS = {"light": ("json",), "slow": ("tests.exporters.slow_import",), "broken": ("no_such_framework",)}
+FORK_SERVERS = {"light": ("json",), "slow": ("tests.exporters.slow_import",), "broken": ("no_such_framework",)}
 
 
 @pytest.fixture
 def workers(tmp_path):
-    with Workers(tmp_path, tmp_path, hosts=HOSTS) as started:
+    with Workers(tmp_path, tmp_path, fork_servers=FORK_SERVERS) as started:
         yield started
 
 
-@pytest.fixture(params=["", "light"], ids=["fresh", "forked"])
+@pytest.fixture(params=[None, "light"], ids=["fresh", "forked"])
 def start(request, workers):
     """Runs one function of `tests/exporters/jobs.py`, in a fresh interpreter or as a fork."""
 
@@ -49,15 +49,15 @@ def start(request, workers):
             function=getattr(jobs, function),
             request=request_ or {},
             limits=Limits(**limits),
-            host=request.param,
+            fork_server=request.param,
         )
         return workers.run(job)
 
     return run
 
 
-def job(function, name, *, host="", **request):
-    return Job(name=name, function=getattr(jobs, function), request=request, host=host)
+def job(function, name, *, fork_server=None, **request):
+    return Job(name=name, function=getattr(jobs, function), request=request, fork_server=fork_server)
 
 
 def eventually(condition, seconds=5.0):
@@ -207,21 +207,21 @@ def test_memory_that_processes_share_counts_once(start):
 
 
 def test_the_cheap_sum_answers_only_where_it_is_within_the_bound():
-    own = tree.Gauge().read([os.getpid()])
+    own = tree.MemoryMeter().read([os.getpid()])
     resident = psutil.Process().memory_info().rss
     assert own < resident
-    assert tree.Gauge(typical=2 * resident, bound=3 * resident).read([os.getpid()]) >= own
-    assert tree.Gauge(typical=2 * resident, bound=1).read([os.getpid()]) < resident
+    assert tree.MemoryMeter(typical=2 * resident, bound=3 * resident).read([os.getpid()]) >= own
+    assert tree.MemoryMeter(typical=2 * resident, bound=1).read([os.getpid()]) < resident
 
 
 def test_shares_are_asked_for_again_where_memory_grew_or_the_bound_is_near(monkeypatch):
-    gauge = tree.Gauge(typical=10, bound=100)
+    meter = tree.MemoryMeter(typical=10, bound=100)
     monkeypatch.setattr(tree, "members", lambda pid: [pid])
 
     def read(resident, share):
         monkeypatch.setattr(tree, "_resident", lambda _: resident)
-        monkeypatch.setattr(tree, "_share", lambda _: share)
-        return gauge.read([1])
+        monkeypatch.setattr(tree, "_proportional", lambda _: share)
+        return meter.read([1])
 
     assert read(9, 5) == 9
     assert read(50, 20) == 20
@@ -245,7 +245,7 @@ def test_no_job_sees_a_gpu_or_another_backend_than_tensorflow(start, monkeypatch
 
 
 def test_forks_have_one_parent_and_fresh_interpreters_have_us(workers):
-    forked = [workers.run(job("family", f"fork{i}", host="light")).value for i in range(2)]
+    forked = [workers.run(job("family", f"fork{i}", fork_server="light")).value for i in range(2)]
     fresh = workers.run(job("family", "fresh")).value
     assert forked[0][1] == forked[1][1] != os.getpid()
     assert len({pid for pid, _ in forked}) == 2
@@ -254,62 +254,62 @@ def test_forks_have_one_parent_and_fresh_interpreters_have_us(workers):
 
 def test_where_forking_is_not_safe_a_preloaded_job_gets_an_interpreter_of_its_own(workers, monkeypatch):
     monkeypatch.setattr("exporters.jobs.supervisor.FORK_IS_SAFE", False)
-    assert workers.run(job("family", "job", host="light")).value[1] == os.getpid()
+    assert workers.run(job("family", "job", fork_server="light")).value[1] == os.getpid()
 
 
 def test_a_crash_of_one_fork_does_not_disturb_its_sibling(workers):
     with ThreadPoolExecutor() as pool:
-        host = workers.run(job("family", "before", host="light")).value[1]
-        sibling = pool.submit(workers.run, job("nap", "sibling", host="light", seconds=1.0))
-        assert workers.run(job("segfault", "crash", host="light")).status == "crashed"
+        server = workers.run(job("family", "before", fork_server="light")).value[1]
+        sibling = pool.submit(workers.run, job("nap", "sibling", fork_server="light", seconds=1.0))
+        assert workers.run(job("segfault", "crash", fork_server="light")).status == "crashed"
         assert not sibling.done()
         assert sibling.result(5).status == "ok"
-    assert workers.run(job("family", "after", host="light")).value[1] == host
+    assert workers.run(job("family", "after", fork_server="light")).value[1] == server
 
 
 def test_the_preloaded_process_dying_is_a_typed_end_and_the_next_job_gets_a_new_one(workers, tmp_path):
-    host = workers.run(job("family", "before", host="light")).value[1]
+    server = workers.run(job("family", "before", fork_server="light")).value[1]
     with ThreadPoolExecutor() as pool:
-        running = pool.submit(workers.run, job("hang", "hang", host="light", pids=str(tmp_path / "pids")))
+        running = pool.submit(workers.run, job("hang", "hang", fork_server="light", pids=str(tmp_path / "pids")))
         child, grandchild = hanging(tmp_path / "pids")
-        os.kill(host, signal.SIGKILL)
+        os.kill(server, signal.SIGKILL)
         outcome = running.result(5)
     os.kill(grandchild, signal.SIGKILL)
     assert outcome.status == "crashed"
-    assert outcome.message == "hang could not run: the preloaded process died"
+    assert outcome.message == "hang could not run: the fork server died"
     assert eventually(lambda: gone(child))
-    after = workers.run(job("family", "after", host="light"))
+    after = workers.run(job("family", "after", fork_server="light"))
     assert after.status == "ok"
-    assert after.value[1] != host
+    assert after.value[1] != server
 
 
-def test_a_task_for_a_host_that_died_unseen_ends_at_once_and_the_host_still_closes(tmp_path):
-    host = Host(("json",), tmp_path / "host.log")
-    os.kill(host._process.pid, signal.SIGKILL)
-    host._process.wait()
-    child = host.fork("tests.exporters.jobs:echo", tmp_path / "request", tmp_path / "result", tmp_path / "log")
+def test_a_task_for_a_dead_fork_server_ends_at_once(tmp_path):
+    server = ForkServer(("json",), tmp_path / "server.log")
+    os.kill(server._process.pid, signal.SIGKILL)
+    server._process.wait()
+    child = server.fork("tests.exporters.jobs:echo", tmp_path / "request", tmp_path / "result", tmp_path / "log")
     assert child.ended.wait(5)
-    assert "the preloaded process" in child.failure
-    host.close()
+    assert "the fork server" in child.failure
+    server.close()
 
 
-def test_a_task_that_a_dead_host_can_still_be_written_ends_too(tmp_path, monkeypatch):
+def test_a_task_written_to_a_dying_fork_server_ends_too(tmp_path, monkeypatch):
     """A dying process may close its stdin after its stdout; here a child of its own keeps it open."""
     dies = "import os\nif os.fork():\n    os.abort()\nos.closerange(1, 50)\nos.read(0, 1)\nos._exit(0)\n"
     (tmp_path / "dies_slowly.py").write_text(dies)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     before = set(threading.enumerate())
-    host = Host(("dies_slowly",), tmp_path / "host.log")
+    server = ForkServer(("dies_slowly",), tmp_path / "server.log")
     for listener in set(threading.enumerate()) - before:
         listener.join(30)
-    child = host.fork("tests.exporters.jobs:echo", tmp_path / "request", tmp_path / "result", tmp_path / "log")
+    child = server.fork("tests.exporters.jobs:echo", tmp_path / "request", tmp_path / "result", tmp_path / "log")
     assert child.ended.wait(10)
-    assert child.failure == "the preloaded process died"
-    host.close()
+    assert child.failure == "the fork server died"
+    server.close()
 
 
 def test_an_import_that_fails_in_the_preloaded_process_is_named(workers):
-    outcome = workers.run(job("echo", "job", host="broken"))
+    outcome = workers.run(job("echo", "job", fork_server="broken"))
     assert outcome.status == "crashed"
     assert "No module named 'no_such_framework'" in outcome.message
 
@@ -320,10 +320,10 @@ def test_a_job_given_up_before_its_fork_never_runs_unwatched(workers, tmp_path):
         function=jobs.nap,
         request={"seconds": 0.5, "mark": str(tmp_path / "mark")},
         limits=Limits(seconds=0.3),
-        host="slow",
+        fork_server="slow",
     )
     assert workers.run(hurried).status == "timeout"
-    assert workers.run(job("nap", "next", host="slow", seconds=1.0)).status == "ok"
+    assert workers.run(job("nap", "next", fork_server="slow", seconds=1.0)).status == "ok"
     assert not (tmp_path / "mark").exists()
 
 
@@ -371,13 +371,13 @@ def test_a_job_that_has_grown_keeps_the_next_one_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr("exporters.jobs.supervisor._TYPICAL_MEMORY", 50 * MIB)
     with Workers(tmp_path, tmp_path, cores=4, memory=250 * MIB) as workers, ThreadPoolExecutor() as pool:
         large = pool.submit(workers.run, job("allocate", "large", bytes=300 * MIB, seconds=4.0))
-        assert eventually(lambda: workers._held.get("large", 0) > 250 * MIB)
+        assert eventually(lambda: workers._memory_held.get("large", 0) > 250 * MIB)
         assert workers.run(job("nap", "small", seconds=0)).status == "ok"
         assert large.done()
         assert large.result().status == "ok"
 
 
-def test_a_job_that_is_ahead_runs_before_those_that_asked_sooner(tmp_path):
+def test_a_job_with_priority_runs_before_older_ones(tmp_path):
     ended = []
     with Workers(tmp_path, tmp_path, cores=1) as workers, ThreadPoolExecutor() as pool:
 
@@ -385,10 +385,10 @@ def test_a_job_that_is_ahead_runs_before_those_that_asked_sooner(tmp_path):
             workers.run(replace(job("nap", name, seconds=0.5), **how))
             ended.append(name)
 
-        for name, how in (("running", {}), ("first", {}), ("second", {}), ("ahead", {"ahead": True})):
+        for name, how in (("running", {}), ("first", {}), ("second", {}), ("prior", {"priority": True})):
             pool.submit(run, name, **how)
             assert eventually(lambda asked=name: asked in {*workers._running, *(job.name for job in workers._queue)})
-    assert ended == ["running", "ahead", "first", "second"]
+    assert ended == ["running", "prior", "first", "second"]
 
 
 def test_two_running_jobs_of_one_name_would_share_files_and_are_refused(workers):
@@ -404,11 +404,11 @@ def test_two_running_jobs_of_one_name_would_share_files_and_are_refused(workers)
 
 
 def test_closing_cancels_running_and_waiting_jobs_promptly_and_leaves_no_process(tmp_path):
-    with Workers(tmp_path, tmp_path, hosts=HOSTS, cores=2) as workers, ThreadPoolExecutor(6) as pool:
-        forked = pool.submit(workers.run, job("hang", "forked", host="light", pids=str(tmp_path / "forked")))
+    with Workers(tmp_path, tmp_path, fork_servers=FORK_SERVERS, cores=2) as workers, ThreadPoolExecutor(6) as pool:
+        forked = pool.submit(workers.run, job("hang", "forked", fork_server="light", pids=str(tmp_path / "forked")))
         fresh = pool.submit(workers.run, job("hang", "fresh", pids=str(tmp_path / "fresh")))
         pids = hanging(tmp_path / "forked") + hanging(tmp_path / "fresh")
-        host = psutil.Process(pids[0]).ppid()
+        server = psutil.Process(pids[0]).ppid()
         waiting = [pool.submit(workers.run, job("nap", f"waiting{i}", seconds=60)) for i in range(2)]
         began = time.monotonic()
         threading.Thread(target=workers.close).start()
@@ -418,12 +418,12 @@ def test_closing_cancels_running_and_waiting_jobs_promptly_and_leaves_no_process
     assert {outcome.status for outcome in (*outcomes, late)} == {"cancelled"}
     with pytest.raises(Cancelled, match="the run is ending"):
         late.unwrap()
-    assert eventually(lambda: all(gone(pid) for pid in (*pids, host)))
+    assert eventually(lambda: all(gone(pid) for pid in (*pids, server)))
 
 
 def test_closing_while_the_preloaded_process_still_imports_cancels_at_once(workers):
     with ThreadPoolExecutor() as pool:
-        asked = pool.submit(workers.run, job("echo", "job", host="slow"))
+        asked = pool.submit(workers.run, job("echo", "job", fork_server="slow"))
         time.sleep(0.2)
         workers.close()
         assert asked.result(1).status == "cancelled"
@@ -436,9 +436,9 @@ from exporters.jobs import Job, Workers
 from tests.exporters import jobs
 
 folder = Path(sys.argv[1])
-running = Workers(folder, folder, hosts={"light": ("json",)}, cores=3)
-for name, host in (("forked", "light"), ("fresh", "")):
-    job = Job(name=name, function=jobs.nap, request={"seconds": 600}, host=host)
+running = Workers(folder, folder, fork_servers={"light": ("json",)}, cores=3)
+for name, server in (("forked", "light"), ("fresh", None)):
+    job = Job(name=name, function=jobs.nap, request={"seconds": 600}, fork_server=server)
     threading.Thread(target=running.run, args=(job,)).start()
 time.sleep(600)
 """
@@ -450,7 +450,7 @@ def test_a_supervisor_killed_with_sigkill_leaves_no_process(tmp_path):
     def family():
         return psutil.Process(supervisor.pid).children(recursive=True)
 
-    started = eventually(lambda: len(family()) == 3 and family(), 10)  # the host, its fork, the fresh interpreter
+    started = eventually(lambda: len(family()) == 3 and family(), 10)  # fork server, its fork, interpreter
     supervisor.kill()
     supervisor.wait()
     assert started

@@ -51,10 +51,10 @@ def test_a_killed_process_holds_no_lock_and_a_wait_is_said_once_and_can_be_cance
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(Cancelled, match="waited for the thing"):
-            wait_for_lock(path, what="the thing", cancelled=lambda: True, say=pytest.fail)
+            wait_for_lock(path, what="the thing", cancelled=lambda: True, on_wait=pytest.fail)
         threading.Timer(0.5, os.kill, (other.pid, signal.SIGKILL)).start()
-        with wait_for_lock(path, what="the thing", say=said.append):
-            assert said == [f"the thing is in use; waits for its turn ({path})"]
+        with wait_for_lock(path, what="the thing", on_wait=said.append):
+            assert said == [f"the thing is in use; waits until it is free ({path})"]
 
 
 def test_a_file_is_written_in_one_step_with_the_mode_that_was_asked_for(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from exporters.contract import Finding, Signature
 from exporters.errors import Limited
 from exporters.formats import job, onnx
+from exporters.formats.contract import ExportSource
 from exporters.formats.registry import FORMATS
 from exporters.source.model_source import ModelSource
 from exporters.target_limits import LIMITS, known_limit, limited
@@ -159,3 +160,32 @@ def test_a_blocking_finding_without_a_limit_is_an_error_of_ours(exported):
 def test_a_finding_that_does_not_block_is_kept(exported):
     kept = exported(Finding(code="fixed-batch", blocking=False, message="LiteRT.js wants this")).findings
     assert [finding.code for finding in kept] == ["fixed-batch"]
+
+
+def test_a_source_without_a_lowered_graph_is_refused_by_name(tmp_path):
+    source = ExportSource(model=ModelSource(path=tmp_path / "digits.keras"), graph=None, shapes=None)
+    with pytest.raises(ValueError, match=r"digits\.keras: there is no lowered graph"):
+        _ = source.lowered
+
+
+def test_an_exporter_gets_the_request_s_source_and_only_the_row_s_options(monkeypatch, tmp_path):
+    received = []
+
+    def write(source, destination, options):
+        received.append((source, destination, options))
+        return Signature(inputs=(), outputs=())
+
+    monkeypatch.setattr(onnx, "export", write)
+    monkeypatch.setattr(onnx, "check", lambda artifact, signature: ())
+    model, shapes = ModelSource(path=tmp_path), {"x": (1, 4)}
+    request = job.ExportRequest(
+        artifact="onnx/default",
+        model=model,
+        graph=tmp_path,
+        destination=tmp_path / "artifact",
+        options={"opset": 17},
+        shapes=shapes,
+    )
+    job.export(request)
+    source = ExportSource(model=model, graph=tmp_path, shapes=shapes)
+    assert received == [(source, tmp_path / "artifact", {"opset": 17})]

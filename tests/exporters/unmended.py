@@ -20,8 +20,8 @@ OTHERS = {
     "pad_in_numbers": ("exporters.formats.tfjs.pad_in_numbers", lambda graph: graph),
     "keep_zeros_out_of_pools": ("exporters.formats.onnx.keep_zeros_out_of_pools", lambda _graph: None),
     "elu_in_arithmetic": ("exporters.formats.tflite.elu_in_arithmetic", lambda graph: graph),
-    "outputs_apart": ("exporters.formats.tflite._apart", lambda outputs, _sources: dict(outputs)),
-    "fusions": ("exporters.formats.tfjs.mend_fusions", lambda _graph_def: None),
+    "outputs_apart": ("exporters.formats.tflite._distinct_outputs", lambda outputs, _sources: dict(outputs)),
+    "fusions": ("exporters.formats.tfjs.replace_unsupported_fusions", lambda _graph_def: None),
 }
 
 

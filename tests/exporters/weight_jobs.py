@@ -11,7 +11,7 @@ from benchmarks.planted.stored import by_ulps, overwrite, through
 from exporters.contract import WeightsRecord
 from exporters.formats.registry import exporter_of
 from exporters.weights.match import match
-from exporters.weights.source_weights import read
+from exporters.weights.source_weights import read_weights
 
 
 def tampered(request: Mapping[str, Any]) -> Any:
@@ -22,7 +22,7 @@ def tampered(request: Mapping[str, Any]) -> Any:
             the name of a source weight), and `ulps` or `dtype`.
     """
     exporter, folder = exporter_of(request["format"]), Path(request["artifact"])
-    source = read(Path(request["weights"]))
+    source = read_weights(Path(request["weights"]))
     own = next(weight for weight in source.weights if request["like"] in weight.name)
     good = {name: array for name, array in exporter.constants(folder).items() if array.size == own.array.size}
     stored = next(array for array in good.values() if np.isin(np.sort(array, axis=None), own.array).all())

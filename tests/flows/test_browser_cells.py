@@ -20,7 +20,7 @@ from flows.pipeline.cells import Cells
 from validators.cells.job import NO_DEVICE
 from validators.contract import Cell
 from validators.hardware.graphics_cards import Card
-from validators.preloads import hosts
+from validators.preloads import preloaded_modules
 from validators.release.evidence import reference_folder, write_evidence
 from validators.runtimes.registry import runtime
 from validators.samples import check_samples, generate, plan
@@ -65,7 +65,7 @@ def browser():
 def started(tmp_path, release, browser):
     """Starts one cell for each runtime; gives futures."""
     folder, artifact = release
-    with Workers(tmp_path, tmp_path, hosts=hosts()) as workers, ThreadPoolExecutor(3) as pool:
+    with Workers(tmp_path, tmp_path, fork_servers=preloaded_modules()) as workers, ThreadPoolExecutor(3) as pool:
         shared = cells(folder, workers, browser)
         yield lambda *names: [
             pool.submit(shared.run, artifact, runtime(f"tfjs-{name}", device)) for name, device in names
@@ -132,10 +132,10 @@ class Scripted:
     def __init__(self, *outcomes):
         self._outcomes = list(outcomes)
         self.endpoints = []
-        self.noted = []
+        self.retries = []
 
-    def note(self, attempt):
-        self.noted.append((attempt.job, attempt.status))
+    def record_retry(self, attempt):
+        self.retries.append((attempt.job, attempt.status))
 
     def run(self, job):
         assert job.retries == 0  # a further attempt has a browser of its own
@@ -188,7 +188,7 @@ def test_a_cell_that_breaks_a_browser_of_its_own_is_charged_and_not_run_a_third_
     workers, browser = Scripted(lost, lost), FakeBrowser()
     cell = cells(folder, workers, browser).run(artifact, runtime("tfjs-webgpu", "gpu"))
     assert workers.endpoints == ["shared", "own"]
-    assert workers.noted == [("cell-tfjs-default-tfjs-webgpu-gpu", lost["status"])]
+    assert workers.retries == [("cell-tfjs-default-tfjs-webgpu-gpu", lost["status"])]
     assert (cell.status, cell.reason) == ("errored", lost["status"])
     assert lost["message"] in cell.message
     assert browser.own.closed.is_set()

@@ -270,8 +270,8 @@ def test_of_a_framework_that_dies_while_it_is_imported_the_last_words_are_kept(t
     assert done.returncode == 3, done.stderr
     (kept,) = tmp_path.glob("paritygate-logs-*")
     assert str(kept) in done.stderr.replace("\n", "").replace("  ", "")
-    assert "illegal instruction" in (kept / "host-tensorflow.log").read_text()
-    assert not list(tmp_path.glob("paritygate-hosts-*"))
+    assert "illegal instruction" in (kept / "fork-server-tensorflow.log").read_text()
+    assert not list(tmp_path.glob("paritygate-fork-servers-*"))
 
 
 @pytest.mark.slow

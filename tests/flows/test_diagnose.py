@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 def faults(bench):
     folder = bench.folder / "diagnose"
     folder.mkdir()
-    shared = Shared(preloaded=bench.workers._preloaded, browser=bench.browser, cores=3, memory=8 << 30)
+    shared = Shared(fork_servers=bench.workers._fork_servers, browser=bench.browser, cores=3, memory=8 << 30)
     return Faults(folder, shared, formats=("onnx", "tflite"))
 
 

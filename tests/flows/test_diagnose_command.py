@@ -16,7 +16,7 @@ from flows.diagnose.failing_call import failing_call
 from flows.diagnose.investigation import Investigation
 from flows.diagnose.result import Suspect, Switch
 from flows.diagnose.target import find_subject
-from validators.diagnosis.reproduction import Exhibit
+from validators.diagnosis.reproduction import ReproductionCase
 from validators.release.evidence import read_evidence
 
 
@@ -147,7 +147,7 @@ def test_what_is_confirmed_and_what_is_only_inferred_are_told_apart():
 def test_the_reproduction_says_nothing_of_where_things_lie_on_this_machine(release, tmp_path):
     model = with_model(release)
     subject = find_subject(release, small_release.KEY, None, None)
-    exhibit = Exhibit(
+    exhibit = ReproductionCase(
         format="onnx",
         runtime="onnxruntime",
         artifact=release / "artifacts" / "onnx" / "default",

@@ -16,7 +16,7 @@ DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits" / "digits.k
 def test_a_lowering_that_broke_says_how(tmp_path):
     class Jobs:
         def run(self, job):
-            message = f"{job.name} could not run: the preloaded process died\nand more"
+            message = f"{job.name} could not run: the fork server died\nand more"
             return Outcome(status="crashed", message=message, log=tmp_path / "log")
 
     workspace = Workspace(tmp_path / "digits.release")
@@ -26,6 +26,6 @@ def test_a_lowering_that_broke_says_how(tmp_path):
         run._export = exports
         facts = examine(DIGITS)
         run._done.admission = AdmittedModel(facts=facts, source=ModelSource(path=DIGITS), samples=None)
-        assert run._lower() == (False, "crashed: lowering could not run: the preloaded process died")
+        assert run._lower() == (False, "crashed: lowering could not run: the fork server died")
     finally:
         workspace.remove()

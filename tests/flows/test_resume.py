@@ -25,7 +25,7 @@ from flows.pipeline.run import ReleaseRun
 from flows.pipeline.verdict import _trusted
 from flows.pipeline.workspace import Workspace
 from flows.prefect.bundle import pack, unpack
-from validators.contract import Cell, Grounds, SampleSet
+from validators.contract import Cell, ComparisonBasis, SampleSet
 from validators.reference.job import Reference
 from validators.reference.noise_floor import MeasuredNoise
 from validators.release.evidence import write_evidence, write_noise
@@ -244,7 +244,7 @@ class Jobs:
             return Cell(**place, status="passed", log="evidence/logs/cell.log")
         if name == "reference":
             write_evidence(release, signature=Signature(inputs=(), outputs=()), sets=(SET,), samples={SET.name: {}})
-            value = Reference(sets=(), signature=Signature(inputs=(), outputs=()), grounds=Grounds(), code=())
+            value = Reference(sets=(), signature=Signature(inputs=(), outputs=()), grounds=ComparisonBasis(), code=())
             return Outcome(status="ok", value=value, log=release / "evidence/logs/reference.log")
         if self._noise == "ok":
             write_noise(release, {})

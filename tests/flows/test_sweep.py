@@ -18,7 +18,7 @@ from hostile_forms import checkpoint, h5_model, saved_model
 from rich.console import Console
 
 from exporters.errors import BadInput, Broken, Limited
-from exporters.jobs import Job, Preloaded, Workers
+from exporters.jobs import ForkServers, Job, Workers
 from exporters.source.admission import examine
 from flows import batch as sweep
 from flows import cli
@@ -29,7 +29,15 @@ from flows.config.model_folder import find
 from flows.config.settings import load_settings
 from flows.progress.events import Event
 from tests.exporters import jobs
-from validators.contract import BaselineRecord, Comparison, Coverage, Grounds, Placement, RegressionLimits, Requirement
+from validators.contract import (
+    BaselineRecord,
+    Comparison,
+    ComparisonBasis,
+    OutputVariation,
+    Placement,
+    RegressionLimits,
+    Requirement,
+)
 from validators.runtimes.registry import default_requirements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,8 +88,8 @@ def test_a_good_release_is_proven_in_every_format():
 
 
 def test_what_the_policy_asks_beside_parity_fails_every_format_it_speaks_against():
-    dead = Coverage(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0")
-    weak = replace(factory.manifest(), grounds=Grounds(coverage={"digit": dead}))
+    dead = OutputVariation(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0")
+    weak = replace(factory.manifest(), grounds=ComparisonBasis(coverage={"digit": dead}))
     assert {each.state for each in states(weak).values()} == {"proven"}
     found = states(with_policy(weak, weak_evidence="refuse"))
     assert {(each.state, each.code) for each in found.values()} == {("failed", "weak evidence")}
@@ -587,19 +595,19 @@ def test_workers_that_share_a_preloaded_process_end_without_it(tmp_path):
     folders = [tmp_path / name for name in ("host", "one", "two")]
     for folder in folders:
         folder.mkdir()
-    preloaded = Preloaded({"light": ("json",)}, folders[0])
+    fork_servers = ForkServers({"light": ("json",)}, folders[0])
 
     def run(folder):
-        with Workers(folder, folder, hosts=preloaded) as workers:
-            job = Job(name="job", function=jobs.echo, request={"from": folder.name}, host="light")
-            return workers.run(job).unwrap(), preloaded.host("light")
+        with Workers(folder, folder, fork_servers=fork_servers) as workers:
+            job = Job(name="job", function=jobs.echo, request={"from": folder.name}, fork_server="light")
+            return workers.run(job).unwrap(), fork_servers.get("light")
 
-    (first, host), (second, same) = run(folders[1]), run(folders[2])
+    (first, server), (second, same) = run(folders[1]), run(folders[2])
     assert (first, second) == ({"from": "one"}, {"from": "two"})
-    assert host is same
-    assert host.alive
-    preloaded.close()
-    assert not host.alive
+    assert server is same
+    assert server.alive
+    fork_servers.close()
+    assert not server.alive
 
 
 # -- the real thing ---------------------------------------------------------------------------------------------------

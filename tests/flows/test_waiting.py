@@ -44,7 +44,7 @@ def test_a_cell_that_waits_for_a_card_says_so_and_says_when_its_turn_has_come(mo
     thread.join(30)
     states = told(events)
     assert [state for state, _ in states] == ["started", "waiting", "waiting", "passed"]
-    assert states[1][1].startswith("A card is in use; waits for its turn")
+    assert states[1][1].startswith("A card is in use; waits until it is free")
     assert states[2][1] == ""
 
 

@@ -8,11 +8,11 @@ from exporters.jobs import Attempt
 from validators.contract import (
     BaselineRecord,
     Cell,
-    Coverage,
+    ComparisonBasis,
     Decisions,
     Domain,
-    Grounds,
     Noise,
+    OutputVariation,
     Placement,
     PolicyRecord,
     Reason,
@@ -60,11 +60,11 @@ SAMPLES = (
     SampleSet(name="held_out", rows=360, batch=32, origin="user"),
     SampleSet(name="seeded", rows=16, batch=16, origin="seeded", seed=7, dynamic={"image[1]": 8}),
 )
-GROUNDS = Grounds(
+GROUNDS = ComparisonBasis(
     domains={"image": Domain(low=-1.0, high=1.0, whole=False, why="nothing in the model says more")},
     dropped={"beyond": "the original fails over it"},
     noise={sample_set.name: {"digit": Noise(floor=6e-8, scale=1.0, rows=256)} for sample_set in SAMPLES},
-    coverage={"digit": Coverage(spread=0.9, scale=1.0, weak=False)},
+    coverage={"digit": OutputVariation(spread=0.9, scale=1.0, weak=False)},
     task=Task(metric="accuracy", output="digit", original=0.97, rows=360),
 )
 MODEL = ModelRecord(
@@ -332,7 +332,7 @@ def judged(  # noqa: PLR0913 - each is a fact that some test is about
         model=replace(MODEL, signature=signature),
         policy=replace(base.policy, required=tuple(required), **policy),
         samples=tuple(sample_sets),
-        grounds=grounds or Grounds(),
+        grounds=grounds or ComparisonBasis(),
         artifacts=tuple(artifacts),
         cells=tuple(cells),
         baseline=baseline,

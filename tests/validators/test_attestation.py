@@ -97,7 +97,7 @@ def test_an_attestation_of_another_release_is_foreign(release, tmp_path):
 
 
 def test_a_release_replaced_while_its_cells_ran_is_not_attested(release):
-    with pytest.raises(Broken, match="was replaced meanwhile"):
+    with pytest.raises(Broken, match="was replaced while this command ran"):
         attest(release, manifest="0" * 64)
     assert list((release / ATTESTATIONS).iterdir()) == []
 
@@ -135,7 +135,7 @@ EDITS = {
     ),
     "a cell twice": (
         lambda tree: tree["cells"].append(tree["cells"][0]),
-        "cells: 'onnx/default onnxruntime gpu' stands",
+        "cells: 'onnx/default onnxruntime gpu' occurs",
     ),
     "a key left out": (lambda tree: tree["cells"][0].pop("rows"), "cells[0].rows: is missing"),
 }

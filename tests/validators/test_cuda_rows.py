@@ -56,7 +56,7 @@ def test_there_is_a_row_for_the_original_for_saved_model_and_for_onnx_each_with_
     assert Counter((row.format, row.tf32) for row in CUDA) == {
         (format_, tf32): 1 for format_ in (ORIGINAL, "saved_model", "onnx") for tf32 in (False, True)
     }
-    assert {row.host for row in CUDA} == {""}  # a process that touches CUDA must not be a fork
+    assert {row.fork_server for row in CUDA} == {None}  # a process that touches CUDA must not be a fork
     assert {row.options.get("tf32") for row in CUDA if row.tf32} == {"on"}
     assert not any("tf32" in row.options for row in CUDA if not row.tf32)
 
@@ -68,7 +68,7 @@ def test_there_is_a_row_for_the_original_for_saved_model_and_for_onnx_each_with_
 def test_a_machine_without_a_card_is_told_where_to_run_them(machine, row):
     machine(cudnn=True, ort_cuda=True)
     assert missing(row) == (
-        "this machine has no NVIDIA card, or no driver for it: on one that has, "
+        "this machine has no NVIDIA card, or no driver for it: on a machine that has one, "
         "`paritygate verify RELEASE_DIR --device gpu --attest` adds these cells"
     )
 
@@ -148,7 +148,7 @@ def test_under_a_policy_for_real_cards_a_software_adapter_is_no_device(machine):
     webgl, wasm = runtime("tfjs-webgl", "gpu"), runtime("tfjs-wasm", "cpu")
     machine()
     assert missing(webgl, gpu="hardware").startswith(
-        "policy.gpu asks for a real card and this machine has only software adapters: on one that has, `paritygate"
+        "policy.gpu asks for a real card and this machine has only software adapters: on a machine that has one, "
     )
     assert "real card" not in missing(webgl) + missing(wasm, gpu="hardware")
     machine(nodes=(Path("/dev/dri/renderD128"),))
@@ -169,7 +169,7 @@ def test_browser_packages_are_looked_up_one_by_one(monkeypatch):
 
 
 def seen_by(tmp_path, **job):
-    with Workers(tmp_path, tmp_path, hosts={"light": ("json",)}) as workers:
+    with Workers(tmp_path, tmp_path, fork_servers={"light": ("json",)}) as workers:
         return workers.run(Job(name="job", function=cuda_jobs.environment, request={}, **job)).unwrap()
 
 
@@ -180,9 +180,9 @@ def _with_cards(monkeypatch):
 
 
 @pytest.mark.usefixtures("_with_cards")
-@pytest.mark.parametrize("host", ["", "light"], ids=["fresh", "forked"])
-def test_a_job_that_asks_for_no_card_sees_none(tmp_path, host):
-    assert seen_by(tmp_path, host=host)["CUDA_VISIBLE_DEVICES"] == "-1"
+@pytest.mark.parametrize("fork_server", [None, "light"], ids=["fresh", "forked"])
+def test_a_job_that_asks_for_no_card_sees_none(tmp_path, fork_server):
+    assert seen_by(tmp_path, fork_server=fork_server)["CUDA_VISIBLE_DEVICES"] == "-1"
 
 
 @pytest.mark.usefixtures("_with_cards")
@@ -192,12 +192,12 @@ def test_a_job_that_asks_for_a_card_sees_that_one_and_gets_the_rest_of_the_envir
 
 
 def test_a_fork_cannot_be_given_an_environment():
-    with pytest.raises(ValueError, match="a fork of the host light keeps its environment"):
+    with pytest.raises(ValueError, match="a fork of the fork server light keeps its environment"):
         Job(
             name="job",
             function=cuda_jobs.environment,
             request={},
-            host="light",
+            fork_server="light",
             environment={"CUDA_VISIBLE_DEVICES": "0"},
         )
 
@@ -346,7 +346,7 @@ def request(release, row):
 
 
 def run(bench, release, row):
-    return bench.call(run_cell, request(release, row), host="")
+    return bench.call(run_cell, request(release, row), fork_server=None)
 
 
 @pytest.mark.slow
@@ -374,7 +374,7 @@ def test_on_the_references_own_device_the_original_has_no_distance_at_all(bench,
 @pytest.mark.slow
 def test_tensorflow_takes_one_card_of_several_grows_into_its_memory_and_rounds_nothing(bench, release):
     request = {"folder": str(release.paths["saved_model"]), "device": "gpu", "options": {}}
-    told = bench.call("tests.validators.cuda_jobs:settings", request, host="")
+    told = bench.call("tests.validators.cuda_jobs:settings", request, fork_server=None)
     assert told["visible"] == [[["card one"], "GPU"]]
     assert told["growing"] == [["card one", True]]
     assert (told["tf32"], told["override"], told["details"]["TF32"]) == (False, "0", "off")
@@ -385,7 +385,7 @@ def test_tensorflow_takes_one_card_of_several_grows_into_its_memory_and_rounds_n
 def test_tf32_is_on_where_the_row_says_so_and_the_placement_records_it(bench, release, monkeypatch):
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
     request = {"folder": str(release.paths["saved_model"]), "device": "gpu", "options": {"tf32": "on"}}
-    told = bench.call("tests.validators.cuda_jobs:settings", request, host="")
+    told = bench.call("tests.validators.cuda_jobs:settings", request, fork_server=None)
     assert (told["tf32"], told["override"], told["details"]["TF32"]) == (True, None, "on")
 
 
@@ -399,7 +399,7 @@ def test_on_the_cpu_tensorflow_is_shown_no_card(bench, release):
 
 @pytest.mark.slow
 def test_what_onnx_runtime_says_it_placed_is_what_it_runs_also_inside_a_branch(bench, tmp_path):
-    told = bench.call("tests.validators.cuda_jobs:planned_and_run", {"folder": str(tmp_path)}, host="")
+    told = bench.call("tests.validators.cuda_jobs:planned_and_run", {"folder": str(tmp_path)}, fork_server=None)
     branches_not_taken = {"Sin": 1}
     assert Counter(told["planned"]) == Counter(told["ran"]) + Counter(branches_not_taken)
     assert told["falls_back"] is False

@@ -11,14 +11,14 @@ import pytest
 from test_inner_tensors import ROWS, onnx_file, tflite_file
 from tfjs_graphs import dense
 
-from validators.diagnosis.reproduction import Exhibit, write
+from validators.diagnosis.reproduction import ReproductionCase, write
 
 PAGE = Path(__file__).parents[2] / "validators" / "web" / "page"
 SUMMARY = 'layer `add` ("""Add""") is wrong'
 
 
 def exhibit(kind, runtime, artifact, inputs, expected):
-    return Exhibit(
+    return ReproductionCase(
         format=kind,
         runtime=runtime,
         artifact=artifact,
@@ -90,5 +90,5 @@ def test_the_folder_has_what_an_upstream_issue_needs(tmp_path):
     }
     readme = (tmp_path / "repro" / "README.md").read_text("utf-8")
     assert f"numpy {np.__version__}" in readme
-    assert "takes a browser or a GPU" in readme  # the script cannot run there, and says so
+    assert "needs a browser or a GPU" in readme  # the script cannot run there, and says so
     assert json.loads((tmp_path / "repro" / "diagnosis.json").read_text("utf-8"))["verdict"] == "layer"

@@ -261,7 +261,7 @@ def test_every_exported_variant_needs_a_cell_in_every_required_runtime():
     assert one(cells=[*cells, cell("tflite/batch1", "litert-reference")], artifacts=BOTH, required=required).passed
 
 
-# Coverage
+# OutputVariation
 
 
 SETS = [sample_set("seeded_batch2"), sample_set("user", 64, 32), sample_set("slow", 4, 1)]
@@ -377,7 +377,7 @@ def test_a_set_that_was_not_begun_counts_no_rows():
 
 def test_a_set_of_a_single_call_cannot_be_broken_off():
     verdict = one(cells=[cell(skipped={"seeded_batch2": SLOW})], sample_sets=[sample_set("seeded_batch2", 2, 2)])
-    assert verdict.reasons[0].message.endswith("broken off within `seeded_batch2`, which is a single call")
+    assert verdict.reasons[0].message.endswith("stopped within `seeded_batch2`, which is a single call")
 
 
 # What ships

@@ -205,7 +205,7 @@ def test_a_second_run_waits_says_so_once_and_goes_on_when_the_first_is_killed(ho
 
     with card_lock(H200, say=say, folder=tmp_path):
         assert holder.wait(5) == -signal.SIGKILL
-    assert said == [f"NVIDIA H200 is in use; waits for its turn ({tmp_path / 'paritygate-GPU-6a1c.lock'})"]
+    assert said == [f"NVIDIA H200 is in use; waits until it is free ({tmp_path / 'paritygate-GPU-6a1c.lock'})"]
 
 
 def test_whoever_gives_up_waiting_is_cancelled_and_the_lock_stays_with_its_holder(holder, tmp_path):

@@ -1,4 +1,4 @@
-"""Opened copies of artifacts show what is inside, and parts of them compute the same alone."""
+"""ExposedCopy copies of artifacts show what is inside, and parts of them compute the same alone."""
 
 import numpy as np
 import pytest
@@ -99,8 +99,8 @@ def open_up(artifact, *, fed=None, wanted=None):
         for name, path in files.items():
             np.save(path, fed[name])
     target = folder.parent / f"opened-{len(list(folder.parent.iterdir()))}"
-    answer = opened.open_artifact(
-        opened.OpenRequest(
+    answer = opened.expose_inner_tensors(
+        opened.ExposeRequest(
             format=kind,
             artifact=folder,
             destination=target,

@@ -14,7 +14,7 @@ from exporters.errors import Broken, Unavailable
 from validators.hardware import vulkan
 from validators.preloads import LIGHT
 from validators.runtimes import litert, litert_gpu
-from validators.runtimes.litert_gpu import UNNAMED, told_by
+from validators.runtimes.litert_gpu import UNNAMED, parse_log
 from validators.runtimes.registry import runtime as row_of
 
 TWINS = "tests.contract.more_models:twins"
@@ -103,7 +103,7 @@ def ran(runtime, *rows):
 
 
 def test_the_log_names_the_adapter_and_what_stayed_on_the_cpu_and_counts_the_unnamed():
-    told = told_by(f"INFO: x\n{SELECTED}\n{REFUSED}I0000 more\n{REFUSED}")
+    told = parse_log(f"INFO: x\n{SELECTED}\n{REFUSED}I0000 more\n{REFUSED}")
     assert (told.adapter, told.backend, told.kind) == ("NVIDIA H200", "Vulkan", "Discrete GPU")
     assert told.accelerated == 6
     assert told.fallbacks == {"GATHER": 2, "WHILE": 2, UNNAMED: 6}
@@ -111,11 +111,11 @@ def test_the_log_names_the_adapter_and_what_stayed_on_the_cpu_and_counts_the_unn
 
 def test_only_what_stands_between_the_refusal_and_the_count_is_an_operator():
     around = "INFO: created\nWARNING: slow\n"
-    told = told_by(
+    told = parse_log(
         f"{around}{REFUSED}{around}0 operations will run on the GPU, and the remaining 2 operations will run on"
     )
     assert told.fallbacks == {"GATHER": 1, "WHILE": 1, UNNAMED: 5}
-    assert told_by(around).accelerated is None
+    assert parse_log(around).accelerated is None
 
 
 NOTHING = "No operations will run on the GPU, and all 7 operations will run on the CPU."
@@ -172,10 +172,10 @@ def test_a_card_is_no_software_and_an_adapter_without_a_name_proves_nothing():
 def test_native_lines_are_read_and_still_reach_stderr(capfd):
     with litert_gpu._native_log() as log:
         os.write(2, b"from native code\n")
-        assert log.fresh() == "from native code\n"
-        assert log.fresh() == ""
+        assert log.read_new() == "from native code\n"
+        assert log.read_new() == ""
         os.write(2, b"more\n" * 9000)
-        assert log.fresh() == "more\n" * 9000
+        assert log.read_new() == "more\n" * 9000
         os.write(2, b"unread\n")
     os.write(2, b"afterwards\n")
     assert capfd.readouterr().err == "from native code\n" + "more\n" * 9000 + "unread\nafterwards\n"
@@ -318,7 +318,7 @@ def refusal(bench):
             "signature": TypeAdapter(Signature).dump_python(artifact.signature, mode="json"),
             "environment": environment,
         }
-        return bench.call("tests.validators.litert_gpu_jobs:refusal", request, host=LIGHT)
+        return bench.call("tests.validators.litert_gpu_jobs:refusal", request, fork_server=LIGHT)
 
     return run
 

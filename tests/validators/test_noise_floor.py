@@ -1,4 +1,4 @@
-"""What the oracle makes of float64 answers, over an original that a function plays."""
+"""Checks how the noise floor follows from float64 answers, over an original that a function plays."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 
 from exporters.contract import Signature, TensorSpec
 from validators.contract import SampleSet
-from validators.reference import noise_floor as oracle
+from validators.reference import noise_floor
 from validators.release.evidence import reference_folder, write_evidence
 from validators.samples.tensor_files import write_tensors
 
@@ -32,10 +32,10 @@ def test_ties_are_kept_of_a_float64_model_that_is_the_original_and_of_no_other(m
     def in_double(batch):
         return {"y": batch["x"].astype("float64") + off, "winner": np.ones(len(batch["x"]), "int64")}
 
-    monkeypatch.setattr(oracle, "in_float64", lambda given: given)
-    monkeypatch.setattr(oracle, "_traced", lambda _: in_double)
-    monkeypatch.setattr(oracle, "_jittered", lambda _: ())
-    noise = oracle.measured(model, evidence, tmp_path / "more")
+    monkeypatch.setattr(noise_floor, "in_float64", lambda given: given)
+    monkeypatch.setattr(noise_floor, "_traced", lambda _: in_double)
+    monkeypatch.setattr(noise_floor, "_jittered", lambda _: ())
+    noise = noise_floor.noise_by_set(model, evidence, tmp_path / "more")
     assert (noise[SET.name]["y"].floor is not None) is kept
     assert set(evidence.exact(SET)) == ({"winner"} if kept else set())
 
@@ -49,10 +49,10 @@ def test_beyond_the_domain_rounding_may_cost_an_output_every_digit_and_proves_no
         write_tensors(reference_folder(tmp_path, name), {"y": x, "winner": np.zeros(4, "int64")})
     model = SimpleNamespace(signature=SIGNATURE, parameter_bytes=lambda: 4)
     flipped = {"y": 1.0 - x.astype("float64"), "winner": np.ones(4, "int64")}
-    monkeypatch.setattr(oracle, "in_float64", lambda given: given)
-    monkeypatch.setattr(oracle, "_traced", lambda _: lambda _batch: flipped)
-    monkeypatch.setattr(oracle, "_jittered", lambda _: ())
-    noise = oracle.measured(model, evidence, tmp_path / "more")
+    monkeypatch.setattr(noise_floor, "in_float64", lambda given: given)
+    monkeypatch.setattr(noise_floor, "_traced", lambda _: lambda _batch: flipped)
+    monkeypatch.setattr(noise_floor, "_jittered", lambda _: ())
+    noise = noise_floor.noise_by_set(model, evidence, tmp_path / "more")
     assert noise[SET.name]["y"].floor is None
     assert noise[SET.name]["y"].why
     assert (noise["beyond"]["y"].floor, noise["beyond"]["y"].why) == (1.0, "")

@@ -8,9 +8,9 @@ import pytest
 
 from exporters.errors import BadInput
 from validators.compare.task_metric import accuracy, fitting, function_named, scored
-from validators.contract import Coverage, Grounds, SampleSet, Skip, Task
+from validators.contract import ComparisonBasis, OutputVariation, SampleSet, Skip, Task
 from validators.reference.job import _task
-from validators.reference.output_variation import coverage
+from validators.reference.output_variation import output_variation
 from validators.reference.usable_sets import Answers
 
 SEEDED = SampleSet(name="seeded", rows=3, batch=3, origin="seeded", seed=1)
@@ -19,7 +19,7 @@ BEYOND = SampleSet(name="beyond", rows=3, batch=1, origin="beyond", seed=1)
 
 def covered(array, *, other=None):
     outputs = {"seeded": {"y": np.asarray(array)}, "beyond": {"y": np.asarray(array if other is None else other)}}
-    return coverage([SEEDED, BEYOND], outputs)["y"]
+    return output_variation([SEEDED, BEYOND], outputs)["y"]
 
 
 def test_an_output_that_varies_is_no_weak_evidence():
@@ -134,7 +134,8 @@ def verdict(*, cells=None, **more):
     )
 
 
-WEAK = Grounds(coverage={"digit": Coverage(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0")})
+WEAK_OUTPUT = OutputVariation(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0")
+WEAK = ComparisonBasis(coverage={"digit": WEAK_OUTPUT})
 TASK = Task(metric="accuracy", output="digit", original=0.97, rows=360)
 
 
@@ -150,7 +151,7 @@ def with_task(value):
 
 
 def test_a_copy_that_does_the_task_worse_than_the_margin_allows_is_refused():
-    grounds = Grounds(task=TASK)
+    grounds = ComparisonBasis(task=TASK)
     assert verdict(cells=with_task(0.95), grounds=grounds).passed
     assert verdict(cells=with_task(0.95), grounds=grounds, task_margin=0.025).passed
     refused = verdict(cells=with_task(0.95), grounds=grounds, task_margin=0.01)
@@ -169,7 +170,7 @@ def test_an_artifact_without_time_for_the_labelled_rows_is_not_within_a_margin(k
         else cell
         for cell in cells
     ]
-    refused = verdict(cells=cells, grounds=Grounds(task=TASK), task_margin=1.0)
+    refused = verdict(cells=cells, grounds=ComparisonBasis(task=TASK), task_margin=1.0)
     told = [(reason.code, reason.subject) for reason in refused.reasons if reason.code == "worse at the task"]
     assert told == ([("worse at the task", key)] if kind == "too slow" else [])
 

@@ -6,7 +6,7 @@ from datetime import date
 import factory
 import pytest
 
-from validators.contract import Grounds
+from validators.contract import ComparisonBasis
 from validators.gate.verdict import judge
 from validators.report.junit import render
 
@@ -61,7 +61,7 @@ def check_shape(element):
 def judged(manifest, required):
     """The gate's own verdict over a manifest."""
     policy = replace(manifest.policy, required=tuple(required))
-    return judge(replace(manifest, policy=policy, grounds=Grounds(), baseline=None), today=date.max)
+    return judge(replace(manifest, policy=policy, grounds=ComparisonBasis(), baseline=None), today=date.max)
 
 
 def blocked(cell):

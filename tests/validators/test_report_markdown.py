@@ -5,7 +5,7 @@ import factory
 import pytest
 from markdown_it import MarkdownIt
 
-from validators.contract import Coverage, Decisions, Flip, Noise, Placement
+from validators.contract import Decisions, Flip, Noise, OutputVariation, Placement
 from validators.report.markdown import code, prose, render
 
 HOSTILE = [
@@ -216,7 +216,7 @@ def test_every_comparison_is_listed_with_its_numbers():
 
 
 def test_what_the_comparisons_rest_on_is_told():
-    weak = Coverage(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0 over all samples")
+    weak = OutputVariation(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0 over all samples")
     lacking = Noise(floor=None, scale=0.0, rows=0, why="layer hash looks words up in a table")
     grounds = replace(factory.GROUNDS, batch="mixes", coverage={"digit": weak}, noise={"seeded": {"digit": lacking}})
     shown = page(render(factory.manifest(grounds=grounds)))

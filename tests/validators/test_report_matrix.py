@@ -3,7 +3,7 @@ from dataclasses import replace
 import factory
 import pytest
 
-from validators.contract import Coverage, Placement
+from validators.contract import OutputVariation, Placement
 from validators.report import matrix
 from validators.text import counted, number, one_line, printable, size
 
@@ -119,7 +119,7 @@ def test_the_summary_says_how_many_cells_had_no_time_for_all_samples():
 
 
 def test_the_summary_says_that_an_output_hardly_varies():
-    weak = Coverage(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0 over all samples")
+    weak = OutputVariation(spread=0.0, scale=1.0, weak=True, why="output `digit` varies by 0 over all samples")
     manifest = factory.manifest(grounds=replace(factory.GROUNDS, coverage={"digit": weak}))
     assert matrix.summary(manifest).endswith("; weak evidence for 1 output: too little variation over the samples")
 

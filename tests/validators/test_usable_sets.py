@@ -5,8 +5,8 @@ import pytest
 
 from exporters.contract import TensorSpec
 from exporters.errors import BadInput
-from validators.reference.usable_sets import Unsound, Wanted, batch_of
-from validators.reference.usable_sets import sound as answers_of
+from validators.reference.usable_sets import SampleSources, UnusableSamples, batch_of
+from validators.reference.usable_sets import usable_answers as answers_of
 from validators.samples import check_samples
 from validators.samples.value_ranges import between
 
@@ -16,7 +16,7 @@ PHOTO = TensorSpec(name="x", dtype="float32", shape=(None, None, None, 3))
 
 
 def sound(infer, inputs, **wanted):
-    return answers_of(infer, Wanted(inputs=inputs, **wanted))
+    return answers_of(infer, SampleSources(inputs=inputs, **wanted))
 
 
 def names(answers):
@@ -36,7 +36,7 @@ def from_length(shortest, seen):
     def infer(inputs):
         seen.append(inputs["x"].shape[1])
         if seen[-1] < shortest:
-            raise Unsound("fails: too short")
+            raise UnusableSamples("fails: too short")
         return {"y": inputs["x"]}
 
     return infer
@@ -65,7 +65,7 @@ def test_where_only_the_users_samples_are_answered_they_are_used_alone_and_it_is
 def test_an_original_that_fails_over_seeded_samples_is_held_to_the_users_alone():
     def infer(inputs):
         if inputs["x"].min() < 1:
-            raise Unsound("fails: indices out of range")
+            raise UnusableSamples("fails: indices out of range")
         return {"y": inputs["x"]}
 
     answers = sound(infer, [ROW], user=given(), batches=[2])
@@ -103,7 +103,7 @@ def test_an_original_that_refuses_unknown_entries_is_fed_known_ones_alone():
 
     def infer(inputs):
         if not set(inputs["x"].flat) <= {"red", "green"}:
-            raise Unsound("fails: not in vocabulary")
+            raise UnusableSamples("fails: not in vocabulary")
         return {"y": (inputs["x"] == "red").astype("float32")}
 
     answers = sound(infer, [text], user=None, batches=[2, 7], known={"x": ("red", "green")})
@@ -150,7 +150,7 @@ def test_rounding_that_differs_from_call_to_call_is_no_draw():
 def test_an_edge_that_the_original_fails_over_is_left_out_and_it_is_said_why():
     def infer(inputs):
         if np.abs(inputs["x"]).max() > 1:
-            raise Unsound("fails: out of range")
+            raise UnusableSamples("fails: out of range")
         return {"y": inputs["x"]}
 
     answers = sound(infer, [ROW])

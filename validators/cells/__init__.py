@@ -1,4 +1,4 @@
-"""Cells: one artifact in one runtime on one device, compared with the reference.
+"""Runs cells: one artifact in one runtime on one device, compared with the reference.
 
-`job` runs a cell in its own process, `stopwatch` times its calls, `findings` names what does not decide parity.
+`job` runs a cell in its own process, `stopwatch` times its calls, `findings` reports what does not decide parity.
 """

@@ -1,7 +1,7 @@
-"""What a cell brings to light that does not decide parity: named findings, each with its way out.
+"""Finds what a user should know about a cell although it does not decide parity, each with its way out.
 
-In: a row of the registry and where its cell ran. Out: findings for the report. A runtime that could not run the
-artifact at all is no lint: that is `limited`, with a row of `exporters.target_limits`.
+In: a row of the registry and the place where its cell ran. Out: findings for the report. A runtime that could not run
+the artifact at all is not a finding: that cell is `limited`, with a row of `exporters.target_limits`.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,12 @@ HALF_TEXTURES = "half-precision textures"
 
 
 def findings(row: RuntimeRow, placement: Placement) -> tuple[Finding, ...]:
-    """The findings of one cell that ran."""
+    """Returns the findings of one cell that ran."""
     return tuple(_findings(row, placement))
 
 
 def _findings(row: RuntimeRow, placement: Placement) -> Iterator[Finding]:
+    # A cell that asked for a GPU and ran on the CPU fails (`wrong device`); this is about some of the operators.
     if row.device == placement.device == "gpu" and placement.fallbacks:
         yield Finding(
             code=PARTIAL,

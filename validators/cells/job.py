@@ -1,7 +1,7 @@
 """Runs one cell as a job: feeds every sample set to an artifact in its runtime and compares with the reference.
 
-In: an artifact, a row of `validators.runtimes.registry` and a release directory with evidence. Out: a `Cell`. What
-raises here (a runtime that breaks) becomes `errored` in the supervisor.
+In: an artifact, a row of `validators.runtimes.registry` and a release directory with evidence. Out: a `Cell`. An
+exception here (a runtime that breaks) becomes `errored` in the supervisor.
 """
 
 import time
@@ -43,19 +43,19 @@ NO_DEVICE = "no such device"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellRequest:
-    """One cell to run.
+    """Names one cell to run.
 
     Attributes:
         release: directory with `evidence/`.
-        artifact: what is loaded.
+        artifact: the artifact to load.
         path: the artifact's file or folder.
         runtime, device: a row of `validators.runtimes.registry`.
-        options: for the runtime, in addition to the row's own.
-        tolerances: what the policy sets of the tolerances of this cell.
+        options: for the runtime; they override the row's.
+        tolerances: the parts of this cell's tolerances that the policy sets.
         gpu: what counts as a GPU.
         sample_seconds, software_seconds: see `PolicyRecord`.
         task_output: the output that accuracy is read from; None for none.
-        metric: the user's own function over labels; None for none.
+        metric: the user's function over labels; None for none.
     """
 
     release: Path
@@ -73,7 +73,7 @@ class CellRequest:
 
 
 def run_cell(request: CellRequest) -> Cell:
-    """Runs one cell: `passed`, `failed` or `unavailable`; what a runtime raises is not caught here."""
+    """Runs one cell: `passed`, `failed` or `unavailable`; errors of a runtime are not caught here."""
     started = time.monotonic()
     row = runtime(request.runtime, request.device)
     asked = Cell(
@@ -94,7 +94,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
     artifact = request.artifact
     signature = artifact.exported_signature()
     evidence = read_evidence(request.release)
-    measured, task = evidence.noise(), _task(evidence, request)
+    measured, task = evidence.noise(), _metric_over_user_set(evidence, request)
     values: dict[str, float | None] = {}
     options = {**row.options, **request.options}
     diffs: list[TensorDiff] = []
@@ -106,13 +106,14 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
         watch = Stopwatch(loaded, load=time.perf_counter() - started)
         infer = preprocessed(watch.infer, request.path, artifact.preprocessing, signature)
 
+        # Evaluated during the calls: some runtimes know only after a call whether they run on a software adapter.
         def bound() -> tuple[float, str]:
             if loaded.placement.software:
                 return request.software_seconds, "limits.software_seconds"
             return request.sample_seconds, "limits.sample_seconds"
 
         patience = Patience(bound)
-        for sample_set in sorted(evidence.sets, key=_turn):
+        for sample_set in sorted(evidence.sets, key=_feeding_order):
             if other := misfit(artifact.variant, signature.inputs, sample_set):
                 skipped[sample_set.name] = other
                 continue
@@ -147,6 +148,7 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
                     exact=exact,
                 )
                 values[sample_set.name] = task(sample_set, fed)
+        # Repetitions are for latency only: not where time was short already, nor on a software adapter.
         if not any(skip.kind == "too slow" for skip in skipped.values()) and not loaded.placement.software:
             watch.repeat()
         placement = loaded.placement
@@ -171,20 +173,20 @@ def _compared(asked: Cell, row: RuntimeRow, request: CellRequest) -> Cell:
     )
 
 
-def _turn(sample_set: SampleSet) -> tuple[int, int, int]:
-    """When a set has its turn: first those of many small calls, which tell soonest how fast a runtime is.
+def _feeding_order(sample_set: SampleSet) -> tuple[int, int, int]:
+    """Returns the sort key of a set: first sets of many small calls, which show soonest how fast a runtime is.
 
-    The user's own samples come before seeded ones of the same batch, and edges last: the former say most if there is no
+    The user's samples come before seeded ones of the same batch, and edges last: the former prove most if there is no
     time for all.
     """
     return sample_set.batch, get_args(Origin).index(sample_set.origin), sample_set.rows
 
 
-def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, FeedResult], float | None]:
-    """What takes an artifact's outputs over the set `user` to the task metric, and all others to None.
+def _metric_over_user_set(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, FeedResult], float | None]:
+    """Returns a function that computes the task metric over the set `user`, and None over all other sets.
 
-    A function of the user's comes with the request, never from the evidence: whoever verifies a release that somebody
-    else made runs no code that it names.
+    The user's function comes with the request, never from the evidence: a user who verifies a release of another
+    person runs no code that the release names.
     """
     labels, output, metric = evidence.labels(), request.task_output, request.metric
     function = function_named(metric) if metric else None
@@ -200,9 +202,10 @@ def _task(evidence: Evidence, request: CellRequest) -> Callable[[SampleSet, Feed
 
 
 def _computed_in(row: RuntimeRow, reference: Tensors, evidence: Evidence, noise: Mapping[str, Noise]) -> dict[str, str]:
-    """Outputs that are rounded to another type than they are declared in, with that type, where no noise tells as much.
+    """Returns the outputs that are rounded to another type than they declare, with that type.
 
-    The original may round to half precision on its way to a float32 output; a runtime may lack the declared type.
+    The original may round to half precision on its way to a float32 output, which matters only where no noise was
+    measured, since the noise includes it. A runtime may lack the declared type.
     """
     unmeasured = (name for name in evidence.rounds_to if name not in noise or noise[name].floor is None)
     rounds_to = {name: evidence.rounds_to[name] for name in unmeasured}
@@ -213,7 +216,7 @@ def _computed_in(row: RuntimeRow, reference: Tensors, evidence: Evidence, noise:
 
 
 def _judge(row: RuntimeRow, placement: Placement, diffs: Sequence[TensorDiff]) -> tuple[str, str]:
-    """The reason why the cell failed, and its sentence; two empty strings when it passed."""
+    """Returns the reason why the cell failed, and its sentence; two empty strings when it passed."""
     if placement.device != row.device:
         fell_back = f"; fell back: {operators(placement.fallbacks)}" if placement.fallbacks else ""
         return WRONG_DEVICE, f"asked for {row.device}, ran on {placement.device} ({placement.adapter}){fell_back}"

@@ -1,8 +1,8 @@
-"""What a cell learns of an artifact's speed in passing: how long it took to load, and how long its calls took.
+"""Measures an artifact's speed while its cell runs: how long it took to load, and how long its calls took.
 
 In: a loaded runtime, through which all calls of a cell pass. Out: a `Performance`. These figures never decide parity,
-and cost next to nothing: the calls of the comparison are timed, and a few more are made of the smallest and of the
-largest batch, within `BUDGET`. A software GPU is not asked for one call more, it is too slow.
+and cost little: the calls of the comparison are timed, and a few more calls of the smallest and of the largest batch
+are made within `BUDGET`. A software GPU gets no additional calls, because it is too slow.
 """
 
 import math
@@ -17,36 +17,36 @@ import numpy as np
 from validators.contract import Performance, Timing
 
 BUDGET = 0.05
-"""Seconds of further calls in one cell, as the machine's clock sees them. Our choice: 1 % of what a cell costs."""
+"""Seconds of additional calls in one cell, by the machine's clock. Our choice: 1 % of the time of a cell."""
 MOST = 10
-"""Calls of one batch beyond which no further one is made."""
+"""Calls of one batch after which no additional one is made."""
 
 _Tensors = Mapping[str, np.ndarray]
 _DIGITS = 6  # of a second: the clock of an isolated page ticks every 5 microseconds
 
 
-class Infers(Protocol):
-    """What is timed: one call of a runtime."""
+class TimedRuntime(Protocol):
+    """Describes the call that is timed: one inference of a runtime."""
 
     def infer(self, inputs: _Tensors, /) -> dict[str, np.ndarray]: ...
 
 
 @runtime_checkable
-class InPage(Protocol):
-    """A runtime in a page, which takes its own time there: the way to the page and back is not the artifact's."""
+class SelfTimedRuntime(Protocol):
+    """Describes a runtime in a page, which times itself there: the way to the page and back does not count."""
 
     @property
     def load_seconds(self) -> float: ...
 
     @property
     def call_seconds(self) -> float:
-        """Of the last call."""
+        """Returns the seconds of the last call."""
         ...
 
 
 @dataclass(slots=True)
 class _Calls:
-    """Calls with inputs of one shape: the inputs of the first one, to call again; the seconds of those that count."""
+    """Collects calls with inputs of one shape: the first inputs, to repeat them, and the seconds that count."""
 
     inputs: _Tensors
     batch: int
@@ -63,16 +63,16 @@ class Stopwatch:
         load: seconds that loading took, seen from here.
     """
 
-    def __init__(self, runtime: Infers, *, load: float) -> None:
+    def __init__(self, runtime: TimedRuntime, *, load: float) -> None:
         self._runtime = runtime
-        self._page = runtime if isinstance(runtime, InPage) else None
+        self._page = runtime if isinstance(runtime, SelfTimedRuntime) else None
         self._load = self._page.load_seconds if self._page else load
         self._first: float | None = None
         self._calls: dict[tuple[tuple[int, ...], ...], _Calls] = {}
         self._before: _Calls | None = None
 
     def infer(self, inputs: _Tensors, /) -> dict[str, np.ndarray]:
-        """One call of the runtime, timed."""
+        """Times one call of the runtime."""
         started = time.perf_counter()
         outputs = self._runtime.infer(inputs)
         seconds = self._page.call_seconds if self._page else time.perf_counter() - started
@@ -81,7 +81,7 @@ class Stopwatch:
         key = tuple(inputs[name].shape for name in sorted(inputs))
         calls = self._calls.setdefault(key, _Calls(inputs=inputs, batch=len(next(iter(inputs.values())))))
         calls.last = seconds
-        if calls is self._before:
+        if calls is self._before:  # a call after another shape compiles and allocates, so it does not count
             calls.seconds.append(seconds)
         else:
             calls.warm_up += 1
@@ -89,7 +89,7 @@ class Stopwatch:
         return outputs
 
     def repeat(self) -> None:
-        """Makes the further calls, for each of the two batches in half of the budget; the last shapes fed go first."""
+        """Makes the additional calls, half of the budget for each of the two batches; the last shapes fed go first."""
         chosen = self._chosen()
         for calls in reversed(chosen):
             until = time.monotonic() + BUDGET / len(chosen)
@@ -97,7 +97,7 @@ class Stopwatch:
                 self.infer(calls.inputs)
 
     def read(self, *, threads: int | None) -> Performance | None:
-        """The figures; None when no call was made."""
+        """Returns the figures; None when no call was made."""
         if self._first is None:
             return None
         return Performance(
@@ -110,7 +110,7 @@ class Stopwatch:
         )
 
     def _chosen(self) -> list[_Calls]:
-        """The calls of the smallest and of the largest batch; of several shapes with one batch, the most called."""
+        """Returns the calls of the smallest and largest batch; of several shapes with one batch, the most called."""
         batches = {calls.batch for calls in self._calls.values()}
         return [
             max((calls for calls in self._calls.values() if calls.batch == batch), key=lambda calls: len(calls.seconds))

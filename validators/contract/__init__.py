@@ -5,23 +5,32 @@ A parity failure is data; only infrastructure raises. Plain data and protocols; 
 
 * `placement`: where a cell runs.
 * `runtime`: what a runtime provides.
-* `tolerance`: how far an output may lie from the reference.
-* `samples`: what the comparisons rest on.
+* `tolerance`: how far an output may differ from the reference.
+* `samples`: the sample sets, and facts about them that the comparisons depend on.
 * `tensor_diff`: one output compared.
 * `performance`: how fast an artifact was.
 * `cell`: one artifact in one runtime on one device.
 * `policy`: what was demanded.
 * `verdict`: what the gate decided.
-* `baseline`: a release held against an earlier one.
+* `baseline`: a release compared with an earlier one.
 """
 
-from validators.contract.baseline import BaselineRecord, Comparison, What
+from validators.contract.baseline import BaselineRecord, Comparison, Figure
 from validators.contract.cell import Cell, CellStatus, Skip
 from validators.contract.performance import Performance, Timing
 from validators.contract.placement import TEXTURE_PRECISION, Device, Gpu, Placement
 from validators.contract.policy import EvidenceRetention, PolicyRecord, RegressionLimits, Waiver, WeakEvidenceAction
 from validators.contract.runtime import LoadedArtifact, Runtime, Tensors
-from validators.contract.samples import Batch, Coverage, Domain, Grounds, NoiseBySet, Origin, SampleSet, Task
+from validators.contract.samples import (
+    Batch,
+    ComparisonBasis,
+    Domain,
+    NoiseBySet,
+    Origin,
+    OutputVariation,
+    SampleSet,
+    Task,
+)
 from validators.contract.tensor_diff import Decisions, Flip, Histogram, TensorDiff, Worst
 from validators.contract.tolerance import PARTS, Noise, Tolerance, ToleranceOverride
 from validators.contract.verdict import Reason, Requirement, Verdict
@@ -34,19 +43,20 @@ __all__ = [
     "Cell",
     "CellStatus",
     "Comparison",
-    "Coverage",
+    "ComparisonBasis",
     "Decisions",
     "Device",
     "Domain",
     "EvidenceRetention",
+    "Figure",
     "Flip",
     "Gpu",
-    "Grounds",
     "Histogram",
     "LoadedArtifact",
     "Noise",
     "NoiseBySet",
     "Origin",
+    "OutputVariation",
     "Performance",
     "Placement",
     "PolicyRecord",
@@ -65,6 +75,5 @@ __all__ = [
     "Verdict",
     "Waiver",
     "WeakEvidenceAction",
-    "What",
     "Worst",
 ]

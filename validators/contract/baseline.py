@@ -1,4 +1,4 @@
-"""Records a release beside the last one that was let out, figure by figure."""
+"""Records the comparison of a release with its baseline, the last one that was released, figure by figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Literal
 
 from validators.contract.policy import RegressionLimits
 
-What = Literal["size", "latency", "distance", "metric"]
+Figure = Literal["size", "latency", "distance", "metric"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One figure of a release beside the baseline's.
+    """Records one figure of a release and the same figure of the baseline.
 
     Attributes:
         what: which figure.
@@ -21,7 +21,7 @@ class Comparison:
         why_not: why it is not compared; empty where it is.
     """
 
-    what: What
+    what: Figure
     subject: str
     before: float | None = None
     now: float | None = None
@@ -30,24 +30,24 @@ class Comparison:
 
     @property
     def regressed(self) -> bool:
-        """Whether the release is worse than it may be."""
+        """Tells whether the release is worse than the limit allows."""
         if self.now is None or self.allowed is None:
             return False
         within = self.now >= self.allowed if self.what == "metric" else self.now <= self.allowed
-        return not within  # also for what is no number
+        return not within  # NaN is in no order, so it counts as worse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineRecord:
-    """The release that this one was held against.
+    """Records the release that this one was compared with, and the result.
 
     Attributes:
         digest: SHA-256 of its `release.json`.
         model: its model's file name.
         created: when it was made, UTC, ISO 8601.
-        headline: what the gate said of it: `RELEASED`, or `FORCED` where a person let it out.
-        limits: how much worse this release may be.
-        comparisons: every figure beside the baseline's.
+        headline: the gate's verdict on it: `RELEASED`, or `FORCED` where a person released it against the gate.
+        limits: by how much this release may be worse.
+        comparisons: every figure with the baseline's.
     """
 
     digest: str
@@ -59,16 +59,16 @@ class BaselineRecord:
 
     @property
     def not_compared(self) -> Mapping[tuple[str, str], Sequence[str]]:
-        """(What, why not) -> the subjects that share it."""
-        apart: dict[tuple[str, str], list[str]] = {}
+        """Groups the figures without a comparison: (what, why not) -> the subjects that share the reason."""
+        subjects: dict[tuple[str, str], list[str]] = {}
         for each in self.comparisons:
             if each.why_not:
-                apart.setdefault((each.what, each.why_not), []).append(each.subject)
-        return apart
+                subjects.setdefault((each.what, each.why_not), []).append(each.subject)
+        return subjects
 
     @property
     def summary(self) -> str:
-        """`12 figures compared, 1 worse; 4 not compared`."""
+        """Sums up for a person, such as `12 figures compared, 1 worse; 4 not compared`."""
         compared = [each for each in self.comparisons if not each.why_not]
         worse = sum(each.regressed for each in compared)
         return f"{len(compared)} figures compared, {worse} worse; {len(self.comparisons) - len(compared)} not compared"

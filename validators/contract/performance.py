@@ -7,14 +7,14 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """How long calls with inputs of one shape took, in seconds.
+    """Records the times that calls with inputs of one shape took, in seconds.
 
     Attributes:
         batch: rows a call; divided by `median` it is the throughput.
         shapes: of the inputs, by name, as the artifact took them.
         warm_up: calls that do not count, because the one before had other shapes: such a call compiles and allocates.
-        calls: how many calls the figures stand on.
-        fastest: of the calls; what other work on the machine disturbs least.
+        calls: how many calls were measured.
+        fastest: of the calls; the figure that other work on the machine disturbs least.
         median: of the calls.
         p95: 19 of 20 calls took no longer (nearest rank, so below 20 calls it is the slowest).
     """
@@ -30,7 +30,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performance:
-    """How fast an artifact was in its cell, and under which conditions.
+    """Records how fast an artifact was in its cell, and the conditions of the measurement.
 
     Attributes:
         load: seconds until the artifact could be called; of a page, fetching the runtime from loopback included.

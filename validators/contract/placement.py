@@ -8,19 +8,19 @@ Device = Literal["cpu", "gpu"]
 
 
 Gpu = Literal["any", "hardware", "off"]
-"""What counts as a GPU: any adapter, a real card alone, or no GPU cell at all."""
+"""Devices that count as a GPU: any adapter, only a real card, or none, so that no GPU cell runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where a cell really ran, as the runtime itself reports it.
+    """Records the place where a cell really ran, as the runtime itself reports it.
 
     Attributes:
         device: `cpu` or `gpu`.
         runtime: name and version, e.g. `onnxruntime 1.31.1`.
         adapter: the execution provider, delegate, backend or card, e.g. `XNNPACK`, `wasm (SIMD, 2 threads)`,
             `WebGPU (SwiftShader Device)`.
-        software: whether `gpu` is a program that imitates a card (SwiftShader, llvmpipe).
+        software: whether the adapter is a program that imitates a card (SwiftShader, llvmpipe).
         fallbacks: operators that the CPU ran although a GPU was asked for -> how many of each.
         threads: how many the runtime computes with on the processor; None where it chooses and does not say.
         details: further settings that matter for the numbers, as text.
@@ -36,7 +36,7 @@ class Placement:
 
     @property
     def where(self) -> str:
-        """The adapter for a person: `CPUExecutionProvider`, `software WebGPU (SwiftShader Device)`."""
+        """Names the adapter for a person: `CPUExecutionProvider`, `software WebGPU (SwiftShader Device)`."""
         return f"software {self.adapter}" if self.software else self.adapter
 
 

@@ -15,11 +15,11 @@ Tensors = Mapping[str, np.ndarray]
 
 
 class LoadedArtifact(Protocol):
-    """A loaded artifact, ready to infer. Tensors go in and out under canonical names."""
+    """Infers with a loaded artifact. Tensors go in and out under canonical names."""
 
     @property
     def placement(self) -> Placement:
-        """Where inference ran, read back from the runtime after a call, never echoed from the request."""
+        """Returns the place where inference ran, as the runtime reports it after a call, never the request's."""
         ...
 
     def infer(self, inputs: Tensors, /) -> dict[str, np.ndarray]:
@@ -34,7 +34,7 @@ class LoadedArtifact(Protocol):
 
 @runtime_checkable
 class Runtime(Protocol):
-    """Everything that the module of a runtime provides; what differs between its rows stands in the registry.
+    """Describes everything that the module of a runtime provides; what differs between its rows is in the registry.
 
     The registry refers to the module itself, and mypy compares it with this protocol. Heavy packages are imported
     inside of the functions.

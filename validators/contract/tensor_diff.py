@@ -7,10 +7,10 @@ from validators.contract.tolerance import Tolerance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Errors |actual - reference| of one output over one sample set, by size.
+    """Counts the errors |actual - reference| of one output over one sample set, by size.
 
     Attributes:
-        equal: elements without any error; NaN beside NaN is one.
+        equal: elements without any error; NaN in both counts as equal.
         nonfinite: elements where one side is NaN or infinite and the other is not the same.
         first: the first bin; bin n counts the errors from 10^(n/2) up to 10^((n+1)/2).
         counts: of the bins from the first one on; neither the first nor the last of them is 0.
@@ -24,7 +24,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worst:
-    """The element furthest from the reference: its index and both values (as text: NaN and Inf survive)."""
+    """Records the element furthest from the reference: its index and both values (as text: NaN and Inf survive)."""
 
     index: tuple[int, ...]
     reference: str
@@ -33,12 +33,12 @@ class Worst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """A decision that came out otherwise.
+    """Records a decision in which artifact and reference differ.
 
     Attributes:
         index: of the decision: the output's index without its last axis.
         reference, actual: the entry of the last axis that is largest there.
-        margin: by how much the reference preferred its own choice over the artifact's, in the output's unit.
+        margin: by how much the reference preferred its choice over the artifact's, in the output's unit.
     """
 
     index: tuple[int, ...]
@@ -49,15 +49,15 @@ class Flip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decisions:
-    """Which entry of an output's last axis is the largest, compared with the reference.
+    """Compares the largest entry of an output's last axis with that of the reference.
 
     Attributes:
         compared: how many decisions there are: elements of the output without its last axis.
-        ties: of these, how many the reference itself takes by no more than twice the tolerance, so that either may win.
-        top1: how many came out the same.
+        ties: of these, how many the reference takes by no more than twice the tolerance, so that either may win.
+        top1: how many are the same.
         topk: for how many the k largest entries are the same ones.
         k: five, or fewer where the axis is shorter.
-        flips: the decisions that came out otherwise, those with the largest margin first, five at most.
+        flips: the decisions that differ, those with the largest margin first, five at most.
     """
 
     compared: int
@@ -70,7 +70,7 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorDiff:
-    """One output compared with the reference over one sample set.
+    """Records one output compared with the reference over one sample set.
 
     Attributes:
         name: canonical name of the output.
@@ -84,14 +84,14 @@ class TensorDiff:
         nonfinite_mismatches: elements where one side is NaN or +/-Inf and the other is not the same.
         worst: the element that fails hardest, or differs most when none fails.
         tolerance: what was allowed; None for exact comparisons.
-        noise: the original's own noise floor that the tolerance comes from; None where there is none.
-        needed: the smallest absolute part that would have passed beside the same relative part; None as for `max_abs`,
+        noise: the noise floor of the original that the tolerance comes from; None where there is none.
+        needed: the smallest absolute part that would have passed with the same relative part; None as for `max_abs`,
             and for exact comparisons.
         sqnr_db: signal to noise, 10 log10(sum of reference^2 / sum of difference^2), over elements finite in both, in
             decibels; None where nothing differs or the reference is zero everywhere.
         cosine: of the angle between reference and actual as vectors of such elements; None where either is zero.
         decisions: which entries are largest; None where the output has no last axis to choose from.
-        errors: how they are spread; None where nothing was comparable, and for text.
+        errors: their histogram; None where nothing was comparable, and for text.
     """
 
     name: str

@@ -1,11 +1,11 @@
-"""Records how far an output may lie from the reference, and what the original's own rounding is."""
+"""Records how far an output may differ from the reference, and the rounding error of the original."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """An element passes when |actual - reference| <= atol + rtol * |reference|.
+    """Defines when an element passes: |actual - reference| <= atol + rtol * |reference|.
 
     Attributes:
         atol: absolute part, in the output's own unit.
@@ -19,12 +19,12 @@ class Tolerance:
 
 
 PARTS = ("atol", "rtol", "multiple")
-"""What of a tolerance a policy may set."""
+"""Parts of a tolerance that a policy may set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToleranceOverride:
-    """Parts of a tolerance that a policy sets itself, for some cells and outputs.
+    """Records parts of a tolerance that a policy sets by hand, for some cells and outputs.
 
     Attributes:
         cells: `FORMAT RUNTIME DEVICE` or `FORMAT/VARIANT RUNTIME DEVICE`, each a name or `*`.
@@ -41,7 +41,7 @@ class ToleranceOverride:
     multiple: float | None = None
 
     def fits(self, artifact: str, runtime: str, device: str) -> bool:
-        """Returns whether it holds for a cell.
+        """Tells whether it holds for a cell.
 
         Args:
             artifact: `format/variant`.
@@ -50,17 +50,20 @@ class ToleranceOverride:
         """
         asked_artifact, *asked_place = self.cells.split()
         format_, slash, variant = asked_artifact.partition("/")
+        # `FORMAT` means every variant of it.
         asked = (format_, variant if slash else "*", *asked_place)
-        return all(word in {"*", own} for word, own in zip(asked, (*artifact.split("/"), runtime, device), strict=True))
+        return all(
+            word in {"*", name} for word, name in zip(asked, (*artifact.split("/"), runtime, device), strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """The original's own rounding of one output: how far its float32 answers lie from its float64 ones.
+    """Records the rounding error of one output: how far the original's float32 answers are from its float64 ones.
 
     Attributes:
         floor: the largest |float32 - float64| over all rows that were measured, in the output's unit; None where there
-            is no float64 answer to hold it against.
+            is no float64 answer to compare with.
         scale: the largest finite magnitude of the output over those rows.
         rows: how many rows were measured.
         why: why there is no floor; empty where there is one.

@@ -8,7 +8,7 @@ from validators.contract.placement import Device
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """A cell that the policy demands.
+    """Records a cell that the policy demands.
 
     Attributes:
         format: the artifacts it is about.
@@ -24,26 +24,26 @@ class Requirement:
 
     @property
     def of_format(self) -> "Requirement":
-        """The requirement of every variant, as the table of runtimes knows it."""
+        """Returns the same requirement for every variant, as the table of runtimes has it."""
         return replace(self, variant=None)
 
     def covers(self, key: str) -> bool:
-        """Returns whether it is about an artifact, named `format/variant`."""
+        """Tells whether it is about an artifact, named `format/variant`."""
         format_, _, variant = key.partition("/")
         return format_ == self.format and self.variant in {None, variant}
 
     def asks_for(self, cell: Cell) -> bool:
-        """Returns whether a cell is one that it demands."""
+        """Tells whether it demands a cell."""
         place = (cell.runtime, cell.device) == (self.runtime, self.device)
         return place and self.covers(f"{cell.format}/{cell.variant}")
 
     def overlaps(self, other: "Requirement") -> bool:
-        """Returns whether some cell is demanded by both."""
+        """Tells whether both demand some cell."""
         return self.of_format == other.of_format and (None in {self.variant, other.variant} or self == other)
 
     @property
     def artifacts(self) -> str:
-        """`format`, or `format/variant` where it is about one variant."""
+        """Returns `format`, or `format/variant` where it is about one variant."""
         return f"{self.format}/{self.variant}" if self.variant else self.format
 
     def __str__(self) -> str:
@@ -52,10 +52,10 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why the gate refused, or what broke.
+    """Records a reason why the gate refused, or a failure of infrastructure.
 
     Attributes:
-        code: short stable name: `empty report`, `missing required cell`, `tolerance exceeded`, ...
+        code: a short stable name: `empty report`, `missing required cell`, `tolerance exceeded`, ...
         subject: the cell, artifact or file it is about.
         message: one sentence with names and numbers.
         broken: True when infrastructure is at fault (exit 3), False when the gate said no (exit 1).
@@ -69,13 +69,13 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The gate's decision: passed only when there is no reason against it.
+    """Records the gate's decision: passed only when there is no reason against it.
 
     Attributes:
-        passed: whether the release goes out.
-        reasons: what stands against it.
-        required: what the policy demands.
-        waived: what would stand against it were it not for a waiver, which the message names.
+        passed: whether the model is released.
+        reasons: the reasons to refuse it.
+        required: the cells that the policy demands.
+        waived: reasons that a waiver sets aside; the message names the waiver.
     """
 
     passed: bool
@@ -85,7 +85,8 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 released, 1 refused, 3 broken."""
+        """Returns the exit code: 0 released, 1 refused, 3 broken."""
         if self.passed:
             return 0
+        # One broken cell is enough: without it the gate cannot know whether the model would be released.
         return 3 if any(reason.broken for reason in self.reasons) else 1

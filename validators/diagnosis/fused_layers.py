@@ -1,9 +1,9 @@
-"""Tells apart the layers that an artifact computes in one operator. Pure.
+"""Separates the layers that an artifact computes in one operator. Pure.
 
-In: layers in their order, what each gets and gives, and the one wrong tensor that stands for all of them. Out: the same
-layers, the most likely first, and why. What a layer can do at all decides: an activation can only change its input
-element by element, a normalization only channel by channel. Where the wrong tensor is such a function of what that
-layer gets, the layer explains the fault alone; where it is not, a layer before it is at fault.
+In: layers in their order, inputs and outputs of each, and the one wrong tensor that represents all of them. Out: the
+same layers, the most likely first, and why. The abilities of a layer decide: an activation can only change its input
+element by element, a normalization only channel by channel. Where the wrong tensor is such a function of the layer's
+input, this one layer explains the fault; where it is not, a layer before it is at fault.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ _ELEMENTWISE = {"Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softplus", "
 _CHANNELWISE = {"BatchNormalization", "Normalization", "Rescaling"}
 _PADDINGS = {"ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"}
 _UNEXPLAINED = 0.1
-"""The share of the deviation that what a layer can do may leave unexplained."""
+"""Share of the deviation that may remain unexplained for a layer to count as the cause."""
 _BENDS = 2
-"""How many values an activation may saturate at for its input to be read off the rest: ReLU has one, ReLU6 two."""
+"""Most values at which an activation may saturate while its other elements still show its input: ReLU 1, ReLU6 2."""
 _ON_A_LINE = 2
-"""Points that always lie on one."""
+"""Points that a line always fits exactly."""
 
 
 def most_likely(
@@ -29,7 +29,7 @@ def most_likely(
     """Orders layers by how likely each is the one at fault.
 
     Args:
-        group: in the order in which they run; the wrong tensor stands for the output of the last.
+        group: in the order in which they run; the wrong tensor represents the output of the last.
         inputs: of each, by number, as the original computes them from right inputs.
         outputs: the same.
         tensor: the artifact's, in the layout of the last one's output.
@@ -37,7 +37,7 @@ def most_likely(
     if len(group) == 1:
         return list(group), ""
     explained: dict[Call, tuple[float, str]] = {}
-    passed = np.ones(tensor.shape, dtype=bool)  # where the layers behind let through what they get
+    passed = np.ones(tensor.shape, dtype=bool)  # where the layers behind pass on their input unchanged
     for call in reversed(group):
         got, gave = inputs[call.number], outputs[call.number]
         if len(got) != 1 or got[0].shape != tensor.shape:
@@ -45,7 +45,7 @@ def most_likely(
         if call.kind in _CHANNELWISE:
             what = f"what `{call.layer}` gets, scaled and shifted by channel"
             explained[call] = _beside_lines(got[0], tensor, gave, passed), what
-            break  # what is before it cannot be read off its output
+            break  # its output does not show what the layers before it computed
         if call.kind not in _ELEMENTWISE:
             break
         if passed.all():
@@ -58,7 +58,7 @@ def most_likely(
     best = min(explained, key=lambda call: explained[call][0], default=None)
     if best and explained[best][0] <= _UNEXPLAINED:
         return [best, *(other for other in group if other != best)], f"the artifact holds {explained[best][1]}"
-    # What is left is what is before them; there, a layer with weights can be wrong in more ways than one without.
+    # The fault is in a layer before them. A layer with weights can be wrong in more ways than one without.
     simple = _ELEMENTWISE | _CHANNELWISE | _PADDINGS
     return sorted(
         group, key=lambda call: call.kind in simple
@@ -66,7 +66,7 @@ def most_likely(
 
 
 def _between_neighbours(got: np.ndarray, gave: np.ndarray, tensor: np.ndarray) -> float:
-    """The share of the deviation that is no function of the input.
+    """Returns the share of the deviation that is not a function of the input.
 
     Sorted by their inputs, neighbours of a function deviate alike: half the mean square of their differences over the
     variance (von Neumann's ratio) is near 0, of unrelated values it is 1.
@@ -77,7 +77,7 @@ def _between_neighbours(got: np.ndarray, gave: np.ndarray, tensor: np.ndarray) -
 
 
 def _beside_lines(got: np.ndarray, tensor: np.ndarray, gave: np.ndarray, passed: np.ndarray) -> float:
-    """The share of the deviation that remains when each channel is fitted by a line over that of the input."""
+    """Returns the share of the deviation that remains when a line is fitted to each channel over its input."""
     channels = got.shape[-1]
     x, y = got.reshape(-1, channels).astype(np.float64), tensor.reshape(-1, channels).astype(np.float64)
     right, seen = gave.reshape(-1, channels), passed.reshape(-1, channels)
@@ -85,7 +85,7 @@ def _beside_lines(got: np.ndarray, tensor: np.ndarray, gave: np.ndarray, passed:
     for c in range(channels):
         a, b, r = x[seen[:, c], c], y[seen[:, c], c], right[seen[:, c], c]
         if len(a) > 2 * _ON_A_LINE and np.ptp(a) > 0:
-            beside = np.sum((b - np.polynomial.Polynomial.fit(a, b, 1)(a)) ** 2)
-            left += float(beside) * len(a) / (len(a) - _ON_A_LINE)  # what a line takes of values that are on none
+            residual = np.sum((b - np.polynomial.Polynomial.fit(a, b, 1)(a)) ** 2)
+            left += float(residual) * len(a) / (len(a) - _ON_A_LINE)  # a line fits two degrees of freedom of any values
             deviated += float(np.sum((b - r) ** 2))
     return left / deviated if deviated else 1.0

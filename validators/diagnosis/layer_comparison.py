@@ -1,7 +1,7 @@
-"""The job that holds an artifact's inner tensors against the original, layer by layer.
+"""Compares an artifact's inner tensors with the original, layer by layer, as a job.
 
-In: the admitted model, one call's inputs, and what `taps` kept. Out: the `Suspicion` and what shows it: for the suspect
-its layer alone as a `.keras` file, its inputs and outputs. Runs where TensorFlow is.
+In: the admitted model, one call's inputs, and the tensors from `tensor_capture`. Out: the `Suspicion`, and its proof:
+only the suspected layer as a `.keras` file, its inputs and outputs. Runs where TensorFlow is.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ import numpy as np
 from exporters.source.keras.loading import load
 from exporters.source.model_source import ModelSource
 from validators.diagnosis.contract import Arrays, Call, Files, Part, Suspicion
-from validators.diagnosis.layer_recorder import Tape, runner
+from validators.diagnosis.layer_recorder import LayerRecorder, runner
 from validators.diagnosis.search import search
 from validators.diagnosis.submodel import leading_to, save
 from validators.samples.tensor_files import read_tensors
@@ -20,7 +20,7 @@ from validators.samples.tensor_files import read_tensors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
-    """An artifact's tensors to compare with the original's.
+    """Names an artifact's tensors to compare with the original's.
 
     Attributes:
         model: the admitted model.
@@ -36,32 +36,33 @@ class SearchRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Searched:
-    """The layer that the artifact gets wrong, and every layer that ran, in order."""
+class SearchResult:
+    """Holds the layer that the artifact gets wrong, and every layer that ran, in order."""
 
     suspicion: Suspicion
     calls: tuple[Call, ...]
 
 
-def search_layers(request: SearchRequest) -> Searched:
+def search_layers(request: SearchRequest) -> SearchResult:
     """Searches for the first layer that the artifact gets wrong."""
     model = load(request.model)
     inputs = read_tensors(request.inputs)
     suspicion = search(runner(model, inputs), _read(request.tensors), _read(request.outputs))
-    tape = Tape(model)
-    tape.run(model, inputs)
-    return Searched(suspicion=suspicion, calls=tuple(tape.calls))
+    # The search runs the model many times, also with replaced tensors; one more run lists the calls for the report.
+    recorder = LayerRecorder(model)
+    recorder.run(model, inputs)
+    return SearchResult(suspicion=suspicion, calls=tuple(recorder.calls))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartRequest:
-    """Some layers of a model to cut out.
+    """Names layers of a model to cut out.
 
     Attributes:
         model: the admitted model.
         inputs: folder of tensors.
         calls: numbers of calls, in order.
-        until: whether the part is all that leads from the inputs to the last call; else it is only these calls.
+        until: whether the part is everything from the inputs to the last call; otherwise it is only these calls.
         destination: folder to create.
     """
 
@@ -83,26 +84,27 @@ def cut_part(request: PartRequest) -> Part:
         seen[call.number] = inputs, outputs
         return outputs
 
-    tape = Tape(model, visit)
-    tape.run(model, read_tensors(request.inputs))
+    recorder = LayerRecorder(model, visit)
+    recorder.run(model, read_tensors(request.inputs))
     numbers = request.calls
-    last = tape.calls[numbers[-1]]
-    leading = leading_to(tape, last) if request.until else numbers
+    last = recorder.calls[numbers[-1]]
+    leading = leading_to(recorder, last) if request.until else numbers
     if isinstance(leading, str):
         return Part(refused=leading)
-    made = {tape.calls[n].value(k) for n in leading for k in range(tape.calls[n].outputs)}
+    made = {recorder.calls[n].value(k) for n in leading for k in range(recorder.calls[n].outputs)}
     fed = {
         value: array
         for n in leading
-        for value, array in zip(tape.calls[n].inputs, seen[n][0], strict=True)
+        for value, array in zip(recorder.calls[n].inputs, seen[n][0], strict=True)
         if value not in made
     }
-    given = {last.value(k): array for k, array in enumerate(seen[last.number][1])}
-    saved = save(tape, leading, folder / "layer.keras", seen[last.number][1])
+    saved = save(recorder, leading, folder / "layer.keras", seen[last.number][1])
     return replace(
         saved,
         fed={value: _kept(folder / f"fed-{k}.npy", array) for k, (value, array) in enumerate(fed.items())},
-        given={value: _kept(folder / f"given-{k}.npy", array) for k, (value, array) in enumerate(given.items())},
+        computed={
+            last.value(k): _kept(folder / f"computed-{k}.npy", array) for k, array in enumerate(seen[last.number][1])
+        },
     )
 
 

@@ -1,9 +1,9 @@
-"""Runs the original layer by layer.
+"""Runs the original layer by layer and records every call.
 
-In: a loaded model and inputs. Out: a `validators.diagnosis.contract.Run`: every call of a layer is shown to a visitor,
-and the model goes on with what the visitor gives back. It is the model's own code that runs, so nested, shared and
-subclassed models need nothing special; what a subclass computes between layers is followed by its effect alone. Runs
-where TensorFlow is.
+In: a loaded model and inputs. Out: a `validators.diagnosis.contract.Run`: a visitor sees every call of a layer, and the
+model continues with the values that the visitor returns. The model's own code runs, so nested, shared and subclassed
+models need no special treatment; of computations of a subclass between layers only the result is seen. Runs where
+TensorFlow is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,12 +17,12 @@ from exporters.source.keras.model import SourceModel
 from validators.diagnosis.contract import Arrays, Call, Result, Run, Visit
 
 
-class Tape:
-    """One run of the original.
+class LayerRecorder:
+    """Records one run of the original.
 
     Attributes:
         layers: the layer of each call.
-        arguments: what each was called with: positional and keyword arguments.
+        arguments: the positional and keyword arguments of each call.
     """
 
     def __init__(self, model: SourceModel, visit: Visit | None = None) -> None:
@@ -31,7 +31,7 @@ class Tape:
         self._path: list[str] = []
         self._leaf = False
         self._origin: dict[int, str] = {}
-        self._kept: list[Any] = []  # an id is another object's as soon as its own is gone
+        self._kept: list[Any] = []  # keeps tensors alive: Python reuses the id of an object that is gone
         self.calls: list[Call] = []
         self.layers: list[Any] = []
         self.arguments: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
@@ -61,7 +61,7 @@ class Tape:
             if self.framework.Operation is None:
                 yield
                 return
-            # What a Functional model computes between layers (`x + y`) is an operation and no layer.
+            # A Functional model computes `x + y` between layers with an operation, which is not a layer.
             with mock.patch.object(
                 self.framework.Operation, "__call__", self._wrapped(self.framework.Operation, but=self.framework.Layer)
             ):
@@ -69,14 +69,14 @@ class Tape:
 
     def _wrapped(self, owner: Any, but: Any = ()) -> Any:
         original = owner.__call__
-        tape = self
+        recorder = self
 
         def call(layer: Any, *arguments: Any, **options: Any) -> Any:
-            if tape._leaf or isinstance(layer, but):
+            if recorder._leaf or isinstance(layer, but):
                 return original(layer, *arguments, **options)
-            if isinstance(layer, tape.framework.Model):
-                return tape._descend(layer, original, arguments, options)
-            return tape._record(layer, original, arguments, options)
+            if isinstance(layer, recorder.framework.Model):
+                return recorder._descend(layer, original, arguments, options)
+            return recorder._record(layer, original, arguments, options)
 
         return call
 
@@ -116,25 +116,25 @@ class Tape:
             output = self.framework.replaced(output, gave, arrays, replaced)
             gave = self.framework.tensors(output)
         for k, tensor in enumerate(gave):
-            # A layer may give back what it got (dropout): the tensor is its own from here on.
+            # A layer may return its input (dropout): from here on the tensor counts as this layer's output.
             self._note(tensor, call.value(k))
         return output
 
 
 def runner(model: SourceModel, inputs: Mapping[str, np.ndarray]) -> Run:
-    """Runs of the original over these inputs."""
-    return lambda visit: Tape(model, visit).run(model, inputs)
+    """Returns a function that runs the original over these inputs."""
+    return lambda visit: LayerRecorder(model, visit).run(model, inputs)
 
 
 def to_array(tensor: Any) -> np.ndarray:
-    """A tensor's values; of a ragged or sparse one, those of its dense form."""
+    """Returns a tensor's values; of a ragged or sparse one, those of its dense form."""
     if hasattr(tensor, "to_tensor"):
         tensor = tensor.to_tensor()
     return np.asarray(tensor)
 
 
 class _Keras3:
-    """Keras 3: what its layers are, and how a tensor is put in another's place."""
+    """Provides Keras 3: its layer classes, and the replacement of tensors in nested structures."""
 
     def __init__(self) -> None:
         import keras
@@ -154,7 +154,7 @@ class _Keras3:
         return [leaf for leaf in self.flat(structure) if isinstance(leaf, tf.Tensor)]
 
     def replaced(self, output: Any, gave: list[Any], arrays: Arrays, replaced: Arrays) -> Any:
-        """The output with the tensors that a visitor replaced; masks stay with their tensors."""
+        """Returns the output with the tensors that a visitor replaced; masks stay with their tensors."""
         new = {}
         for tensor, array, other in zip(gave, arrays, replaced, strict=True):
             if other is not array:
@@ -174,7 +174,7 @@ class _Keras3:
 
 
 class _Keras2(_Keras3):
-    """Keras 2, in which operations between layers are layers too."""
+    """Provides Keras 2, in which operations between layers are layers too."""
 
     def __init__(self) -> None:
         import tf_keras
@@ -196,5 +196,5 @@ class _Keras2(_Keras3):
 
 
 def framework_of(model: SourceModel) -> Any:
-    """The Keras that a model is one of."""
+    """Returns the Keras version that a model belongs to."""
     return _Keras2() if type(model.graph).__module__.startswith("tf_keras") else _Keras3()

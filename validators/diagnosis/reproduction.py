@@ -1,11 +1,11 @@
-"""The reproduction folder: shows a difference without paritygate, ready to attach to an upstream issue.
+"""Writes the reproduction folder: it shows a difference without paritygate, ready to attach to an upstream issue.
 
-In: an `Exhibit`. Out:
+In: a `ReproductionCase`. Out:
 
     README.md        what was found, how to run it, versions
-    reproduce.py     a few lines on the stock libraries alone (`reproduce.js` for TF.js)
-    layer.keras      the suspect alone, where Keras can save it
-    artifact/        the suspect's part of the artifact, or a new export of the layer, or the whole artifact
+    reproduce.py     a few lines that use only the stock libraries (`reproduce.js` for TF.js)
+    layer.keras      only the suspected layer, where Keras can save it
+    artifact/        the layer's part of the artifact, or a new export of the layer, or the whole artifact
     inputs/          what the artifact is fed, .npy
     expected.npy     what the original computes, in the artifact's layout
     diagnosis.json   the diagnosis with all its figures
@@ -21,18 +21,18 @@ import numpy as np
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exhibit:
-    """What shows the difference.
+class ReproductionCase:
+    """Holds the files and facts that show the difference.
 
     Attributes:
         format, runtime: of the cell.
-        artifact: folder of what is run.
-        what: what that is, in words.
-        inputs: what it is fed, by the names of its signature.
-        output: the output that is looked at, by its name in the file.
+        artifact: folder of the artifact that is run.
+        what: a description of that artifact.
+        inputs: its inputs, by the names of its signature.
+        output: the output that is compared, by its name in the file.
         expected: what the original computes, in the artifact's layout.
-        layer: `.keras` file of the suspect alone; None where there is none.
-        title: what was found, in a sentence.
+        layer: `.keras` file of only the suspected layer; None where there is none.
+        title: the finding, in a sentence.
         versions: of the packages that took part.
     """
 
@@ -117,58 +117,58 @@ const handler = {{ load: async () => ({{
 """
 
 
-def write(exhibit: Exhibit, folder: Path, *, diagnosis: bytes) -> None:
+def write(case: ReproductionCase, folder: Path, *, diagnosis: bytes) -> None:
     """Writes the folder, which must not exist yet; see the module."""
     folder.mkdir(parents=True)
-    shutil.copytree(exhibit.artifact, folder / "artifact")
+    shutil.copytree(case.artifact, folder / "artifact")
     (folder / "inputs").mkdir()
-    for name, array in exhibit.inputs.items():
+    for name, array in case.inputs.items():
         np.save(folder / "inputs" / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
-    np.save(folder / "expected.npy", np.ascontiguousarray(exhibit.expected), allow_pickle=False)
-    if exhibit.layer:
-        shutil.copyfile(exhibit.layer, folder / "layer.keras")
-    script = _node(exhibit, folder) if exhibit.format == "tfjs" else _python(exhibit, folder)
+    np.save(folder / "expected.npy", np.ascontiguousarray(case.expected), allow_pickle=False)
+    if case.layer:
+        shutil.copyfile(case.layer, folder / "layer.keras")
+    script = _node(case, folder) if case.format == "tfjs" else _python(case, folder)
     (folder / "diagnosis.json").write_bytes(diagnosis)
-    (folder / "versions.json").write_text(json.dumps(dict(exhibit.versions), indent=1) + "\n", "utf-8")
-    (folder / "README.md").write_text(_readme(exhibit, script), "utf-8")
+    (folder / "versions.json").write_text(json.dumps(dict(case.versions), indent=1) + "\n", "utf-8")
+    (folder / "README.md").write_text(_readme(case, script), "utf-8")
 
 
-def _python(exhibit: Exhibit, folder: Path) -> str:
-    if exhibit.format == "tflite":
-        kernels = "BUILTIN_REF" if exhibit.runtime == "litert-reference" else "BUILTIN"
-        run = _LITERT.format(kernels=kernels, output=exhibit.output)
-    elif exhibit.format == "onnx":
-        run = _ORT.format(provider="CPUExecutionProvider", output=exhibit.output)
+def _python(case: ReproductionCase, folder: Path) -> str:
+    if case.format == "tflite":
+        kernels = "BUILTIN_REF" if case.runtime == "litert-reference" else "BUILTIN"
+        run = _LITERT.format(kernels=kernels, output=case.output)
+    elif case.format == "onnx":
+        run = _ORT.format(provider="CPUExecutionProvider", output=case.output)
     else:
-        run = _TENSORFLOW.format(output=exhibit.output)
+        run = _TENSORFLOW.format(output=case.output)
     imports, _, run = run.partition("\n\n")
-    names = sorted(exhibit.inputs)
-    script = _SCRIPT.format(title=_line(exhibit.title), imports=f"{imports}\n", names=names, run=run)
+    names = sorted(case.inputs)
+    script = _SCRIPT.format(title=_line(case.title), imports=f"{imports}\n", names=names, run=run)
     (folder / "reproduce.py").write_text(script, "utf-8")
     return "python reproduce.py"
 
 
-def _node(exhibit: Exhibit, folder: Path) -> str:
-    backend = "wasm" if exhibit.runtime == "tfjs-wasm" else "cpu"
+def _node(case: ReproductionCase, folder: Path) -> str:
+    backend = "wasm" if case.runtime == "tfjs-wasm" else "cpu"
     bundles = ["core", "converter", f"backend-{backend}"]
-    declared = json.loads((exhibit.artifact / "model.json").read_text("utf-8"))["signature"]
+    declared = json.loads((case.artifact / "model.json").read_text("utf-8"))["signature"]
     feeds = []
-    for name, array in exhibit.inputs.items():
+    for name, array in case.inputs.items():
         narrow = {"i": "int32", "u": "int32", "b": "bool"}.get(array.dtype.kind, "float32")
         file = f"inputs/{name}.{narrow}"
         (folder / file).write_bytes(np.ascontiguousarray(array.astype(narrow)).tobytes())
         feeds.append(
             {"name": declared["inputs"][name]["name"], "dtype": narrow, "shape": list(array.shape), "file": file}
         )
-    (folder / "expected.f32").write_bytes(np.ascontiguousarray(exhibit.expected.astype("float32")).tobytes())
+    (folder / "expected.f32").write_bytes(np.ascontiguousarray(case.expected.astype("float32")).tobytes())
     script = _NODE.format(
-        title=_line(exhibit.title),
+        title=_line(case.title),
         packages=", ".join(f"@tensorflow/tfjs-{name}" for name in bundles),
         bundles=json.dumps(bundles),
         backend=backend,
         package=bundles[-1],
         feeds=json.dumps(feeds),
-        output=json.dumps(declared["outputs"][exhibit.output]["name"]),
+        output=json.dumps(declared["outputs"][case.output]["name"]),
     )
     (folder / "reproduce.js").write_text(script, "utf-8")
     return "node reproduce.js"
@@ -178,26 +178,26 @@ _SCRIPTED = {"tensorflow", "litert-xnnpack", "litert-reference", "onnxruntime", 
 
 
 def _line(text: str) -> str:
-    """Text for a comment of one line: names of layers are the model's."""
+    """Returns text for a comment of one line: the names of layers come from the model and may hold line breaks."""
     return " ".join(text.split())
 
 
-def _readme(exhibit: Exhibit, script: str) -> str:
+def _readme(case: ReproductionCase, script: str) -> str:
     lines = [
-        f"# {_line(exhibit.title)}",
+        f"# {_line(case.title)}",
         "",
-        f"`artifact/` is {exhibit.what}. From this folder:",
+        f"`artifact/` is {case.what}. From this folder:",
         "",
         f"    {script}",
         "",
     ]
-    if exhibit.runtime not in _SCRIPTED:
+    if case.runtime not in _SCRIPTED:
         text = (
-            f"The cell ran in `{exhibit.runtime}`, which takes a browser or a GPU; the script runs the same artifact "
-            "on the processor. Where it shows no difference there, the fault is that runtime's own."
+            f"The cell ran in `{case.runtime}`, which needs a browser or a GPU; the script runs the same artifact "
+            "on the processor. If it shows no difference there, the fault is in that runtime."
         )
         lines += [text, ""]
-    if exhibit.layer:
-        lines += ["`layer.keras` is the layer alone: `keras.saving.load_model` opens it.", ""]
-    lines += ["Versions:", "", *(f"* {name} {version}" for name, version in sorted(exhibit.versions.items())), ""]
+    if case.layer:
+        lines += ["`layer.keras` holds only the layer: `keras.saving.load_model` opens it.", ""]
+    lines += ["Versions:", "", *(f"* {name} {version}" for name, version in sorted(case.versions.items())), ""]
     return "\n".join(lines)

@@ -1,15 +1,15 @@
-"""The search: which layer does an artifact get wrong, by the tensors inside it. Pure.
+"""Searches for the layer that an artifact gets wrong, by the artifact's inner tensors. Pure.
 
 In: the artifact's tensors over some samples, its outputs, and a way to run the original layer by layer over the same
 samples. Out: a `Suspicion`.
 
-The original runs beside the artifact and takes the artifact's own tensor over wherever that agrees with what the layer
-makes of *its* inputs, which are the artifact's as well. So rounding does not add up, and a layer that only carries an
-error on agrees: whoever does not is at fault. A layer without a tensor of its own (a batch norm folded into the
-convolution before it) is acquitted as soon as a layer behind it agrees.
+The original runs layer by layer. Where a layer's output agrees with a tensor of the artifact, the run continues with
+the artifact's tensor. So the next layer gets the artifact's inputs, rounding does not accumulate, and a layer that only
+passes an error on agrees. A layer that does not agree is at fault. A layer whose output is no tensor of the artifact (a
+batch norm folded into the convolution before it) is acquitted as soon as a layer behind it agrees.
 
-What remains is proven by substitution: if the original, given one tensor of the artifact in the place of the suspect's
-output, goes on to compute exactly what the artifact computes, that one layer is the whole difference.
+The remaining suspects are proven by substitution: one tensor of the artifact replaces the output of the suspect in the
+original. If the original then computes exactly what the artifact computes, that one layer is the whole difference.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ from validators.diagnosis.tensor_match import Match, Tensors, distance
 
 LIMITS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Distances at which a layer counts as wrong, tried from the coarsest: the first one at which any does finds the layer
-that is furthest off. One layer alone rounds by less than the last, which is 17 unit roundoffs of float32."""
+that is furthest off. A single layer rounds by less than the last limit, which is 17 unit roundoffs of float32."""
 _CANDIDATES = 6
-"""How many of the nearest tensors are tried in the place of a suspect's output."""
+"""How many of the nearest tensors are tried as the output of a suspect."""
 _MOST = 20
 """How many suspects are tried: of more, the first are those in front of the fault."""
 _EXPLAINED = 1e-4
@@ -34,11 +34,11 @@ _EXPLAINED = 1e-4
 
 @dataclass(slots=True)
 class _Pass:
-    """One run of the original beside the artifact.
+    """Follows one run of the original and compares it with the artifact.
 
     Attributes:
         limit: as in `Suspicion`.
-        forced: call -> outputs to go on with, whatever the layer computes.
+        forced: call -> outputs to continue with, whatever the layer computes.
     """
 
     tensors: Tensors
@@ -73,14 +73,14 @@ class _Pass:
         return self.tensors.like(output, found[0])
 
     def _since(self, call: Call) -> frozenset[int]:
-        """The call and those before it since the artifact last agreed; of a value of unknown origin, all unproven."""
+        """Returns the call and those before it since the artifact last agreed; for unknown origins, all unproven."""
         known = [self.unproven.get(value, frozenset()) for value in call.inputs]
         if any(value.startswith("?") for value in call.inputs):
             known += self.unproven.values()
         return frozenset({call.number}).union(*known)
 
     def end(self, result: Result, outputs: Mapping[str, np.ndarray]) -> None:
-        """Holds the outputs that the original came to against those of the artifact."""
+        """Compares the outputs of the original's run with those of the artifact."""
         flat = {
             name: array.astype(np.float64).ravel() for name, array in outputs.items() if array.dtype.kind in "biufV"
         }
@@ -99,16 +99,16 @@ class _Pass:
         self.suspects -= self.acquitted
 
     def closest(self, output: np.ndarray) -> np.ndarray:
-        """The artifact's tensor that is nearest to an output; the output itself where none has its size."""
+        """Returns the artifact's tensor that is nearest to an output; the output itself where none has its size."""
         found = self.tensors.nearest(output)
         return self.tensors.like(output, found[0]) if found else output
 
     def suspected(self) -> list[Call]:
-        """The suspects in their order."""
+        """Returns the suspects in their order."""
         return [call for call in self.calls if call.number in self.suspects]
 
     def feeding(self) -> list[Call]:
-        """The calls that agree and whose outputs suspects take."""
+        """Returns the calls that agree and whose outputs suspects take."""
         taken = {value for call in self.suspected() for value in call.inputs}
         return [
             c for c in self.calls if c.number not in self.suspects and taken & {c.value(k) for k in range(c.outputs)}
@@ -124,7 +124,7 @@ def search(run: Run, tensors: Mapping[str, np.ndarray], outputs: Mapping[str, np
 
     Args:
         run: runs the original; called once for every limit and every trial.
-        tensors: what the artifact computed, inputs included, by its own names, in order.
+        tensors: the artifact's tensors, inputs included, by the artifact's names, in order.
         outputs: the artifact's outputs by canonical name.
 
     Returns:
@@ -149,11 +149,11 @@ def _passed(
 
 
 def _explained(run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], here: _Pass) -> Suspicion | None:
-    """The suspicion that a substitution proves; None where no single tensor explains the difference.
+    """Returns the suspicion that a substitution proves; None where no single tensor explains the difference.
 
-    A layer in front of the suspects may be the one: an artifact that computes it in two operators (a ReLU, then a
-    minimum) may hold its right output between them, and pass on another. Then that other tensor explains everything as
-    well. Where it is the suspect's own, the suspect only lets through what it is given (ReLU of a ReLU).
+    The fault may be in a layer before the suspects: an artifact that computes it in two operators (a ReLU, then a
+    minimum) may hold the right output between them, and pass on another. Then that other tensor explains everything
+    too. Where both explanations name the same tensor, the suspect only passes on its input (ReLU of a ReLU).
     """
     suspect = _proven(run, tensors, outputs, here, here.suspected()[:_MOST])
     before = _proven(run, tensors, outputs, here, here.feeding())
@@ -163,7 +163,7 @@ def _explained(run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], he
 def _proven(
     run: Run, tensors: Tensors, outputs: Mapping[str, np.ndarray], here: _Pass, calls: Sequence[Call]
 ) -> Suspicion | None:
-    """The first of these calls at which one tensor of the artifact explains the difference, with the fewest others."""
+    """Returns the suspicion of the first call at which one tensor explains the difference, with the fewest calls."""
     for call in calls:
         proofs = []
         for match in _candidates(here, call):
@@ -181,17 +181,17 @@ def _proven(
 
 
 def _candidates(here: _Pass, call: Call) -> list[Match]:
-    """The tensors that a call's output may be: the nearest first."""
+    """Returns the artifact's tensors that may be a call's output: the nearest first."""
     found = here.tensors.nearest(here.computed[call.number][0])
-    # Of equal ones the last: a layer's own tensor comes after those that it only passes on (a dropped addend).
+    # Of equal tensors the last: a layer's output comes after tensors that it only passes on (a dropped addend).
     wrong = sorted((m for m in reversed(found) if m.distance > here.limit), key=lambda m: m.distance)
     return wrong[:_CANDIDATES]
 
 
 def _suspicion(here: _Pass, then: _Pass, call: Call, match: Match, forced: np.ndarray) -> Suspicion:
-    """The call with those that the artifact computes in one operator with it.
+    """Builds the suspicion of a call and of those that the artifact computes in one operator with it.
 
-    Before it they have no tensor, behind it the same one.
+    Those before the call have no tensor of their own, those behind it have the same tensor.
     """
     before = _since_last(here, call)
     behind: list[Call] = []
@@ -223,7 +223,7 @@ def _suspicion(here: _Pass, then: _Pass, call: Call, match: Match, forced: np.nd
 
 
 def _first(here: _Pass) -> Suspicion:
-    """The first suspect, where several layers are wrong or its tensor cannot be told."""
+    """Returns the suspicion of the first suspect, where several layers are wrong or its tensor is not found."""
     call = here.suspected()[0]
     near = here.tensors.nearest(here.computed[call.number][0])
     return Suspicion(
@@ -235,19 +235,19 @@ def _first(here: _Pass) -> Suspicion:
 
 
 def _since_last(here: _Pass, call: Call) -> list[Call]:
-    """The suspects that lead to a call, in order, itself included."""
+    """Returns the suspects that lead to a call, in order, itself included."""
     since = frozenset[int]().union(*(here.unproven.get(value, frozenset()) for value in call.inputs)) & here.suspects
     return [each for each in here.calls if each.number in since | {call.number}]
 
 
 def _changes_nothing(here: _Pass, call: Call) -> bool:
-    """Whether a layer gives on what it gets, in another shape at most (dropout, flatten)."""
+    """Tells whether a layer passes on its input, at most in another shape (dropout, flatten)."""
     inputs, (output, *_) = here.inputs[call.number], here.computed[call.number]
     return len(inputs) == 1 and inputs[0].size == output.size and np.array_equal(inputs[0].ravel(), output.ravel())
 
 
 def _feeds(here: _Pass, group: Sequence[Call]) -> dict[str, tuple[Match, ...]]:
-    """What the group takes from outside, and the tensors that hold it."""
+    """Returns the values that the group takes from outside, and the artifact's tensors that hold them."""
     made = {call.value(k) for call in group for k in range(call.outputs)}
     found: dict[str, tuple[Match, ...]] = {}
     for call in group:

@@ -1,6 +1,7 @@
-"""Models made of some layers of another: the suspect alone, and the model up to it.
+"""Builds models from some layers of another: only the suspect, or the model up to it.
 
-In: a `Tape` of the original. Out: a `.keras` file, for exporting anew and for a reproduction. Runs where TensorFlow is.
+In: a recorded run of the original. Out: a `.keras` file, to export again and for a reproduction. Runs where TensorFlow
+is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,47 +11,47 @@ from typing import Any
 import numpy as np
 
 from validators.diagnosis.contract import Arrays, Call, Part
-from validators.diagnosis.layer_recorder import Tape, to_array
+from validators.diagnosis.layer_recorder import LayerRecorder, to_array
 from validators.diagnosis.tensor_match import distance
 
 _SAME = 1e-5
-"""How far a layer alone may lie from itself in the model, as a share of its scale: threads sum in other orders."""
+"""Largest difference between a separate layer and that in the model, as a share of its scale: summation order."""
 
 
-def leading_to(tape: Tape, last: Call) -> list[int] | str:
-    """The calls that lead from the model's inputs to one call, it included, in order; or why they cannot be told."""
+def leading_to(recorder: LayerRecorder, last: Call) -> list[int] | str:
+    """Returns the calls from the model's inputs to one call, it included, in order; or why they are not known."""
     needed: set[int] = set()
     pending = [last.number]
     while pending:
-        call = tape.calls[pending.pop()]
+        call = recorder.calls[pending.pop()]
         if any(value.startswith("?") for value in call.inputs):
-            return f"`{call.layer}` takes what the model computes between its layers"
+            return f"`{call.layer}` takes a value that the model computes between its layers"
         if call.number not in needed:
             needed.add(call.number)
             pending += [int(value.partition(".")[0]) for value in call.inputs if value[0].isdigit()]
     return sorted(needed)
 
 
-def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> Part:
+def save(recorder: LayerRecorder, numbers: Sequence[int], path: Path, expected: Arrays) -> Part:
     """Saves the layers of some calls as a model: its inputs are what they take from outside.
 
     Args:
-        tape: a run of the original.
+        recorder: a run of the original.
         numbers: of the calls, in order.
         path: of the `.keras` file.
-        expected: what the last of them gave. A layer that computes something else alone (for want of a mask that came
-            with its input) is no evidence.
+        expected: the outputs of the last of them. A separate layer that computes something else (it lacks a mask that
+            came with its input) is no evidence, and is refused.
 
     Returns:
         The file and its inputs, or why there is none.
     """
-    framework = tape.framework
+    framework = recorder.framework
     values: dict[str, Any] = {}
     inputs: dict[str, Any] = {}
     fed: dict[str, Any] = {}
     names: dict[str, str] = {}
     for number in numbers:
-        call, layer, (arguments, options) = tape.calls[number], tape.layers[number], tape.arguments[number]
+        call, layer, (arguments, options) = recorder.calls[number], recorder.layers[number], recorder.arguments[number]
         symbols = {}
         for value, tensor in zip(call.inputs, framework.tensors((arguments, options)), strict=True):
             if value not in values:
@@ -59,19 +60,19 @@ def save(tape: Tape, numbers: Sequence[int], path: Path, expected: Arrays) -> Pa
                 inputs[name] = framework.keras.Input(batch_shape=shape, dtype=tensor.dtype.name, name=name)
                 values[value], names[name], fed[name] = inputs[name], value, tensor
             symbols[id(tensor)] = values[value]
-        given, named = framework.map(_put(symbols), (arguments, _neutral(options)))
-        outputs = framework.flat(layer(*given, **named))
+        positional, keywords = framework.map(_put(symbols), (arguments, _neutral(options)))
+        outputs = framework.flat(layer(*positional, **keywords))
         values |= {call.value(k): output for k, output in enumerate(outputs)}
-    last = tape.calls[numbers[-1]]
+    last = recorder.calls[numbers[-1]]
     outputs = [values[last.value(k)] for k in range(last.outputs)]
     try:
         model = framework.keras.Model(_only(list(inputs.values())), _only(outputs))
         model.save(path)
     except (ValueError, TypeError, NotImplementedError, AttributeError) as error:
-        return Part(refused=f"Keras cannot save it alone: {' '.join(str(error).split())[:300]}")
+        return Part(refused=f"Keras cannot save it as a model of its own: {' '.join(str(error).split())[:300]}")
     again = framework.tensors(model(_only(list(fed.values())), training=False))
     if not all(_agree(array, to_array(tensor)) for array, tensor in zip(expected, again, strict=True)):
-        return Part(refused="alone it does not compute what it does in the model: a mask came with its input, say")
+        return Part(refused="outside of the model it computes something else; a mask may have come with its input")
     return Part(model=path, inputs=names)
 
 
@@ -85,9 +86,10 @@ def _only(tensors: list[Any]) -> Any:
 
 
 def _neutral(options: dict[str, Any]) -> dict[str, Any]:
+    # `training` is decided when the saved model is called, not fixed in its layers.
     return {key: value for key, value in options.items() if key != "training"}
 
 
 def _put(symbols: Mapping[int, Any]) -> Any:
-    """What puts symbols in the places of tensors."""
+    """Returns a function that replaces tensors by their symbols."""
     return lambda leaf: symbols.get(id(leaf), leaf)

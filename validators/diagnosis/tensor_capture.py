@@ -1,4 +1,4 @@
-"""Runs an artifact in its runtime over one call's inputs and keeps every tensor it gives.
+"""Runs an artifact in its runtime over one call's inputs and stores every tensor that it returns.
 
 In: an artifact, or a copy of it that shows its inner tensors (`validators.diagnosis.inner_tensors`), a row of
 `validators.runtimes.registry` and inputs. Out: a folder of `.npy`, and the tensor in each. Runs where a cell of that
@@ -20,14 +20,14 @@ from validators.samples.tensor_files import read_tensors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureRequest:
-    """One call to make.
+    """Names one call to make.
 
     Attributes:
         artifact: its folder.
-        signature: what it takes and gives.
+        signature: of the artifact.
         preprocessing: see `Artifact.preprocessing`.
         runtime, device: a row of the registry.
-        options: for the runtime, over the row's own.
+        options: for the runtime; they override the row's.
         inputs: folder of tensors.
         destination: folder to create.
     """
@@ -44,10 +44,10 @@ class CaptureRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """The tensors of one call.
+    """Holds the tensors of one call.
 
     Attributes:
-        tensors: name -> `.npy`; a tensor that the signature knows by its canonical name, others by their own.
+        tensors: name -> `.npy`; a tensor of the signature by its canonical name, others by the artifact's name.
         placement: where the call ran.
     """
 
@@ -56,7 +56,7 @@ class Captured:
 
 
 def capture_tensors(request: CaptureRequest) -> Captured:
-    """Makes one call and keeps its tensors."""
+    """Makes one call and stores its tensors."""
     row = runtime(request.runtime, request.device)
     options = {**row.options, **request.options}
     with row.module.load(request.artifact, request.signature, row.device, options) as loaded:
@@ -73,7 +73,7 @@ def capture_tensors(request: CaptureRequest) -> Captured:
     request.destination.mkdir(parents=True)
     tensors = {}
     for number, (name, array) in enumerate([*((f"input {n}", a) for n, a in fed.items()), *outputs.items()]):
-        if array.dtype.kind in "biufc":
+        if array.dtype.kind in "biufc":  # text has no distance to compare
             tensors[name] = request.destination / f"{number}.npy"
             np.save(tensors[name], np.ascontiguousarray(array))
     return Captured(tensors=tensors, placement=placement)

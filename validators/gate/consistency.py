@@ -1,7 +1,7 @@
-"""What a manifest says that its own records, or its evidence, contradict.
+"""Finds statements of a manifest that its own records, or its evidence, contradict.
 
-In: a release directory and the manifest that was read from it. Out: one sentence for each false claim. Digests are
-`validators.release.integrity`'s question; a manifest whose every digest holds can still contradict itself.
+In: a release directory and the manifest that was read from it. Out: one sentence for each contradiction.
+`validators.release.integrity` checks the digests; a manifest whose every digest matches can still contradict itself.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,26 +14,26 @@ from validators.gate.verdict import APPROVAL, AWAITING, UNPROVEN
 from validators.release.evidence import read_evidence
 from validators.release.manifest import Manifest
 
-CLAIM = "false claim"
+FALSE_CLAIM = "false claim"
 OPEN = {APPROVAL, AWAITING, UNPROVEN}
-"""What an attestation can still settle."""
+"""Codes of the reasons that a later attestation can still settle."""
 
 
-def standing(manifest: Manifest) -> Sequence[Reason]:
-    """The reasons that spoke against the release when it was made and that no attestation can settle."""
+def lasting_reasons(manifest: Manifest) -> Sequence[Reason]:
+    """Returns the recorded reasons against the release that no later attestation can settle."""
     return [reason for reason in manifest.verdict.reasons if reason.code not in OPEN]
 
 
-def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
-    """Yields what the manifest says that its own records or its evidence contradict."""
+def contradictions(release: Path, manifest: Manifest) -> Iterator[str]:
+    """Yields one sentence for each statement of the manifest that its records or its evidence contradict."""
     verdict, policy = manifest.verdict, manifest.policy
     if verdict.passed is bool(verdict.reasons):
         yield f"verdict.passed is {str(verdict.passed).lower()} over {len(verdict.reasons)} reasons"
     if verdict.required != (*policy.required, *policy.elsewhere):
         yield "verdict.required is not what policy.required and policy.elsewhere demand"
-    told = {(reason.code, reason.subject) for reason in (*verdict.reasons, *verdict.waived)}
+    recorded = {(reason.code, reason.subject) for reason in (*verdict.reasons, *verdict.waived)}
     for reason in regressions(manifest.baseline):
-        if (reason.code, reason.subject) not in told:
+        if (reason.code, reason.subject) not in recorded:
             yield f"{reason.subject}: {reason.message}, and the verdict does not say so"
     for artifact in manifest.artifacts:
         if artifact.source != manifest.model.digest:
@@ -42,7 +42,7 @@ def false_claims(release: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _against_evidence(release: Path, manifest: Manifest) -> Iterator[str]:
-    """What the evidence contradicts."""
+    """Yields the contradictions between the manifest and the evidence."""
     try:
         evidence = read_evidence(release)
         noise = evidence.noise()

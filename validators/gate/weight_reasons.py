@@ -1,4 +1,4 @@
-"""What the stored weights of artifacts say against a release; the gate asks, the report tells.
+"""Finds reasons against a release in the stored weights of artifacts, and describes them for the report.
 
 In: artifacts with their `weights` records. Out: reasons and sentences. Pure.
 """
@@ -17,19 +17,19 @@ _DECLARED: Mapping[Precision, Collection[tuple[str, str]]] = {
     "float16": (("rounded", "float16"),),
     "int8 weights": (("quantized", "int8"),),
     "int8": (("quantized", "int8"),),
-    "int16x8": (("quantized", "int8"),),
+    "int16x8": (("quantized", "int8"),),  # activations are int16, weights int8
     "int4 weights": (("quantized", "int4"),),
 }
 """Differences (kind, stored type) that are no fault in an artifact, because its precision declares them."""
 
 
-def against(artifacts: Sequence[Artifact]) -> Iterator[Reason]:
-    """Why exported artifacts may not go out for what they store, before anything ran."""
+def weight_violations(artifacts: Sequence[Artifact]) -> Iterator[Reason]:
+    """Yields reasons to refuse exported artifacts because of the weights that they store, before any of them runs."""
     for artifact in artifacts:
         if artifact.status != "exported":
             continue
         if artifact.weights is None:
-            message = "nobody held its constants against the weights of the original"
+            message = "its constants were not compared with the weights of the original"
             yield Reason(code=UNCHECKED, subject=artifact.key, message=message)
         elif found := undeclared(artifact, artifact.weights):
             named = "; ".join(map(sentence, found[:_MOST_NAMED]))
@@ -44,10 +44,10 @@ def undeclared(artifact: Artifact, record: WeightsRecord) -> Sequence[WeightDiff
 
 
 def sentence(found: WeightDifference) -> str:
-    """One difference in words, the layer first."""
+    """Describes one difference in words, the layer first."""
     start = f"layer `{found.layer}`: "
     if found.kind == "swapped":
-        return f"{start}`{found.tensor}` holds `{found.into}` in the place of `{found.weight}`"
+        return f"{start}`{found.tensor}` holds `{found.into}` instead of `{found.weight}`"
     if found.kind in {"rounded", "quantized"}:
         return f"{start}`{found.weight}` is {found.kind} to {found.into} in `{found.tensor}`"
     far = f"{found.ulps} ULP" if found.ulps is not None else "computed with it"
@@ -56,14 +56,14 @@ def sentence(found: WeightDifference) -> str:
 
 
 def summary(record: WeightsRecord) -> str:
-    """What an artifact stores of the original's weights, in words."""
-    told = [f"{record.exact} of {record.weights} bit by bit"]
+    """Describes in words which of the original's weights an artifact stores exactly, folded or differently."""
+    parts = [f"{record.exact} of {record.weights} bit by bit"]
     if record.folded:
-        told.append(f"{record.folded} folded, within {record.ulps:g} ULP")
+        parts.append(f"{record.folded} folded, within {record.ulps:g} ULP")
     if record.unmatched:
-        told.append(f"{len(record.unmatched)} not needed or computed away")
+        parts.append(f"{len(record.unmatched)} not needed or computed away")
     if record.computed:
-        told.append(f"{record.computed} computed constant{'s' * (record.computed != 1)}")
+        parts.append(f"{record.computed} computed constant{'s' * (record.computed != 1)}")
     if record.differences:
-        told.append(f"{len(record.differences)} DIFFER" if len(record.differences) > 1 else "1 DIFFERS")
-    return ", ".join(told)
+        parts.append(f"{len(record.differences)} DIFFER" if len(record.differences) > 1 else "1 DIFFERS")
+    return ", ".join(parts)

@@ -115,7 +115,7 @@ def card_lock(
         Broken: the lock file cannot be made or opened.
     """
     path = (folder or _lock_folder()) / f"paritygate-{re.sub(r'[^A-Za-z0-9-]', '_', card.uuid)}.lock"
-    with wait_for_lock(path, what=card.name, open_file=_opened, cancelled=given_up, say=say):
+    with wait_for_lock(path, what=card.name, open_file=_opened, cancelled=given_up, on_wait=say):
         yield
 
 

@@ -1,7 +1,7 @@
-"""The job of the reference: the original model in Keras, fp32 on CPU, over every sample set.
+"""Computes the reference as a job: the original model in Keras, float32 on the CPU, over every sample set.
 
-In: an admitted model and, if given, the user's samples. Out: `evidence/` in the release directory: the
-samples every cell will be fed, and what the original computes from them; and further rows for the oracle.
+In: an admitted model and, if there are any, the user's samples. Out: `evidence/` in the release directory: the samples
+that every cell is fed, and the original's outputs; and additional rows for the noise floor.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from exporters.preprocessing.vocabularies import entries_of
 from exporters.source.keras.loading import load
 from exporters.source.keras.model import SourceModel
 from exporters.source.model_source import ModelSource
-from exporters.weights.source_weights import note
+from exporters.weights.source_weights import write_weights
 from validators.compare.task_metric import ACCURACY, accuracy, fitting, function_named, scored
-from validators.contract import Grounds, SampleSet, Task, Tensors
-from validators.reference.extra_rows import further_rows
-from validators.reference.output_variation import coverage
-from validators.reference.usable_sets import Answers, Infer, Unsound, Wanted, batch_of, sound
+from validators.contract import ComparisonBasis, SampleSet, Task, Tensors
+from validators.reference.extra_rows import draw_extra_rows
+from validators.reference.output_variation import output_variation
+from validators.reference.usable_sets import Answers, Infer, SampleSources, UnusableSamples, batch_of, usable_answers
 from validators.release.evidence import reference_folder, write_evidence, write_labels
 from validators.samples import check_samples, read_samples
 from validators.samples.input_domains import ranges_of
@@ -29,15 +29,15 @@ from validators.samples.tensor_files import write_tensors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceRequest:
-    """A model and the samples to run it over.
+    """Names a model and the samples to run it over.
 
     Attributes:
         model: the admitted model.
         release: directory that receives `evidence/`.
         samples: the user's samples; None for none.
         batches: sizes of the seeded sets' calls.
-        metric: the user's own function over labels; None for accuracy.
-        extra_rows: folder that receives further rows, for the noise floor.
+        metric: the user's function over labels; None for accuracy.
+        extra_rows: folder that receives additional rows, for the noise floor.
         weights: folder that receives the original's weights, for the exports' check.
     """
 
@@ -52,18 +52,18 @@ class ReferenceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """What the original says of itself and its samples.
+    """Records facts about the original and its samples, for the manifest.
 
     Attributes:
         signature: of the source model.
         sets: the sample sets in the evidence.
-        grounds: what the comparisons rest on; the noise is not measured yet.
-        code: what of the user's own code the model was built with.
+        grounds: the facts that the comparisons depend on; the noise is not measured yet.
+        code: the parts of the user's code that the model was built with.
     """
 
     signature: Signature
     sets: tuple[SampleSet, ...]
-    grounds: Grounds
+    grounds: ComparisonBasis
     code: tuple[UsedCode, ...]
 
 
@@ -77,7 +77,7 @@ def compute_reference(request: ReferenceRequest) -> Reference:
     inputs = model.signature.inputs
     user = check_samples(read_samples(request.samples), inputs) if request.samples else None
     halves = rounds_to(model)
-    wanted = Wanted(
+    sources = SampleSources(
         inputs=inputs,
         user=user,
         batches=request.batches,
@@ -88,20 +88,20 @@ def compute_reference(request: ReferenceRequest) -> Reference:
         if not halves
         else f"it computes in {', '.join(sorted(set(halves.values())))}, which overflows sooner",
     )
-    answers = sound(inference(model), wanted)
+    answers = usable_answers(inference(model), sources)
     write_evidence(
         request.release, signature=model.signature, sets=answers.sets, samples=answers.samples, rounds_to=halves
     )
-    note(model, request.weights)
+    write_weights(model, request.weights)
     for name, tensors in answers.outputs.items():
         write_tensors(reference_folder(request.release, name), tensors)
-    for kind, rows in further_rows(answers, inputs, user, parameters=model.parameter_bytes() // 4).items():
+    for kind, rows in draw_extra_rows(answers, inputs, user, parameters=model.parameter_bytes() // 4).items():
         write_tensors(request.extra_rows / kind, rows)
-    grounds = Grounds(
+    grounds = ComparisonBasis(
         domains={name: known.domain for name, known in answers.ranges.items()},
         dropped=answers.dropped,
         batch=batch_of(answers, inputs),
-        coverage=coverage(answers.sets, answers.outputs),
+        coverage=output_variation(answers.sets, answers.outputs),
         task=None
         if user is None or user.labels is None
         else _task(request.release, answers, user.labels, request.metric),
@@ -110,7 +110,7 @@ def compute_reference(request: ReferenceRequest) -> Reference:
 
 
 def _task(release: Path, answers: Answers, labels: np.ndarray, metric: str | None) -> Task | None:
-    """What the user's labels measure of the original; None where accuracy fits no output, or more than one."""
+    """Measures the task metric of the original; None where accuracy fits no output, or more than one."""
     user = next(each for each in answers.sets if each.name == "user")
     labels, outputs = labels[answers.chosen], answers.outputs[user.name]
     output = "" if metric else fitting(labels, outputs)
@@ -118,12 +118,12 @@ def _task(release: Path, answers: Answers, labels: np.ndarray, metric: str | Non
         return None
     value = scored(metric, function_named(metric), labels, outputs) if metric else accuracy(labels, outputs[output])
     write_labels(release, labels)
-    # A file by its own name: the record is public, and the same file may lie elsewhere the next time.
+    # Only the file's name: the record is public, and the same file may be in another folder the next time.
     return Task(metric=Path(metric).name if metric else ACCURACY, output=output, original=value, rows=user.rows)
 
 
 def inference(model: SourceModel) -> Infer:
-    """The original as Keras calls it; it raises `Unsound` where it fails.
+    """Returns one call of the original in Keras; it raises `UnusableSamples` where the original fails.
 
     A model that loops over time is a graph, as in `predict`: called eagerly, each step of each row takes milliseconds.
     """
@@ -136,7 +136,7 @@ def inference(model: SourceModel) -> Infer:
         try:
             outputs = call({name: tf.constant(array, dtypes[name]) for name, array in batch.items()})
         except (tf.errors.OpError, ValueError) as error:
-            raise Unsound(f"fails: {' '.join(str(error).split())[:300]}") from error
+            raise UnusableSamples(f"fails: {' '.join(str(error).split())[:300]}") from error
         return {name: np.asarray(tensor) for name, tensor in outputs.items()}
 
     return infer

@@ -1,7 +1,7 @@
-"""The folder `attestations/` of a release: one file for each attestation, written in one step and never edited.
+"""Stores attestations in the folder `attestations/` of a release: one file each, written in one step, never edited.
 
-In: the cells that a machine ran from a release's evidence, or what a person decided; later the folder with all of them
-(`read`). Out: files; the records, and a named reason for every file that is none.
+In: the cells that a machine ran from a release's evidence, or the decision of a person; later the folder with all of
+them (`read`). Out: files; the records, and a named reason for every file that is no attestation.
 """
 
 import contextlib
@@ -40,8 +40,8 @@ _REMOVE = "take the file out of the folder, or write it again with the command t
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attested:
-    """An attestation and its file, as a path relative to the release directory."""
+class StoredAttestation:
+    """Holds an attestation and its file, as a path relative to the release directory."""
 
     file: str
     attestation: Attestation
@@ -61,26 +61,26 @@ def refuse_unwritable(release: Path) -> None:
     except OSError as error:
         raise BadInput(
             f"{folder}: an attestation cannot be written there: {error.strerror}",
-            next_step="Verify without --attest, or make the folder writable. A writable copy of the release serves as "
-            f"well: the file it gets may be moved into this release's {ATTESTATIONS}/.",
+            next_step="Verify without --attest, or make the folder writable. A writable copy of the release works as "
+            f"well: move the file from there into this release's {ATTESTATIONS}/.",
         ) from error
 
 
 def write_cells(release: Path, *, manifest: str, machine: Machine, cells: Sequence[Cell], seconds: float) -> Path:
-    """Attests cells.
+    """Writes an attestation of cells.
 
     Args:
         release: the release directory.
         manifest: SHA-256 of its `release.json` when the cells began.
         machine: where they ran.
-        cells: what to attest.
+        cells: the cells to attest; their log files stay on this machine, so `log` is left out.
         seconds: wall time of all cells together.
 
     Returns:
         The file.
 
     Raises:
-        Broken: `release.json` is another one by now, or a value is not valid.
+        Broken: `release.json` was replaced in the meantime, or a value is not valid.
         OSError: the file cannot be written.
     """
     attestation = AttestedCells(
@@ -97,13 +97,13 @@ def write_cells(release: Path, *, manifest: str, machine: Machine, cells: Sequen
 def write_approval(  # noqa: PLR0913 - each is a word of the record, named at every call
     release: Path, *, manifest: str, act: Act, who: str, why: str, overridden: Sequence[Reason] = ()
 ) -> Path:
-    """Keeps what a person decided; `overridden` is what they force. Returns and raises as `write_cells` does."""
+    """Writes the decision of a person; `overridden` are the reasons they force. Returns and raises as `write_cells`."""
     approval = Approval(**_header(manifest), kind="approval", act=act, who=who, why=why, overridden=tuple(overridden))
     return _write(release, approval)
 
 
 def write_waiver(release: Path, *, manifest: str, waiver: Waiver) -> Path:
-    """Keeps a waiver that came after the release. Returns and raises as `write_cells` does."""
+    """Writes a waiver that was made after the release. Returns and raises as `write_cells`."""
     return _write(release, AttestedWaiver(**_header(manifest), kind="waiver", waiver=waiver))
 
 
@@ -117,35 +117,36 @@ def _header(manifest: str) -> dict[str, Any]:
 
 
 def _write(release: Path, attestation: Attestation, more: str = "") -> Path:
-    """Writes an attestation in one step: whoever reads the folder meanwhile sees all of it or nothing."""
+    """Writes an attestation in one step, so that a reader of the folder sees all of it or nothing."""
     if manifest_digest(release) != attestation.manifest:
         raise Broken(
-            f"{release / MANIFEST}: was replaced meanwhile, so nothing is known of what stands there now",
+            f"{release / MANIFEST}: was replaced while this command ran, so the results are about another release",
             next_step="Run the command again.",
         )
     now = datetime.fromisoformat(attestation.created)
+    # Random at the end: several machines may write into a shared folder in the same second.
     name = f"{attestation.kind}-{now:%Y%m%dT%H%M%SZ}{more}-{secrets.token_hex(3)}.json"
     file = release / ATTESTATIONS / name
     write(file, dump(attestation), mode=0o644)  # others of a shared folder read it
     return file
 
 
-def read(release: Path, *, manifest: str) -> tuple[tuple[Attested, ...], tuple[Reason, ...]]:
-    """Reads every attestation of a release; nobody vouches for what lies there.
+def read(release: Path, *, manifest: str) -> tuple[tuple[StoredAttestation, ...], tuple[Reason, ...]]:
+    """Reads every attestation of a release; the files are not trusted.
 
     Args:
         release: the release directory.
         manifest: SHA-256 of its `release.json`.
 
     Returns:
-        The attestations in the order of their names, copies of the same one only once; and a reason against the
-        release for every entry of the folder that is none, or is about another release. A file that is being written
-        at this moment is not there yet.
+        The attestations in the order of their names, identical copies only once; and a reason against the release for
+        every entry of the folder that is no attestation, or is about another release. A file that is being written at
+        this moment is ignored.
 
     Raises:
         OSError: the folder cannot be read.
     """
-    found: dict[bytes, Attested] = {}
+    found: dict[bytes, StoredAttestation] = {}
     reasons: list[Reason] = []
     for path in _entries(release / ATTESTATIONS):
         file = f"{ATTESTATIONS}/{path.name}"
@@ -162,17 +163,17 @@ def read(release: Path, *, manifest: str) -> tuple[tuple[Attested, ...], tuple[R
             )
             reasons.append(Reason(code=FOREIGN, subject=file, message=f"{about}; {_REMOVE}"))
             continue
-        found.setdefault(raw, Attested(file=file, attestation=attestation))
+        found.setdefault(raw, StoredAttestation(file=file, attestation=attestation))
     return tuple(found.values()), tuple(reasons)
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # what stands in its place, the digests name
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # a file of that name is reported by the digests
         yield from sorted(path for path in folder.iterdir() if not is_partial(path))
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a regular file of a size that we may read.
+    """Returns the bytes of a regular file that is not too large.
 
     Raises:
         ValueError: it is not, or is too large.
@@ -181,7 +182,7 @@ def _content(path: Path) -> bytes:
     if path.is_symlink() or not path.is_file() or path.suffix != ".json":
         msg = "this is no attestation: valid are regular files with names that end in .json"
         raise ValueError(msg)
-    # What the name stands for may be another thing by now: no link is followed, and no pipe is waited for.
+    # The file may have been replaced since the check above: follow no link, and wait for no pipe.
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
         raw = stream.read(_MOST_BYTES + 1)
     if len(raw) > _MOST_BYTES:

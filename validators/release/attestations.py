@@ -1,13 +1,12 @@
-"""Attestations: what was found out or decided about a release after its manifest was written, one record each.
+"""Defines attestations: records of results and decisions about a release, made after its manifest was written.
 
-In: JSON of nobody in particular, or what a machine found or a person decided. Out: a record whose shape
-`docs/attestation.schema.json` publishes; the other one. `validators.release.attestation_files` keeps them as files
-beside the manifest.
-The manifest does not cover them: each names the manifest's digest instead, so none can be carried over to another
-release.
+In: untrusted JSON, or the results of a machine or the decision of a person. Out: the record, whose shape
+`docs/attestation.schema.json` publishes, or its JSON. `validators.release.attestation_files` stores them as files next
+to the manifest.
+The manifest does not cover them. Instead each names the manifest's digest, so none can be moved to another release.
 
-Attestations are not signed yet: whoever can write into the folder can write one, or take one away. What they prove is
-worth as much as the access to the folder.
+Attestations are not signed yet: everyone who can write into the folder can add or remove one. They can be trusted as
+far as the access to the folder.
 """
 
 import functools
@@ -34,14 +33,14 @@ Act = Literal["approved", "rejected", "forced"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where cells ran.
+    """Records the machine where cells ran.
 
     Attributes:
-        host: the machine's own name.
+        host: the machine's host name.
         platform: operating system, machine and Python.
         processor: the processor's name.
         cards: the cards that a driver lists, each with the driver's version; empty when none does.
-        adapters: what the cells say they ran on.
+        adapters: the adapters that the cells report.
         runtimes: name and version of every runtime that ran.
     """
 
@@ -55,7 +54,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
-    """What every attestation begins with.
+    """Holds the fields that every attestation has.
 
     Attributes:
         schema_version: version of this record's shape.
@@ -79,12 +78,12 @@ class _Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttestedCells(_Header):
-    """Cells of a release, proven or failed on some machine.
+    """Records cells of a release that passed or failed on some machine.
 
     Attributes:
         kind: what is attested.
         machine: where the cells ran.
-        cells: as they ran there; their logs stayed there.
+        cells: as they ran there; their log files stayed on that machine.
         seconds: wall time of all cells together.
     """
 
@@ -96,14 +95,14 @@ class AttestedCells(_Header):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approval(_Header):
-    """What a person decided about a release.
+    """Records the decision of a person about a release.
 
     Attributes:
         kind: what is attested.
-        act: `approved`; `rejected`; `forced`: let out although the gate refused.
+        act: `approved`; `rejected`; `forced`: released although the gate refused.
         who: who decided, as they named themselves.
         why: their reason, in words.
-        overridden: what spoke against the release when it was forced, and no longer does; empty for the other acts.
+        overridden: the reasons that refused the release when it was forced, and no longer do; empty for the other acts.
     """
 
     kind: Literal["approval"]
@@ -115,7 +114,7 @@ class Approval(_Header):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttestedWaiver(_Header):
-    """A waiver that came after the release was made.
+    """Records a waiver that was made after the release.
 
     Attributes:
         kind: what is attested.
@@ -131,7 +130,7 @@ Attestation = AttestedCells | Approval | AttestedWaiver
 
 @functools.cache
 def adapter() -> "TypeAdapter[Attestation]":
-    """Pydantic's view of the records: validates, dumps and describes them."""
+    """Returns Pydantic's adapter of the records, which validates, dumps and describes them."""
     from pydantic import Discriminator, TypeAdapter
 
     tagged: Any = Annotated[Attestation, Discriminator("kind")]  # type checkers know it as a value only
@@ -139,7 +138,7 @@ def adapter() -> "TypeAdapter[Attestation]":
 
 
 def dump(attestation: Attestation) -> bytes:
-    """The attestation as JSON; see `validators.release.json_records.encoded`.
+    """Returns the attestation as JSON; see `validators.release.json_records.encoded`.
 
     Raises:
         Broken: a value is not valid; named with its path.
@@ -153,7 +152,7 @@ def dump(attestation: Attestation) -> bytes:
 
 
 def load(raw: bytes) -> Attestation:
-    """The attestation in a file's bytes.
+    """Returns the attestation in a file's bytes.
 
     Raises:
         ValueError: the message starts with the path of the field at fault.
@@ -164,7 +163,7 @@ def load(raw: bytes) -> Attestation:
 
 
 def _refuse_strange(attestation: Attestation) -> None:
-    """Raises: ValueError, for what is well formed and still says nothing, or nothing that can be."""
+    """Checks the meaning of a well-formed record. Raises: ValueError, where it is empty or impossible."""
     if isinstance(attestation, AttestedCells):
         _refuse_strange_cells(attestation.cells)
     elif isinstance(attestation, AttestedWaiver):
@@ -180,7 +179,7 @@ def _refuse_strange(attestation: Attestation) -> None:
 
 
 def _refuse_strange_cells(cells: Sequence[Cell]) -> None:
-    """Raises: ValueError, for a cell that `paritygate verify` cannot have run, or that stands there twice."""
+    """Checks attested cells. Raises: ValueError, for one that `verify` cannot have run, or that occurs twice."""
     known = {(row.format, row.name, row.device) for row in RUNTIMES if row.format != ORIGINAL}
     for index, cell in enumerate(cells):
         if (cell.format, cell.runtime, cell.device) not in known:
@@ -190,7 +189,7 @@ def _refuse_strange_cells(cells: Sequence[Cell]) -> None:
             raise ValueError(msg)
     for key, times in Counter(cell.key for cell in cells).items():
         if times > 1:
-            msg = f"cells: {key!r} stands there {times} times"
+            msg = f"cells: {key!r} occurs {times} times"
             raise ValueError(msg)
     if not cells:
         msg = "cells: got none, valid is at least one"
@@ -198,7 +197,7 @@ def _refuse_strange_cells(cells: Sequence[Cell]) -> None:
 
 
 def fault(waiver: Waiver) -> str:
-    """What is wrong with a waiver; empty when nothing is."""
+    """Returns the fault of a waiver in words; empty when there is none."""
     if not waiver.by.strip() or not waiver.why.strip():
         return "a waiver says by whom and why: valid are words, got none"
     format_, _, place = waiver.cell.partition(" ")

@@ -1,14 +1,14 @@
-"""The evidence of a release: samples and reference outputs that any machine can read, without TensorFlow.
+"""Reads and writes the evidence of a release: samples and reference outputs, for any machine, without TensorFlow.
 
 In: tensors under canonical names. Out: `evidence/` of a release directory, and back:
 
     evidence/evidence.json                  the sample sets and the model's signature
     evidence/samples/SET/INPUT.npy          what every cell is fed, all rows of the set
     evidence/reference/SET/OUTPUT.npy       what the original computed from it
-    evidence/digests.json                   in the place of all tensors, where the samples are private
-    evidence/noise.json                     the original's own rounding of each output over each set
-    evidence/exact/SET/OUTPUT.npy           float64 answers of whole-numbered outputs, where they are others
-    evidence/labels/labels.npy              what the rows of the set `user` are, where the user said so
+    evidence/digests.json                   instead of all tensors, where the samples are private
+    evidence/noise.json                     the original's rounding error of each output over each set
+    evidence/exact/SET/OUTPUT.npy           float64 answers of integer outputs, where they differ from float32
+    evidence/labels/labels.npy              labels of the rows of the set `user`, where there are any
 
 `validators.samples.tensor_files` says how a tensor becomes a file.
 """
@@ -39,7 +39,7 @@ _LABELS = "labels"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceRecord:
-    """The content of `evidence/evidence.json`: the sets, what the model takes and gives, and `Evidence.rounds_to`."""
+    """Holds the content of `evidence/evidence.json`: sets, the model's inputs and outputs, and `Evidence.rounds_to`."""
 
     sets: tuple[SampleSet, ...]
     inputs: tuple[TensorSpec, ...]
@@ -53,14 +53,14 @@ _NOISE_TYPE = pydantic.TypeAdapter(NoiseBySet)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """The evidence of one release, read piece by piece: a set's tensors come into memory when asked for.
+    """Reads the evidence of one release piece by piece: a set's tensors are loaded when they are asked for.
 
     Attributes:
         release: the release directory.
         sets: the sample sets.
         signature: of the source model.
         rounds_to: output -> `float16` or `bfloat16`, where layers of the original on the way to it compute in that
-            type, whatever the output's own is. The reference then carries that type's rounding.
+            type, whatever the type of the output is. The reference then has that type's rounding.
     """
 
     release: Path
@@ -69,7 +69,7 @@ class Evidence:
     rounds_to: Mapping[str, Half] = field(default_factory=dict)
 
     def samples(self, sample_set: SampleSet) -> dict[str, np.ndarray]:
-        """The inputs of one set: every input of the signature, `rows` rows each.
+        """Returns the inputs of one set: every input of the signature, `rows` rows each.
 
         Raises:
             BadInput: a file is missing, extra, corrupt, or holds another number of rows.
@@ -84,7 +84,7 @@ class Evidence:
         return tensors
 
     def reference(self, sample_set: SampleSet) -> dict[str, np.ndarray]:
-        """The original's outputs over one set: every output of the signature.
+        """Returns the original's outputs over one set: every output of the signature.
 
         Raises:
             BadInput: a file is missing, extra or corrupt.
@@ -95,7 +95,7 @@ class Evidence:
         return tensors
 
     def exact(self, sample_set: SampleSet) -> dict[str, np.ndarray]:
-        """The float64 answers of those whole-numbered outputs whose float32 ones differ from them.
+        """Returns the float64 answers of those integer outputs whose float32 answers differ from them.
 
         Raises:
             BadInput: a file is corrupt.
@@ -104,7 +104,7 @@ class Evidence:
         return read_tensors(folder) if folder.is_dir() else {}
 
     def noise(self) -> NoiseBySet:
-        """The original's own rounding, as the oracle measured it; empty where it never did.
+        """Returns the original's rounding error; empty where `validators.reference.noise_floor` never measured it.
 
         Raises:
             BadInput: the file is not readable.
@@ -118,7 +118,7 @@ class Evidence:
             raise BadInput(f"{path}: cannot be read ({error})", next_step=RESTORE) from error
 
     def labels(self) -> np.ndarray | None:
-        """What the rows of the set `user` are; None where the user said nothing.
+        """Returns the labels of the rows of the set `user`; None where the user gave none.
 
         Raises:
             BadInput: the file is corrupt.
@@ -128,12 +128,12 @@ class Evidence:
 
 
 def samples_folder(release: Path, sample_set: str) -> Path:
-    """Where the inputs of a set lie."""
+    """Returns the folder with the inputs of a set."""
     return release / EVIDENCE / "samples" / checked_name(sample_set, f"{release}: sample set")
 
 
 def reference_folder(release: Path, sample_set: str) -> Path:
-    """Where the original's outputs over a set lie."""
+    """Returns the folder with the original's outputs over a set."""
     return release / EVIDENCE / "reference" / checked_name(sample_set, f"{release}: sample set")
 
 
@@ -148,13 +148,13 @@ def write_exact(release: Path, sample_set: str, answers: Tensors) -> None:
 
 
 def unmeasured(why: str, sets: Iterable[SampleSet], signature: Signature) -> NoiseBySet:
-    """The noise of every set and output where none could be measured, with the reason."""
+    """Returns the noise of every set and output where none could be measured, with the reason."""
     lacking = Noise(floor=None, scale=0.0, rows=0, why=why)
     return {each.name: {spec.name: lacking for spec in signature.outputs} for each in sets}
 
 
 def without_floor(noise: NoiseBySet, signature: Signature) -> dict[str, str]:
-    """The outputs of numbers that round and have no noise floor in some set, with the reason."""
+    """Returns the float and complex outputs that have no noise floor in some set, with the reason."""
     rounding = [spec.name for spec in signature.outputs if "float" in spec.dtype or "complex" in spec.dtype]
     return {name: by[name].why for by in noise.values() for name in rounding if name in by and by[name].why}
 
@@ -205,9 +205,9 @@ def write_evidence(
 
 
 def withhold(release: Path) -> None:
-    """Leaves only the digest of every tensor among the evidence: samples, references, labels and what else they gave.
+    """Replaces every tensor of the evidence by its digest: samples, references, labels and derived tensors.
 
-    Who has the tensors can prove with `evidence/digests.json` (path below `evidence/` -> SHA-256) that these they were.
+    With `evidence/digests.json` (path below `evidence/` -> SHA-256) the owner of the tensors can prove that they match.
 
     Raises:
         OSError: the directory cannot be written.
@@ -219,6 +219,7 @@ def withhold(release: Path) -> None:
         if name.parts[0] not in {RECORD, NOISE, LOGS}:
             digests[name.as_posix()] = sha256_file(path)
             path.unlink()
+    # In reverse order folders come before their parents, which are then empty too.
     for empty in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
         if not any(empty.iterdir()):
             empty.rmdir()
@@ -240,6 +241,7 @@ def read_evidence(release: Path) -> Evidence:
         raise BadInput(f"{path}: cannot be read ({error.strerror})", next_step=RESTORE) from error
     if not record.sets:
         raise BadInput(f"{path}: sets: got none, valid is at least one sample set", next_step=RESTORE)
+    # The record is not trusted, and these names become folders: none may lead out of the release.
     for sample_set in record.sets:
         checked_name(sample_set.name, f"{path}: sample set")
     signature = Signature(inputs=record.inputs, outputs=record.outputs)
@@ -254,7 +256,7 @@ def _check_names(folder: Path, tensors: Tensors, specs: tuple[TensorSpec, ...]) 
 
 
 def _first_fault(error: pydantic.ValidationError) -> str:
-    """The first fault with its path, such as `sets[0].rows: Input should be a valid integer`."""
+    """Returns the first fault with its path, such as `sets[0].rows: Input should be a valid integer`."""
     fault = error.errors(include_url=False)[0]
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"]).lstrip(".")
     return f"{path or 'content'}: {fault['msg']}"

@@ -1,8 +1,8 @@
-"""Whether the files of a release are the ones its manifest names: every byte is hashed, and nothing else may lie there.
+"""Checks that the files of a release are those that its manifest names: hashes every byte, and allows no other file.
 
 In: a release directory, at writing time (`record_files`) or at verification (`check_files`). Out: the records for the
-manifest, or a list of problems that name each file. Parity cannot stand in for this: most flipped bits of a model
-leave its outputs on a handful of samples as they were.
+manifest, or a list of problems that name each file. A parity check cannot replace this: most flipped bits of a model do
+not change its outputs on a few samples.
 """
 
 import os
@@ -16,11 +16,11 @@ from exporters.files.hashing import digest_tree, sha256_file
 from validators.release.manifest import MANIFEST, Manifest, unsafe_names
 
 ATTESTATIONS = "attestations"
-"""The folder for what comes after the manifest was written; the manifest does not cover it."""
+"""The folder for records that are made after the manifest was written; the manifest does not cover it."""
 
 
 def manifest_digest(release_dir: Path) -> str:
-    """SHA-256 of `release.json`, the name of the release: keep it outside the directory to notice any change."""
+    """Returns the SHA-256 of `release.json`, which names the release; kept elsewhere it shows any change."""
     return sha256_file(release_dir / MANIFEST)
 
 
@@ -36,25 +36,25 @@ def record_files(release_dir: Path) -> tuple[FileRecord, ...]:
     files, strange = _entries(release_dir)
     if strange:
         msg = f"{release_dir / strange[0]} is a symlink or a special file; a release holds regular files only"
-        raise BadInput(msg, next_step="replace it by the file it stands for")
+        raise BadInput(msg, next_step="replace it by a regular file with the same content")
     return tuple(
         FileRecord(path=name, size=file.stat().st_size, sha256=sha256_file(file)) for name, file in files.items()
     )
 
 
-def check_files(release_dir: Path, manifest: Manifest, *, digest: str | None, own: str | None = None) -> list[str]:
+def check_files(release_dir: Path, manifest: Manifest, *, digest: str | None, found: str | None = None) -> list[str]:
     """Compares a release directory with its manifest, byte for byte.
 
     Args:
         release_dir: the directory that holds `release.json`.
         manifest: what `load` read from it.
-        digest: SHA-256 of `release.json` as known from outside, in hex; None when nobody kept it.
-        own: SHA-256 of the bytes that `manifest` was read from; None to hash the file as it is now.
+        digest: SHA-256 of `release.json` as the user knows it, in hex; None when it is not known.
+        found: SHA-256 of the bytes that `manifest` was read from; None to hash the file as it is now.
 
     Returns:
         One sentence for each problem, starting with the file or field it is about; empty when all is as recorded.
     """
-    problems = [] if digest is None else _check_manifest(own or manifest_digest(release_dir), digest)
+    problems = [] if digest is None else _check_manifest(found or manifest_digest(release_dir), digest)
     problems += unsafe_names(manifest)
     files, strange = _entries(release_dir)
     problems += [f"{name}: is a symlink or a special file; a release holds regular files only" for name in strange]
@@ -64,10 +64,10 @@ def check_files(release_dir: Path, manifest: Manifest, *, digest: str | None, ow
     return problems
 
 
-def _check_manifest(own: str, digest: str) -> list[str]:
-    if own == digest.strip().lower():
+def _check_manifest(found: str, digest: str) -> list[str]:
+    if found == digest.strip().lower():
         return []
-    return [f"{MANIFEST}: its SHA-256 is {own}, but {digest} was given: this is not the manifest of that release"]
+    return [f"{MANIFEST}: its SHA-256 is {found}, but {digest} was given: this is not the manifest of that release"]
 
 
 def _check_recorded(files: Mapping[str, Path], manifest: Manifest) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _check_artifacts(release_dir: Path, manifest: Manifest) -> Iterator[str]:
 
 
 def _entries(release_dir: Path) -> tuple[dict[str, Path], list[str]]:
-    """Regular files by relative posix path, and the paths that are neither file nor folder; both sorted."""
+    """Returns regular files by relative posix path, and the paths that are neither file nor folder; both sorted."""
     files: dict[str, Path] = {}
     strange: list[str] = []
     for entry in _walk(release_dir):
@@ -116,7 +116,7 @@ def _entries(release_dir: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def _walk(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """Everything below a folder that is no folder itself. Unlike `Path.rglob` it raises where it may not look."""
+    """Yields everything below a folder except folders. Unlike `Path.rglob` it raises where it may not read."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -1,7 +1,7 @@
-"""Records as JSON files and back, strictly: what a file says, it says in full, once, and in the right type.
+"""Writes records as JSON files and reads them strictly: every key is there, once, and has the right type.
 
-In: frozen dataclasses, or the bytes of a file that nobody trusts. Out: the other one. Every key must be there once and
-known, every value of its type; NaN and numbers written as text are refused (the record's `__pydantic_config__`).
+In: frozen dataclasses, or the bytes of an untrusted file. Out: the bytes, or the record. Every key must be there once
+and known, every value of its type; NaN and numbers written as text are refused (the record's `__pydantic_config__`).
 """
 
 import json
@@ -20,13 +20,14 @@ _LONGEST = 80  # characters of a wrong value in a message: a line
 
 
 def encoded(record: _T, adapter: "TypeAdapter[_T]", *, version: str) -> bytes:
-    """The record as JSON: sorted keys, indented by one, UTF-8, a newline at the end; equal records give equal bytes.
+    """Returns the record as JSON: sorted keys, indent 1, UTF-8, a newline at the end; equal records give equal bytes.
 
     Raises:
         ValueError: a field holds what its type does not allow (NaN, infinity, a NumPy scalar), named with its path.
     """
     tree = adapter.dump_python(record, mode="json", warnings=False)
     raw = json.dumps(tree, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    # Serialization accepts wrong values (NaN, NumPy scalars), so the bytes are read back with the strict rules.
     decoded(raw, adapter, version=version)
     return raw
 
@@ -34,13 +35,13 @@ def encoded(record: _T, adapter: "TypeAdapter[_T]", *, version: str) -> bytes:
 def decoded(
     raw: bytes, adapter: "TypeAdapter[_T]", *, version: str, upgrades: Mapping[str, Upgrade] = MappingProxyType({})
 ) -> _T:
-    """The record in a file's bytes.
+    """Returns the record in a file's bytes.
 
     Args:
         raw: the file.
         adapter: of the record, which has a field `schema_version`.
         version: the current schema version.
-        upgrades: older version -> what turns its JSON object into the current version, in place.
+        upgrades: older version -> the function that turns its JSON object into the current version, in place.
 
     Raises:
         ValueError: the message starts with the path of the field at fault.
@@ -83,19 +84,19 @@ def _first_fault(error: "ValidationError", version: str) -> str:
     fault, *others = error.errors(include_url=False)
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in fault["loc"]).removeprefix(".")
     got = repr(fault["input"])
-    said = {
+    fault_text = {
         "missing": "is missing",
         "unexpected_keyword_argument": f"is not a key of schema version {version}",
     }.get(fault["type"], f"{fault['msg']}, got {got if len(got) <= _LONGEST else got[: _LONGEST - 3] + '...'}")
-    return ": ".join(filter(None, (path, said))) + (f" (and {len(others)} more)" if others else "")
+    return ": ".join(filter(None, (path, fault_text))) + (f" (and {len(others)} more)" if others else "")
 
 
-def _left_out(expected: Any, given: Any, path: str = "") -> Iterator[str]:
-    """Yields the keys that pydantic filled with a default: what a record claims, it says."""
+def _left_out(expected: Any, received: Any, path: str = "") -> Iterator[str]:
+    """Yields the keys that pydantic filled with a default: a record must state every value itself."""
     if isinstance(expected, dict):
         for key, value in expected.items():
             where = f"{path}.{key}".removeprefix(".")
-            yield from _left_out(value, given[key], where) if key in given else [f"{where}: is missing"]
+            yield from _left_out(value, received[key], where) if key in received else [f"{where}: is missing"]
     elif isinstance(expected, list):
-        for index, (value, other) in enumerate(zip(expected, given, strict=True)):
-            yield from _left_out(value, other, f"{path}[{index}]")
+        for index, (value, item) in enumerate(zip(expected, received, strict=True)):
+            yield from _left_out(value, item, f"{path}[{index}]")

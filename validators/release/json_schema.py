@@ -1,8 +1,8 @@
-"""The JSON Schemas of `release.json`, attestations and `preprocessing.json`, generated from the records that read them.
+"""Generates the JSON Schemas of `release.json`, attestations and `preprocessing.json` from the records.
 
 `python -m validators.release.json_schema > docs/release.schema.json` publishes the first, `python -m
-validators.release.json_schema attestation > docs/attestation.schema.json` and the same with `preprocessing` the others;
-tests keep them in step.
+validators.release.json_schema attestation > docs/attestation.schema.json` and the same with `preprocessing` the others.
+Tests compare the published files with the records.
 """
 
 import inspect
@@ -25,9 +25,9 @@ _ATTRIBUTE = re.compile(r"^    (?=\S)(?P<names>[a-z_0-9, ]+): (?P<text>.+(?:\n {
 
 
 def schema(file: File = "release") -> dict[str, Any]:
-    """The schema (draft 2020-12) that every such file of this schema version fulfils.
+    """Builds the schema (draft 2020-12) that every such file of this schema version fulfils.
 
-    Every key is required and no other is allowed: a record says what it claims, and nothing is left to a default.
+    Every key is required and no other is allowed: a record states every value, and no default fills one in.
     """
     if file == "release":
         record: type = manifest.Manifest
@@ -52,7 +52,7 @@ def schema(file: File = "release") -> dict[str, Any]:
 
 
 def text(file: File = "release") -> str:
-    """The schema as it is published, with a newline at the end."""
+    """Returns the schema as it is published, with a newline at the end."""
     return json.dumps(schema(file), indent=1, ensure_ascii=False) + "\n"
 
 
@@ -63,7 +63,7 @@ def _record(name: str) -> type:
 
 
 def _described(record: type, body: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's schema with the sentences of its docstring where a reader looks for them."""
+    """Adds the sentences of a record's docstring to its schema, as the descriptions of the record and its keys."""
     if "properties" not in body:
         return dict(body)
     summary = inspect.cleandoc(record.__doc__ or "").partition(_ATTRIBUTES)[0]
@@ -74,7 +74,7 @@ def _described(record: type, body: Mapping[str, Any]) -> dict[str, Any]:
         for name in match["names"].split(", ")
     }
     properties = {
-        # A default is what Python fills in; in the file every key stands. A title would only repeat the key.
+        # Defaults are for Python; the file has every key. A title would only repeat the key.
         name: {key: value for key, value in field.items() if key not in {"default", "title"}}
         | ({"description": described[name]} if name in described else {})
         for name, field in body["properties"].items()

@@ -1,8 +1,8 @@
-"""`release.json`: the manifest of a release, written once and never edited.
+"""Defines `release.json`, the manifest of a release, which is written once and never edited.
 
-In: what the stages of a release produced. Out: one JSON file whose shape `docs/release.schema.json` publishes
-(`validators.release.json_schema` generates that from the records below). Whether the files of a release are still the
-ones its manifest names is `validators.release.integrity`'s question.
+In: the results of the stages of a release. Out: one JSON file whose shape `docs/release.schema.json` publishes
+(`validators.release.json_schema` generates that from the records below). `validators.release.integrity` checks that the
+files of a release are still those that its manifest names.
 """
 
 import functools
@@ -19,7 +19,7 @@ from exporters.jobs.job import Attempt
 from validators.contract import (
     BaselineRecord,
     Cell,
-    Grounds,
+    ComparisonBasis,
     PolicyRecord,
     SampleSet,
     Verdict,
@@ -36,18 +36,18 @@ MANIFEST = "release.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
-    """The source model.
+    """Records the source model.
 
     Attributes:
         name: the file's name.
         digest: SHA-256 of the file.
         size: bytes of the file.
-        keras_version: what wrote it.
+        keras_version: the version of Keras that wrote it.
         layers: number of layers, nested ones included.
         parameters: number of weights that inference uses.
         signature: canonical inputs and outputs.
-        trusted: what the user allowed explicitly: custom-object modules, Lambdas; empty when nothing.
-        custom_objects: what of the user's own code the model was built with.
+        trusted: the code that the user allowed explicitly: custom-object modules, Lambdas; empty when none.
+        custom_objects: the parts of the user's code that the model was built with.
         lambdas: the Lambda layers whose bytecode ran.
     """
 
@@ -65,7 +65,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """Everything a release claims.
+    """Records everything that a release states.
 
     Attributes:
         schema_version: version of this record's shape.
@@ -75,21 +75,21 @@ class Manifest:
         processor: the processor's name; latencies compare only with the same one.
         toolchain: versions of the packages that took part.
         model: the source model.
-        asked: SHA-256 over the settings and the files they name; equal for two releases that were asked the same. Empty
+        asked: SHA-256 over the settings and the files they name; equal for two releases with the same settings. Empty
             where code came as a module, whose content is not known.
-        policy: what was required.
+        policy: the policy that was in force.
         samples: the sample sets in `evidence/`.
-        grounds: what else the comparisons rest on.
+        grounds: further facts that the comparisons depend on.
         artifacts: one record for every variant, exported or not.
         cells: one record for every (variant, runtime, device).
-        baseline: the release that this one was held against; None where none was named.
+        baseline: the release that this one was compared with; None where none was named.
         verdict: the gate's decision with its reasons.
         seconds: wall time of each stage.
         retried: the attempts that infrastructure ended (no time or memory left, a dead process or browser) and that
             were followed by another; a verdict is never repeated.
-        resumed: the stages that an earlier run, which was killed, had finished, and that were found again by what they
-            depend on.
-        files: every file of the release but this one and those under `attestations/`.
+        resumed: the stages whose results come from an earlier run, which was killed; they were found by the digest of
+            everything that they depend on.
+        files: every file of the release except this one and those under `attestations/`.
     """
 
     # Read by pydantic and inherited by every record inside: unknown keys, NaN and numbers written as text are refused.
@@ -109,7 +109,7 @@ class Manifest:
     asked: str
     policy: PolicyRecord
     samples: tuple[SampleSet, ...]
-    grounds: Grounds
+    grounds: ComparisonBasis
     artifacts: tuple[Artifact, ...]
     cells: tuple[Cell, ...]
     baseline: BaselineRecord | None
@@ -121,7 +121,7 @@ class Manifest:
 
 
 def dump(manifest: Manifest) -> bytes:
-    """The manifest as JSON: sorted keys, indented by one, UTF-8, a newline at the end; equal records give equal bytes.
+    """Returns the manifest as JSON: sorted keys, indent 1, UTF-8, a newline at the end; equal records, equal bytes.
 
     Raises:
         Broken: a field holds what its type does not allow (NaN, infinity, a NumPy scalar), named with its path.
@@ -141,10 +141,10 @@ def load(release_dir: Path) -> Manifest:
 
 
 def load_with_digest(release_dir: Path) -> tuple[Manifest, str]:
-    """Reads `release.json` of a release directory once, so that the digest is that of the very bytes in the record.
+    """Reads `release.json` of a release directory once, so that digest and record come from the same bytes.
 
-    The file is not trusted: every key must be there once and known, every value of its type, and whatever becomes
-    part of a file name must stay below the release directory.
+    The file is not trusted: every key must be there once and known, every value of its type, and every name that
+    becomes a path must stay below the release directory.
 
     Returns:
         (the manifest, SHA-256 of the file).
@@ -162,12 +162,12 @@ def load_with_digest(release_dir: Path) -> tuple[Manifest, str]:
         return _parse(raw), hashlib.sha256(raw).hexdigest()
     except ValueError as error:
         msg = f"{path}: {error}"
-        raise BadInput(msg, next_step="nobody edits this file: take the one that `paritygate release` wrote") from error
+        raise BadInput(msg, next_step="do not edit this file: take the one that `paritygate release` wrote") from error
 
 
 @functools.cache
 def adapter() -> "TypeAdapter[Manifest]":
-    """Pydantic's view of the records: validates, dumps and describes them."""
+    """Returns Pydantic's adapter of the records, which validates, dumps and describes them."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(Manifest)
@@ -194,12 +194,13 @@ def unsafe_names(manifest: Manifest) -> Iterator[str]:
 
 def _stays_below(path: str) -> bool:
     pure = PurePosixPath(path)
+    # Normalized by PurePosixPath: `a//b`, `./a` and `a/` are second names of one file, and are refused.
     plain = str(pure) == path and not {"\\", "\0"} & set(path)
     return plain and not pure.is_absolute() and ".." not in pure.parts and path != "."
 
 
 def _parse(raw: bytes) -> Manifest:
-    """Raises: ValueError, its message starting with the path of the field at fault."""
+    """Parses a manifest. Raises: ValueError, its message starting with the path of the field at fault."""
     manifest = decoded(raw, adapter(), version=SCHEMA_VERSION, upgrades={"3": upgrade_release_3})
     _refuse_unsafe_names(manifest)
     return manifest

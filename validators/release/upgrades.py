@@ -1,7 +1,7 @@
 """Reads `release.json` files of older schema versions: turns each into the current one, before it is validated.
 
-In: the JSON objects of an older file. Out: the same in the current version, where a key that the older version lacks
-gets the value that it had by definition then. What is malformed is left as it is; validation names it afterwards.
+In: the JSON objects of an older file. Out: the same in the current version; a key that the older version lacks
+gets the value that was implied then. A malformed object stays as it is, and validation names the fault afterwards.
 
 Version 4 added the variant of a requirement, the precision of an artifact, and size ratios of single artifacts.
 """
@@ -19,7 +19,7 @@ def upgrade_release_3(release: dict[str, Any]) -> dict[str, Any]:
     for where, record in _records(release, ("policy", "required"), ("policy", "elsewhere"), ("verdict", "required")):
         _add(record, where, "variant", None)
     for where, record in _records(release, ("artifacts",)):
-        _add(record, where, "precision", "float32")
+        _add(record, where, "precision", "float32")  # version 3 knew no other
     for path in (("policy", "baseline"), ("baseline", "limits")):
         limits = _at(release, path)
         if isinstance(limits, dict):

@@ -12,7 +12,7 @@ from exporters.contract import Artifact, Finding
 from exporters.lowering.rewrite_log import REWRITES
 from validators.compare.error_histogram import PER_DECADE
 from validators.contract import Cell, TensorDiff, Timing, Tolerance
-from validators.gate.regressions import said
+from validators.gate.regressions import format_figure
 from validators.gate.weight_reasons import sentence
 from validators.gate.weight_reasons import summary as stored
 from validators.release.manifest import Manifest
@@ -30,7 +30,7 @@ FILTERS: Mapping[str, Callable[..., object]] = {
     "differs": sentence,
     "mark": mark,
     "number": number,
-    "said": said,
+    "said": format_figure,
     "size": size,
     "stored": stored,
 }

@@ -1,6 +1,5 @@
-"""One module for every runtime, each with the same verb: `load(artifact, signature, device, options)`.
+"""Runs artifacts: one module for each runtime, all with one function, `load(artifact, signature, device, options)`.
 
-What it yields is a `validators.contract.LoadedArtifact`: `placement`, read back from the runtime, and `infer`, by
-canonical name. Each module translates between canonical and native names and types at its own edge; nobody else knows
-of them.
+It yields a `validators.contract.LoadedArtifact`: `placement`, as the runtime reports it, and `infer`, by canonical
+name. Each module translates between canonical and native names and types itself; no other module knows native names.
 """

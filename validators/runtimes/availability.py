@@ -17,7 +17,7 @@ from validators.hardware.graphics_cards import VISIBLE, cards, has_hardware, ins
 from validators.runtimes.registry import Accelerator, RuntimeRow
 from validators.text import counted
 
-ELSEWHERE = "on one that has, `paritygate verify RELEASE_DIR --device gpu --attest` adds these cells"
+ELSEWHERE = "on a machine that has one, `paritygate verify RELEASE_DIR --device gpu --attest` adds these cells"
 
 _CUDNN = ("nvidia-cudnn-cu13", "nvidia-cudnn-cu12")
 """The wheels that contain cuDNN and require the rest of CUDA that a runtime loads."""
@@ -81,8 +81,8 @@ def _tensorflow_cuda_missing() -> str:
     if installed("tensorflow-cpu"):
         return f"tensorflow-cpu is built without CUDA: pip uninstall --yes tensorflow-cpu, then {wanted}"
     # cuDNN for CUDA 12 and for CUDA 13 are two wheels with the same files.
-    apart = "TensorFlow's CUDA libraries are not installed; in an environment without paritygate[ort-cuda]"
-    return "" if _has_cudnn() else f"{apart}: {wanted}"
+    problem = "TensorFlow's CUDA libraries are not installed; in an environment without paritygate[ort-cuda]"
+    return "" if _has_cudnn() else f"{problem}: {wanted}"
 
 
 _LACKING: Mapping[Accelerator, Callable[[RuntimeRow], str]] = {"cuda": _cuda_missing}

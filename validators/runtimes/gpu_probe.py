@@ -13,7 +13,7 @@ from validators.web.page_session import PAGE, open_session
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuAdapter:
-    """Lists the adapters that Vulkan's loader finds, as LiteRT's WebGPU accelerator will see them.
+    """Records one adapter that an interface of this machine has, or the reason why it has none.
 
     Attributes:
         interface: `Vulkan`, `WebGL`, `WebGPU`.
@@ -30,14 +30,14 @@ class GpuAdapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRequest:
-    """What to ask: `endpoint` is the shared browser's DevTools address; None asks the native interfaces."""
+    """Names the interfaces to ask: `endpoint` is the shared browser's DevTools address; None means the native ones."""
 
     endpoint: str | None = None
 
 
 def probe_native(request: ProbeRequest) -> tuple[GpuAdapter, ...]:
     """Returns what Vulkan's loader finds, as LiteRT's WebGPU accelerator will see it."""
-    del request
+    del request  # every job takes one
     try:
         with vulkan.best_driver():
             found = vulkan.adapters()
@@ -49,13 +49,13 @@ def probe_native(request: ProbeRequest) -> tuple[GpuAdapter, ...]:
 def probe_browser(request: ProbeRequest) -> tuple[GpuAdapter, ...]:
     """Returns what a page in Chromium is given for WebGL and WebGPU."""
     if request.endpoint is None:
-        raise Broken("a page is asked through a browser, and the request names none")
+        raise Broken("a page needs a browser, and the request names none")
     with open_session(request.endpoint, "probe", PAGE) as session:
-        told = session.load({})
+        facts = session.load({})
     return tuple(
         GpuAdapter(interface=name, name=adapter_name(info), software=is_software(info))
         if info
         else GpuAdapter(interface=name, problem="Chromium gives its pages none")
-        for name, info in told.items()
-        if name != "seconds"  # how long the page took, which every module's facts hold
+        for name, info in facts.items()
+        if name != "seconds"  # every page module also reports the time that it took
     )

@@ -1,4 +1,4 @@
-"""The original model in Keras on CUDA: what the hardware alone does to the numbers.
+"""Runs the original model in Keras on CUDA, which shows the effect of only the hardware on the numbers.
 
 In: the admitted model. Out: a runtime. The reference runs the same operators on the CPU; TensorFlow's graph
 optimizers stay off, so nothing but the device differs.
@@ -22,7 +22,7 @@ from validators.runtimes.tensorflow_device import Watch, watching
 
 
 class KerasRuntime:
-    """The original's inference function."""
+    """Runs the original's inference function."""
 
     def __init__(self, model: SourceModel, watch: Watch) -> None:
 
@@ -30,17 +30,17 @@ class KerasRuntime:
         def infer(**inputs: Any) -> dict[str, Any]:
             return model.call(inputs)
 
-        # Traced once, with the shapes that the model declares: samples of another size shall not make another graph.
+        # Traced once, with the shapes that the model declares: samples of another size must not make another graph.
         self._infer = infer.get_concrete_function(**tensor_specs(model.signature.inputs))
         self._watch = watch
 
     @property
     def placement(self) -> Placement:
-        """Where all calls ran; raises Broken when TensorFlow has not said so."""
+        """Returns the place where all calls ran; raises Broken when TensorFlow has not reported it."""
         return self._watch.placement()
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """One inference call, random layers neutral; text comes as the reference has it."""
+        """Runs one inference call, random layers neutral; text has the form of the reference."""
         import tensorflow as tf
 
         outputs = self._infer(**{name: tf.constant(array) for name, array in inputs.items()})
@@ -53,9 +53,9 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
     """Loads the original.
 
     Args:
-        artifact: not needed, `options` name the model.
-        signature: not needed, the file's own one is the reference's.
-        device: `gpu` wants a process of its own, in which TensorFlow has not run anything.
+        artifact: not used, `options` name the model.
+        signature: not used, the model file has the same one.
+        device: `gpu` needs a fresh process, in which TensorFlow has not run anything.
         options: `model`, a `ModelSource` as JSON; `tf32`: `on` to let products round to TF32.
 
     Raises:
@@ -65,6 +65,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
     import tensorflow as tf
 
     with watching(device, options) as watch:
+        # Only the device may differ from the reference, so no graph optimizer may rewrite the operators.
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
         model = load_original(TypeAdapter(ModelSource).validate_json(options["model"]))
         yield KerasRuntime(model, watch)

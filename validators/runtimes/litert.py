@@ -1,4 +1,4 @@
-"""TF Lite in LiteRT's interpreter: with the XNNPACK delegate, or with the reference kernels.
+"""Runs TF Lite in LiteRT's interpreter: with the XNNPACK delegate, or with the reference kernels.
 
 In: a folder with `model.tflite`. Out: a runtime. Tensors are bound by the names in the file's signature, since the
 order of `get_input_details()` is not the model's (tensorflow#61065).
@@ -20,7 +20,7 @@ SIGNATURE_KEY = "serving_default"
 
 
 class LiteRtRuntime:
-    """A loaded flatbuffer."""
+    """Runs a loaded flatbuffer."""
 
     def __init__(self, interpreter: Any, kernels: str, threads: int) -> None:
         self._interpreter = interpreter
@@ -30,12 +30,12 @@ class LiteRtRuntime:
 
     @property
     def placement(self) -> Placement:
-        """By the plan that LiteRT made; XNNPACK may find no operator that it can take, which the adapter then says."""
+        """Reads LiteRT's execution plan; where XNNPACK can take no operator, the adapter's name says so."""
         operators = [op["op_name"] for op in self._interpreter._get_ops_details()]  # noqa: SLF001 - no public reader
         delegated = operators.count("DELEGATE")
-        own = len(operators) - delegated
-        details = {"delegate partitions": str(delegated), "operators in the plan": str(own)}
-        if delegated:  # also where nobody asked for it: the plan is what LiteRT does report
+        remaining = len(operators) - delegated
+        details = {"delegate partitions": str(delegated), "operators in the plan": str(remaining)}
+        if delegated:  # even if XNNPACK was not asked for: the plan is the only thing that LiteRT reports
             adapter = "XNNPACK"
         elif self._kernels == "reference":
             adapter = "reference kernels"
@@ -53,7 +53,7 @@ class LiteRtRuntime:
         )
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """One call of the signature; the runner resizes dynamic inputs to the batch it gets."""
+        """Runs one call of the signature; the runner resizes dynamic inputs to the batch that it gets."""
         return {name: np.array(value) for name, value in self._runner(**inputs).items()}
 
 
@@ -63,9 +63,9 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
     Args:
         artifact: folder with `model.tflite`.
-        signature: not needed, the file's signature has the canonical names.
+        signature: not used, the file's signature has the canonical names.
         device: `cpu`.
-        options: `kernels`: `xnnpack`, `reference`, or `optimised` for LiteRT's own without a delegate; `threads`: how
+        options: `kernels`: `xnnpack`, `reference`, or `optimised` for LiteRT's without a delegate; `threads`: how
             many, instead of one.
     """
     del signature, device

@@ -1,10 +1,10 @@
-"""TF Lite in LiteRT's CompiledModel with its WebGPU accelerator, natively, through Vulkan.
+"""Runs TF Lite in LiteRT's CompiledModel with its WebGPU accelerator, natively, through Vulkan.
 
 In: a folder with `model.tflite`. Out: a runtime. Tensors are bound by the names in the file's signature.
 
-The CPU is allowed as a fallback: without it LiteRT refuses a model for one operator that the accelerator lacks, and
-with it the placement can name that operator. Which adapter was selected and what stayed on the CPU, LiteRT only writes
-to its native log, so that is read as long as the model is loaded. Half precision, its default, is switched off.
+The CPU is allowed as a fallback. Without it LiteRT refuses a model for one operator that the accelerator lacks; with it
+the placement can name that operator. LiteRT writes the selected adapter and the operators on the CPU only to its native
+log, so the log is read as long as the model is loaded. Half precision, its default, is switched off.
 """
 
 import math
@@ -31,7 +31,7 @@ from validators.hardware.graphics_cards import imitated
 from validators.runtimes.litert import FILE, SIGNATURE_KEY
 
 UNNAMED = "not named by LiteRT"
-"""The fallbacks that are counted in the log, and whose operator it does not name: each was cut off by one it does."""
+"""Fallbacks that LiteRT's log counts without a name: an operator that it does name cut each of them off the GPU."""
 
 _SELECTED = re.compile(r"Selected adapter: (.+?), arch=.*?, backend=(.+?), adapterType=(.+)")
 _NO_ADAPTER = "No adapters found"
@@ -49,15 +49,15 @@ _POLL = 0.0002  # seconds between two looks for a line that is on its way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What a stretch of LiteRT's log says of a model.
+class LogFacts:
+    """Records the facts about a model in a section of LiteRT's log.
 
     Attributes:
         adapter: the adapter's name; empty when none was selected.
         backend: the API under WebGPU.
-        kind: what sort of adapter it calls itself.
+        kind: the adapter type that it reports.
         accelerated: how many operators went to the GPU, in graphs of which some stayed on the CPU; None where the log
-            speaks of no such graph.
+            mentions no such graph.
         fallbacks: operators that stayed on the CPU -> how many; see `UNNAMED`.
     """
 
@@ -68,10 +68,10 @@ class Told:
     fallbacks: Mapping[str, int] = field(default_factory=dict)
 
 
-def told_by(log: str) -> Told:
-    """Reads what LiteRT logged while it compiled or ran a model.
+def parse_log(log: str) -> LogFacts:
+    """Parses LiteRT's log of compiling or running a model.
 
-    The operators that stay on the CPU stand between the line that says so and the one that counts them.
+    The operators that stay on the CPU are listed between the line that announces them and the one that counts them.
     """
     selected = _SELECTED.search(log)
     accelerated: int | None = None
@@ -90,15 +90,15 @@ def told_by(log: str) -> Told:
         elif listing and (operator_line := _OPERATOR.match(line)):
             named.append(operator_line[1])
     name, backend, kind = selected.groups() if selected else ("", "", "")
-    return Told(adapter=name, backend=backend, kind=kind, accelerated=accelerated, fallbacks=fallbacks)
+    return LogFacts(adapter=name, backend=backend, kind=kind, accelerated=accelerated, fallbacks=fallbacks)
 
 
 def dynamic_shape(log: str, signature: Signature) -> Limited | None:
-    """The error for a graph that the accelerator refused because of a shape; None where it complained of no shape.
+    """Returns the error for a graph that the accelerator refused because of a shape; None where shapes are no reason.
 
     Args:
-        log: what LiteRT said.
-        signature: of the artifact; tells whether an open axis of its inputs is the reason.
+        log: LiteRT's log.
+        signature: of the artifact; shows whether a dynamic axis of its inputs is the reason.
     """
     if _DYNAMIC not in log:
         return None
@@ -107,22 +107,22 @@ def dynamic_shape(log: str, signature: Signature) -> Limited | None:
 
 
 class LiteRtGpuRuntime:
-    """A compiled model; see `validators.contract.LoadedArtifact`.
+    """Runs a compiled model; see `validators.contract.LoadedArtifact`.
 
     Args:
-        compiled: compiles the file.
-        heard: what native code logged since this was asked last.
-        precision: the setting that it compiles with.
+        compile_model: compiles the file.
+        read_log: returns the native log since its last call.
+        precision: the setting that the file is compiled with.
 
     Raises:
         Broken: LiteRT named no adapter.
     """
 
-    def __init__(self, compiled: Callable[[], Any], heard: Callable[[], str], precision: Any) -> None:
-        self._compiled = compiled
-        self._heard = heard
+    def __init__(self, compile_model: Callable[[], Any], read_log: Callable[[], str], precision: Any) -> None:
+        self._compile_model = compile_model
+        self._read_log = read_log
         self._precision = precision
-        self._adapter = Told()
+        self._adapter = LogFacts()
         self._fallbacks: dict[str, int] = {}
         self._fully = True
         self._ran_on_gpu = True
@@ -131,31 +131,31 @@ class LiteRtGpuRuntime:
             raise Broken("LiteRT named no GPU adapter in its log, so nothing proves where the model runs")
         self._inputs: dict[str, Any] = self._model.get_input_tensor_details(SIGNATURE_KEY)
         self._outputs = tuple(self._model.get_output_tensor_details(SIGNATURE_KEY))
-        self._shapes = self._own_shapes()
+        self._shapes = self._file_shapes()
 
     @property
     def placement(self) -> Placement:
-        """By what LiteRT says after each compiling and each run, the worst of it.
+        """Sums up LiteRT's reports after each compilation and each run; the worst one counts.
 
-        A GPU only when an operator of the model went to it, every time that it ran.
+        The device is a GPU only when an operator of the model went to it in every run.
         """
-        told, on_gpu = self._adapter, self._ran_on_gpu and self._on_gpu
+        adapter, on_gpu = self._adapter, self._ran_on_gpu and self._on_gpu
         return Placement(
             device="gpu" if on_gpu else "cpu",
             runtime=f"ai-edge-litert {metadata.version('ai-edge-litert')}",
-            adapter=f"WebGPU ({told.adapter})" if on_gpu else f"CPU: WebGPU ({told.adapter}) took no operator",
-            software=imitated(kind=told.kind, name=told.adapter),
+            adapter=f"WebGPU ({adapter.adapter})" if on_gpu else f"CPU: WebGPU ({adapter.adapter}) took no operator",
+            software=imitated(kind=adapter.kind, name=adapter.adapter),
             fallbacks=dict(self._fallbacks),
             details={
                 "enforce_f32": "true" if self._precision.enforce_f32 else "false",
                 "fully accelerated": "yes" if self._fully else "no",
-                "backend": told.backend,
-                "adapter type": told.kind,
+                "backend": adapter.backend,
+                "adapter type": adapter.kind,
             },
         )
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """One call; for other shapes than those of the call before, the file is compiled again.
+        """Runs one call; for other shapes than those of the last call, the file is compiled again.
 
         Raises:
             Broken: the file's signature has other inputs, or declares one with another type; or WebGPU reports an
@@ -170,54 +170,54 @@ class LiteRtGpuRuntime:
         results = {name: self._model.create_output_buffer_by_name(SIGNATURE_KEY, name) for name in self._outputs}
         self._ran = True
         self._model.run_by_name(SIGNATURE_KEY, feeds, results)
-        self._look()
+        self._update_from_log()
         self._ran_on_gpu = self._ran_on_gpu and self._on_gpu
         return {name: _read(result) for name, result in results.items()}
 
     def _check(self, inputs: Tensors) -> None:
-        """Sees to it that bytes are what the file takes them for."""
+        """Checks names and types, because inputs are written as bytes, which LiteRT does not check."""
         expected = {name: details["dtype"] for name, details in self._inputs.items()}
-        given = {name: array.dtype.name for name, array in inputs.items()}
-        if given != expected:
-            raise Broken(f"the file's signature has the inputs {expected}, it was fed {given}")
+        received = {name: array.dtype.name for name, array in inputs.items()}
+        if received != expected:
+            raise Broken(f"the file's signature has the inputs {expected}, it was fed {received}")
 
     def _fit(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """Makes the model one for these shapes.
+        """Resizes the model's inputs to these shapes.
 
-        Never a model that ran: resized then, LiteRT 2.3 fails or computes other numbers where operators stayed on the
-        CPU. Seen by running it; upstream has no thread about it yet.
+        A model that ran is compiled again first: resized after a run, LiteRT 2.3 fails or computes other numbers where
+        operators stayed on the CPU. We observed this; upstream has no thread about it yet.
         """
         if shapes == self._shapes:
             return
         if self._ran:
             self._model.close()
             self._compile()
-            self._shapes = self._own_shapes()
+            self._shapes = self._file_shapes()
         for name, shape in shapes.items():
             if shape != self._shapes[name]:
                 self._model.resize_input_tensor_by_name(SIGNATURE_KEY, name, shape)
         self._shapes = shapes
 
-    def _own_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Those of the file."""
+    def _file_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Returns the input shapes in the file."""
         return {name: tuple(details["shape"]) for name, details in self._inputs.items()}
 
     def _compile(self) -> None:
-        self._model = self._compiled()
+        self._model = self._compile_model()
         self._accelerated = 0
         self._ran = False
-        self._look()
+        self._update_from_log()
 
-    def _look(self) -> None:
-        """Takes in what LiteRT says of the model as it is compiled now."""
-        log = self._heard()
+    def _update_from_log(self) -> None:
+        """Reads LiteRT's log since the last call and updates the facts about the compiled model."""
+        log = self._read_log()
         _raise_if_invalid(log)
-        told = told_by(log)
-        if told.adapter and not imitated(kind=self._adapter.kind, name=self._adapter.adapter):
-            self._adapter = told
-        if told.accelerated is not None:
-            self._accelerated = told.accelerated
-        for operator, count in told.fallbacks.items():
+        summary = parse_log(log)
+        if summary.adapter and not imitated(kind=self._adapter.kind, name=self._adapter.adapter):
+            self._adapter = summary
+        if summary.accelerated is not None:
+            self._accelerated = summary.accelerated
+        for operator, count in summary.fallbacks.items():
             self._fallbacks[operator] = max(count, self._fallbacks.get(operator, 0))
         fully = self._model.is_fully_accelerated()
         self._fully = self._fully and fully
@@ -235,14 +235,14 @@ def load(
 
     Args:
         artifact: folder with `model.tflite`.
-        signature: says whether a shape is dynamic; the file's own signature has the canonical names.
-        device: not used: the accelerator has one device, and the placement tells whether it took anything.
+        signature: says whether a shape is dynamic; the file's signature has the canonical names.
+        device: not used: the accelerator has one device, and the placement says whether it took any operator.
         options: not used.
 
     Raises:
         Unavailable: no Vulkan loader, no driver, or none that WebGPU can use.
         Limited: the accelerator cannot take a shape that is computed while the model runs.
-        Broken: LiteRT cannot compile the model (its own words are kept).
+        Broken: LiteRT cannot compile the model (its message is kept).
     """
     del device, options
     with vulkan.best_driver(), _native_log() as log:
@@ -255,13 +255,13 @@ def load(
             cpu_options=CpuOptions(num_threads=1),
         )
 
-        def compiled() -> Any:
+        def compile_model() -> Any:
             try:
                 return CompiledModel.from_file(str(artifact / FILE), options=settings)
             except RuntimeError as error:
-                raise _explained(error, log.fresh(), signature) from error
+                raise _explained(error, log.read_new(), signature) from error
 
-        runtime = LiteRtGpuRuntime(compiled, log.fresh, precision)
+        runtime = LiteRtGpuRuntime(compile_model, log.read_new, precision)
         try:
             yield runtime
         finally:
@@ -269,7 +269,7 @@ def load(
 
 
 def _explained(error: Exception, log: str, signature: Signature) -> Exception:
-    """The error that a refusal to compile means for a cell."""
+    """Returns the error for a cell whose model LiteRT refused to compile."""
     if _NO_ADAPTER in log:
         why = "LiteRT's WebGPU finds no adapter that it can use among this machine's Vulkan drivers"
         return Unavailable(why, next_step=vulkan.WAY)
@@ -280,18 +280,18 @@ def _explained(error: Exception, log: str, signature: Signature) -> Exception:
 
 
 def _raise_if_invalid(log: str) -> None:
-    """WebGPU tells its errors beside the calls that cause them, and LiteRT goes on with what lay in its buffers."""
+    """Raises Broken for a WebGPU error: no call returns it, and LiteRT continues with the old buffers."""
     found = _INVALID.search(log)
     if found:
         raise Broken(f"WebGPU reports, and LiteRT only logs: {found[1]}")
 
 
 class _Log:
-    """What native code writes to stderr.
+    """Reads the text that native code writes to stderr.
 
     Args:
-        copy: where it arrives.
-        forwarder: the process that brings it there.
+        copy: the file that receives a copy of the text.
+        forwarder: the process that writes the copy.
     """
 
     def __init__(self, copy: IO[bytes], forwarder: "subprocess.Popen[bytes]") -> None:
@@ -300,10 +300,10 @@ class _Log:
         self._rest = b""
         self._marks = 0
 
-    def fresh(self) -> str:
-        """What was written since this was asked last.
+    def read_new(self) -> str:
+        """Returns the text that was written since the last call.
 
-        A line of our own is sent after it: when that has arrived, so has all before it.
+        A marker line is written after it: when the marker has arrived, everything before it has arrived too.
 
         Raises:
             Broken: the process that forwards the log is gone.
@@ -322,10 +322,10 @@ class _Log:
 
 @contextmanager
 def _native_log() -> Iterator[_Log]:
-    """Lets what native code writes to stderr be read.
+    """Copies stderr, so that the text of native code can be read.
 
-    The lines go on to stderr through processes of their own, so they are not lost when the native code crashes, and do
-    not wait for this process, which is busy in that very code.
+    Separate processes pass the lines on to stderr. So the lines are not lost when the native code crashes, and they do
+    not wait for this process, which is busy in that code.
     """
     kept = os.dup(_STDERR)
     with tempfile.TemporaryFile(buffering=0) as copy:
@@ -340,7 +340,7 @@ def _native_log() -> Iterator[_Log]:
 
 
 def _read(buffer: Any) -> np.ndarray:
-    """An output as an array of its own, by bytes as above."""
+    """Copies an output into an array, as bytes like the inputs."""
     details = buffer.get_tensor_details()
     dtype = np.dtype(details["dtype"])
     size = math.prod(details["shape"]) * dtype.itemsize

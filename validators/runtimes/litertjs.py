@@ -1,8 +1,8 @@
-"""TF Lite in LiteRT.js in Chromium, on its accelerators `wasm` and `webgpu`.
+"""Runs TF Lite in LiteRT.js in Chromium, on its accelerators `wasm` and `webgpu`.
 
 In: a folder with `model.tflite`. Out: its outputs, as the runtime that web pages load computes them. Tensors are bound
 by the names in the file's signature. On `webgpu` half precision is switched off, and operators that the GPU lacks run
-on the CPU: how many and which is read from LiteRT's log, as in `validators.runtimes.litert_gpu`.
+on the CPU; LiteRT's log names and counts them, as in `validators.runtimes.litert_gpu`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,35 +16,35 @@ from exporters.contract import Signature
 from exporters.errors import Broken, Limited
 from exporters.target_limits import limited
 from validators.contract import Device, Placement, Tensors
-from validators.runtimes.litert_gpu import dynamic_shape, told_by
+from validators.runtimes.litert_gpu import dynamic_shape, parse_log
 from validators.text import counted
 from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
 from validators.web.page_session import Session, open_session, package_version
 
 PACKAGE = "@litertjs/core"
 TYPES = ("float32", "int32", "uint8")
-"""All that a tensor of LiteRT.js can hold."""
+"""All types that a tensor of LiteRT.js can have."""
 
 
 @contextmanager
 def load(
     artifact: Path,
     signature: Signature,
-    device: Device,  # noqa: ARG001 - the accelerator decides the device, and the placement tells it
+    device: Device,  # noqa: ARG001 - the accelerator decides the device, and the placement reports it
     options: Mapping[str, str],
 ) -> Iterator["LiteRtJsRuntime"]:
-    """Compiles a flatbuffer in a page of its own.
+    """Compiles a flatbuffer in a new page.
 
     Args:
         artifact: folder with `model.tflite`.
-        signature: types and shapes; the file's own signature has the canonical names.
+        signature: types and shapes; the file's signature has the canonical names.
         device: not used: each accelerator has one device.
         options: `accelerator` (`wasm` or `webgpu`) and `endpoint` (the DevTools address from `BrowserHost.endpoint`).
 
     Raises:
         Unavailable: the browser has no WebGPU adapter.
         Limited: LiteRT.js has no such type, or cannot take a dynamic shape.
-        Broken: LiteRT.js cannot compile the model (its own message is kept), or the browser is gone.
+        Broken: LiteRT.js cannot compile the model (its message is kept), or the browser is gone.
     """
     if limit := _limit(signature):
         raise limit
@@ -60,10 +60,10 @@ def load(
 
 
 def _limit(signature: Signature) -> Limited | None:
-    """What LiteRT.js would refuse only at the first call, or with words that name no tensor."""
-    strangers = [spec for spec in (*signature.inputs, *signature.outputs) if spec.dtype not in TYPES]
-    if strangers:
-        return limited("litertjs-type", ", ".join(f"{spec.name} is {spec.dtype}" for spec in strangers))
+    """Finds a limit that LiteRT.js would report only at the first call, or without the name of the tensor."""
+    unsupported = [spec for spec in (*signature.inputs, *signature.outputs) if spec.dtype not in TYPES]
+    if unsupported:
+        return limited("litertjs-type", ", ".join(f"{spec.name} is {spec.dtype}" for spec in unsupported))
     dynamic = [spec for spec in signature.inputs if None in spec.shape]
     if dynamic:
         shown = ", ".join(f"{spec.name} is {[size or '?' for size in spec.shape]}" for spec in dynamic)
@@ -72,33 +72,33 @@ def _limit(signature: Signature) -> Limited | None:
 
 
 class LiteRtJsRuntime:
-    """A compiled model in a page; see `validators.contract.LoadedArtifact`.
+    """Runs a compiled model in a page; see `validators.contract.LoadedArtifact`.
 
     Args:
-        session: the page it lives in.
-        facts: what LiteRT.js said of itself after loading.
+        session: the page that holds the model.
+        facts: what LiteRT.js reported after loading.
     """
 
     def __init__(self, *, session: Session, facts: dict[str, Any]) -> None:
         self._session = session
-        self._told = told_by("\n".join(facts["log"]))
+        self._log = parse_log("\n".join(facts["log"]))
         self._facts = facts
         self.load_seconds: float = facts["seconds"]
 
     @property
     def placement(self) -> Placement:
-        """Where LiteRT.js says it compiled the model for: a GPU only when an operator of the model went to it."""
+        """Returns the device that LiteRT.js compiled the model for: a GPU only when an operator went to it."""
         facts, shown = self._facts, self._session.shown
         runtime = f"litertjs {package_version(PACKAGE)}"
         details = {"browser": self._session.browser, "binary": self._session.binaries}
-        on_gpu = facts["accelerator"] == "webgpu" and (facts["fully"] or self._told.accelerated)
+        on_gpu = facts["accelerator"] == "webgpu" and (facts["fully"] or self._log.accelerated)
         if not on_gpu:
             adapter = f"wasm (SIMD, {counted(facts['threads'], 'thread')}), {shown}"
             return Placement(
                 device="cpu",
                 runtime=runtime,
                 adapter=adapter,
-                fallbacks=self._told.fallbacks,
+                fallbacks=self._log.fallbacks,
                 threads=facts["threads"],
                 details=details,
             )
@@ -107,7 +107,7 @@ class LiteRtJsRuntime:
             runtime=runtime,
             adapter=f"WebGPU ({adapter_name(facts['adapter'])}), {shown}",
             software=is_software(facts["adapter"]),
-            fallbacks=self._told.fallbacks,
+            fallbacks=self._log.fallbacks,
             details={
                 **details,
                 "precision": str(facts["precision"]),
@@ -119,7 +119,7 @@ class LiteRtJsRuntime:
 
     @property
     def call_seconds(self) -> float:
-        """Of the last call, as the page saw it."""
+        """Returns the seconds of the last call, as the page measured them."""
         seconds: float = self._facts["seconds"]
         return seconds
 
@@ -129,6 +129,6 @@ class LiteRtJsRuntime:
         Raises:
             Broken: LiteRT.js raised, WebGPU reported an error, or the GPU's device was lost.
         """
-        found, facts = self._session.infer(inputs, [])
+        outputs, facts = self._session.infer(inputs, [])
         self._facts = {**self._facts, **facts}
-        return found
+        return outputs

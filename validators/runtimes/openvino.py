@@ -1,4 +1,4 @@
-"""ONNX, TF Lite and SavedModel in OpenVINO, on its CPU plugin.
+"""Runs ONNX, TF Lite and SavedModel in OpenVINO, on its CPU plugin.
 
 In: a folder with an artifact. Out: a runtime that computes in float32. OpenVINO reads all three formats itself, so a
 SavedModel needs no TensorFlow here. Two of its readers keep the canonical names; the one for TF Lite keeps the names of
@@ -23,7 +23,7 @@ _SIGNATURES, _SUBGRAPHS = 7, 2  # fields of a TF Lite model, by their position i
 
 
 class OpenVinoRuntime:
-    """A compiled model.
+    """Runs a compiled model.
 
     Args:
         compiled: the model.
@@ -38,7 +38,7 @@ class OpenVinoRuntime:
 
     @property
     def placement(self) -> Placement:
-        """By the devices that the compiled model reports."""
+        """Returns the place from the devices that the compiled model reports."""
         devices = self._compiled.get_property("EXECUTION_DEVICES")
         precision = self._compiled.get_property("INFERENCE_PRECISION_HINT")
         return Placement(
@@ -82,13 +82,13 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
     if "threads" in options:
         settings["INFERENCE_NUM_THREADS"] = int(options["threads"])
     compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
-    given, made = {s.name: s.native for s in signature.inputs}, {s.name: s.native for s in signature.outputs}
+    inputs, outputs = {s.name: s.native for s in signature.inputs}, {s.name: s.native for s in signature.outputs}
     if path.suffix == ".tflite":
-        given, made = _tflite_names(path.read_bytes())
-    outputs = _ports(compiled.outputs, made)
-    known = list(outputs.values())
-    outputs |= {port.get_any_name(): port for port in compiled.outputs if port not in known}
-    yield OpenVinoRuntime(compiled, _ports(compiled.inputs, given), outputs)
+        inputs, outputs = _tflite_names(path.read_bytes())
+    ports = _ports(compiled.outputs, outputs)
+    known = list(ports.values())
+    ports |= {port.get_any_name(): port for port in compiled.outputs if port not in known}
+    yield OpenVinoRuntime(compiled, _ports(compiled.inputs, inputs), ports)
 
 
 def _ports(ports: list[Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _tflite_names(content: bytes) -> tuple[dict[str, str], dict[str, str]]:
 
 
 class _Table:
-    """A table of a flatbuffer; fields are named by their position in the schema."""
+    """Reads a table of a flatbuffer; fields are named by their position in the schema."""
 
     def __init__(self, content: bytes, at: int) -> None:
         self._content, self._at = content, at

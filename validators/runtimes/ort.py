@@ -1,7 +1,7 @@
-"""ONNX in ONNX Runtime, on its CPU or its CUDA execution provider.
+"""Runs ONNX in ONNX Runtime, on its CPU or its CUDA execution provider.
 
-In: a folder with `model.onnx`. Out: a runtime; names in the file are the canonical ones, but for outputs that
-are called like an input.
+In: a folder with `model.onnx`. Out: a runtime; names in the file are the canonical ones, except for outputs that
+have the name of an input.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ _NO_WORK = {"Constant", "Identity", "MemcpyFromHost", "MemcpyToHost"}  # carry v
 
 
 class OrtRuntime:
-    """An inference session."""
+    """Runs an inference session."""
 
     def __init__(self, session: Any, signature: Signature, asked: Device) -> None:
         self._session = session
@@ -34,7 +34,7 @@ class OrtRuntime:
 
     @property
     def placement(self) -> Placement:
-        """By the provider that the session gave each computing node to; where none computes, nothing left the CPU."""
+        """Returns the providers that the session assigned computing nodes to; without such nodes, the CPU."""
         import onnxruntime
 
         nodes = self._nodes()
@@ -50,17 +50,17 @@ class OrtRuntime:
         )
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """One run of the session, every output it has."""
+        """Runs the session once; returns every output that it has."""
         arrays = self._session.run(list(self._outputs), dict(inputs))
         return dict(zip(self._outputs.values(), arrays, strict=True))
 
     def _nodes(self) -> Counter[tuple[str, str]]:
-        """How many nodes of each (provider, operator) the session runs, bodies of loops and branches included."""
+        """Counts the session's nodes of each (provider, operator), bodies of loops and branches included."""
         parts = self._session.get_provider_graph_assignment_info()
         return Counter((part.ep_name, node.op_type) for part in parts for node in part.get_nodes())
 
     def _settings(self) -> dict[str, str]:
-        """What matters for the numbers, as the CUDA provider reports it."""
+        """Returns the settings that matter for the numbers, as the CUDA provider reports them."""
         import onnxruntime
 
         found = cards()
@@ -91,7 +91,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
     Args:
         artifact: folder with `model.onnx`.
         signature: canonical and native names.
-        device: `cpu` allows the CPU provider alone, so that nothing can go elsewhere unseen. `gpu` puts the CUDA
+        device: `cpu` allows only the CPU provider, so that no node can run elsewhere unnoticed. `gpu` puts the CUDA
             provider first; nodes without a CUDA kernel run on the CPU, as they do for a user, and are counted.
         options: `tf32`: `on` to let products round to TF32; `optimizer`: `off` or `basic` instead of all its levels;
             `threads`: how many, instead of one for each core.
@@ -106,7 +106,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         "all": levels.ORT_ENABLE_ALL,
     }[options.get("optimizer", "all")]
     settings.intra_op_num_threads = int(options.get("threads", "0"))
-    settings.log_severity_level = 3  # errors; warnings about unused initializers say nothing of the numbers
+    settings.log_severity_level = 3  # errors; warnings about unused initializers do not concern the numbers
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     providers = _cuda(options) if device == "gpu" else []
     session = onnxruntime.InferenceSession(
@@ -119,7 +119,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
 
 def _cuda(options: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
-    """The CUDA provider with its settings; nothing where this build has none, which the placement then tells."""
+    """Returns the CUDA provider with its settings; none where this build lacks it, which the placement reports."""
     import onnxruntime
 
     tf32 = options.get("tf32") == "on"

@@ -1,10 +1,10 @@
-"""ONNX in ONNX Runtime Web in Chromium, on its providers `wasm` and `webgpu`.
+"""Runs ONNX in ONNX Runtime Web in Chromium, on its providers `wasm` and `webgpu`.
 
-In: a folder with `model.onnx` and, for a large one, the weights beside it. Out: its outputs, as the runtime that web
-pages load computes them.
+In: a folder with `model.onnx` and, for a large model, its weight files. Out: its outputs, as the runtime that web pages
+load computes them.
 
-What the WebGPU provider has no kernel for, ORT runs on the CPU without a word. Its own log tells the provider of every
-node and every shader that a call started: the first becomes the placement's fallbacks, the second decides the device.
+ORT runs operators without a WebGPU kernel on the CPU, and does not say so. Its log names the provider of every node and
+every shader that a call started: the first becomes the placement's fallbacks, the second decides the device.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,8 +26,8 @@ _WIDE = ("int64", "uint64")
 
 
 @contextmanager
-def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["OrtWebRuntime"]:  # noqa: ARG001 - the provider decides the device, and the placement tells it
-    """Opens a session in a page of its own, with the settings that users get unasked.
+def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["OrtWebRuntime"]:  # noqa: ARG001 - the provider decides the device, and the placement reports it
+    """Opens a session in a new page, with the settings that users get by default.
 
     Args:
         artifact: folder with `model.onnx`.
@@ -37,8 +37,9 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
     Raises:
         Unavailable: the browser has no WebGPU adapter.
-        Broken: ORT cannot load the model (its own message is kept), or the browser is gone.
+        Broken: ORT cannot load the model (its message is kept), or the browser is gone.
     """
+    # A page cannot list a folder, so it gets the names of the weight files.
     external = sorted(path.name for path in artifact.iterdir() if path.name != FILE)
     with open_session(options["endpoint"], "ort", artifact) as session:
         try:
@@ -50,12 +51,12 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
 
 class OrtWebRuntime:
-    """An inference session in a page; see `validators.contract.LoadedArtifact`.
+    """Runs an inference session in a page; see `validators.contract.LoadedArtifact`.
 
     Args:
-        session: the page it lives in.
+        session: the page that holds it.
         signature: canonical and native names.
-        facts: what ORT said of itself after loading.
+        facts: what ORT reported after loading.
     """
 
     def __init__(self, *, session: Session, signature: Signature, facts: dict[str, Any]) -> None:
@@ -68,7 +69,7 @@ class OrtWebRuntime:
 
     @property
     def placement(self) -> Placement:
-        """Where ORT says it ran last: on the GPU only if the call started a shader there."""
+        """Returns the place where ORT ran the last call: the GPU only if the call started a shader there."""
         facts, shown = self._facts, self._session.shown
         runtime = f"onnxruntime-web {facts['version']}"
         details = {
@@ -96,7 +97,7 @@ class OrtWebRuntime:
 
     @property
     def call_seconds(self) -> float:
-        """Of the last call, as the page saw it."""
+        """Returns the seconds of the last call, as the page measured them."""
         seconds: float = self._facts["seconds"]
         return seconds
 
@@ -104,8 +105,8 @@ class OrtWebRuntime:
         """Runs one batch; see `validators.contract.LoadedArtifact.infer`.
 
         Raises:
-            Broken: ORT raised (its own message is kept), or the GPU's device was lost.
+            Broken: ORT raised (its message is kept), or the GPU's device was lost.
         """
         feeds = {self._inputs[name]: array for name, array in inputs.items()}
-        found, self._facts = self._session.infer(feeds, [])
-        return {self._outputs.get(native, native): array for native, array in found.items()}
+        outputs, self._facts = self._session.infer(feeds, [])
+        return {self._outputs.get(native, native): array for native, array in outputs.items()}

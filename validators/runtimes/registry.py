@@ -1,7 +1,7 @@
-"""The table of runtimes: one row for every runtime on every device it is run on.
+"""Lists the runtimes: one row for every runtime on every device that it runs on.
 
-A new runtime is one module, a `validators.contract.Runtime`, and its rows here. The modules import heavy packages on
-first use, in a worker process, so that this one stays light.
+A new runtime is one module, a `validators.contract.Runtime`, and its rows here. The modules import heavy packages only
+inside of functions, in a worker process, so that importing this one stays fast.
 """
 
 from collections.abc import Collection, Mapping
@@ -14,39 +14,39 @@ from validators.preloads import LIGHT, TENSORFLOW
 from validators.runtimes import keras_original, litert, litert_gpu, litertjs, openvino, ort, ort_web, saved_model, tfjs
 
 ORIGINAL = "original"
-"""The format of the cells that run the Keras model itself: what the hardware alone does to the numbers."""
+"""The format of the cells that run the Keras model itself, which show the effect of only the hardware."""
 
 Accelerator = Literal["processor", "browser", "vulkan", "cuda"]
-"""Whose driver a row's device hangs on: none, Chromium's own choice of adapter, Vulkan's loader, NVIDIA's CUDA."""
+"""The driver that a row's device needs: none, the adapter that Chromium chooses, Vulkan's loader, NVIDIA's CUDA."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeRow:
-    """One runtime on one device.
+    """Describes one runtime on one device.
 
     Attributes:
         name: the runtime's name everywhere.
         format: the artifacts it runs.
         device: where it is asked to run.
         module: the runtime, a `validators.contract.Runtime`.
-        options: settings for `load` that tell this row from its siblings.
-        settings: what a diagnosis changes, one at a time: the setting in words -> options that change it.
+        options: settings for `load` that distinguish this row from others of the module.
+        settings: the settings that a diagnosis changes, one at a time: the setting in words -> options that change it.
         computes: types the runtime lacks -> the type it computes in instead, whose tolerance then holds. The runtime
             gives the declared type back, so only the tolerance changes.
-        adapter: what the placement's adapter must begin with; empty where any will do.
+        adapter: the prefix that the placement's adapter must have; empty where any is accepted.
         required: whether the default policy demands this row.
-        on_request: whether this row runs only where the policy or `--runtimes` names it: a further opinion that would
+        on_request: whether this row runs only where the policy or `--runtimes` names it: an additional check that would
             slow down every release where its package is installed.
         tf32: whether products are allowed to round to TF32; such a row runs only when the policy asks for it.
-        accelerator: what brings the device, see `Accelerator`.
-        host: the preloaded process its cells fork from, a name in `validators.preloads`; empty for a fresh interpreter
-            (a process that touches CUDA must not be a fork).
+        accelerator: the driver of the device, see `Accelerator`.
+        fork_server: name of the fork server that runs its cells, see `validators.preloads`; None for a fresh
+            interpreter (a process that touches CUDA must not be a fork).
         npm: the browser packages that the cell's page loads; not empty means that it needs the shared Chromium. The
             first one's version is the runtime's.
-        package: import name of the package that brings the runtime.
+        package: import name of the package that contains the runtime.
         distribution: the same package's name on the index, whose version is recorded.
         extra: paritygate's extra that installs it.
-        shown: how the matrix in the README names it.
+        shown: its name in the matrix of the README.
     """
 
     name: str
@@ -61,7 +61,7 @@ class RuntimeRow:
     on_request: bool = False
     tf32: bool = False
     accelerator: Accelerator = "processor"
-    host: str = LIGHT
+    fork_server: str | None = LIGHT
     npm: tuple[str, ...] = ()
     package: str
     distribution: str
@@ -70,12 +70,12 @@ class RuntimeRow:
 
     @property
     def browser(self) -> bool:
-        """Whether the cell needs the shared Chromium."""
+        """Tells whether the cell needs the shared Chromium."""
         return bool(self.npm)
 
     @property
     def requirement(self) -> Requirement:
-        """What a policy writes to demand this row."""
+        """Returns the requirement by which a policy demands this row."""
         return Requirement(format=self.format, runtime=self.name, device=self.device)
 
 
@@ -101,7 +101,7 @@ _ROWS = (
         format="saved_model",
         device="cpu",
         module=saved_model,
-        host=TENSORFLOW,
+        fork_server=TENSORFLOW,
         package="tensorflow",
         distribution="tensorflow",
         extra="export",
@@ -271,7 +271,7 @@ _ROWS = (
         adapter="CUDA",
         required=False,
         accelerator="cuda",
-        host="",
+        fork_server=None,
         package="tensorflow",
         distribution="tensorflow",
         extra="export",
@@ -285,7 +285,7 @@ _ROWS = (
         adapter="CUDA",
         required=False,
         accelerator="cuda",
-        host="",
+        fork_server=None,
         package="tensorflow",
         distribution="tensorflow",
         extra="export",
@@ -300,7 +300,7 @@ _ROWS = (
         adapter="CUDAExecutionProvider",
         required=False,
         accelerator="cuda",
-        host="",
+        fork_server=None,
         package="onnxruntime",
         distribution="onnxruntime-gpu",
         extra="ort-cuda",
@@ -350,7 +350,7 @@ RUNTIMES = (*_ROWS, *_OPENVINO, *(_with_tf32(row) for row in _ROWS if row.accele
 
 
 def runtime(name: str, device: Device) -> RuntimeRow:
-    """The row with this name and device.
+    """Returns the row with this name and device.
 
     Raises:
         KeyError: there is none.
@@ -363,19 +363,19 @@ def runtime(name: str, device: Device) -> RuntimeRow:
 
 
 def default_requirements(formats: tuple[str, ...]) -> tuple[Requirement, ...]:
-    """The required rows of the named formats, in the table's order."""
+    """Returns the required rows of the named formats, in the table's order."""
     return tuple(row.requirement for row in RUNTIMES if row.required and row.format in formats_of(formats))
 
 
 def planned(
     formats: tuple[str, ...], *, gpu: Gpu = "any", tf32: bool = False, asked: Collection[Requirement] = ()
 ) -> tuple[RuntimeRow, ...]:
-    """The rows that a release of these formats runs, in the table's order.
+    """Returns the rows that a release of these formats runs, in the table's order.
 
     Args:
-        formats: what is exported; with `ORIGINAL` also the original model itself.
+        formats: the exported formats; with `ORIGINAL` also the original model itself.
         gpu: `off` leaves out every GPU row.
-        tf32: whether the rows that allow TF32 run beside those that do not.
+        tf32: whether the rows that allow TF32 run too.
         asked: the cells that the policy or the user names; a row that runs on request must be among them.
     """
     return tuple(

@@ -1,7 +1,7 @@
-"""SavedModel in TensorFlow, loaded without Keras, on the CPU or on CUDA.
+"""Runs SavedModel in TensorFlow, loaded without Keras, on the CPU or on CUDA.
 
 In: a SavedModel folder. Out: a runtime. The worker's process may have Keras imported; while the model loads and runs,
-importing it again fails, so that an artifact which secretly needs Keras is found out.
+an import of Keras fails, so that an artifact which needs Keras is detected.
 """
 
 import sys
@@ -21,7 +21,7 @@ _SIGNATURE_KEY = "serving_default"
 
 
 class SavedModelRuntime:
-    """A loaded SavedModel's serving function."""
+    """Runs the serving function of a loaded SavedModel."""
 
     def __init__(self, function: Any, watch: Watch) -> None:
         self._function = function
@@ -29,11 +29,11 @@ class SavedModelRuntime:
 
     @property
     def placement(self) -> Placement:
-        """Where all calls ran; raises Broken when TensorFlow has not said so."""
+        """Returns the place where all calls ran; raises Broken when TensorFlow has not reported it."""
         return self._watch.placement()
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
-        """One call of the serving function; text comes back as `str`."""
+        """Runs the serving function once; text comes back as `str`."""
         import tensorflow as tf
 
         outputs = self._function(**{name: tf.constant(array) for name, array in inputs.items()})
@@ -44,6 +44,7 @@ class SavedModelRuntime:
 def _array(tensor: Any) -> np.ndarray:
     array: np.ndarray = tensor.numpy()
     if array.dtype == object:
+        # Bytes that are not UTF-8 must stay different from each other.
         text = [value.decode(errors="surrogateescape") for value in array.reshape(-1).tolist()]
         return np.array(text, dtype=object).reshape(array.shape)
     return array
@@ -57,8 +58,8 @@ def load(
 
     Args:
         artifact: the folder.
-        signature: not needed, the SavedModel's own names are the canonical ones.
-        device: `gpu` wants a process of its own, in which TensorFlow has not run anything.
+        signature: not used, the names in the SavedModel are the canonical ones.
+        device: `gpu` needs a fresh process, in which TensorFlow has not run anything.
         options: `tf32`: `on` to let products round to TF32.
     """
     del signature

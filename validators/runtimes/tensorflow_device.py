@@ -1,6 +1,6 @@
-"""The device that TensorFlow runs on: choosing it before anything runs, and reading back what ran where.
+"""Chooses the device that TensorFlow runs on before anything runs, and reads back where operators ran.
 
-In: the device that was asked for. Out: a `Placement`. Serves the runtimes of the SavedModel and of the Keras original.
+In: the device that was asked for. Out: a `Placement`. Used by the runtimes of the SavedModel and of the Keras original.
 
 For a GPU the proof is the graph that TensorFlow ran: after placement and optimisation it is split into one partition
 for each device, and the eager context hands those out. Soft placement stays on, so that an operator without a GPU
@@ -17,7 +17,7 @@ from exporters.errors import Broken
 from validators.contract import Device, Placement
 from validators.hardware.graphics_cards import allow_tf32, cards
 
-# What carries values, names them or steers control flow, and computes nothing.
+# Operators that carry values, name them or steer control flow, and compute nothing.
 _NO_WORK = re.compile(
     r"_Arg|_Retval|_DeviceArg|_DeviceRetval|_Send|_Recv|_HostSend|_HostRecv|NoOp|Const|_EagerConst|Placeholder|Identity|"
     r"IdentityN|StopGradient|ReadVariableOp|VarHandleOp|Switch|_SwitchN|Merge|Enter|Exit|NextIteration|LoopCond|"
@@ -27,7 +27,7 @@ _DEVICE = re.compile(r"device:(\w+):")  # in `/job:localhost/replica:0/task:0/de
 
 
 class Watch:
-    """Where TensorFlow ran what was called while this was watching.
+    """Records where TensorFlow ran the calls that are reported to `note`.
 
     Args:
         asked: the device.
@@ -40,10 +40,10 @@ class Watch:
         self._operators: Counter[tuple[str, str]] = Counter()
 
     def note(self, outputs: Iterable[Any]) -> None:
-        """Looks at the outputs of a call, and at the graphs that TensorFlow made for it."""
+        """Records the devices of a call's outputs, and of the graphs that TensorFlow made for it."""
         self._outputs |= {match[1] for tensor in outputs if (match := _DEVICE.search(tensor.device or ""))}
         if self._asked == "gpu":
-            from tensorflow.python.eager import context  # what tf.summary.trace_on is made of; no public reader
+            from tensorflow.python.eager import context  # tf.summary.trace_on uses it too; there is no public reader
 
             for function in context.export_run_metadata().function_graphs:
                 self._partitions += len(function.partition_graphs)
@@ -51,10 +51,10 @@ class Watch:
                     self._operators |= computing(partition.node)
 
     def placement(self) -> Placement:
-        """Where the calls ran: on a GPU only if an operator that computes was put there.
+        """Returns the place where the calls ran: a GPU only if TensorFlow put a computing operator there.
 
         Raises:
-            Broken: TensorFlow has not said.
+            Broken: TensorFlow has not reported it.
         """
         import tensorflow as tf
 
@@ -98,6 +98,7 @@ def watching(asked: Device, options: Mapping[str, str]) -> Iterator[Watch]:
         tf.config.experimental.set_memory_growth(card, True)  # else it takes the whole card
     tf.config.experimental.enable_tensor_float_32_execution(tf32)
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision": False})
+    # Without collection TensorFlow keeps no partition graphs, and there is no proof of where operators ran.
     context.enable_graph_collection()
     try:
         yield Watch(asked)
@@ -106,7 +107,7 @@ def watching(asked: Device, options: Mapping[str, str]) -> Iterator[Watch]:
 
 
 def computing(nodes: Iterable[Any]) -> Counter[tuple[str, str]]:
-    """How many nodes of each (device type, operator) compute something.
+    """Counts the computing nodes of each (device type, operator).
 
     Args:
         nodes: `NodeDef`s of a partition; each carries the device that it was put on.
@@ -116,12 +117,12 @@ def computing(nodes: Iterable[Any]) -> Counter[tuple[str, str]]:
 
 
 def _known(op: str) -> str:
-    """The operator under the name that a user knows: on the CPU oneDNN puts its own in the place of many."""
+    """Returns the operator's public name: on the CPU oneDNN replaces many operators by `_Mkl...` ones."""
     return re.sub("^_Mkl(Native)?", "", op)
 
 
 def _card() -> str:
-    """`CUDA (NVIDIA H200, compute 9.0)`."""
+    """Names the card, such as `CUDA (NVIDIA H200, compute 9.0)`."""
     import tensorflow as tf
 
     found = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[0])
@@ -130,7 +131,7 @@ def _card() -> str:
 
 
 def _settings() -> dict[str, str]:
-    """What matters for the numbers, as TensorFlow reports it."""
+    """Returns the settings that matter for the numbers, as TensorFlow reports them."""
     import tensorflow as tf
 
     build, optimizer = tf.sysconfig.get_build_info(), tf.config.optimizer.get_experimental_options()

@@ -1,4 +1,4 @@
-"""TF.js graph models in Chromium, on the backends `wasm`, `cpu`, `webgl` and `webgpu`.
+"""Runs TF.js graph models in Chromium, on the backends `wasm`, `cpu`, `webgl` and `webgpu`.
 
 In: a folder with `model.json` and its weight shards. Out: its outputs, as the TF.js that users load computes them.
 
@@ -6,8 +6,8 @@ TF.js knows float32, int32, bool, complex64 and string. Wider inputs are narrowe
 value does not fit; an output that the signature declares with another width gets its declared dtype back. Both are
 written into the placement.
 
-What lets a GPU backend compute on the CPU unasked is switched off (`page/tfjs_gpu.mjs`), and what it computes there all
-the same is counted.
+Settings that let a GPU backend compute on the CPU are switched off (`page/tfjs_gpu.mjs`); operators that it runs there
+anyway are counted.
 """
 
 import json
@@ -31,8 +31,8 @@ _GPU_BACKENDS = {"webgl": "WebGL", "webgpu": "WebGPU"}
 
 
 @contextmanager
-def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["TfjsRuntime"]:  # noqa: ARG001 - the backend decides the device, and the placement tells it
-    """Loads a graph model into a page of its own.
+def load(artifact: Path, signature: Signature, device: Device, options: Mapping[str, str]) -> Iterator["TfjsRuntime"]:  # noqa: ARG001 - the backend decides the device, and the placement reports it
+    """Loads a graph model into a new page.
 
     Args:
         artifact: folder with `model.json`.
@@ -44,7 +44,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
     Raises:
         Unavailable: the browser gives its pages no such GPU.
-        Broken: TF.js cannot load the model (its own message is kept), or the browser is gone.
+        Broken: TF.js cannot load the model (its message is kept), or the browser is gone.
     """
     declared = _declared(artifact)
     with open_session(options["endpoint"], "tfjs", artifact) as session:
@@ -57,13 +57,13 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
 
 
 class TfjsRuntime:
-    """A loaded graph model; see `validators.contract.LoadedArtifact`.
+    """Runs a loaded graph model; see `validators.contract.LoadedArtifact`.
 
     Args:
-        session: the page it is loaded in.
+        session: the page that holds it.
         signature: canonical and native names.
         declared: `inputs` and `outputs` of `model.json`'s signature, key -> tensor name.
-        facts: what TF.js said of itself after loading.
+        facts: what TF.js reported after loading.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class TfjsRuntime:
 
     @property
     def placement(self) -> Placement:
-        """Where TF.js says it ran last; of operators that the CPU ran, the most of any call count."""
+        """Returns the place where TF.js ran the last call; for operators on the CPU, the highest count of any call."""
         facts, session = self._facts, self._session
         gpu: Mapping[str, Any] = facts.get("gpu", {})
         return Placement(
@@ -107,7 +107,7 @@ class TfjsRuntime:
 
     @property
     def call_seconds(self) -> float:
-        """Of the last call, as the page saw it."""
+        """Returns the seconds of the last call, as the page measured them."""
         seconds: float = self._facts["seconds"]
         return seconds
 
@@ -116,7 +116,7 @@ class TfjsRuntime:
 
         Raises:
             Limited: a value does not fit the only integer or float that TF.js has.
-            Broken: TF.js raised; its own message is kept.
+            Broken: TF.js raised; its message is kept.
         """
         feeds = {self._inputs[name]: self._narrow(name, array) for name, array in inputs.items()}
         found, self._facts = self._session.infer(feeds, self._wanted)
@@ -124,8 +124,8 @@ class TfjsRuntime:
             self._fallbacks[op] = max(count, self._fallbacks.get(op, 0))
         known = {name: native for name, native in self._outputs.items() if native in found}
         outputs = {name: self._restore(name, found[native]) for name, native in known.items()}
-        strangers = {native: array for native, array in found.items() if native not in known.values()}
-        return {**outputs, **strangers}
+        undeclared = {native: array for native, array in found.items() if native not in known.values()}
+        return {**outputs, **undeclared}
 
     def _narrow(self, name: str, array: np.ndarray) -> np.ndarray:
         """Returns the input as a dtype of TF.js, value for value (float64 is rounded to float32)."""
@@ -159,7 +159,7 @@ class TfjsRuntime:
 
 
 def _adapter(facts: Mapping[str, Any]) -> str:
-    """The backend, with what it runs on."""
+    """Names the backend, and what it runs on."""
     backend = str(facts["backend"])
     if backend in _GPU_BACKENDS:
         return f"{_GPU_BACKENDS[backend]} ({adapter_name(facts['gpu']['adapter'])})"
@@ -169,7 +169,7 @@ def _adapter(facts: Mapping[str, Any]) -> str:
 
 
 def _gpu_details(gpu: Mapping[str, Any]) -> dict[str, str]:
-    """What decides where and how precisely a GPU backend computes; programs are those of the last call."""
+    """Returns the facts that decide where and how precisely a GPU backend computes; `programs` of the last call."""
     return {
         "gpu programs": str(gpu["programs"]),
         **({"shape arithmetic on the CPU": operators(gpu["shapes"])} if gpu["shapes"] else {}),
@@ -193,12 +193,12 @@ def _declared(artifact: Path) -> dict[str, dict[str, str]]:
 
 
 def _with_index(name: str) -> str:
-    """TensorFlow's full tensor name: `NODE:INDEX`, where a bare `NODE` means its first output."""
+    """Returns TensorFlow's full tensor name: `NODE:INDEX`; a bare `NODE` means its first output."""
     return name if ":" in name else f"{name}:0"
 
 
 def _bound(specs: Sequence[TensorSpec], declared: Mapping[str, str]) -> dict[str, str]:
-    """Canonical name -> tensor name: by what `model.json` says, as its users read it, and only then by our record."""
+    """Maps canonical to tensor names: first by `model.json`, as its users read it, and only then by our record."""
     return {spec.name: declared.get(spec.name) or _tensor_name(spec.native, declared) for spec in specs}
 
 

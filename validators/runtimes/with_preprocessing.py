@@ -1,6 +1,6 @@
-"""The way of the samples into the core of a split model: through its preprocessing, as whoever uses it has to go.
+"""Feeds samples to the core of a split model through its preprocessing, as its users have to do.
 
-In: one call of a runtime, and the artifact's folder. Out: a call that takes the inputs of the model. The evidence stays
+In: one call of a runtime, and the artifact's folder. Out: a call that takes the inputs of the model. The evidence is
 that of the whole model, so every cell proves both halves together, on a machine without TensorFlow too.
 """
 
@@ -20,7 +20,7 @@ Infer = Callable[[Tensors], dict[str, np.ndarray]]
 
 
 def preprocessed(infer: Infer, artifact: Path, name: str, signature: Signature) -> Infer:
-    """One call from the model's inputs to the artifact's outputs.
+    """Returns a call from the model's inputs to the artifact's outputs.
 
     Args:
         infer: one call of the runtime.
@@ -29,18 +29,18 @@ def preprocessed(infer: Infer, artifact: Path, name: str, signature: Signature) 
         signature: of the artifact.
 
     Raises:
-        BadInput: the description is missing, of another version, damaged, or of another core; or it lies there and the
-            artifact's record does not name it.
+        BadInput: the description is missing, of another version, damaged, or of another core; or the file is there and
+            the artifact's record does not name it.
     """
     if not name:
         if (artifact / FILE).exists():
             raise BadInput(f"{artifact / FILE}: the artifact's record does not name it", next_step=RESTORE)
         return infer
     preprocessing = read(artifact)
-    made = sorted(fed.name for fed in preprocessing.description.feeds)
+    produced = sorted(fed.name for fed in preprocessing.description.feeds)
     wanted = sorted(spec.name for spec in signature.inputs)
-    if made != wanted:
-        message = f"{artifact / FILE}: feeds: it makes {', '.join(made)}, the core takes {', '.join(wanted)}"
+    if produced != wanted:
+        message = f"{artifact / FILE}: feeds: it makes {', '.join(produced)}, the core takes {', '.join(wanted)}"
         raise BadInput(message, next_step=RESTORE)
     interpreter = Interpreter(preprocessing)
     return lambda inputs: infer(interpreter.run(inputs))

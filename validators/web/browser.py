@@ -18,7 +18,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from exporters.errors import Broken, Cancelled
-from exporters.jobs.processes import finding_us
+from exporters.jobs.processes import import_environment
 from validators.hardware.chromium import CHROMIUM_HINT, find_chromium
 
 _START_SECONDS = 60.0
@@ -106,7 +106,9 @@ class BrowserHost:
         if chromium is None:
             raise Broken("there is no Chromium on this machine", next_step=CHROMIUM_HINT)
         command = [sys.executable, "-P", "-m", "validators.web.browser_process", str(chromium)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=finding_us())
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=import_environment()
+        )
 
     def _announcement(self, seconds: float) -> dict[str, str]:
         """Waits for the host's one line: {"endpoint", "folder"} or {"error"}."""

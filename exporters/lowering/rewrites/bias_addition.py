@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def additions_as_written() -> Iterator[None]:
     def bias_add(value: Any, bias: Any, data_format: Any = None, name: str | None = None) -> Any:
         if not (data_format or "").startswith("NC"):
             return original(value, bias, data_format=data_format, name=name)
-        acted("additions_as_written")
+        record_rewrite("additions_as_written")
         trailing = [1] * (len(value.shape) - 2)
         return tf.add(value, tf.reshape(bias, [-1, *trailing]), name=name)
 

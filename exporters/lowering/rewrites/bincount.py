@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 _MATRIX = 2
 
@@ -36,7 +36,7 @@ def bincount_as_comparison() -> Iterator[None]:
         rows = isinstance(arr, tf.Tensor) and arr.shape.rank in {1, _MATRIX} and axis == -1
         if not rows or weights is not None or not isinstance(maxlength, int) or maxlength != minlength:
             return original(arr, weights, minlength, maxlength, dtype, name, axis, binary_output)
-        acted("bincount_as_comparison")
+        record_rewrite("bincount_as_comparison")
         found = tf.cast(tf.equal(tf.expand_dims(arr, -1), tf.range(maxlength, dtype=arr.dtype)), tf.float32)
         counted = tf.reduce_sum(found, axis=-2)
         if binary_output:  # the largest of an empty row would be minus infinity

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def sizes_as_tensors() -> Iterator[None]:
     def resize(images: Any, size: Any, *arguments: Any, **options: Any) -> Any:
         if all(isinstance(length, int) for length in size):
             return original(images, size, *arguments, **options)
-        acted("sizes_as_tensors")
+        record_rewrite("sizes_as_tensors")
         return backend.image.resize(images, tuple(size), *arguments, **options)
 
     with mock.patch.object(image, "resize", resize):

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 _TWO_OPERANDS = re.compile(r"([a-zA-Z]+),([a-zA-Z]+)->([a-zA-Z]*)")
 
@@ -30,7 +30,7 @@ def einsum_as_matrix_product() -> Iterator[None]:
         match = _TWO_OPERANDS.fullmatch(equation.replace(" ", ""))
         if match is None or not _plain(*match.groups()):
             return original(equation, *operands, **options)
-        acted("einsum_as_matrix_product")
+        record_rewrite("einsum_as_matrix_product")
         return _matrix_product(*match.groups(), *operands)
 
     with replaced("einsum", einsum):

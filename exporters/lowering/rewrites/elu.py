@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 from exporters.lowering.graph import Graph
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 def elu_in_arithmetic(graph: Graph) -> Graph:
     """Writes every `Elu` of the graph out; returns the graph itself when there is none."""
     if not any(node.op == "Elu" for node in graph.graph_def.node):
         return graph
-    acted("elu_in_arithmetic")
+    record_rewrite("elu_in_arithmetic")
     rewritten = type(graph.graph_def)()
     rewritten.CopyFrom(graph.graph_def)
     del rewritten.node[:]

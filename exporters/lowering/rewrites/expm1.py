@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def expm1_with_elu() -> Iterator[None]:
         x = tf.convert_to_tensor(x)
         if not x.dtype.is_floating:
             return original(x, name=name)
-        acted("expm1_with_elu")
+        record_rewrite("expm1_with_elu")
         zero, one = tf.zeros((), x.dtype), tf.ones((), x.dtype)
         return tf.add(tf.exp(tf.maximum(x, zero)) - one, tf.nn.elu(tf.minimum(x, zero)), name=name)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -26,11 +26,11 @@ def gelu_with_erf() -> Iterator[None]:
     def gelu(features: Any, approximate: bool = False, name: str | None = None) -> Any:
         if approximate:
             return original(features, approximate=approximate, name=name)
-        acted("gelu_with_erf")
+        record_rewrite("gelu_with_erf")
         return 0.5 * features * (1.0 + tf.math.erf(features / math.sqrt(2.0)))
 
     def erfc(x: Any, name: str | None = None) -> Any:
-        acted("gelu_with_erf")
+        record_rewrite("gelu_with_erf")
         return tf.subtract(tf.ones((), x.dtype), tf.math.erf(x), name=name)
 
     with replaced("nn.gelu", gelu), replaced("math.erfc", erfc):

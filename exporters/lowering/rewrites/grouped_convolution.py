@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from exporters.lowering.graph import Graph
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 _CHANNELS = 3  # of NHWC images, and the output channels of HWIO filters
 _FILTER_INPUTS = 2  # of HWIO filters
@@ -28,7 +28,7 @@ def split_grouped_convolutions(graph: Graph) -> Graph:
     }
     if not grouped:
         return graph
-    acted("grouped")
+    record_rewrite("grouped")
     rewritten = type(graph.graph_def)()
     rewritten.CopyFrom(graph.graph_def)
     del rewritten.node[:]

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 _ROOT = 0.5
 
@@ -37,7 +37,7 @@ def response_normalization_as_arithmetic() -> Iterator[None]:
         channels = image.shape[-1]
         if channels is None:
             return original(image, depth_radius, bias, alpha, beta, name=name)
-        acted("response_normalization_as_arithmetic")
+        record_rewrite("response_normalization_as_arithmetic")
         places = np.arange(channels)
         band = np.abs(places[:, None] - places) <= depth_radius
         near = tf.nn.conv2d(tf.square(image), tf.constant(band[None, None], image.dtype), 1, "VALID")

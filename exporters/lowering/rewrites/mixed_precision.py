@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 from exporters.source.keras.model import SourceModel
 
 Half = Literal["float16", "bfloat16"]
@@ -123,7 +123,7 @@ def mixed_in_float32(model: SourceModel) -> Iterator[None]:
     policies = [layer.dtype_policy for layer in mixed]
     for layer in mixed:
         _set_policy(layer, "float32")
-        acted("mixed_in_float32")
+        record_rewrite("mixed_in_float32")
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -28,7 +28,7 @@ def one_hot_of_integers() -> Iterator[None]:
         wanted = tf.dtypes.as_dtype(dtype or tf.float32)
         if not plain or not wanted.is_floating or options.get("axis") not in (None, -1):
             return original(indices, depth, *values, dtype=dtype, **options)
-        acted("one_hot_of_integers")
+        record_rewrite("one_hot_of_integers")
         # Not an integer `OneHot`: tf2onnx has none but for vectors.
         indices = tf.convert_to_tensor(indices)
         integers = tf.cast(indices, tf.int64 if indices.dtype == tf.int64 else tf.int32)

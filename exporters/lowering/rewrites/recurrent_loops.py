@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 from exporters.source.keras.model import Loop
 
 _WHILE = ("while_loop", "compat.v1.while_loop")  # of Keras 3, of tf_keras
@@ -87,7 +87,7 @@ def _array_class(original: type) -> type:
 
 
 class Rows:
-    """The part of `tf.TensorArray` that Keras' `rnn` uses, over one tensor with an element in each row.
+    """Implements the part of `tf.TensorArray` that Keras' `rnn` uses, over one tensor with an element in each row.
 
     Args:
         dtype: of the elements.
@@ -151,7 +151,7 @@ def _loop(
     flat = tf.nest.flatten(list(loop_vars))
     if not any(isinstance(each, Rows) for each in flat):
         return original(cond, body, loop_vars, **options)
-    acted("loops_over_tensors")
+    record_rewrite("loops_over_tensors")
     state = flat[-1]
     arrays = [each.empty(state) if isinstance(each, Rows) and each.tensor is None else each for each in flat]
 

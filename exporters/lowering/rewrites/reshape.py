@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def free_axis_left_open() -> Iterator[None]:
             lengths = [tf.get_static_value(length) if tf.is_tensor(length) else length for length in shape]
             known = [length for length in lengths if length is not None]
             if len(known) == len(lengths) - 1 and all(length > 0 for length in known):
-                acted("free_axis_left_open")
+                record_rewrite("free_axis_left_open")
                 shape = [-1 if length is None else int(length) for length in lengths]
         return original(tensor, shape, name=name)
 

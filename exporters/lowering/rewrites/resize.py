@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 _EVERYWHERE = {"bilinear", "nearest"}
 _IMAGE = 4  # rank of a batch of images: batch, height, width, channels
@@ -40,7 +40,7 @@ def resizing_as_matrix_products() -> Iterator[None]:
         # With its aspect ratio kept, an image gets another size than is asked for, and its axes depend on each other.
         if plain or preserve_aspect_ratio or static is None or images.shape.rank != _IMAGE or None in images.shape[1:]:
             return original(images, size, method, preserve_aspect_ratio, antialias, name)
-        acted("resizing_as_matrix_products")
+        record_rewrite("resizing_as_matrix_products")
         _, height, width, channels = images.shape
         weights = [
             _weights(lambda image, to: original(image, to, method, antialias=antialias), *lengths)

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def _forwards(rnn: Callable[..., Any]) -> Callable[..., Any]:
         import tensorflow as tf
 
         if go_backwards and mask is not None and options.get("unroll"):
-            acted("masks_in_order_of_steps")
+            record_rewrite("masks_in_order_of_steps")
             time = 0 if options.get("time_major") else 1
             inputs = tf.nest.map_structure(lambda each: tf.reverse(each, [time]), inputs)
             mask = tf.cast(tf.reverse(tf.cast(mask, tf.int32), [time]), tf.bool)

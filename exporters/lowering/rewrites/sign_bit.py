@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def signbit_in_arithmetic() -> Iterator[None]:
     def signbit(x: Any) -> Any:
         if not tf.convert_to_tensor(x).dtype.is_floating:
             return original(x)
-        acted("signbit_in_arithmetic")
+        record_rewrite("signbit_in_arithmetic")
         one = tf.ones((), x.dtype)
         return tf.logical_or(x < 0, one / x < 0)
 

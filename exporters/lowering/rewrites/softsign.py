@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exporters.lowering.patching import replaced
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def softsign_in_arithmetic() -> Iterator[None]:
     import tensorflow as tf
 
     def softsign(features: Any, name: str | None = None) -> Any:
-        acted("softsign_in_arithmetic")
+        record_rewrite("softsign_in_arithmetic")
         x = tf.convert_to_tensor(features)
         return tf.divide(x, tf.abs(x) + tf.ones((), x.dtype), name=name)
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from exporters.lowering.graph import Graph
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 _CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
 _HEIGHT, _WIDTH = 1, 2  # of NHWC images
@@ -25,7 +25,7 @@ def pad_in_numbers(graph: Graph) -> Graph:
     paddings = {op.name: list(_padding(op)) for op in graph.imported().get_operations() if _skips(op)}
     if not paddings:
         return graph
-    acted("pad_in_numbers")
+    record_rewrite("pad_in_numbers")
     rewritten = type(graph.graph_def)()
     rewritten.CopyFrom(graph.graph_def)
     for node in rewritten.node:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from exporters.lowering.rewrite_log import acted
+from exporters.lowering.rewrite_log import record_rewrite
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def _noted(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def called(*arguments: Any, **options: Any) -> Any:
-        acted("xla_wrappers_inlined")
+        record_rewrite("xla_wrappers_inlined")
         return function(*arguments, **options)
 
     return called
@@ -54,7 +54,7 @@ def _wrapped_on_import() -> Iterator[None]:
     from tf_keras.src.layers.convolutional.base_conv import Conv
 
     def convolution(layer: Any, inputs: Any, kernel: Any) -> Any:
-        acted("xla_wrappers_inlined")
+        record_rewrite("xla_wrappers_inlined")
         return layer.convolution_op(inputs, kernel)
 
     with mock.patch.object(Conv, "_jit_compiled_convolution_op", convolution):

@@ -12,7 +12,7 @@ RECURRENCES: tuple[Recurrence, ...] = get_args(Recurrence)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """The settings of one trace.
+    """Defines the settings of one trace.
 
     Attributes:
         batch: fixed length of the first axis; None keeps it free.

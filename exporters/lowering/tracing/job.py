@@ -1,4 +1,4 @@
-"""Traces a model into the lowered forms that the wanted exporters start from, as a job of its own process."""
+"""Traces a model into the lowered forms that the wanted exporters start from, as an isolated job."""
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ _LONGEST_UNROLL = 256  # steps; beyond it an unrolled graph takes minutes to con
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LowerRequest:
-    """A model to trace.
+    """Names a model to trace and the forms.
 
     Attributes:
         model: the admitted model.
@@ -33,11 +33,11 @@ class LowerRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoweredForm:
-    """A form of the model, or the limit that keeps it from being traced.
+    """Locates one lowered form of the model, or names the limit that prevents it.
 
     Attributes:
-        folder: the graph's folder, see `exporters.lowering.graph`; None where a limit stands in the way.
-        limited: why there is none.
+        folder: the graph's folder, see `exporters.lowering.graph`; None where a limit prevents it.
+        limited: the limit; None where the form was traced.
     """
 
     folder: Path | None = None
@@ -46,7 +46,7 @@ class LoweredForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """The lowered forms of a model.
+    """Lists the lowered forms of a model.
 
     Attributes:
         signature: of the source model.
@@ -90,7 +90,7 @@ def lower(request: LowerRequest) -> Lowered:
 
 
 def _to_unroll(loops: Iterable[Loop], form: Form) -> list[Loop]:
-    """The recurrent layers that a form writes out: those with a static time axis that is short enough."""
+    """Returns the recurrent layers that a form unrolls: those whose time axis is static and short enough."""
     if form.recurrence == "loop":
         return []
     return [
@@ -101,7 +101,7 @@ def _to_unroll(loops: Iterable[Loop], form: Form) -> list[Loop]:
 
 
 def _over_tensors(loops: Iterable[Loop], form: Form, unroll: Sequence[Loop]) -> list[Loop]:
-    """The recurrent layers that stay a loop which the form's targets have no operator for."""
+    """Returns the recurrent layers that stay a loop for which the form's targets have no operator."""
     if form.recurrence == "loop":
         return []
     return [loop for loop in loops if loop not in unroll and (form.recurrence == "unrolled" or not loop.known)]

@@ -12,7 +12,7 @@ from typing import Any
 
 from exporters.contract import Signature, TensorSpec
 from exporters.lowering.graph import Graph
-from exporters.lowering.rewrite_log import noting
+from exporters.lowering.rewrite_log import recorded_rewrites
 from exporters.lowering.rewrites.bias_addition import additions_as_written
 from exporters.lowering.rewrites.bincount import bincount_as_comparison
 from exporters.lowering.rewrites.dynamic_sizes import sizes_as_tensors
@@ -93,7 +93,7 @@ def trace(
         }
 
     with contextlib.ExitStack() as rewrites:
-        names = rewrites.enter_context(noting())
+        names = rewrites.enter_context(recorded_rewrites())
         calls = rewrites.enter_context(recording())
         for rewrite in _REWRITES:
             rewrites.enter_context(rewrite())

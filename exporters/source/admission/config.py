@@ -42,7 +42,7 @@ class ConfigFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Object:
-    """One object of the configuration and where it stands.
+    """Names one object of the configuration and its position.
 
     Attributes:
         node: the object.

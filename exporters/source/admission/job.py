@@ -13,7 +13,7 @@ LIMITS = Limits(seconds=120, memory=2 * GIB)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectRequest:
-    """A model to look at: its path and, for weights without one, their architecture (see `ModelSource`)."""
+    """Names a model to inspect: its path and, for weights without one, their architecture (see `ModelSource`)."""
 
     path: Path
     architecture: str | None = None
@@ -21,7 +21,7 @@ class InspectRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmitRequest:
-    """A model to admit.
+    """Names a model to admit.
 
     Attributes:
         path, architecture: see `ModelSource`.

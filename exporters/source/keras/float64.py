@@ -21,7 +21,7 @@ _POLICIES = ("DTypePolicy", "Policy", "PolicyV1")
 
 
 class NoDouble(Exception):
-    """The model cannot be computed in float64; the message says why in a sentence."""
+    """Reports that the model cannot be computed in float64; the message names the reason."""
 
 
 def in_float64(model: SourceModel) -> SourceModel:

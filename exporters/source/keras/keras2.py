@@ -36,7 +36,7 @@ from exporters.source.readers.stored_model import StoredModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keras2Model(SourceModel):
-    """A model in tf_keras."""
+    """Wraps a model in tf_keras."""
 
     def with_constants(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
         """Returns `call`: its variables become constants when the graph is frozen, and inference updates none."""

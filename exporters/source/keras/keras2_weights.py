@@ -29,7 +29,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """The order in which a version of Keras 2 visits the parts of a model.
+    """Defines the order in which a version of Keras 2 visits the parts of a model.
 
     Attributes:
         writer: the versions that walk so.

@@ -33,7 +33,7 @@ from exporters.source.readers.stored_model import StoredModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keras3Model(SourceModel):
-    """A model in Keras 3."""
+    """Wraps a model in Keras 3."""
 
     def with_constants(self) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
         """Calls `stateless_call`, which takes the weights as arguments; the state updates it returns are dropped."""

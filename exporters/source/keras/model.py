@@ -40,7 +40,7 @@ _NEXT_STEPS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
-    """A recurrent layer of a model.
+    """Describes a recurrent layer of a model.
 
     Attributes:
         layer: the layer.
@@ -55,7 +55,7 @@ class Loop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceModel(ABC):
-    """A loaded model with its canonical names.
+    """Wraps a loaded model with its canonical names.
 
     Attributes:
         graph: the Functional model (a Sequential's inner one, a wrapper around a subclass).

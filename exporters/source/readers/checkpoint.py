@@ -55,7 +55,7 @@ _SAVE = "Save it again with Keras: model.save_weights(...)."
 
 @dataclass(frozen=True, slots=True)
 class CheckpointWeights(Weights):
-    """The arrays of a checkpoint that was written by objects (TensorFlow 2)."""
+    """Reads the arrays of an object-based checkpoint (TensorFlow 2)."""
 
     prefix: Path
 

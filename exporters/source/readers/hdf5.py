@@ -31,7 +31,7 @@ _RESAVE = "Save the model again with Keras 3: model.save('model.keras')."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hdf5:
-    """The bytes of an HDF5 file, wherever they lie.
+    """Holds the bytes of an HDF5 file: on disk, in an archive or in memory.
 
     Attributes:
         where: how a message about it begins, `m.keras: in model.weights.h5,` or `m.h5:`.

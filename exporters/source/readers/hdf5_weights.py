@@ -25,7 +25,7 @@ _ITSELF = "(the model itself)"
 
 @dataclass(frozen=True, slots=True)
 class ObjectWeights(Weights):
-    """The layout of `model.weights.h5` and of `.weights.h5` files."""
+    """Reads the layout of `model.weights.h5` and of `.weights.h5` files."""
 
     hdf5: Hdf5
 
@@ -69,7 +69,7 @@ def role(path: str) -> Role:
 
 @dataclass(frozen=True, slots=True)
 class NamedWeights(Weights):
-    """The layout of older `.h5` files.
+    """Reads the layout of older `.h5` files.
 
     Attributes:
         hdf5: the file.

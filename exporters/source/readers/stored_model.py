@@ -22,7 +22,7 @@ Wanted = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One stored array.
+    """Describes one stored array.
 
     Attributes:
         path: where it stands, e.g. `layers/dense/vars/0`.
@@ -72,7 +72,7 @@ class Weights(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredModel:
-    """One stored model, open.
+    """Holds one opened stored model.
 
     Attributes:
         path: the file or folder.

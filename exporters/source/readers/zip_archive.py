@@ -36,7 +36,7 @@ _RESAVE = "Save the model again with Keras 3: model.save('model.keras')."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
-    """An open archive that is laid out as Keras lays it out.
+    """Reads an open archive with Keras' layout.
 
     Attributes:
         path: the file.
@@ -94,7 +94,7 @@ class Archive:
 
 
 class _Window(io.RawIOBase):
-    """A read-only part of an open file, seen as a file."""
+    """Shows a part of an open file as a read-only file."""
 
     def __init__(self, stream: IO[bytes], start: int, size: int) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Opens an artifact so that it shows its inner tensors: one module for each format, run by `job`."""
+"""Exposes the inner tensors of an artifact as outputs of a copy: one module for each format, run by `job`."""

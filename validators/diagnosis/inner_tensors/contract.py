@@ -1,4 +1,4 @@
-"""Defines what opens the artifacts of a format: a function that writes a copy which shows inner tensors."""
+"""Defines the function that each format provides: it writes a copy of an artifact that exposes inner tensors."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +11,11 @@ from exporters.errors import ParitygateError
 
 
 class CannotCut(ParitygateError):
-    """The artifact computes the wanted tensors from more than what is to be fed."""
+    """Reports that the artifact computes the wanted tensors from more than the fed ones."""
 
 
-class Opener(Protocol):
-    """Writes an opened copy of an artifact; a row of `OPENERS` for each format that can be opened."""
+class Exposer(Protocol):
+    """Writes a copy of an artifact that exposes inner tensors; `EXPOSERS` has one for each format that can do so."""
 
     def __call__(
         self,
@@ -33,11 +33,11 @@ class Opener(Protocol):
             destination: a copy of that folder, to be changed.
             signature: of the artifact.
             fed: tensors to start from, each with an example; None for the artifact's own inputs.
-            wanted: tensors to show; None for all inner ones, and the artifact's own outputs. In both, `input NAME` and
-                `output NAME` are the artifact's own under their canonical names.
+            wanted: tensors to expose; None for all inner ones and the artifact's outputs. In `fed` and `wanted`,
+                `input NAME` and `output NAME` mean the artifact's inputs and outputs by their canonical names.
 
         Returns:
-            What the copy takes and gives; `path` of an inner tensor is the artifact's name for it.
+            The signature of the copy; `path` of an inner tensor is the artifact's name for it.
 
         Raises:
             CannotCut: see there.
@@ -46,7 +46,7 @@ class Opener(Protocol):
 
 
 def spec(name: str, tensor: str, *, native: str, example: np.ndarray | None = None) -> TensorSpec:
-    """The spec of an inner tensor; of one that is only shown, type and shape are the runtime's to tell.
+    """Builds the spec of an inner tensor; without an example, only the runtime knows its type and shape.
 
     Args:
         name: what the copy calls it in its signature.

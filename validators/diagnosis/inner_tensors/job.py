@@ -1,8 +1,8 @@
-"""Writes a copy of an artifact that shows what is inside: its outputs are the artifact's inner tensors.
+"""Writes a copy of an artifact whose outputs are the artifact's inner tensors.
 
 In: an artifact's folder. Out: a folder that the same runtime loads in the same way, and its `Signature`. With `fed`,
-the copy starts from inner tensors as well: it is the part of the artifact between them and what is wanted. A format
-that can be opened has a row in `OPENERS`. Runs where TensorFlow is.
+the copy starts from inner tensors as well: it is the part of the artifact between the fed and the wanted tensors.
+`EXPOSERS` has a row for each format that can do so. Runs where TensorFlow is.
 """
 
 import shutil
@@ -14,20 +14,20 @@ import numpy as np
 
 from exporters.contract import Signature
 from validators.diagnosis.inner_tensors import onnx, saved_model, tfjs, tflite
-from validators.diagnosis.inner_tensors.contract import CannotCut, Opener
+from validators.diagnosis.inner_tensors.contract import CannotCut, Exposer
 
-OPENERS: Mapping[str, Opener] = {
+EXPOSERS: Mapping[str, Exposer] = {
     "saved_model": saved_model.write,
     "tflite": tflite.write,
     "tfjs": tfjs.write,
     "onnx": onnx.write,
 }
-"""The formats that a diagnosis can open; cells of another one are compared by their outputs."""
+"""Formats whose inner tensors a diagnosis can expose; cells of others are compared by their outputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRequest:
-    """A copy of an artifact to write.
+class ExposeRequest:
+    """Names a copy of an artifact to write.
 
     Attributes:
         format: of the artifact.
@@ -35,7 +35,7 @@ class OpenRequest:
         destination: folder to create.
         signature: of the artifact.
         fed: tensors to start from -> `.npy` with an example; None for the artifact's own inputs.
-        wanted: tensors to show; None for all.
+        wanted: tensors to expose; None for all.
     """
 
     format: str
@@ -47,21 +47,21 @@ class OpenRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A copy that shows inner tensors: its signature, or why the artifact cannot be cut so."""
+class ExposedCopy:
+    """Holds the signature of a copy with exposed inner tensors, or the reason why there is none."""
 
     signature: Signature | None = None
     refused: str | None = None
 
 
-def open_artifact(request: OpenRequest) -> Opened:
-    """Writes a copy of an artifact that shows its inner tensors."""
-    opener = OPENERS.get(request.format)
-    if opener is None:
-        return Opened(refused=f"artifacts of the format {request.format} cannot be opened")
+def expose_inner_tensors(request: ExposeRequest) -> ExposedCopy:
+    """Writes a copy of an artifact that exposes its inner tensors."""
+    exposer = EXPOSERS.get(request.format)
+    if exposer is None:
+        return ExposedCopy(refused=f"inner tensors of the format {request.format} cannot be exposed")
     shutil.copytree(request.artifact, request.destination)
     try:
-        signature = opener(
+        signature = exposer(
             request.artifact,
             request.destination,
             request.signature,
@@ -69,5 +69,5 @@ def open_artifact(request: OpenRequest) -> Opened:
             wanted=request.wanted,
         )
     except CannotCut as error:
-        return Opened(refused=error.message)
-    return Opened(signature=signature)
+        return ExposedCopy(refused=error.message)
+    return ExposedCopy(signature=signature)

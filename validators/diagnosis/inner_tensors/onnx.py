@@ -1,4 +1,4 @@
-"""ONNX opened: every value of the main graph becomes an output; a part is what leads from some values to others."""
+"""Exposes inner tensors of ONNX: every value of the main graph becomes an output; a part is the nodes in between."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,21 +19,27 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.contract.Opener`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Exposer`."""
     import onnx
 
     model = onnx.load(str(artifact / FILE))
     graph = model.graph
-    called = {f"input {each.name}": each.native for each in signature.inputs}
-    called |= {f"output {each.name}": each.native for each in signature.outputs}
-    own = {each.native for each in signature.outputs}
-    names = [called.get(n, n) for n in wanted] if wanted is not None else [n for n in _computed(model) if n not in own]
+    native_of = {f"input {each.name}": each.native for each in signature.inputs}
+    native_of |= {f"output {each.name}": each.native for each in signature.outputs}
+    artifact_outputs = {each.native for each in signature.outputs}
+    names = (
+        [native_of.get(n, n) for n in wanted]
+        if wanted is not None
+        else [n for n in _computed(model) if n not in artifact_outputs]
+    )
     inputs = signature.inputs
     if fed is not None:
-        given = {called.get(name, name): name for name in fed}
-        used = {name: f"x{k}" for k, name in enumerate(_cut(graph, set(given), names))}
-        _replace(graph.input, [_value_info(plain, fed[given[name]]) for name, plain in used.items()])
-        inputs = tuple(spec(plain, given[name], native=plain, example=fed[given[name]]) for name, plain in used.items())
+        name_of = {native_of.get(name, name): name for name in fed}
+        used = {name: f"x{k}" for k, name in enumerate(_cut(graph, set(name_of), names))}
+        _replace(graph.input, [_value_info(plain, fed[name_of[name]]) for name, plain in used.items()])
+        inputs = tuple(
+            spec(plain, name_of[name], native=plain, example=fed[name_of[name]]) for name, plain in used.items()
+        )
         _rename(graph, used)
     if wanted is not None:
         del graph.output[:]
@@ -44,7 +50,7 @@ def write(
 
 
 def _computed(model: Any) -> list[str]:
-    """Tensors that nodes compute, in order; neither constants nor sequences of tensors."""
+    """Lists the tensors that nodes compute, in order; neither constants nor sequences of tensors."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model)
@@ -59,7 +65,7 @@ def _computed(model: Any) -> list[str]:
 
 
 def _cut(graph: Any, fed: set[str], wanted: Sequence[str]) -> list[str]:
-    """Leaves the nodes that lead from what is fed to what is wanted; returns what of it they use."""
+    """Keeps only the nodes that lead from fed to wanted tensors; returns the fed tensors that they use."""
     makers = {name: node for node in graph.node for name in node.output}
     constants = {tensor.name for tensor in graph.initializer}
     used: dict[str, None] = {}
@@ -80,12 +86,13 @@ def _cut(graph: Any, fed: set[str], wanted: Sequence[str]) -> list[str]:
     _replace(graph.node, [node for node in graph.node if node.output and node.output[0] in needed])
     read = {name for node in graph.node for name in _read(node)}
     _replace(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in read])
+    # Shapes that were recorded for the whole graph need not hold for tensors that are fed now.
     del graph.value_info[:]
     return list(used)
 
 
 def _read(node: Any) -> list[str]:
-    """What a node reads, the bodies of its loops and branches included."""
+    """Lists the values that a node reads, the bodies of its loops and branches included."""
     inner = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     made = {name for body in inner for each in body.node for name in each.output}
     made |= {value.name for body in inner for value in (*body.input, *body.initializer)}
@@ -94,14 +101,14 @@ def _read(node: Any) -> list[str]:
 
 
 def _replace(field: Any, messages: Sequence[Any]) -> None:
-    """Gives a repeated field other messages, some of which may be its own."""
+    """Replaces the messages of a repeated field; the new ones may include old ones, so all are copied first."""
     copies = [type(message).FromString(message.SerializeToString()) for message in messages]
     del field[:]
     field.extend(copies)
 
 
 def _rename(graph: Any, names: Mapping[str, str]) -> None:
-    """Lets every reader of a value read it under another name."""
+    """Renames values at every node that reads them."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         for attribute in node.attribute:

@@ -1,4 +1,4 @@
-"""SavedModel opened: its serving function is frozen and flattened, and any tensor of that graph can be asked for."""
+"""Exposes inner tensors of a SavedModel: freezes and flattens its serving function, whose graph has them all."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Exposer`; a tensor is called `NODE:INDEX`."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -31,25 +31,25 @@ def write(
     served = loaded.signatures[_KEY]
     frozen = convert_variables_to_constants_v2(served, lower_control_flow=False, aggressive_inlining=True)
     graph = frozen.graph
-    own = dict(zip(sorted(served.structured_outputs), frozen.outputs, strict=True))
-    called = {f"input {each.name}": _input(frozen, each.name).name for each in signature.inputs}
-    called |= {f"output {name}": tensor.name for name, tensor in own.items()}
-    inner = _computed(graph, {tensor.name for tensor in own.values()})
-    names = inner if wanted is None else [called.get(name, name) for name in wanted]
+    artifact_outputs = dict(zip(sorted(served.structured_outputs), frozen.outputs, strict=True))
+    native_of = {f"input {each.name}": _input(frozen, each.name).name for each in signature.inputs}
+    native_of |= {f"output {name}": tensor.name for name, tensor in artifact_outputs.items()}
+    inner = _computed(graph, {tensor.name for tensor in artifact_outputs.values()})
+    names = inner if wanted is None else [native_of.get(name, name) for name in wanted]
     fetches = {f"inner_{k}": graph.get_tensor_by_name(name) for k, name in enumerate(names)}
     shown = tuple(spec(f"inner_{k}", name, native=f"inner_{k}") for k, name in enumerate(names))
     if fed is None:
         feeds = {spec.name: _input(frozen, spec.name) for spec in signature.inputs}
         inputs = signature.inputs
     else:
-        given = {called.get(name, name): name for name in fed}
-        used = _cut(graph, set(given), names)
+        name_of = {native_of.get(name, name): name for name in fed}
+        used = _cut(graph, set(name_of), names)
         feeds = {f"x{k}": graph.get_tensor_by_name(name) for k, name in enumerate(used)}
         inputs = tuple(
-            spec(f"x{k}", given[name], native=f"x{k}", example=fed[given[name]]) for k, name in enumerate(used)
+            spec(f"x{k}", name_of[name], native=f"x{k}", example=fed[name_of[name]]) for k, name in enumerate(used)
         )
     if wanted is None:
-        fetches |= own
+        fetches |= artifact_outputs
     shutil.rmtree(destination)
     _save(frozen, feeds, fetches, destination)
     return Signature(inputs=inputs, outputs=(*(signature.outputs if wanted is None else ()), *shown))
@@ -60,19 +60,20 @@ def _input(frozen: Any, name: str) -> Any:
     return tensor
 
 
-def _computed(graph: Any, own: set[str]) -> list[str]:
-    """Tensors that nodes compute, in order."""
+def _computed(graph: Any, artifact_outputs: set[str]) -> list[str]:
+    """Lists the tensors that nodes compute, in order."""
     return [
         tensor.name
         for operation in graph.get_operations()
         if operation.type not in _NOTHING
         for tensor in operation.outputs
-        if (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool) and tensor.name not in own
+        if (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool)
+        and tensor.name not in artifact_outputs
     ]
 
 
 def _cut(graph: Any, fed: set[str], wanted: Sequence[str]) -> list[str]:
-    """What of the fed tensors the wanted ones are computed from."""
+    """Returns the fed tensors that the wanted ones are computed from."""
     used: dict[str, None] = {}
     seen: set[str] = set()
     pending = list(wanted)
@@ -100,11 +101,11 @@ def _save(frozen: Any, feeds: Mapping[str, Any], fetches: Mapping[str, Any], des
     def serve(**inputs: Any) -> Any:
         return pruned(*[inputs[name] for name in names])
 
-    # A part is fed tensors of any batch; the graph may know more of a shape than what flows there.
+    # A part is fed tensors of any batch; the shape in the graph may be narrower than the fed tensors.
     specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype, name=name) for name, tensor in feeds.items()}
     module: Any = tf.Module()
     module.serve = serve
-    # Nobody derives it, and the gradient of a swish captures a tensor that is no longer anywhere.
+    # Gradients are not needed, and that of a swish captures a tensor that freezing has removed.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(
         module, str(destination), signatures={_KEY: serve.get_concrete_function(**specs)}, options=options

@@ -1,4 +1,4 @@
-"""TF.js opened: its executor computes whatever nodes it is asked for, so only the signature of `model.json` changes."""
+"""Exposes inner tensors of TF.js: its executor computes any node, so only the signature of `model.json` changes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,22 +34,28 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `NODE:INDEX`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Exposer`; a tensor is called `NODE:INDEX`."""
     model = json.loads((artifact / FILE).read_text("utf-8"))
     nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
     declared = model["signature"]
-    own = {_full(entry["name"]) for entry in declared["outputs"].values()}
-    called = {
+    artifact_outputs = {_full(entry["name"]) for entry in declared["outputs"].values()}
+    native_of = {
         f"{side} {key}": _full(entry["name"])
         for side in ("input", "output")
         for key, entry in declared[f"{side}s"].items()
     }
-    names = [called.get(n, n) for n in wanted] if wanted is not None else [n for n in _computed(nodes) if n not in own]
+    names = (
+        [native_of.get(n, n) for n in wanted]
+        if wanted is not None
+        else [n for n in _computed(nodes) if n not in artifact_outputs]
+    )
     inputs = signature.inputs
     if fed is not None:
-        given = {called.get(name, name): name for name in fed}
-        used = _cut(nodes, set(given), names)
-        inputs = tuple(spec(f"x{k}", given[name], native=name, example=fed[given[name]]) for k, name in enumerate(used))
+        name_of = {native_of.get(name, name): name for name in fed}
+        used = _cut(nodes, set(name_of), names)
+        inputs = tuple(
+            spec(f"x{k}", name_of[name], native=name, example=fed[name_of[name]]) for k, name in enumerate(used)
+        )
         declared["inputs"] = {each.name: {"name": each.native} for each in inputs}
     shown = tuple(spec(f"inner_{k}", name, native=name) for k, name in enumerate(names))
     if wanted is not None:
@@ -60,7 +66,7 @@ def write(
 
 
 def _computed(nodes: Mapping[str, Any]) -> list[str]:
-    """Tensors that nodes compute, in an order in which they can be; what flows in TensorFlow 1's loops is no value."""
+    """Lists the tensors that nodes compute, in an order of computation; control flow of TensorFlow 1 is left out."""
     made: dict[str, None] = {}
     used = {_full(name) for node in nodes.values() for name in node.get("input", ()) if not name.startswith("^")}
     for name in _ordered(nodes):
@@ -89,7 +95,7 @@ def _before(node: Mapping[str, Any]) -> list[str]:
 
 
 def _cut(nodes: Mapping[str, Any], fed: set[str], wanted: Sequence[str]) -> list[str]:
-    """What of the fed tensors the wanted ones are computed from."""
+    """Returns the fed tensors that the wanted ones are computed from."""
     used: dict[str, None] = {}
     seen: set[str] = set()
     pending = list(wanted)

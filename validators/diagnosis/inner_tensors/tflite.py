@@ -1,7 +1,7 @@
-"""TF Lite opened: every tensor that an operator writes becomes an output of the main subgraph and its signature.
+"""Exposes inner tensors of TF Lite: every tensor that an operator writes becomes an output of the signature.
 
-A tensor that is an output is written by every runtime and delegate, XNNPACK included, which keeps inner tensors to
-itself (`experimental_preserve_all_tensors` would switch it off).
+Every runtime and delegate writes the tensors that are outputs. XNNPACK hides all others, and LiteRT's
+`experimental_preserve_all_tensors` would switch XNNPACK off.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ def write(
     fed: Mapping[str, np.ndarray] | None,
     wanted: Sequence[str] | None,
 ) -> Signature:
-    """See `validators.diagnosis.inner_tensors.contract.Opener`; a tensor is called `INDEX name`."""
+    """Writes the copy; see `validators.diagnosis.inner_tensors.contract.Exposer`; a tensor is called `INDEX name`."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf((artifact / FILE).read_bytes(), 0)
     (entry,) = model.signatureDefs
     graph = model.subgraphs[entry.subgraphIndex]
-    own = {output.tensorIndex for output in entry.outputs}
+    artifact_outputs = {output.tensorIndex for output in entry.outputs}
     called = {f"input {each.name.decode()}": each.tensorIndex for each in entry.inputs}
     called |= {f"output {each.name.decode()}": each.tensorIndex for each in entry.outputs}
     if wanted is None:
-        shown = [index for index in _computed(schema, graph) if index not in own]
+        shown = [index for index in _computed(schema, graph) if index not in artifact_outputs]
         kept = list(entry.outputs)
     else:
         shown, kept = [_index(name, called) for name in wanted], []
@@ -57,14 +57,14 @@ def write(
 
 
 def _computed(schema: Any, graph: Any) -> list[int]:
-    """Indices of the tensors that operators write, in order; no handles of variables."""
+    """Lists the indices of the tensors that operators write, in order; no handles of variables."""
     kinds = {schema.TensorType.RESOURCE, schema.TensorType.VARIANT, schema.TensorType.STRING}
     written = [int(index) for operator in graph.operators for index in operator.outputs if index >= 0]
     return [index for index in dict.fromkeys(written) if graph.tensors[index].type not in kinds]
 
 
 def _cut(graph: Any, fed: set[int], wanted: Sequence[int]) -> list[int]:
-    """Leaves the operators that lead from what is fed to what is wanted; returns what of it they use."""
+    """Keeps only the operators that lead from fed to wanted tensors; returns the fed tensors that they use."""
     makers = {int(index): operator for operator in graph.operators for index in operator.outputs}
     used: dict[int, None] = {}
     needed: list[Any] = []
@@ -85,7 +85,7 @@ def _cut(graph: Any, fed: set[int], wanted: Sequence[int]) -> list[int]:
 
 
 def _shape_like(tensor: Any, example: np.ndarray) -> None:
-    """The part is written for the example's shape: what an inner tensor's shape was is the converter's guess."""
+    """Sets the shape of a fed tensor to that of its example: the converter only guessed shapes of inner tensors."""
     tensor.shape = np.array(example.shape, dtype=np.int32)
     tensor.shapeSignature = None
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from validators.contract import PARTS, Coverage, TensorDiff, ToleranceOverride
+from validators.contract import PARTS, OutputVariation, TensorDiff, ToleranceOverride
 from validators.release.manifest import Manifest
 from validators.report import view
 from validators.report.comparison import Pair
@@ -180,7 +180,7 @@ def _flips(row: view.OutputRow) -> str:
     return str(sum(each.compared - each.top1 for each in known)) if known else "-"
 
 
-def _coverage(coverage: Coverage) -> str:
+def _coverage(coverage: OutputVariation) -> str:
     if coverage.weak:
         return f"WeakEvidenceAction evidence: {coverage.why}."
     return (
