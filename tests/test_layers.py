@@ -278,3 +278,76 @@ def test_a_circle_of_folders_is_found(tmp_path):
     plant(tmp_path, "exporters/one/c.py", "")
     assert circle(arrows(tmp_path)) == []
     assert circle(folders(tmp_path)) == ["exporters.one", "exporters.two", "exporters.one"]
+
+
+MOST_MODULES = 16
+"""Modules of one folder beside its `__init__`, so that a reader sees all of them at once."""
+CROWDED_ALLOWED = {
+    "exporters/lowering/rewrites": "one module for each rewrite, and no rewrite knows another",
+    "flows/cli": "one module for each subcommand",
+}
+
+
+def untidy_folders(root: Path) -> list[str]:
+    """Lists folders of the layers with too many modules, or whose `__init__` does not say what is in them."""
+    found = []
+    for folder in sorted({file.parent for layer in LAYERS for file in (root / layer).rglob("*.py")}):
+        if "node_modules" in folder.parts:
+            continue
+        path = folder.relative_to(root).as_posix()
+        package = folder / "__init__.py"
+        tour = ast.get_docstring(ast.parse(package.read_text("utf-8"))) if package.is_file() else None
+        if len(tour or "") <= 60:
+            found.append(f"{path}: its __init__ does not say what is in it")
+        count = sum(file != package for file in folder.glob("*.py"))
+        if count > MOST_MODULES and path not in CROWDED_ALLOWED:
+            found.append(f"{path}: {count} modules")
+    return found
+
+
+def test_every_folder_says_what_is_in_it_and_can_be_taken_in_at_once():
+    assert untidy_folders(ROOT) == []
+
+
+def test_an_untidy_folder_is_found(tmp_path):
+    tour = f'"""{"Says what is in this folder. " * 3}"""\n'
+    for path in ("exporters", "validators", "flows", "flows/told", "flows/crowded"):
+        plant(tmp_path, f"{path}/__init__.py", tour)
+    plant(tmp_path, "flows/bare/__init__.py", '"""Short."""\n')
+    plant(tmp_path, "flows/missing/a.py", "")
+    for number in range(MOST_MODULES):
+        plant(tmp_path, f"flows/told/a{number}.py", "")
+        plant(tmp_path, f"flows/crowded/a{number}.py", "")
+    plant(tmp_path, "flows/crowded/b.py", "")
+    assert untidy_folders(tmp_path) == [
+        "flows/bare: its __init__ does not say what is in it",
+        "flows/crowded: 17 modules",
+        "flows/missing: its __init__ does not say what is in it",
+    ]
+
+
+@pytest.mark.parametrize("path", CROWDED_ALLOWED)
+def test_an_exception_is_still_needed(path):
+    assert sum(file.name != "__init__.py" for file in (ROOT / path).glob("*.py")) > MOST_MODULES
+
+
+QUESTION = re.compile(r"(What|Which|Whether|How|Why|Where|Who)\b")
+
+
+def questions(root: Path) -> list[str]:
+    """Lists docstrings in the layers that open with a question word, where a verb would say what is done."""
+    found = []
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for file in sorted(file for layer in LAYERS for file in (root / layer).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            doc = ast.get_docstring(node) if isinstance(node, documented) else None
+            if doc and QUESTION.match(doc) and "node_modules" not in file.parts:
+                line = getattr(node, "lineno", 1)
+                found.append(f"{file.relative_to(root).as_posix()}:{line}: {doc.partition(chr(10))[0]}")
+    return found
+
+
+def test_a_docstring_that_opens_with_a_question_word_is_found(tmp_path):
+    plant(tmp_path, "flows/a.py", '"""Whatever runs."""\n\ndef f():\n    """Whether it runs."""\n')
+    plant(tmp_path, "flows/b.py", '"""How it runs."""\n\nasync def f():\n    """Says how it runs."""\n')
+    assert questions(tmp_path) == ["flows/a.py:3: Whether it runs.", "flows/b.py:1: How it runs."]
