@@ -351,3 +351,7 @@ def test_a_docstring_that_opens_with_a_question_word_is_found(tmp_path):
     plant(tmp_path, "flows/a.py", '"""Whatever runs."""\n\ndef f():\n    """Whether it runs."""\n')
     plant(tmp_path, "flows/b.py", '"""How it runs."""\n\nasync def f():\n    """Says how it runs."""\n')
     assert questions(tmp_path) == ["flows/a.py:3: Whether it runs.", "flows/b.py:1: How it runs."]
+
+
+def test_no_docstring_opens_with_a_question_word():
+    assert questions(ROOT) == []

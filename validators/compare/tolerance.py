@@ -1,4 +1,4 @@
-"""How far an output may lie from the reference: one tolerance for each output, with its reason.
+"""Decides how far an output may lie from the reference: one tolerance for each output, with its reason.
 
 In: the reference outputs of one sample set, the original's own rounding (`validators.reference.noise_floor`), and what
 the user set by hand. Out: a `Tolerance` for each floating output, None where only equality will do. Pure: no I/O, no
@@ -261,7 +261,7 @@ def _parts(entries: Sequence[ToleranceOverride]) -> dict[str, float | None]:
 
 
 def _is_share(array: np.ndarray) -> bool:
-    """Whether every element is a number from 0 to 1."""
+    """Tells whether every element is a number from 0 to 1."""
     return array.dtype.kind != "c" and bool(np.all((array >= 0) & (array <= 1)))
 
 

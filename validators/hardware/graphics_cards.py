@@ -169,7 +169,7 @@ def _chosen(installed: Sequence[Card], visible: str) -> tuple[Card, ...]:
 
 
 def _lock_folder() -> Path:
-    """The same folder for every user: root alone may write to `/run/lock` on some systems."""
+    """The same folder for every user: only root may write to `/run/lock` on some systems."""
     open_to_all = [f for f in _LOCK_FOLDERS if f.is_dir() and f.stat().st_mode & stat.S_IWOTH]
     if not open_to_all:
         looked = ", ".join(map(str, _LOCK_FOLDERS))
@@ -183,7 +183,7 @@ def _lock_folder() -> Path:
 def _opened(path: Path) -> int:
     """Opens the lock file, for reading: that is enough to lock it, and the file of another user allows no more.
 
-    A new file gets its name when it can be read by all, so nobody meets it before. Opening with O_CREAT would fail on
+    A new file gets its name when it can be read by all, so no one opens it before. Opening with O_CREAT would fail on
     another user's file in a sticky folder (Linux, fs.protected_regular).
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC

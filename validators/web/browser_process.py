@@ -79,7 +79,7 @@ def _launch(chromium: Path, folder: Path, log: Path) -> subprocess.Popen[bytes]:
             stderr=stderr,
             # Its sockets, caches and crash reports go when the folder goes, and none lands in the user's home.
             env={**os.environ, **dict.fromkeys(("TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(folder))},
-            process_group=0,  # Ctrl-C reaches the supervisor alone, and one signal later ends the whole tree
+            process_group=0,  # Ctrl-C reaches only the supervisor, and one signal later ends the whole tree
             preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - this process has one thread
         )
 

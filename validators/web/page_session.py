@@ -27,9 +27,9 @@ PAGE = Path(__file__).parent / "page"
 
 def _packages() -> Path:
     """Returns the folder of the npm packages: next to the pages in a checkout, else one of the user's for each lock."""
-    beside = PAGE / "node_modules"
-    if checkout() or beside.is_dir():
-        return beside
+    in_checkout = PAGE / "node_modules"
+    if checkout() or in_checkout.is_dir():
+        return in_checkout
     lock = sha256((PAGE / "package-lock.json").read_bytes()).hexdigest()
     return data_folder() / f"pages-{lock[:12]}" / "node_modules"
 
