@@ -98,7 +98,7 @@ def prove_elsewhere(settings: Settings, digest: str) -> StageOutcome:
 
 
 _ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500"}
-"""Environment of a run on the pool; `deployments/prefect.yaml` sets the same for all others."""
+"""Environment of a run on the pool; `flows/deployment/prefect.yaml` sets the same for all others."""
 
 
 def _ensure_deployment(client: SyncPrefectClient, pool: str) -> None:

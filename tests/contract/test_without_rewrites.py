@@ -21,7 +21,7 @@ from validators.runtimes.registry import RUNTIMES, default_requirements
 
 pytestmark = pytest.mark.slow
 
-TRUST = {"custom_objects": CPU["custom_objects"], "trust_lambda": False}
+TRUST = {"custom_objects": tuple(CPU["custom_objects"]), "trust_lambda": False}
 MORE = "tests.contract.more_models:"
 JOBS = "tests.exporters.lowering_jobs:"
 

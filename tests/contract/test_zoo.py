@@ -13,7 +13,6 @@ from tests.zoo_jobs import SmallLimit, lower_under_a_small_limit
 from tests.zoo_models import MODELS
 from validators.runtimes.registry import default_requirements
 
-TRUST = {"custom_objects": [], "trust_lambda": False}
 CHOSEN = [case for case in ZOO if not case.refused]
 
 

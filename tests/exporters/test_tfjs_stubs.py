@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-def after_the_import(_request):
+def after_the_import(_request: dict) -> dict:
     """Job: what of the stand-ins is left when tensorflowjs is imported."""
     from exporters.formats.tfjs_stubs import conversion_module
 

@@ -167,7 +167,7 @@ def test_a_release_waits_for_its_pool_and_goes_out_on_the_workers_word(site, car
     assert f"{child['name']} (cpu): Proven" in parent["state"]["message"]
     deployment = ask(f"{site.api}/deployments/name/validate/{cards}")
     assert deployment["tags"] == ["paritygate"]  # as the automation wants it that looks for runs that fell silent
-    others = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())["definitions"]["environment"]
+    others = yaml.safe_load((ROOT / "flows" / "deployment" / "prefect.yaml").read_text())["definitions"]["environment"]
     assert deployment["job_variables"] == others
     assert (deployment["entrypoint"], deployment["pull_steps"]) == ("flows.prefect.validate.validate", [])
 

@@ -1,5 +1,7 @@
 """What a layer with tables inside looks up in them, in real models of both Keras."""
 
+from typing import Any
+
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -48,7 +50,7 @@ CASES = {
 }
 
 
-def ranges(request):
+def ranges(request: dict) -> Any:
     """Job: builds a model of one layer after a layer that hands values on, and says what its input is drawn from."""
     import importlib
     import sys
