@@ -20,8 +20,7 @@ from typing import Any
 
 from benchmarks.processes import BIN, ROOT, clean_environment
 from exporters.formats.registry import FORMATS
-from exporters.jobs import GIB, Job, Limits, Workers
-from exporters.jobs import process_tree as tree
+from exporters.jobs import GIB, Job, Limits, Workers, process_tree
 from flows.batch.outcomes import FormatState, states_of
 from validators.release.manifest import load
 
@@ -179,11 +178,11 @@ def _watched(process: subprocess.Popen[bytes]) -> int:
     peak = 0
     try:
         while process.poll() is None:
-            peak = max(peak, tree.MemoryMeter().read([process.pid]))
+            peak = max(peak, process_tree.MemoryMeter().read([process.pid]))
             time.sleep(_POLL)
     finally:
         if process.poll() is None:
-            tree.kill(process.pid)
+            process_tree.kill(process.pid)
             process.wait()
     return peak
 

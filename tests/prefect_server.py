@@ -17,7 +17,7 @@ from typing import Any
 
 from flows.deployment.local_server import LEASES
 from flows.deployment.ports import free_port
-from flows.prefect import server as prefect_home
+from flows.prefect import server
 
 ROOT = Path(__file__).resolve().parents[1]
 PREFECT = Path(sys.executable).with_name("prefect")
@@ -114,7 +114,7 @@ def _start(home: Path, api: str) -> None:
 @contextlib.contextmanager
 def served(home: Path) -> Iterator[str]:
     """A Prefect server of our own on loopback; gives the address of its API."""
-    if (prepared := prefect_home.home() / "prefect.db").exists():  # made at set-up; a fresh one takes 20 s more
+    if (prepared := server.home() / "prefect.db").exists():  # made at set-up; a fresh one takes 20 s more
         with (
             contextlib.closing(sqlite3.connect(prepared)) as ours,
             contextlib.closing(sqlite3.connect(home / "prefect.db")) as theirs,

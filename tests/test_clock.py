@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.deployment import local_server as local
+from flows.deployment import local_server
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("exporters", "validators", "flows", "deployments")
@@ -43,8 +43,8 @@ def test_a_reading_of_the_wall_clock_would_be_found(tmp_path):
 
 def test_a_process_is_still_known_after_the_clock_has_jumped(tmp_path, monkeypatch):
     me = psutil.Process()
-    (tmp_path / "server.pid").write_text(f"{me.pid} {local._began(me.pid)}")
+    (tmp_path / "server.pid").write_text(f"{me.pid} {local_server._began(me.pid)}")
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: 0.0)
-    assert local._running(tmp_path, "server") == me
-    (tmp_path / "server.pid").write_text(f"{me.pid} {int(local._began(me.pid)) - 1}")  # another one had this pid
-    assert local._running(tmp_path, "server") is None
+    assert local_server._running(tmp_path, "server") == me
+    (tmp_path / "server.pid").write_text(f"{me.pid} {int(local_server._began(me.pid)) - 1}")  # another one had this pid
+    assert local_server._running(tmp_path, "server") is None

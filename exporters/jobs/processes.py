@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from exporters.jobs import process_tree as tree
+from exporters.jobs import process_tree
 
 FORK_IS_SAFE = sys.platform == "linux"
 
@@ -69,13 +69,13 @@ class Child:
         """Records the pid; kills the process at once if `kill` was called before its fork."""
         self.pid = pid
         if self.kill_requested:
-            tree.kill(pid)
+            process_tree.kill(pid)
 
     def kill(self) -> None:
         """Kills the process with its descendants; one that is not forked yet is killed when it starts."""
         self.kill_requested = True
         if self.pid is not None:
-            tree.kill(self.pid)
+            process_tree.kill(self.pid)
 
     def record_end(self, exit_code: int | None, failure: str = "") -> None:
         """Records the end and wakes the waiting threads."""

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import psutil
 
-from exporters.jobs import process_tree as tree
+from exporters.jobs import process_tree
 from exporters.jobs.job import GIB, INFRASTRUCTURE, Answer, Attempt, Job, JobStatus, Outcome, Request
 from exporters.jobs.log_follower import LogFollower
 from exporters.jobs.messages import decode_answer, encode_request, name_of
@@ -249,7 +249,7 @@ class Workers:
     ) -> tuple["_RawOutcome | None", int]:
         """Waits for the end; returns the end of a killed job (else None), and the job's peak memory in bytes."""
         peak = 0
-        meter = tree.MemoryMeter(typical=_TYPICAL_MEMORY, bound=job.limits.memory)
+        meter = process_tree.MemoryMeter(typical=_TYPICAL_MEMORY, bound=job.limits.memory)
         while not child.ended.wait(min(_POLL, max(0.0, started + job.limits.seconds - time.monotonic()))):
             for line in follower.lines():
                 self._on_line(line)
@@ -262,7 +262,7 @@ class Workers:
                 child.kill()
                 if broken.status == "out of memory":
                     for pid in job.companions:
-                        tree.kill(pid)
+                        process_tree.kill(pid)
                 if child.pid is not None:
                     child.ended.wait(10)
                 return broken, peak

@@ -7,10 +7,10 @@ show them. `loop_in_prefect` does the same for `nightly` (in the flow's own proc
 pool). `watch` releases the best checkpoint of a training run; `checkpoints` finds it, `watch_record` records it.
 """
 
-from flows.batch.outcomes import FormatState, State, states_of
+from flows.batch.outcomes import FormatState, states_of
 from flows.batch.sweep_display import shown
 from flows.batch.sweep_record import RECORD, Sweep, SweptModel
 from flows.batch.sweep_report import render
 from flows.batch.sweep_run import sweep
 
-__all__ = ["RECORD", "FormatState", "State", "Sweep", "SweptModel", "render", "shown", "states_of", "sweep"]
+__all__ = ["RECORD", "FormatState", "Sweep", "SweptModel", "render", "shown", "states_of", "sweep"]

@@ -22,7 +22,7 @@ from flows.prefect.server import failures_named
 from flows.prefect.tasks import THREADS, TaskLog, failure
 from flows.review.gate import gate
 from validators.release.integrity import ATTESTATIONS
-from validators.report import approval_lines as people
+from validators.report import approval_lines
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -72,7 +72,7 @@ def verify_again(target: Path) -> "State[Any]":
         if awaited(verdict):
             return Failed(name="Awaiting", message=f"{verdict.reasons[0].message}: {target}")
     if verdict.passed:
-        lines = people.lines(report.approvals, report.overridden, report.verdict.waived)
+        lines = approval_lines.lines(report.approvals, report.overridden, report.verdict.waived)
         notes = [f"{label} {text}" for label, text in lines]
         return Completed(name="Verified", message="\n".join([f"{target} {report.digest}", *notes]))
     reasons = [f"{reason.code}: {reason.subject}: {reason.message}" for reason in verdict.reasons]

@@ -44,9 +44,9 @@ def approve(  # noqa: PLR0913 - one parameter for every flag
     reasons of that moment, no later one, and never a changed file. The exit
     code is the gate's.
     """
-    from flows.review import decisions as decide
+    from flows.review import decisions
 
     if reject and force:
         raise BadInput("--reject and --force contradict each other", next_step="Give one of them, or none.")
     act: Act = "rejected" if reject else "forced" if force else "approved"
-    return print_decision(decide.approve(release_dir, act=act, who=by, why=why, digest=digest), as_json=as_json)
+    return print_decision(decisions.approve(release_dir, act=act, who=by, why=why, digest=digest), as_json=as_json)

@@ -47,7 +47,7 @@ def diagnose(  # noqa: PLR0913 - one parameter for every flag
     only. Nothing in the release is changed. Exit code 0: the fault is named,
     or the cell passes here; 1: no layer could be named.
     """
-    from flows import diagnose as diagnosis
+    from flows import diagnose
     from flows.config.settings import named_shapes
     from flows.progress.display import shown
 
@@ -58,9 +58,9 @@ def diagnose(  # noqa: PLR0913 - one parameter for every flag
         "input_shapes": named_shapes(input_shape),
     }
     with shown(console(stderr=True)) as listen:
-        found = diagnosis.diagnose(release_dir, cell, model=model, loading=loading, output=output, listen=listen)
+        found = diagnose.diagnose(release_dir, cell, model=model, loading=loading, output=output, listen=listen)
     if as_json:
         print_record(found)
     else:
-        diagnosis.render(found, console())
+        diagnose.render(found, console())
     return 1 if found.verdict == "unknown" else 0

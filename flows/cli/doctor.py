@@ -20,11 +20,11 @@ def doctor(*, as_json: Json = False) -> int:
     shows the command that installs it. Exit code 0 when any runtime can run
     here, else 3.
     """
-    from flows.machine import doctor as diagnosis
+    from flows.machine.doctor import examine, render
 
-    found = diagnosis.examine()
+    found = examine()
     if as_json:
         print_record(found)
     else:
-        diagnosis.render(found, console())
+        render(found, console())
     return 0 if any(runtime.ready for runtime in found.runtimes) else 3

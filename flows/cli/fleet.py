@@ -45,7 +45,7 @@ def fleet(  # noqa: PLR0913 - one parameter for every flag
     read; 3: something broke.
     """
     from flows.config.settings import Terms, load_settings
-    from flows.prefect import server as prefect_home
+    from flows.prefect import server
 
     if not os.environ.get("PREFECT_API_URL"):
         raise BadInput(
@@ -56,8 +56,8 @@ def fleet(  # noqa: PLR0913 - one parameter for every flag
         raise BadInput(f"--at-once {at_once}: valid is at least 1")
     settings = load_settings(config, {"model": models})
     terms = Terms.model_validate(settings.model_dump(include=set(Terms.model_fields)))
-    with prefect_home.api():
-        with prefect_home.importing():
+    with server.api():
+        with server.importing():
             from flows.batch.fleet import FleetOptions, fleet_in_prefect
         how = FleetOptions(releases=output, terms=terms, at_once=at_once, storage=storage, deployment=deployment)
         done = fleet_in_prefect(models, how)

@@ -32,11 +32,11 @@ def gate(
     it. A cell that failed on any machine refuses the release. Attestations are
     not signed yet: anyone who can write into the folder can add or remove one.
     """
-    from flows.review import gate as judgement
+    from flows.review import gate
 
-    report = judgement.gate(release_dir, digest=digest)
+    report = gate.gate(release_dir, digest=digest)
     if as_json:
         print_record(report)
     else:
-        judgement.render(report, console())
+        gate.render(report, console())
     return report.verdict.exit_code

@@ -28,12 +28,12 @@ def print_record(record: Any) -> None:
 
 def print_decision(decision: "Decision", *, as_json: bool) -> int:
     """Prints the gate's verdict after a person's decision, and on stderr where it is kept; returns the exit code."""
-    from flows.review import gate as judgement
+    from flows.review import gate
 
     if as_json:
         print_record(decision)
     else:
-        judgement.render(decision.report, console())
+        gate.render(decision.report, console())
     note = f"kept in {decision.attestation}" if decision.attestation else f"not done: {decision.why_not}"
     console(stderr=True).print(safe(note), markup=False, soft_wrap=True)
     return decision.exit_code

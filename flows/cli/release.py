@@ -75,11 +75,11 @@ def release(
     if run.judged is None:
         return manifest.verdict.exit_code
     if not as_json:
-        from flows.review import gate as gating
+        from flows.review import gate
 
         out = console()
         out.print()
-        gating.render(run.judged, out)
+        gate.render(run.judged, out)
     return run.judged.verdict.exit_code
 
 
@@ -117,10 +117,10 @@ def _released(settings: "Settings", fork_servers: ForkServers, *, prefect: bool)
         if not prefect:
             run.carry_out(run_on_threads)
             return run
-        from flows.prefect import server as prefect_home
+        from flows.prefect import server
 
-        with prefect_home.api():
-            with prefect_home.importing():
+        with server.api():
+            with server.importing():
                 from flows.prefect.release import release_in_prefect
             release_in_prefect(run)
     return run

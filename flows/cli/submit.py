@@ -45,24 +45,24 @@ def submit(  # noqa: PLR0913 - one parameter for every flag
     """
     import os
 
-    from flows.prefect import server as prefect_home
+    from flows.prefect import server
 
     if not os.environ.get("PREFECT_API_URL"):
         raise BadInput(
             "PREFECT_API_URL names no Prefect server",
             next_step="`paritygate server start` starts one here; `paritygate release` needs none.",
         )
-    with prefect_home.api():
+    with server.api():
         with _at_hand(model, storage) as file:
             settings = flags.settings(file, output)
-            with prefect_home.importing():
-                from flows.prefect import submit as submission
-            done = submission.submit(settings, storage=storage, deployment=deployment)
+            with server.importing():
+                from flows.prefect import submit
+            done = submit.submit(settings, storage=storage, deployment=deployment)
         progress = console(stderr=True)
         progress.print(safe(f"{done.name}: {done.state}  {done.url}"), markup=False, soft_wrap=True)
         if wait:
             say = lambda now: progress.print(safe(f"{now.name}: {now.state}"), markup=False, soft_wrap=True)  # noqa: E731
-            done = submission.follow(done, say)
+            done = submit.follow(done, say)
     if as_json:
         print_record(done)
     else:

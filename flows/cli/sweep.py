@@ -46,14 +46,14 @@ def sweep(  # noqa: PLR0913 - one parameter for every flag
     Prefect. Exit code 0: every model is proven in every format; 1: some are
     not; 3: something broke.
     """
-    from flows import batch as sweeping
+    from flows import batch
 
-    with sweeping.shown(console(stderr=True)) as progress:
-        directory, swept = sweeping.sweep(
+    with batch.shown(console(stderr=True)) as progress:
+        directory, swept = batch.sweep(
             folder, output=output, config=config, formats=formats, pattern=pattern, jobs=jobs, progress=progress
         )
     if as_json:
-        print_bytes((directory / sweeping.RECORD).read_bytes())
+        print_bytes((directory / batch.RECORD).read_bytes())
     else:
-        sweeping.render(swept, console(), folder=directory)
+        batch.render(swept, console(), folder=directory)
     return swept.exit_code

@@ -61,11 +61,11 @@ def verify(  # noqa: PLR0913 - one parameter for every flag
     for. Nothing is written into the release without --attest; `paritygate
     gate` judges it afterwards.
     """
-    from flows.pipeline import verify as verification
+    from flows.pipeline import verify
     from flows.progress.display import shown
 
     with shown(console(stderr=True)) as listen:
-        report = verification.verify(
+        report = verify.verify(
             release_dir,
             digest=digest,
             formats=formats,
@@ -77,5 +77,5 @@ def verify(  # noqa: PLR0913 - one parameter for every flag
     if as_json:
         print_record(report)
     else:
-        verification.render(report, console())
+        verify.render(report, console())
     return report.verdict.exit_code

@@ -38,7 +38,7 @@ def waive(  # noqa: PLR0913 - one parameter for every flag
     [[policy.waivers]] in release.toml does the same for every release. The
     exit code is the gate's.
     """
-    from flows.review import decisions as decide
+    from flows.review import decisions
     from validators.contract import Waiver
 
     try:
@@ -46,4 +46,4 @@ def waive(  # noqa: PLR0913 - one parameter for every flag
     except ValueError as error:
         raise BadInput(f"--until {until}: is not a date", next_step="For example: --until 2027-01-31") from error
     waiver = Waiver(cell=cell, until=day, by=by, why=why)
-    return print_decision(decide.waive(release_dir, waiver, digest=digest), as_json=as_json)
+    return print_decision(decisions.waive(release_dir, waiver, digest=digest), as_json=as_json)

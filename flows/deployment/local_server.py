@@ -24,7 +24,7 @@ import psutil
 from exporters.errors import Broken
 from exporters.installation import state_folder
 from flows.deployment import POOL, postgres
-from flows.prefect import server as prefect_home
+from flows.prefect import server
 
 PORT = 4200
 _PREFECT = str(Path(sys.executable).with_name("prefect"))
@@ -131,7 +131,7 @@ def _postgres(home: Path) -> str:
 
 def _sqlite(home: Path) -> str:
     """Copies the database that set-up migrated: a fresh one takes 20 s longer."""
-    target, prepared = home / "prefect.db", prefect_home.home() / "prefect.db"
+    target, prepared = home / "prefect.db", server.home() / "prefect.db"
     if prepared.exists() and not target.exists():
         with (
             contextlib.closing(sqlite3.connect(prepared)) as ours,

@@ -20,12 +20,14 @@ def render(found: Diagnosis, console: "Console") -> None:
     """Prints the verdict, the evidence, the conclusions, and what each setting of the runtime changes."""
     from rich.text import Text
 
-    from validators.report import cell_table as lines
+    from validators.report import cell_table
 
     def say(text: str, label: str = "") -> None:
-        console.print(Text(f"{label}{lines.written(text, console)}"), soft_wrap=True)
+        console.print(Text(f"{label}{cell_table.written(text, console)}"), soft_wrap=True)
 
-    console.print(Text.assemble(_WORDS[found.verdict], f"  {lines.written(found.summary, console)}"), soft_wrap=True)
+    console.print(
+        Text.assemble(_WORDS[found.verdict], f"  {cell_table.written(found.summary, console)}"), soft_wrap=True
+    )
     say(f"{found.cell}: {found.status}{f': {found.message}' if found.message else ''}", "cell         ")
     if found.tensor:
         off = "" if found.distance is None else f", off by {found.distance:.1e} of its scale"

@@ -218,13 +218,12 @@ def render(report: VerifyReport, console: "Console") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from validators.report import approval_lines as people
-    from validators.report import cell_table as lines
+    from validators.report import approval_lines, cell_table
     from validators.report.view.matrix import line
     from validators.text import counted
 
     def say(text: str, label: str = "") -> None:
-        console.print(Text(f"{label}{lines.written(text, console)}"), soft_wrap=True)
+        console.print(Text(f"{label}{cell_table.written(text, console)}"), soft_wrap=True)
 
     good = report.verdict.passed
     ran = [cell for cell in report.cells if cell.status not in {"limited", "unavailable"}]
@@ -235,16 +234,16 @@ def render(report: VerifyReport, console: "Console") -> None:
     elsewhere = report.manifest.policy.elsewhere
     awaited = any(requirement.asks_for(cell) for cell in ran for requirement in elsewhere)
     outcome = f"{passed} of {counted(len(ran), 'cell')} passed again" if ran else "no cell was run"
-    title = f"  {lines.written(str(report.release), console)}: {outcome}"
+    title = f"  {cell_table.written(str(report.release), console)}: {outcome}"
     console.print(Text.assemble(word, out, title), soft_wrap=True)
     if ran:
         shown = [line(cell, report.manifest.samples) for cell in ran]
-        console.print(Padding(lines.table(shown, console), (1, 0)))
-    for text in lines.not_run_lines(report.cells, report.verdict, console):
+        console.print(Padding(cell_table.table(shown, console), (1, 0)))
+    for text in cell_table.not_run_lines(report.cells, report.verdict, console):
         console.print(text, soft_wrap=True)
     for reason in report.verdict.reasons:
         say(f"{reason.code}: {reason.subject}: {reason.message}", "  ")
-    for label, sentence in people.lines(report.approvals, report.overridden, report.verdict.waived):
+    for label, sentence in approval_lines.lines(report.approvals, report.overridden, report.verdict.waived):
         say(sentence, f"{label:<9}")
     say(report.digest, "digest   ")
     if report.attestation:

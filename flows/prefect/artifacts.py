@@ -5,7 +5,7 @@ In: a manifest. Out: two Markdown artifacts of the run, `release-MODEL` and `rel
 
 from validators.release.manifest import Manifest
 from validators.report import markdown
-from validators.report.html import distance_chart as distances
+from validators.report.html import distance_chart
 
 
 def publish(manifest: Manifest, *, key: str, description: str) -> None:
@@ -19,5 +19,5 @@ def publish(manifest: Manifest, *, key: str, description: str) -> None:
     from prefect.artifacts import create_markdown_artifact
 
     create_markdown_artifact(markdown.render(manifest), key=key, description=description)
-    picture = f"![The distances of every cell; the report has them as a table]({distances.address(manifest)})\n"
+    picture = f"![The distances of every cell; the report has them as a table]({distance_chart.address(manifest)})\n"
     create_markdown_artifact(picture, key=f"{key}-distances", description=description)

@@ -45,7 +45,7 @@ from flows.review.gate import GateReport, approvals, gate
 from validators.contract import Verdict
 from validators.gate.consistency import lasting_reasons
 from validators.release.manifest import load
-from validators.report import approval_lines as people
+from validators.report import approval_lines
 from validators.report.view.matrix import headline
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def standing_there(settings: Settings, note: str) -> "State[Any]":
     """Judges a release that exists already, and returns the verdict and `note` as a run's final state."""
     target = settings.release_dir.absolute()
     report = gate(target)
-    lines = people.lines(approvals(report.attestations), report.overridden, report.verdict.waived)
+    lines = approval_lines.lines(approvals(report.attestations), report.overridden, report.verdict.waived)
     notes = [note, *(f"{label} {text}" for label, text in lines)]
     return _state(target, report.digest, report.verdict, notes)
 

@@ -195,26 +195,25 @@ def render(report: GateReport, console: "Console") -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from validators.report import approval_lines as people
-    from validators.report import cell_table as lines
+    from validators.report import approval_lines, cell_table
     from validators.report.view.matrix import line
     from validators.text import counted
 
     def say(text: str, label: str = "") -> None:
-        console.print(Text(f"{label}{lines.written(text, console)}"), soft_wrap=True)
+        console.print(Text(f"{label}{cell_table.written(text, console)}"), soft_wrap=True)
 
     colours = {"RELEASED": "green", "AWAITING": "yellow"}
     word = report.headline
     ran = [one.attestation for one in report.attestations if isinstance(one.attestation, AttestedCells)]
     attested = [line(cell, report.samples, each.machine.host) for each in ran for cell in each.cells]
     own, others = counted(report.cells, "own cell"), counted(len(attested), "attested cell")
-    model = lines.written(report.model, console)
+    model = cell_table.written(report.model, console)
     console.print(Text.assemble((word, f"bold {colours.get(word, 'red')}"), f"  {model}: {own}, {others}"))
     if attested:
-        console.print(Padding(lines.table(attested, console), (1, 0)))
+        console.print(Padding(cell_table.table(attested, console), (1, 0)))
     for reason in report.verdict.reasons:
         say(f"{reason.code}: {reason.subject}: {reason.message}", "  ")
-    for label, text in people.lines(approvals(report.attestations), report.overridden, report.verdict.waived):
+    for label, text in approval_lines.lines(approvals(report.attestations), report.overridden, report.verdict.waived):
         say(text, f"{label:<9}")
     for awaited in report.awaited:
         say(f"{awaited.requirement}, {awaited.remedy}:", "awaited  ")

@@ -21,8 +21,7 @@ import psutil
 import pytest
 
 from exporters.errors import BadInput, Broken, Cancelled, Limited
-from exporters.jobs import GIB, Job, Limits, Workers
-from exporters.jobs import process_tree as tree
+from exporters.jobs import GIB, Job, Limits, Workers, process_tree
 from exporters.jobs.processes import ForkServer
 from tests.exporters import jobs
 
@@ -207,20 +206,20 @@ def test_memory_that_processes_share_counts_once(start):
 
 
 def test_the_cheap_sum_answers_only_where_it_is_within_the_bound():
-    own = tree.MemoryMeter().read([os.getpid()])
+    own = process_tree.MemoryMeter().read([os.getpid()])
     resident = psutil.Process().memory_info().rss
     assert own < resident
-    assert tree.MemoryMeter(typical=2 * resident, bound=3 * resident).read([os.getpid()]) >= own
-    assert tree.MemoryMeter(typical=2 * resident, bound=1).read([os.getpid()]) < resident
+    assert process_tree.MemoryMeter(typical=2 * resident, bound=3 * resident).read([os.getpid()]) >= own
+    assert process_tree.MemoryMeter(typical=2 * resident, bound=1).read([os.getpid()]) < resident
 
 
 def test_shares_are_asked_for_again_where_memory_grew_or_the_bound_is_near(monkeypatch):
-    meter = tree.MemoryMeter(typical=10, bound=100)
-    monkeypatch.setattr(tree, "members", lambda pid: [pid])
+    meter = process_tree.MemoryMeter(typical=10, bound=100)
+    monkeypatch.setattr(process_tree, "members", lambda pid: [pid])
 
     def read(resident, share):
-        monkeypatch.setattr(tree, "_resident", lambda _: resident)
-        monkeypatch.setattr(tree, "_proportional", lambda _: share)
+        monkeypatch.setattr(process_tree, "_resident", lambda _: resident)
+        monkeypatch.setattr(process_tree, "_proportional", lambda _: share)
         return meter.read([1])
 
     assert read(9, 5) == 9

@@ -11,7 +11,7 @@ from small_release import CPU, GPU, KEY, cell, failed_cell
 
 from flows.config.settings import Settings
 from flows.prefect.release import unchanged
-from flows.review import gate as gating
+from flows.review import gate
 from validators.contract import Verdict, Waiver
 from validators.release.attestation_files import write_approval
 from validators.release.integrity import ATTESTATIONS, manifest_digest
@@ -301,4 +301,4 @@ def test_a_name_that_is_an_escape_sequence_cannot_steer_the_terminal(call, good)
     write_approval(good, **write)
     _, out, _ = call("gate", good)
     assert "\x1b" not in out
-    assert gating.gate(good).verdict.passed
+    assert gate.gate(good).verdict.passed

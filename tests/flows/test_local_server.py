@@ -3,19 +3,18 @@
 import pytest
 
 from exporters.errors import BadInput, Broken
-from flows.deployment import bootstrap
-from flows.deployment import local_server as local
+from flows.deployment import bootstrap, local_server
 
 
 def test_of_a_server_that_ended_as_it_started_the_last_lines_are_said(tmp_path, monkeypatch):
     program = tmp_path / "prefect"
     program.write_text("#!/bin/sh\nfor line in $(seq 30); do echo line $line; done\necho the database is away >&2\n")
     program.chmod(0o755)
-    monkeypatch.setattr(local, "_PREFECT", str(program))
-    monkeypatch.setattr(local, "_sqlite", lambda home: "sqlite://")
+    monkeypatch.setattr(local_server, "_PREFECT", str(program))
+    monkeypatch.setattr(local_server, "_sqlite", lambda home: "sqlite://")
     home = tmp_path / "server"
     with pytest.raises(Broken, match="the Prefect server did not start\nline 17\n") as caught:
-        local.start(home, 1)
+        local_server.start(home, 1)
     assert caught.value.message.endswith("line 30\nthe database is away")
     assert caught.value.next_step == f"less {home}/server.log"
 

@@ -15,7 +15,7 @@ import pytest
 from prefect_server import ROOT, ask, environment, until
 
 from exporters.errors import Broken, Cancelled
-from flows.prefect import model_concurrency as turns
+from flows.prefect import model_concurrency
 from flows.progress.events import perform
 
 pytestmark = pytest.mark.slow
@@ -56,8 +56,8 @@ def here(server, monkeypatch):
     """This process is a client of the server, and a run on it."""
     from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: TID251 - the address is a setting
 
-    monkeypatch.setattr(turns, "flow_run", SimpleNamespace(id=begun(server), name="release-mine"))
-    monkeypatch.setattr(turns, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(model_concurrency, "flow_run", SimpleNamespace(id=begun(server), name="release-mine"))
+    monkeypatch.setattr(model_concurrency, "_POLL_SECONDS", 0.05)
     with temporary_settings({PREFECT_API_URL: server}):
         yield
 
@@ -100,7 +100,7 @@ def waiting_for(digest, run):
     """A second run's thread, which has the turn when it ends."""
 
     def work():
-        with turns.turn(digest, run):
+        with model_concurrency.turn(digest, run):
             pass
 
     return started(work)
@@ -108,8 +108,8 @@ def waiting_for(digest, run):
 
 def test_the_second_run_waits_says_for_whom_and_goes_on_when_the_first_is_done(server, model):
     second = Run()
-    with turns.turn(model, Run()):
-        turns.flow_run.id = begun(server)
+    with model_concurrency.turn(model, Run()):
+        model_concurrency.flow_run.id = begun(server)
         thread = waiting_for(model, second)
         until(lambda: second.waits, seconds=20)
         thread.join(1)
@@ -122,7 +122,7 @@ def test_the_second_run_waits_says_for_whom_and_goes_on_when_the_first_is_done(s
 
 def test_another_model_waits_for_nobody(server, model):
     alone = Run()
-    with turns.turn(model, Run()), turns.turn(f"{model[:-1]}x", alone):
+    with model_concurrency.turn(model, Run()), model_concurrency.turn(f"{model[:-1]}x", alone):
         pass
     assert alone.events == []
 
@@ -135,11 +135,13 @@ def test_the_turn_of_a_killed_run_is_taken_when_it_is_silent_known_to_have_ended
         ask(f"{server}/flow_runs/{run}/set_state", {"state": {"type": "CRASHED"}, "force": True})
         waiting_for(model, Run()).join(10)
         assert held(server, model) is None
-    with elsewhere(server, home, model, turns.flow_run.id) as process:  # a person has it started anew: that is us
+    with elsewhere(
+        server, home, model, model_concurrency.flow_run.id
+    ) as process:  # a person has it started anew: that is us
         process.send_signal(signal.SIGKILL)
         waiting_for(model, Run()).join(10)
         assert held(server, model) is None
-    monkeypatch.setattr(turns, "_SILENT_SECONDS", 3.0)
+    monkeypatch.setattr(model_concurrency, "_SILENT_SECONDS", 3.0)
     with elsewhere(server, home, model, begun(server)) as process:
         thread = waiting_for(model, Run())
         thread.join(4)  # longer than the silence: it gives signs of life
@@ -152,19 +154,19 @@ def test_the_turn_of_a_killed_run_is_taken_when_it_is_silent_known_to_have_ended
 def test_a_cancelled_run_gives_up_waiting(server, model):
     second = Run()
     second.cancelled = True
-    with turns.turn(model, Run()):
-        turns.flow_run.id = begun(server)
-        with pytest.raises(Cancelled, match="release-mine"), turns.turn(model, second):
+    with model_concurrency.turn(model, Run()):
+        model_concurrency.flow_run.id = begun(server)
+        with pytest.raises(Cancelled, match="release-mine"), model_concurrency.turn(model, second):
             pytest.fail("it is not its turn")
 
 
 def test_a_run_whose_turn_another_one_took_ends(server, model, monkeypatch):
-    monkeypatch.setattr(turns, "_BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(model_concurrency, "_BEAT_SECONDS", 0.1)
     first, ended = Run(), []
 
     def work():
         try:
-            with turns.turn(model, first):
+            with model_concurrency.turn(model, first):
                 until(lambda: first.cancelled, seconds=20)
                 raise Cancelled("the run is ending")
         except Broken as error:

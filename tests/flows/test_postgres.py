@@ -16,8 +16,7 @@ import pytest
 from prefect_server import QUICK_TOML, ROOT, ask, submit, until
 
 from exporters.errors import Broken
-from flows.deployment import local_server as local
-from flows.deployment import postgres
+from flows.deployment import local_server, postgres
 from flows.deployment.ports import free_port
 from validators.release.manifest import load
 
@@ -62,17 +61,17 @@ def test_nothing_is_lost_and_nothing_released_twice_when_the_database_crashes_du
     given = (DIGITS, "-o", out, "--config", config, "--json")
     try:
         with in_the_background():
-            address = local.start(site, port, database="postgres")
+            address = local_server.start(site, port, database="postgres")
         api = f"{address}/api"
         assert address == f"http://127.0.0.1:{port}"
         pids = {name: (site / f"{name}.pid").read_text() for name in ("server", "worker")}
         assert not any(ignores_interrupts(pid.split()[0]) for pid in pids.values())
-        assert local.start(site, port + 1) == address
+        assert local_server.start(site, port + 1) == address
         assert {name: (site / f"{name}.pid").read_text() for name in pids} == pids
         deployed = {each["name"] for each in ask(f"{api}/deployments/filter", {})}
         assert {"nightly", "weekly-full", "watch", "after-training", "manual"} <= deployed
         with pytest.raises(Broken, match=f"port {port} of 127.0.0.1 is taken"):
-            local.start(site / "second", port)
+            local_server.start(site / "second", port)
 
         code, said, err = submit(api, tmp_path, *given)
         assert code == 0, err
@@ -97,10 +96,10 @@ def test_nothing_is_lost_and_nothing_released_twice_when_the_database_crashes_du
         code, _, _ = submit(api, tmp_path, *given, "--wait")
         assert (code, (out / "release.json").stat().st_mtime_ns) == (0, made)
     finally:
-        assert local.stop(site) == ["worker", "server", "postgres"]
+        assert local_server.stop(site) == ["worker", "server", "postgres"]
     assert not postgres.running(site / "postgres")
     assert not any(psutil.pid_exists(int(pid.split()[0])) for pid in pids.values())
-    assert local.stop(site) == []
+    assert local_server.stop(site) == []
 
 
 @pytest.mark.slow
@@ -143,7 +142,7 @@ def test_a_local_installation_on_a_file_begins_with_the_migrated_database(tmp_pa
     prepared.mkdir()
     with contextlib.closing(sqlite3.connect(prepared / "prefect.db")) as database:
         database.execute("CREATE TABLE migrated (x)")
-    monkeypatch.setattr(local.prefect_home, "home", lambda: prepared)
-    assert local._sqlite(tmp_path) == f"sqlite+aiosqlite:///{tmp_path / 'prefect.db'}"
+    monkeypatch.setattr(local_server.prefect_home, "home", lambda: prepared)
+    assert local_server._sqlite(tmp_path) == f"sqlite+aiosqlite:///{tmp_path / 'prefect.db'}"
     with contextlib.closing(sqlite3.connect(tmp_path / "prefect.db")) as copy:
         assert copy.execute("SELECT name FROM sqlite_master").fetchall() == [("migrated",)]

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from flows.config.settings import JobLimits, Settings
-from flows.prefect import remote_cells as handover
+from flows.prefect import remote_cells
 
-ONE = handover._Handed(id="1", device="gpu")
+ONE = remote_cells._Handed(id="1", device="gpu")
 
 
 def run_in(*, final):
@@ -35,9 +35,9 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(handover, "_POLL_SECONDS", 0.01)
-    monkeypatch.setattr(handover, "_is_cancelled", lambda client: False)
-    monkeypatch.setattr(handover, "get_run_logger", lambda: logging.getLogger("test"))
+    monkeypatch.setattr(remote_cells, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(remote_cells, "_is_cancelled", lambda client: False)
+    monkeypatch.setattr(remote_cells, "get_run_logger", lambda: logging.getLogger("test"))
 
 
 def settings(seconds):
@@ -47,7 +47,7 @@ def settings(seconds):
 def test_a_server_that_is_away_for_a_while_costs_the_release_nothing_but_the_wait(caplog):
     away = httpx.ConnectError("connection refused")
     server = Server(run_in(final=False), away, away, run_in(final=True))
-    (run,) = handover._awaited(server, [ONE], settings(60))
+    (run,) = remote_cells._awaited(server, [ONE], settings(60))
     assert run.state.is_final()
     assert [record.message for record in caplog.records] == [
         "the Prefect server gives no answer: connection refused"  # once, however often it was asked
@@ -56,16 +56,16 @@ def test_a_server_that_is_away_for_a_while_costs_the_release_nothing_but_the_wai
 
 def test_a_server_that_stays_away_is_told_of_when_the_time_is_over():
     with pytest.raises(httpx.ConnectError):
-        handover._awaited(Server(httpx.ConnectError("connection refused")), [ONE], settings(0.05))
+        remote_cells._awaited(Server(httpx.ConnectError("connection refused")), [ONE], settings(0.05))
 
 
 def test_a_run_that_nobody_waits_for_is_cancelled_and_one_that_ended_is_not():
     server = Server(run_in(final=False), run_in(final=True))
-    handover._cancel_unfinished(server, ONE)
-    handover._cancel_unfinished(server, ONE)
+    remote_cells._cancel_unfinished(server, ONE)
+    remote_cells._cancel_unfinished(server, ONE)
     assert server.cancelled == [("1", "CANCELLING")]
 
 
 def test_a_cancelling_that_fails_hides_no_other_error_and_is_logged(caplog):
-    handover._cancel_unfinished(Server(httpx.ReadTimeout("too slow")), ONE)
+    remote_cells._cancel_unfinished(Server(httpx.ReadTimeout("too slow")), ONE)
     assert "could not be cancelled: too slow" in caplog.text

@@ -20,8 +20,7 @@ from rich.console import Console
 from exporters.errors import BadInput, Broken, Limited
 from exporters.jobs import ForkServers, Job, Workers
 from exporters.source.admission import examine
-from flows import batch as sweep
-from flows import cli
+from flows import batch, cli
 from flows.batch import sweep_record, sweep_run
 from flows.batch.outcomes import states_of_error
 from flows.batch.sweep_report import grouped
@@ -52,7 +51,7 @@ def webgl_cell(make=factory.cell, **changes):
 
 
 def states(manifest):
-    return {each.format: each for each in sweep.states_of(manifest)}
+    return {each.format: each for each in batch.states_of(manifest)}
 
 
 def with_cells(*changed, without=(), **fields):
@@ -297,7 +296,7 @@ def record(model, out, **changes):
     release = out / model.release
     release.mkdir(parents=True, exist_ok=True)
     (release / "release.json").write_text(model.path, "utf-8")
-    proven = sweep.FormatState(format="onnx", state="proven")
+    proven = batch.FormatState(format="onnx", state="proven")
     fields = {
         "path": model.path,
         "digest": model.digest,
@@ -308,7 +307,7 @@ def record(model, out, **changes):
         "states": (proven,),
         "seconds": 1.0,
     }
-    return sweep.SweptModel(**{**fields, **changes})
+    return batch.SweptModel(**{**fields, **changes})
 
 
 def settings(**changes):
@@ -454,8 +453,8 @@ def told(monkeypatch):
 
 def run_sweep(model_folder, out, **changes):
     err = StringIO()
-    with sweep.shown(Console(file=err, width=200)) as progress:
-        directory, swept = sweep.sweep(model_folder, output=out, progress=progress, **changes)
+    with batch.shown(Console(file=err, width=200)) as progress:
+        directory, swept = batch.sweep(model_folder, output=out, progress=progress, **changes)
     assert directory == out
     return swept, err.getvalue()
 
@@ -491,8 +490,8 @@ def test_a_terminal_shows_what_runs_now_below_the_models_that_ended(told, model_
     monkeypatch.setattr(Told, "carry_out", carry_out)
     err = StringIO()
     console = Console(file=err, width=100, force_terminal=True, force_interactive=True, legacy_windows=False)
-    with sweep.shown(console) as progress:
-        sweep.sweep(model_folder, output=tmp_path / "out", progress=progress)
+    with batch.shown(console) as progress:
+        batch.sweep(model_folder, output=tmp_path / "out", progress=progress)
     assert "a/net.keras  proven: all formats" in err.getvalue()
     assert re.search(r"  b/net.keras  \d+s  1 of 9 stages", err.getvalue())
 
@@ -547,7 +546,7 @@ def three_models():
 
     def refused(version):
         return tuple(
-            sweep.FormatState(
+            batch.FormatState(
                 format=name,
                 state="refused",
                 code="bad input",
@@ -557,10 +556,10 @@ def three_models():
             for name in ("onnx", "tfjs")
         )
 
-    proven = tuple(sweep.FormatState(format=name, state="proven") for name in ("onnx", "tfjs"))
+    proven = tuple(batch.FormatState(format=name, state="proven") for name in ("onnx", "tfjs"))
     made = {"a.keras": proven, "b.keras": refused("2.13"), "\x1b[31mc.keras": refused("2.15")}
     records = [
-        sweep.SweptModel(
+        batch.SweptModel(
             path=path, digest="", size=0, release="", manifest="", released=False, states=each, seconds=1.0
         )
         for path, each in made.items()
@@ -576,7 +575,7 @@ def test_reasons_are_grouped_by_their_way_out_with_the_models_under_each():
 
 def test_the_page_has_a_line_for_every_model_and_no_escape_sequence():
     out = StringIO()
-    sweep.render(three_models(), Console(file=out, width=100), folder=Path("out"))
+    batch.render(three_models(), Console(file=out, width=100), folder=Path("out"))
     page = out.getvalue()
     assert "\x1b" not in page
     assert [line.split() for line in page.splitlines()[1:3]] == [

@@ -328,7 +328,7 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
         from prefect import flow
         from prefect.client.orchestration import get_client
         from prefect.exceptions import ObjectNotFound
-        from flows.prefect import gpu_concurrency as slots
+        from flows.prefect import gpu_concurrency
         from flows.pipeline.stages import StagePlan, stages_of
         from flows.prefect.tasks import THREADS, TaskLog, run_as_tasks
         from flows.progress.events import StageOutcome

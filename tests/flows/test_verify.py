@@ -13,7 +13,7 @@ from flows.pipeline.selection import select
 from flows.pipeline.verify import _judge
 from validators.contract import Placement, Reason, Task
 from validators.hardware.graphics_cards import Card
-from validators.release import attestation_files as attested
+from validators.release import attestation_files
 from validators.release.integrity import ATTESTATIONS, manifest_digest
 from validators.release.manifest import load
 from validators.runtimes.registry import ORIGINAL, RUNTIMES
@@ -130,7 +130,7 @@ def test_an_awaited_cell_is_proven_attested_and_then_released_by_the_gate(call, 
     assert out.splitlines()[2].split()[-4:] == ["onnx/default", "onnxruntime", "cpu", "CPUExecutionProvider"]
     (file,) = (release / ATTESTATIONS).iterdir()
     assert f"attested {file}" in out
-    (found,), faults = attested.read(release, manifest=manifest_digest(release))
+    (found,), faults = attestation_files.read(release, manifest=manifest_digest(release))
     assert faults == ()
     assert found.attestation.machine.adapters == ("CPUExecutionProvider",)
     assert found.attestation.machine.runtimes[0].startswith("onnxruntime 1.")
@@ -260,7 +260,7 @@ def test_a_release_that_cannot_be_written_is_told_before_any_cell_runs(call, not
         raise PermissionError(13, "Permission denied")
 
     release = small_release.make(tmp_path / "r")
-    monkeypatch.setattr(attested.tempfile, "NamedTemporaryFile", denied)
+    monkeypatch.setattr(attestation_files.tempfile, "NamedTemporaryFile", denied)
     code, out, err = call("verify", release, *ONE, "--attest")
     assert (code, out) == (2, "")
     assert f"{release / ATTESTATIONS}: an attestation cannot be written there: Permission denied" in err

@@ -10,7 +10,7 @@ from exporters.errors import Cancelled
 from flows.config.settings import Settings
 from flows.pipeline import cells
 from flows.pipeline.stages import Stage, StagePlan, stages_of
-from flows.prefect import gpu_concurrency as slots
+from flows.prefect import gpu_concurrency
 from flows.progress.events import StageOutcome, perform, waiting
 from validators.hardware.graphics_cards import Card, card_lock
 from validators.runtimes.registry import runtime
@@ -59,28 +59,28 @@ def test_outside_of_a_stage_a_wait_is_told_to_nobody():
 def busy(monkeypatch):
     """A server on which a slot becomes free at the third look."""
     looks = [False, False, True]
-    monkeypatch.setattr(slots, "is_embedded", lambda: False)
-    monkeypatch.setattr(slots, "cards", lambda: (Card(uuid="GPU-1", name="A card", driver="1"),))
-    monkeypatch.setattr(slots, "_is_free", lambda count: looks.pop(0))
-    monkeypatch.setattr(slots, "_taken", lambda held: True)
-    monkeypatch.setattr(slots, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(gpu_concurrency, "is_embedded", lambda: False)
+    monkeypatch.setattr(gpu_concurrency, "cards", lambda: (Card(uuid="GPU-1", name="A card", driver="1"),))
+    monkeypatch.setattr(gpu_concurrency, "_is_free", lambda count: looks.pop(0))
+    monkeypatch.setattr(gpu_concurrency, "_taken", lambda held: True)
+    monkeypatch.setattr(gpu_concurrency, "_POLL_SECONDS", 0.01)
 
 
 def test_a_cell_that_waits_for_a_slot_says_so_once(busy):
     events = []
     plan = StagePlan(name="cell onnx/default a gpu", work=lambda: StageOutcome(True, ""), device="gpu")
     (stage,) = stages_of([plan], events.append)
-    with slots.gpu_slot(stage, threading.Event()):
+    with gpu_concurrency.gpu_slot(stage, threading.Event()):
         stage.run()
     assert [state for state, _ in told(events)] == ["waiting", "started", "passed"]
-    assert slots.LIMIT in events[0].message
+    assert gpu_concurrency.LIMIT in events[0].message
     assert (events[0].stage, events[0].total) == (stage.name, 1)
 
 
 @pytest.mark.parametrize("device", ["cpu", None])
 def test_what_is_no_gpu_cell_waits_for_no_slot_whatever_its_name(busy, device):
     stage = Stage(name="cell of a gpu", needs=(), run=lambda: None, device=device, waits=pytest.fail)
-    with slots.gpu_slot(stage, threading.Event()):
+    with gpu_concurrency.gpu_slot(stage, threading.Event()):
         pass
 
 
@@ -88,5 +88,5 @@ def test_a_wait_for_a_slot_ends_with_the_run(busy):
     stopping = threading.Event()
     stopping.set()
     stage = Stage(name="cell", needs=(), run=lambda: None, device="gpu")
-    with pytest.raises(Cancelled), slots.gpu_slot(stage, stopping):
+    with pytest.raises(Cancelled), gpu_concurrency.gpu_slot(stage, stopping):
         pytest.fail("it has no slot")

@@ -11,8 +11,7 @@ import pytest
 import small_release
 
 from exporters.errors import BadInput, Broken
-from validators.release import attestation_files as attested
-from validators.release import json_schema as schema
+from validators.release import attestation_files, json_schema
 from validators.release.attestation_files import read, refuse_unwritable, write_cells
 from validators.release.attestations import BROKEN, FOREIGN, Machine, dump
 from validators.release.integrity import ATTESTATIONS, check_files, manifest_digest
@@ -192,18 +191,18 @@ def test_a_file_that_may_not_be_read_is_told_without_the_path_of_this_machine(re
     def refuse(path, _):
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(attested.os, "open", refuse)
+    monkeypatch.setattr(attestation_files.os, "open", refuse)
     ((code, _, message),) = refusals(release)
     assert (code, message.partition(";")[0]) == (BROKEN, "Permission denied")
 
 
 def test_a_file_larger_than_any_attestation_is_not_read_in(release, monkeypatch):
     file = attest(release)
-    monkeypatch.setattr(attested, "_MOST_BYTES", file.stat().st_size - 1)
+    monkeypatch.setattr(attestation_files, "_MOST_BYTES", file.stat().st_size - 1)
     ((code, _, message),) = refusals(release)
     assert code == BROKEN
     assert message.startswith("it is larger than")
-    monkeypatch.setattr(attested, "_MOST_BYTES", file.stat().st_size)
+    monkeypatch.setattr(attestation_files, "_MOST_BYTES", file.stat().st_size)
     assert len(found(release)[0]) == 1
 
 
@@ -273,14 +272,14 @@ def test_a_release_that_cannot_be_written_is_bad_input_with_the_way_around_it(re
 
 
 def test_the_published_schema_is_the_one_the_records_give():
-    assert PUBLISHED.read_text("utf-8") == schema.text("attestation"), (
+    assert PUBLISHED.read_text("utf-8") == json_schema.text("attestation"), (
         "the records changed: run `python -m validators.release.json_schema attestation > docs/attestation.schema.json`"
     )
 
 
 def test_an_attestation_fulfils_the_schema_and_lacks_nothing_that_it_asks_for(release):
     tree = json.loads(attest(release).read_text("utf-8"))
-    validator = jsonschema.Draft202012Validator(schema.schema("attestation"))
+    validator = jsonschema.Draft202012Validator(json_schema.schema("attestation"))
     validator.validate(tree)
     for key in tree:
         broken = copy.deepcopy(tree)

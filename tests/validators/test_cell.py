@@ -8,8 +8,7 @@ import pytest
 
 from exporters.contract import Artifact, Signature, TensorSpec
 from exporters.errors import Broken, Unavailable
-from validators.cells import job as cell
-from validators.cells import stopwatch as performance
+from validators.cells import job, stopwatch
 from validators.contract import Skip, ToleranceOverride
 from validators.release.evidence import reference_folder, write_evidence
 from validators.runtimes.registry import RuntimeRow
@@ -34,7 +33,7 @@ def fake(monkeypatch):
 def run(tmp_path, monkeypatch, fake):
     """Runs a cell whose original computes y = 2 x over the seeded sets."""
 
-    monkeypatch.setattr(performance, "BUDGET", 0.0)  # the calls that a test counts are those of the comparison
+    monkeypatch.setattr(stopwatch, "BUDGET", 0.0)  # the calls that a test counts are those of the comparison
 
     def once(*, dtype="float32", batch=None, atol=None, user=None, device="cpu", **more):
         bounds = {"gpu": "any", "sample_seconds": 60.0, "software_seconds": 60.0}
@@ -42,7 +41,7 @@ def run(tmp_path, monkeypatch, fake):
         row = {key: value for key, value in more.items() if key not in bounds}
         facts = {"name": "fake", "format": "onnx", "device": device, "module": fake_runtime, "shown": "fake"}
         facts |= {"package": "numpy", "distribution": "numpy", "extra": "ort", "options": {"of": "row"}}
-        monkeypatch.setattr(cell, "runtime", lambda _name, _device: RuntimeRow(**facts, **row))
+        monkeypatch.setattr(job, "runtime", lambda _name, _device: RuntimeRow(**facts, **row))
         signature = specs(dtype)
         sets = plan(signature.inputs, user=user)
         samples = {s.name: generate(s, signature.inputs, user=user) for s in sets}
@@ -50,7 +49,7 @@ def run(tmp_path, monkeypatch, fake):
         for name, tensors in samples.items():
             write_tensors(reference_folder(tmp_path, name), {"y": tensors["x"] * 2})
         artifact = Artifact(format="onnx", variant="default", status="exported", signature=specs(dtype, batch))
-        request = cell.CellRequest(
+        request = job.CellRequest(
             release=tmp_path,
             artifact=artifact,
             path=tmp_path / "artifact",
@@ -62,7 +61,7 @@ def run(tmp_path, monkeypatch, fake):
             metric=None,
             **{**bounds, **{key: more[key] for key in bounds if key in more}},
         )
-        return cell.run_cell(request)
+        return job.run_cell(request)
 
     return once
 
@@ -230,14 +229,14 @@ def test_a_runtime_that_finds_no_device_says_how_to_get_one(run, fake):
 def test_a_cell_says_how_fast_it_was_and_calls_a_few_times_more_for_it(run, fake, monkeypatch):
     done = run()
     assert [(timing.batch, timing.calls) for timing in done.performance.timings] == [(1, 11), (7, 2)]
-    monkeypatch.setattr(performance, "BUDGET", 30.0)
+    monkeypatch.setattr(stopwatch, "BUDGET", 30.0)
     done = run()
     assert [(timing.batch, timing.calls) for timing in done.performance.timings] == [(1, 11), (7, 10)]
     assert done.diffs == run().diffs
 
 
 def test_a_software_gpu_and_a_runtime_without_time_left_make_no_call_for_the_sake_of_figures(run, fake, monkeypatch):
-    monkeypatch.setattr(performance, "BUDGET", 30.0)
+    monkeypatch.setattr(stopwatch, "BUDGET", 30.0)
     assert run(sample_seconds=1e-9).performance.timings == ()
     fake.software = True
     fake.calls.clear()

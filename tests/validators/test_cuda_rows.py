@@ -21,7 +21,7 @@ from flows.pipeline.exports import Exports, original
 from flows.pipeline.workspace import Workspace
 from validators.cells.findings import findings
 from validators.cells.job import CellRequest, run_cell
-from validators.hardware import graphics_cards as devices
+from validators.hardware import graphics_cards
 from validators.hardware.graphics_cards import Card
 from validators.release.evidence import read_evidence
 from validators.runtimes import availability, ort, tensorflow_device
@@ -406,7 +406,7 @@ def test_what_onnx_runtime_says_it_placed_is_what_it_runs_also_inside_a_branch(b
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(devices.installed_cards()), reason="this machine has a card")
+@pytest.mark.skipif(bool(graphics_cards.installed_cards()), reason="this machine has a card")
 def test_on_this_machine_the_cuda_cells_are_unavailable_and_say_how_to_get_them(bench, release):
     for format_, name in (("saved_model", "tensorflow"), ("onnx", "onnxruntime-tf32")):
         done = bench.cell(release.folder, release.artifacts[format_], runtime(name, "gpu"))

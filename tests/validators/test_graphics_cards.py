@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporters.errors import Broken, Cancelled
-from validators.hardware import graphics_cards as devices
+from validators.hardware import graphics_cards
 from validators.hardware.graphics_cards import (
     Card,
     allow_tf32,
@@ -48,8 +48,8 @@ def driver(tmp_path, monkeypatch):
 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(devices, "_DEV", tmp_path / "dev")
-    monkeypatch.setattr(devices, "_PROC", tmp_path / "proc")
+    monkeypatch.setattr(graphics_cards, "_DEV", tmp_path / "dev")
+    monkeypatch.setattr(graphics_cards, "_PROC", tmp_path / "proc")
     return install
 
 
@@ -277,9 +277,9 @@ def test_the_lock_lies_where_every_user_may_write(monkeypatch, tmp_path):
     closed.mkdir(mode=0o755)
     opened.mkdir()
     opened.chmod(0o1777)
-    monkeypatch.setattr(devices, "_LOCK_FOLDERS", (tmp_path / "none", closed, opened))
+    monkeypatch.setattr(graphics_cards, "_LOCK_FOLDERS", (tmp_path / "none", closed, opened))
     with card_lock(H200, say=pytest.fail):
         assert len(list(opened.iterdir())) == 1
-    monkeypatch.setattr(devices, "_LOCK_FOLDERS", (closed,))
+    monkeypatch.setattr(graphics_cards, "_LOCK_FOLDERS", (closed,))
     with pytest.raises(Broken, match="no folder that every user may write to"), card_lock(H200, say=pytest.fail):
         pass

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from exporters.contract import Signature, TensorSpec
-from validators.diagnosis import tensor_capture as taps
-from validators.diagnosis.inner_tensors import job as opened
+from validators.diagnosis import tensor_capture
+from validators.diagnosis.inner_tensors import job
 from validators.samples.tensor_files import write_tensors
 
 SIGNATURE = Signature(
@@ -99,8 +99,8 @@ def open_up(artifact, *, fed=None, wanted=None):
         for name, path in files.items():
             np.save(path, fed[name])
     target = folder.parent / f"opened-{len(list(folder.parent.iterdir()))}"
-    answer = opened.expose_inner_tensors(
-        opened.ExposeRequest(
+    answer = job.expose_inner_tensors(
+        job.ExposeRequest(
             format=kind,
             artifact=folder,
             destination=target,
@@ -119,8 +119,8 @@ def run(artifact, copy, tensors):
     inputs = folder.parent / f"{folder.name}-inputs"
     write_tensors(inputs, tensors)
     runtime, device = ROW[kind]
-    captured = taps.capture_tensors(
-        taps.CaptureRequest(
+    captured = tensor_capture.capture_tensors(
+        tensor_capture.CaptureRequest(
             artifact=folder,
             signature=signature,
             preprocessing="",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exporters.contract import TensorSpec
-from validators.samples import input_domains as domains
+from validators.samples import input_domains
 from validators.samples.input_domains import _range_of_layer
 from validators.samples.value_ranges import OTHER_RANGES, between, guessing_otherwise
 
@@ -27,9 +27,9 @@ def test_a_layer_that_cannot_be_traced_alone_tells_nothing_and_the_log_says_so(m
     def fails(*_):
         raise RuntimeError("not alone")
 
-    monkeypatch.setattr(domains, "rows_looked_up", fails)
-    use = domains._Use(layer=layer("Own"), graph=None, start=None, outputs=())
-    assert list(domains._ranges_of_use(use, TensorSpec(name="x", dtype="int32", shape=(None, 4)))) == []
+    monkeypatch.setattr(input_domains, "rows_looked_up", fails)
+    use = input_domains._Use(layer=layer("Own"), graph=None, start=None, outputs=())
+    assert list(input_domains._ranges_of_use(use, TensorSpec(name="x", dtype="int32", shape=(None, 4)))) == []
     assert "the tables of layer first are not known: RuntimeError: not alone" in caplog.text
 
 

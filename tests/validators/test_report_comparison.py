@@ -6,7 +6,7 @@ from io import StringIO
 import factory
 from rich.console import Console
 
-from validators import contract as performance
+from validators import contract
 from validators.report import terminal
 from validators.report.html import render_comparison
 from validators.report.view.comparison import compare_view
@@ -15,9 +15,9 @@ from validators.report.view.comparison import compare_view
 def timed(*medians):
     """A cell with a timing for each (batch, median)."""
     timings = tuple(
-        performance.Timing(batch=b, shapes={}, warm_up=1, calls=9, fastest=m, median=m, p95=m) for b, m in medians
+        contract.Timing(batch=b, shapes={}, warm_up=1, calls=9, fastest=m, median=m, p95=m) for b, m in medians
     )
-    fast = performance.Performance(load=0.1, first=0.1, clock="process", threads=1, cores=2, timings=timings)
+    fast = contract.Performance(load=0.1, first=0.1, clock="process", threads=1, cores=2, timings=timings)
     return factory.cell(performance=fast)
 
 

@@ -19,8 +19,7 @@ from validators.contract import BaselineRecord, Comparison, Decisions, Flip, His
 from validators.release.evidence import write_evidence
 from validators.release.manifest import load
 from validators.report import markdown
-from validators.report.html import distance_chart as distances
-from validators.report.html import render, worst_samples
+from validators.report.html import distance_chart, render, worst_samples
 from validators.report.html.sample_image import is_image, png_address
 from validators.report.view import view
 from validators.report.view.outputs import closest_call
@@ -270,7 +269,7 @@ def test_only_what_has_the_shape_of_an_image_is_one():
 
 
 def test_the_distances_are_one_picture_with_a_row_for_every_cell_that_was_compared():
-    picture = ET.fromstring(distances.svg(everything()))  # noqa: S314 - our own
+    picture = ET.fromstring(distance_chart.svg(everything()))  # noqa: S314 - our own
     texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[0] == "BROKEN digits.keras"
     assert sum(text.startswith(("✓", "✗")) for text in texts) == 3
@@ -284,8 +283,8 @@ def test_the_distances_are_one_picture_with_a_row_for_every_cell_that_was_compar
 
 def test_a_picture_of_nothing_and_of_hostile_names_is_still_one():
     for manifest in (factory.manifest(cells=()), named(HOSTILE)):
-        ET.fromstring(distances.svg(manifest))  # noqa: S314 - our own
-        assert "<script" not in distances.svg(manifest)
+        ET.fromstring(distance_chart.svg(manifest))  # noqa: S314 - our own
+        assert "<script" not in distance_chart.svg(manifest)
 
 
 def test_weights_that_differ_and_figures_worse_than_the_baselines_are_marked_beyond_their_colour():

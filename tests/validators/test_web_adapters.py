@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from exporters.errors import Broken, Unavailable
-from validators.web import browser_process as host
+from validators.web import browser_process
 from validators.web.gpu_adapters import (
     adapter_details,
     adapter_name,
@@ -32,8 +32,8 @@ def test_a_card_is_reached_through_vulkan_and_a_machine_without_one_gets_swiftsh
 
 @pytest.mark.parametrize("cards", [[], CARD])
 def test_chromium_is_started_for_what_this_machine_has(tmp_path, monkeypatch, cards):
-    monkeypatch.setattr(host, "device_nodes", lambda: cards)
-    assert set(gpu_flags(cards)) < set(host.launch_flags(tmp_path))
+    monkeypatch.setattr(browser_process, "device_nodes", lambda: cards)
+    assert set(gpu_flags(cards)) < set(browser_process.launch_flags(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from exporters.errors import Broken
 from flows.setup import browser_packages
 from validators.runtimes.registry import RUNTIMES
-from validators.web import page_session as session
+from validators.web import page_session
 from validators.web.browser import BrowserHost
 from validators.web.page_session import PACKAGES, PAGE, open_session, package_version, package_versions
 
@@ -43,7 +43,7 @@ def test_an_absent_package_has_no_version(monkeypatch, tmp_path):
     installed = tmp_path / "@tensorflow" / "tfjs-core" / "package.json"
     installed.parent.mkdir(parents=True)
     installed.write_text('{"version": "4.22.0"}')
-    monkeypatch.setattr(session, "PACKAGES", tmp_path)
+    monkeypatch.setattr(page_session, "PACKAGES", tmp_path)
     assert package_versions() == {"@tensorflow/tfjs-core": "4.22.0"}
 
 
@@ -89,11 +89,11 @@ DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint6
 @pytest.mark.slow
 @pytest.mark.parametrize("small", [0, 32 * 1024], ids=["through the server", "in the message"])
 def test_tensors_of_every_type_go_through_a_page_value_for_value(tmp_path, monkeypatch, small):
-    monkeypatch.setattr(session, "_SMALL", small)
+    monkeypatch.setattr(page_session, "_SMALL", small)
     for name in ("page.html", "page.mjs"):
         (tmp_path / name).write_bytes((PAGE / name).read_bytes())
     (tmp_path / "echo.mjs").write_text(ECHO)
-    monkeypatch.setattr(session, "PAGE", tmp_path)
+    monkeypatch.setattr(page_session, "PAGE", tmp_path)
     arrays = {name: np.array([[0], [3]], name) for name in DTYPES}
     arrays |= {name: np.array([[0], [np.iinfo(name).max]], name) for name in ("int64", "uint64")}
     arrays |= {"bool": np.array([[False], [True]]), "text": np.array([["a"], ["grün"]], dtype=object)}

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from validators.contract import Reason
 from validators.release.manifest import Manifest
-from validators.report import approval_lines as people
+from validators.report import approval_lines
 from validators.report.cell_table import COLOURS, not_run_lines, table, written
 from validators.report.view import view
 from validators.report.view.comparison import Change, ComparisonView
@@ -50,7 +50,7 @@ def render(manifest: Manifest, console: Console, *, release_dir: Path | None = N
     if manifest.verdict.reasons:
         console.print()
         console.print(_reasons(manifest.verdict.reasons, console))
-    for label, text in people.lines((), (), manifest.verdict.waived):
+    for label, text in approval_lines.lines((), (), manifest.verdict.waived):
         console.print(Text(f"{label}  {written(text, console)}", style="yellow"))
     if baseline := shown.baseline:
         console.print(Text(written(f"baseline {baseline.name}: {baseline.summary}", console)))

@@ -8,11 +8,10 @@
 """
 
 from validators.samples.generated import WORDS, generate
-from validators.samples.sample_sets import SEEDED_BATCHES, misfit, plan, sequences, static_shapes
+from validators.samples.sample_sets import misfit, plan, sequences, static_shapes
 from validators.samples.user_samples import UserSamples, check_samples, fixed_batch, read_samples
 
 __all__ = [
-    "SEEDED_BATCHES",
     "WORDS",
     "UserSamples",
     "check_samples",

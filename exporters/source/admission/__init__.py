@@ -15,6 +15,6 @@ All three raise `exporters.errors.BadInput`, which names the member or the layer
 
 from exporters.source.admission.decision import admit
 from exporters.source.admission.examination import check_weights, examine
-from exporters.source.facts import CodeNeed, LambdaNeed, ModelFacts, Refusal
+from exporters.source.facts import CodeNeed, ModelFacts
 
-__all__ = ["CodeNeed", "LambdaNeed", "ModelFacts", "Refusal", "admit", "check_weights", "examine"]
+__all__ = ["CodeNeed", "ModelFacts", "admit", "check_weights", "examine"]

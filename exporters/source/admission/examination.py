@@ -5,8 +5,7 @@ In: a path. Out: a `ModelFacts`, or BadInput.
 
 from pathlib import Path
 
-from exporters.source.admission import declared_signature as signature
-from exporters.source.admission import weight_check as weights
+from exporters.source.admission import declared_signature, weight_check
 from exporters.source.admission.config import ConfigFacts, survey
 from exporters.source.facts import ModelFacts
 from exporters.source.readers.detection import opened
@@ -26,7 +25,7 @@ def examine(path: Path, architecture: str | None = None) -> ModelFacts:
     with opened(path, architecture) as source:
         asked = _asked(source)
         source.verify()
-        stored = weights.measure(source.weights)
+        stored = weight_check.measure(source.weights)
         digest, size = source.digest()
         reader = source.generation or 3
         config = source.config
@@ -37,8 +36,8 @@ def examine(path: Path, architecture: str | None = None) -> ModelFacts:
             keras_version=source.keras_version,
             date_saved=source.date_saved,
             class_name=config["class_name"] if config else source.builder,
-            inputs=signature.inputs(config, generation=reader) if config else None,
-            output_names=signature.output_names(config) if config else None,
+            inputs=declared_signature.inputs(config, generation=reader) if config else None,
+            output_names=declared_signature.output_names(config) if config else None,
             layers=dict(sorted(asked.layers.items())),
             layer_count=asked.layers.total(),
             parameters=stored.parameters,
@@ -49,7 +48,7 @@ def examine(path: Path, architecture: str | None = None) -> ModelFacts:
             lambdas=tuple(asked.lambdas),
             compile_only_custom=tuple(asked.compile_only),
             refused=tuple(asked.refused),
-            shape_missing=config is not None and signature.shape_missing(config, generation=reader),
+            shape_missing=config is not None and declared_signature.shape_missing(config, generation=reader),
             form=source.form,
             generation=source.generation,
             backend=source.backend,
@@ -71,4 +70,4 @@ def check_weights(path: Path, architecture: str | None = None) -> None:
         BadInput: a weight is NaN or infinite, or cannot be read; names the layer.
     """
     with opened(path, architecture) as source:
-        weights.check_finite(str(path), source.weights)
+        weight_check.check_finite(str(path), source.weights)

@@ -14,7 +14,7 @@ from exporters.errors import BadInput
 from exporters.files.hashing import digest_tree
 from exporters.source import strict_json
 from exporters.source.keras_version import generation
-from exporters.source.readers import zip_archive as archive
+from exporters.source.readers import zip_archive
 from exporters.source.readers.hdf5_weights import ObjectWeights
 from exporters.source.readers.stored_model import StoredModel
 from exporters.source.readers.zip_archive import ASSETS, CONFIG, METADATA, Archive
@@ -27,7 +27,7 @@ def opened(path: Path) -> Iterator[StoredModel]:
     Raises:
         BadInput: the file is no `.keras` archive, or a doctored one; names the member.
     """
-    with archive.opened(path) as inside:
+    with zip_archive.opened(path) as inside:
         metadata = _object(inside, METADATA)
         version = metadata.get("keras_version")
         if not isinstance(version, str) or not version:
