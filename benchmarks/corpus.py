@@ -51,7 +51,8 @@ from validators.preloads import TENSORFLOW, preloaded_modules
 from validators.release.evidence import read_evidence
 from validators.release.manifest import load
 from validators.runtimes.availability import missing
-from validators.runtimes.registry import RuntimeRow, runtime
+from validators.runtimes.registry import runtime
+from validators.runtimes.row import RuntimeRow
 from validators.web.browser import BrowserHost
 
 PATTERN = "*.keras"  # what the stock calls load

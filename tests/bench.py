@@ -21,7 +21,8 @@ from exporters.jobs import Answer, Job, Outcome, Request, Workers
 from exporters.jobs.messages import resolve
 from exporters.lowering.tracing.job import Lowered, LoweredForm, LowerRequest, lower
 from exporters.source.model_source import ModelSource
-from flows.config.settings import JobLimits, Settings, load_settings
+from flows.config.sections import JobLimits
+from flows.config.settings import Settings, load_settings
 from flows.pipeline.cells import Cells
 from flows.pipeline.exports import Exports
 from flows.pipeline.workspace import Workspace
@@ -29,7 +30,8 @@ from tests.exporters.unmended import ExportWithout, LowerWithout, export_without
 from validators.contract import Cell, ComparisonBasis, SampleSet, Verdict
 from validators.gate.verdict import judge
 from validators.preloads import TENSORFLOW, preloaded_modules
-from validators.runtimes.registry import RUNTIMES, RuntimeRow, default_requirements, planned
+from validators.runtimes.registry import RUNTIMES, default_requirements, planned
+from validators.runtimes.row import RuntimeRow
 from validators.samples import static_shapes
 from validators.web.browser import BrowserHost
 

@@ -25,7 +25,8 @@ from flows.batch.sweep_display import Progress
 from flows.batch.sweep_record import Sweep, SweepFile, SweptModel, begin
 from flows.config.model_folder import Model, find
 from flows.config.settings import Settings, load_settings
-from flows.pipeline.run import ReleaseRun, SharedResources, refuse_unrunnable
+from flows.pipeline.preconditions import refuse_unrunnable
+from flows.pipeline.run import ReleaseRun, SharedResources
 from flows.pipeline.stages import run_on_threads
 from validators.preloads import preloaded_modules
 from validators.web.browser import BrowserHost

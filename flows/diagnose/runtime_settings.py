@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from validators.runtimes.registry import RuntimeRow
+from validators.runtimes.row import RuntimeRow
 
 
 def runtime_settings(row: RuntimeRow) -> tuple[tuple[str, Mapping[str, str]], ...]:

@@ -10,7 +10,8 @@ from exporters.files.hashing import digest_tree
 from exporters.source.readers.detection import digest_of, exists
 from validators.release.manifest import Manifest, load_with_digest
 from validators.runtimes.availability import missing
-from validators.runtimes.registry import ORIGINAL, RUNTIMES, RuntimeRow
+from validators.runtimes.registry import ORIGINAL, RUNTIMES
+from validators.runtimes.row import RuntimeRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

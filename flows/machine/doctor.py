@@ -23,7 +23,8 @@ from validators.hardware.chromium import CHROMIUM_HINT, find_chromium
 from validators.hardware.graphics_cards import cards
 from validators.runtimes.availability import installed, missing, no_card, remedy
 from validators.runtimes.gpu_probe import GpuAdapter, ProbeRequest, probe_browser, probe_native
-from validators.runtimes.registry import RUNTIMES, RuntimeRow
+from validators.runtimes.registry import RUNTIMES
+from validators.runtimes.row import RuntimeRow
 from validators.text import one_line
 from validators.web.browser import BrowserHost
 from validators.web.page_session import PACKAGES_HINT, package_names, package_version, package_versions

@@ -19,7 +19,7 @@ from validators.contract import Cell, PolicyRecord, Task, ToleranceOverride
 from validators.diagnosis.tensor_capture import Captured, CaptureRequest, capture_tensors
 from validators.hardware.graphics_cards import VISIBLE, card_lock, cards, installed_cards
 from validators.runtimes.availability import missing
-from validators.runtimes.registry import RuntimeRow
+from validators.runtimes.row import RuntimeRow
 from validators.web.browser import BrowserHost
 from validators.web.devtools import BrowserGone
 from validators.web.gpu_adapters import NO_GPU

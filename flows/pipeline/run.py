@@ -7,76 +7,41 @@ and removes what is unfinished.
 import contextlib
 import shutil
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from pydantic import TypeAdapter
 
-from exporters.contract import Artifact
-from exporters.errors import BadInput, Broken
+from exporters.errors import Broken
 from exporters.formats.registry import ExporterRow, rows_of
-from exporters.jobs import ForkServers, Outcome, Workers
-from exporters.lowering.tracing.job import Lowered
+from exporters.jobs import ForkServers, Workers
 from exporters.source.model_source import ModelSource
-from exporters.source.readers.detection import exists
-from exporters.source.readers.weights_with_architecture import builder_file
 from flows.config.input_files import settings_digest
 from flows.config.settings import Settings
-from flows.machine.identity import today
 from flows.pipeline.baseline import load_baseline
 from flows.pipeline.cells import Cells, outcome_of
-from flows.pipeline.exports import AdmittedModel, Exports, original
+from flows.pipeline.exports import Exports, original
+from flows.pipeline.preconditions import refuse_absent, refuse_unrunnable
+from flows.pipeline.stage_results import StageResults
 from flows.pipeline.stages import Engine, StagePlan, stages_of
 from flows.pipeline.verdict import ReleaseResults, judge_and_write
 from flows.pipeline.workspace import Workspace, refuse_target
 from flows.progress.events import Event, Listener, StageOutcome, StageWork, perform, report_output
 from flows.review.gate import GateReport
-from validators.contract import Cell, ComparisonBasis, NoiseBySet
+from validators.contract import Cell
 from validators.preloads import LIGHT, TENSORFLOW, preloaded_modules
-from validators.reference.job import Reference
 from validators.release.evidence import unmeasured, without_floor, write_noise
 from validators.release.integrity import manifest_digest
 from validators.release.manifest import Manifest
 from validators.report.view.matrix import headline
 from validators.runtimes.availability import missing
-from validators.runtimes.registry import ORIGINAL, RUNTIMES, RuntimeRow
+from validators.runtimes.registry import ORIGINAL
+from validators.runtimes.row import RuntimeRow
 from validators.samples import check_samples, read_samples, static_shapes
 from validators.text import counted
 from validators.web.browser import BrowserHost
-
-
-def refuse_unrunnable(settings: Settings) -> None:
-    """Refuses, before anything runs, a required cell that cannot run here.
-
-    Raises:
-        BadInput: the policy demands what this machine lacks; names the cell and how to get it.
-    """
-    rows = {row.requirement: row for row in RUNTIMES}
-    waived = {waiver.cell for waiver in settings.policy.waivers if today() <= waiver.until}
-    for requirement in settings.required:
-        if {str(requirement), str(requirement.of_format)} & waived:
-            continue
-        if lacking := missing(rows[requirement.of_format], gpu=settings.policy.gpu):
-            raise BadInput(
-                f"the policy requires `{requirement}`, which this machine cannot run: {lacking}",
-                next_step="`paritygate doctor` shows what runs here; policy.required in release.toml names what must.",
-            )
-
-
-def refuse_absent(settings: Settings) -> None:
-    """Refuses, before anything starts, settings that name a missing file; admission judges the contents.
-
-    Raises:
-        BadInput: the model, the samples or the metric's file do not exist.
-    """
-    metric = builder_file(settings.samples.metric or "")
-    named = {"model": settings.model, "samples": settings.samples.path, "samples.metric": metric}
-    for what, path in named.items():
-        if path is not None and not (exists(path) if what == "model" else path.exists()):
-            raise BadInput(f"{path}: no such file ({what})", next_step=f"Check the path; relative to {Path.cwd()}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,52 +59,6 @@ class SharedResources:
     browser: BrowserHost
     cores: int | None = None
     memory: int | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class StageResults:
-    """Holds the results of the stages so far; each field is set once, by the stage of that name.
-
-    Attributes:
-        admission: the admitted model.
-        lowering: how the trace ended; exports take the forms from it.
-        reference: the original's outputs.
-        noise: the original's own rounding.
-        artifacts: by `format/variant`.
-        cells: by `Cell.key`.
-    """
-
-    admission: AdmittedModel | None = None
-    lowering: Outcome[Lowered] | None = None
-    reference: Reference | None = None
-    noise: NoiseBySet | None = None
-    artifacts: dict[str, Artifact] = field(default_factory=dict)
-    cells: dict[str, Cell] = field(default_factory=dict)
-
-    def admitted(self) -> AdmittedModel:
-        return _result_of(self.admission, "admission")
-
-    def lowered(self) -> Outcome[Lowered]:
-        return _result_of(self.lowering, "lowering")
-
-    def referred(self) -> Reference:
-        return _result_of(self.reference, "reference")
-
-    def grounds(self) -> ComparisonBasis:
-        """Returns what the comparisons rest on, the measured noise included."""
-        grounds = self.referred().grounds
-        return replace(grounds, noise=self.noise) if self.noise is not None else grounds
-
-
-Result = TypeVar("Result")
-
-
-def _result_of(result: Result | None, stage: str) -> Result:
-    """Returns the result of a stage that the asking stage waits for."""
-    if result is None:
-        msg = f"a stage ran before `{stage}`, which it takes its input from"
-        raise RuntimeError(msg)
-    return result
 
 
 class ReleaseRun:

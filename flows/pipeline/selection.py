@@ -14,7 +14,8 @@ from exporters.errors import BadInput
 from exporters.formats.registry import formats_of
 from validators.contract import Device, Requirement
 from validators.release.manifest import Manifest
-from validators.runtimes.registry import RUNTIMES, RuntimeRow, planned
+from validators.runtimes.registry import RUNTIMES, planned
+from validators.runtimes.row import RuntimeRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from validators.release.attestations import Approval
 from validators.release.integrity import check_files
 from validators.release.manifest import MANIFEST, Manifest, load_with_digest
 from validators.runtimes.availability import missing
-from validators.runtimes.registry import RuntimeRow
+from validators.runtimes.row import RuntimeRow
 from validators.web.browser import BrowserHost
 
 if TYPE_CHECKING:

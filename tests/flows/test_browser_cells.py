@@ -15,7 +15,8 @@ from tfjs_graphs import dense
 from exporters.contract import Artifact, TensorSpec
 from exporters.errors import Broken
 from exporters.jobs import Outcome, Workers
-from flows.config.settings import JobLimits, Settings
+from flows.config.sections import JobLimits
+from flows.config.settings import Settings
 from flows.pipeline.cells import Cells
 from validators.cells.job import NO_DEVICE
 from validators.contract import Cell

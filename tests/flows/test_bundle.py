@@ -6,7 +6,8 @@ import pytest
 
 from exporters.errors import BadInput
 from flows.config.input_files import settings_digest
-from flows.config.settings import Samples, Settings
+from flows.config.sections import Samples
+from flows.config.settings import Settings
 from flows.prefect.bundle import pack, unpack
 from flows.prefect.submit import Submitted
 

@@ -147,7 +147,7 @@ def test_a_mistake_in_release_toml_gets_the_near_match(call, tmp_path):
 
 def test_a_cell_this_machine_cannot_run_is_refused_before_any_export(call, monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "flows.pipeline.run.missing",
+        "flows.pipeline.preconditions.missing",
         lambda row, **_: "there is no ONNX Runtime: pip install it" if row.format == "onnx" else "",
     )
     code, _, err = call("release", DIGITS)

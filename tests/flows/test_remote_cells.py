@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from flows.config.settings import JobLimits, Settings
+from flows.config.sections import JobLimits
+from flows.config.settings import Settings
 from flows.prefect import remote_cells
 
 ONE = remote_cells._Handed(id="1", device="gpu")

@@ -179,7 +179,8 @@ def finished(site, release, pool, *, seconds=300):
         from types import SimpleNamespace
         from prefect import flow
         from flows.prefect.release import _conclusion
-        from flows.config.settings import JobLimits, Policy, Settings
+        from flows.config.sections import JobLimits
+        from flows.config.settings import Policy, Settings
         from validators.release.integrity import manifest_digest
         from validators.release.manifest import load
 

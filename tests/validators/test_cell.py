@@ -11,7 +11,7 @@ from exporters.errors import Broken, Unavailable
 from validators.cells import job, stopwatch
 from validators.contract import Skip, ToleranceOverride
 from validators.release.evidence import reference_folder, write_evidence
-from validators.runtimes.registry import RuntimeRow
+from validators.runtimes.row import RuntimeRow
 from validators.samples import check_samples, generate, plan
 from validators.samples.tensor_files import write_tensors
 

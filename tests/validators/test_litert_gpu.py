@@ -14,7 +14,7 @@ from exporters.errors import Broken, Unavailable
 from validators.hardware import vulkan
 from validators.preloads import LIGHT
 from validators.runtimes import litert, litert_gpu
-from validators.runtimes.litert_gpu import UNNAMED, parse_log
+from validators.runtimes.litert_log import UNNAMED, native_log, parse_log
 from validators.runtimes.registry import runtime as row_of
 
 TWINS = "tests.contract.more_models:twins"
@@ -170,7 +170,7 @@ def test_a_card_is_no_software_and_an_adapter_without_a_name_proves_nothing():
 
 
 def test_native_lines_are_read_and_still_reach_stderr(capfd):
-    with litert_gpu._native_log() as log:
+    with native_log() as log:
         os.write(2, b"from native code\n")
         assert log.read_new() == "from native code\n"
         assert log.read_new() == ""

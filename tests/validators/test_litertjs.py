@@ -11,7 +11,7 @@ from exporters.contract import Signature, TensorSpec
 from exporters.errors import Broken, Limited, Unavailable
 from validators.hardware.chromium import find_chromium
 from validators.runtimes import litertjs
-from validators.runtimes.litert_gpu import UNNAMED
+from validators.runtimes.litert_log import UNNAMED
 from validators.runtimes.registry import runtime as row_of
 from validators.web.browser import BrowserHost
 from validators.web.page_session import PACKAGES

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from exporters.contract import Finding
 from validators.contract import TEXTURE_PRECISION, Placement
-from validators.runtimes.registry import RuntimeRow
+from validators.runtimes.row import RuntimeRow
 from validators.text import operators
 
 PARTIAL = "partial acceleration"

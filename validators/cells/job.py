@@ -31,7 +31,8 @@ from validators.contract import (
     ToleranceOverride,
 )
 from validators.release.evidence import Evidence, read_evidence
-from validators.runtimes.registry import RuntimeRow, runtime
+from validators.runtimes.registry import runtime
+from validators.runtimes.row import RuntimeRow
 from validators.runtimes.with_preprocessing import preprocessed
 from validators.samples import misfit
 from validators.samples.feeding import FeedResult, Patience, UnsteadyOutput, feed, first_rows

@@ -41,30 +41,22 @@ device: a recurrent model becomes TF Lite only with a batch of one, and that cop
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
-from typing import Self
 
 from exporters.contract import Artifact
-from exporters.errors import BadInput
-from validators.compare.outputs import NOTHING
-from validators.contract import Cell, Gpu, Reason, Requirement, SampleSet, Verdict
+from validators.contract import Cell, Reason, Requirement, Verdict
+from validators.gate.checked_cells import CheckedCells
 from validators.gate.evidence_quality import unmeasured, weak, worse_at_task
 from validators.gate.regressions import regressions
 from validators.gate.waivers import Violation, apply_waivers, cell_violation, requirement_violation, subject_violation
 from validators.gate.weight_reasons import weight_violations
 from validators.release.attestations import Attestation, AttestedCells, AttestedWaiver
 from validators.release.manifest import Manifest
-from validators.runtimes.registry import ORIGINAL
-from validators.samples import misfit
 
 EMPTY = "empty report"
 DIGEST = "digest mismatch"
 MISSING = "missing required cell"
-DEVICE = "wrong device"
-INCONSISTENT = "inconsistent cell"
-INCOMPLETE = "incomplete cell"
-UNKNOWN = "unknown artifact"
 UNPROVEN = "unproven artifact"
 AWAITING = "awaiting attestation"
 APPROVAL = "awaiting approval"
@@ -73,7 +65,6 @@ NOT_ATTESTED = "the policy demands this cell from another machine: no attestatio
 
 _NEVER_RAN = ("errored", "unavailable", "limited")
 _RAN = ("passed", "failed")
-_MOST_NAMED = 4
 
 
 def judge(
@@ -95,7 +86,7 @@ def judge(
     cells = sorted(manifest.cells, key=lambda cell: (cell.format, cell.variant, cell.runtime, cell.device))
     artifacts = sorted(manifest.artifacts, key=lambda artifact: (artifact.format, artifact.variant))
     attested_cells = [cell for each in attestations if isinstance(each, AttestedCells) for cell in each.cells]
-    released, attested = _CheckedCells.of(cells, manifest), _CheckedCells.of(_conclusive(attested_cells), manifest)
+    released, attested = CheckedCells.of(cells, manifest), CheckedCells.of(_conclusive(attested_cells), manifest)
     waivers = (*policy.waivers, *(each.waiver for each in attestations if isinstance(each, AttestedWaiver)))
 
     violations = [Violation(reason=reason) for reason in _empty(cells, policy.required)]
@@ -122,30 +113,6 @@ def judge(
         required=(*policy.required, *policy.elsewhere),
         waived=(*waived, *worse_and_waived),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CheckedCells:
-    """Holds cells, each checked by itself.
-
-    Attributes:
-        cells: all of them.
-        proven: those that passed and whose record does not contradict it.
-        contradicted: those that failed or whose record contradicts that they passed, each with the reason.
-    """
-
-    cells: Sequence[Cell]
-    proven: Sequence[Cell]
-    contradicted: Sequence[tuple[Cell, Reason]]
-
-    @classmethod
-    def of(cls, cells: Sequence[Cell], manifest: Manifest) -> Self:
-        looked_at = [(cell, _contradiction(cell, manifest)) for cell in cells]
-        return cls(
-            cells=cells,
-            proven=[cell for cell, reason in looked_at if cell.status == "passed" and reason is None],
-            contradicted=[(cell, reason) for cell, reason in looked_at if reason is not None],
-        )
 
 
 def _quality_violations(manifest: Manifest, cells: Sequence[Cell], attested: Sequence[Cell]) -> Iterator[Violation]:
@@ -183,90 +150,7 @@ def _empty(cells: Sequence[Cell], required: Sequence[Requirement]) -> Iterator[R
         yield Reason(code=EMPTY, subject="policy", message="the policy requires no cell, so nothing would be proven")
 
 
-def _contradiction(cell: Cell, manifest: Manifest) -> Reason | None:
-    """Returns the reason why this cell refuses the release: it failed, or its record contradicts that it passed."""
-    if cell.status == "failed":
-        return Reason(code=cell.reason or "failed", subject=cell.key, message=_sentence(cell.message, "it failed"))
-    if cell.status != "passed":
-        return None
-    exported = {artifact.key: artifact for artifact in manifest.artifacts if artifact.status == "exported"}
-    artifact = exported.get(f"{cell.format}/{cell.variant}")
-    sets, outputs = manifest.samples, [output.name for output in manifest.model.signature.outputs]
-    code, message = _false_pass(cell, artifact, manifest.policy.gpu)
-    if not code and (lacking := _invalid_skip(cell, artifact, sets) or _incomplete(cell, sets, outputs)):
-        code, message = INCOMPLETE, f"the cell says it passed, but {lacking}"
-    return Reason(code=code, subject=cell.key, message=message) if code else None
-
-
-def _false_pass(cell: Cell, artifact: Artifact | None, gpu: Gpu) -> tuple[str, str]:
-    """Returns code and message of what contradicts a cell that says it passed; two empty strings when nothing does."""
-    if artifact is None and cell.format != ORIGINAL:
-        key = f"{cell.format}/{cell.variant}"
-        return UNKNOWN, f"the cell says it passed, but {key} is not among the exported artifacts"
-    if wrong_place := _wrong_place(cell, gpu):
-        return DEVICE, wrong_place
-    for diff in cell.diffs:
-        if not diff.passed or diff.failing or diff.nonfinite_mismatches:
-            why = diff.message or f"{diff.failing} of {diff.elements} elements fail"
-            return INCONSISTENT, f"the cell says it passed, but over `{diff.sample_set}` it did not: {why}"
-    if not cell.diffs or any(diff.elements < 1 for diff in cell.diffs):
-        return NOTHING, "the cell says it passed, but it compared nothing, or nothing of some output"
-    return "", ""
-
-
-def _wrong_place(cell: Cell, gpu: Gpu) -> str:
-    """Returns the reason why the place where a cell ran proves nothing; empty when it is the right place."""
-    place = cell.placement
-    if place is None:
-        return f"asked for {cell.device}, and the cell does not say where it ran"
-    if place.device != cell.device:
-        return f"asked for {cell.device}, the cell ran on {place.device} ({place.adapter})"
-    if place.software and gpu == "hardware":
-        return f"the policy asks for a real card, the cell ran on a software adapter ({place.adapter})"
-    return ""
-
-
-def _invalid_skip(cell: Cell, artifact: Artifact | None, sets: Sequence[SampleSet]) -> str:
-    """Names a sample set that a cell skipped for its shape although the artifact takes it; empty when there is none."""
-    for_shape = [each for each in sets if each.name in cell.skipped and cell.skipped[each.name].kind != "too slow"]
-    inputs = artifact.signature.inputs if artifact and artifact.signature else ()
-    for each in for_shape:
-        try:
-            other = misfit(cell.variant, inputs, each)
-        except BadInput as error:
-            return f"it skipped sets for their batch, and {error.message}"
-        kind = cell.skipped[each.name].kind
-        if other is None or other.kind != kind:
-            shape = f"batches of {each.batch}" if kind == "other batch" else "other lengths"
-            return f"it skipped `{each.name}`, which has {shape}, although the artifact takes them"
-    return ""
-
-
-def _incomplete(cell: Cell, sets: Sequence[SampleSet], outputs: Sequence[str]) -> str:
-    """Names what a cell had to be fed and was not; empty when it covers everything."""
-    seen = {(diff.sample_set, diff.name) for diff in cell.diffs}
-    # A set that stopped for lack of time is listed as skipped too; for the rows that were fed, every output is due.
-    begun = {diff.sample_set for diff in cell.diffs} & cell.unseen.keys()
-    full = [each for each in sets if each.name not in cell.skipped]
-    partial = [each for each in sets if each.name in begun]
-    due = [(each.name, output) for each in sets if each in full or each in partial for output in outputs]
-    if not due:
-        return "it was compared over no sample set of the evidence"
-    if lacks := [f"`{output}` over `{name}`" for name, output in due if (name, output) not in seen]:
-        more = f" and {len(lacks) - _MOST_NAMED} more" if len(lacks) > _MOST_NAMED else ""
-        return f"it lacks {', '.join(lacks[:_MOST_NAMED])}{more}"
-    if one_call := [each for each in partial if each.rows <= each.batch]:
-        return f"it stopped within `{one_call[0].name}`, which is a single call"
-    # A partial set stopped after its first call at the earliest, before its last one at the latest.
-    least = sum(each.rows for each in full) + sum(each.batch for each in partial)
-    most = sum(each.rows for each in full) + sum((each.rows - 1) // each.batch * each.batch for each in partial)
-    if least <= cell.rows <= most:
-        return ""
-    valid = str(least) if least == most else f"{least} to {most}"
-    return f"it counts {cell.rows} rows, and the sets that it was fed have {valid}"
-
-
-def _unmet(requirement: Requirement, *, judged: _CheckedCells, artifacts: Sequence[Artifact]) -> Iterator[Reason]:
+def _unmet(requirement: Requirement, *, judged: CheckedCells, artifacts: Sequence[Artifact]) -> Iterator[Reason]:
     """Yields reasons why a requirement is not met, by variant; failed and contradicted cells have reasons already."""
     matching = [cell for cell in judged.cells if requirement.asks_for(cell)]
     # Another variant proves the format where the target cannot express this one; a requirement of one variant has none.
@@ -316,8 +200,4 @@ def _never_compared(record: Cell | Artifact) -> Reason:
 
 def _why(record: Cell | Artifact) -> str:
     words = (record.reason, record.message) if isinstance(record, Cell) else (record.reason,)
-    return _sentence(": ".join(word for word in words if word), f"it is {record.status}")
-
-
-def _sentence(message: str, otherwise: str) -> str:
-    return message or f"{otherwise}, and no cause was recorded"
+    return ": ".join(word for word in words if word) or f"it is {record.status}, and no cause was recorded"

@@ -14,7 +14,7 @@ from exporters.installation import install_command
 from exporters.toolchain import versions
 from validators.contract import Gpu
 from validators.hardware.graphics_cards import VISIBLE, cards, has_hardware, installed_cards
-from validators.runtimes.registry import Accelerator, RuntimeRow
+from validators.runtimes.row import Accelerator, RuntimeRow
 from validators.text import counted
 
 ELSEWHERE = "on a machine that has one, `paritygate verify RELEASE_DIR --device gpu --attest` adds these cells"

@@ -2,7 +2,7 @@
 
 In: a folder with `model.tflite`. Out: its outputs, as the runtime that web pages load computes them. Tensors are bound
 by the names in the file's signature. On `webgpu` half precision is switched off, and operators that the GPU lacks run
-on the CPU; LiteRT's log names and counts them, as in `validators.runtimes.litert_gpu`.
+on the CPU; LiteRT's log names and counts them, as in `validators.runtimes.litert_log`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from exporters.contract import Signature
 from exporters.errors import Broken, Limited
 from exporters.target_limits import limited
 from validators.contract import Device, Placement, Tensors
-from validators.runtimes.litert_gpu import dynamic_shape, parse_log
+from validators.runtimes.litert_log import dynamic_shape, parse_log
 from validators.text import counted
 from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
 from validators.web.page_session import Session, open_session, package_version
