@@ -20,7 +20,7 @@ from benchmarks.planted.stored import overwrite
 from exporters.contract import Artifact, Signature, WeightDifference
 from exporters.errors import Broken
 from exporters.formats.job import Exported, ExportRequest, export
-from exporters.formats.registry import EXPORTERS, FORMATS, exporter_of
+from exporters.formats.registry import EXPORTERS, FORMATS
 from exporters.lowering.tracing.job import LowerRequest, lower
 from exporters.source.model_source import ModelSource
 from validators.compare.outputs import compare
@@ -337,7 +337,7 @@ def _overwritten(made: Made, weights: Path, like: str, change: Callable[[np.ndar
 
     source = read_weights(weights)
     own = next(weight.array for weight in source.weights if like in weight.name)
-    module = exporter_of(made.format)
+    module = next(row.exporter for row in EXPORTERS if row.format == made.format)
     alike = [array for array in module.constants(made.folder).values() if array.size == own.size]
     overwrite(made.folder, next(a for a in alike if np.isin(np.sort(a, axis=None), own).all()), change)
     record = match(module.WEIGHTS, source, module.constants(made.folder))

@@ -137,12 +137,3 @@ def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tupl
     open_axes = any(None in spec.shape[1:] for spec in inputs)
     static = (row for row in STATIC_EXPORTERS if open_axes or row.key in formats)
     return tuple(row for row in (*EXPORTERS, *static) if selects(formats, row.key))
-
-
-def exporter_of(format_: str) -> Exporter:
-    """Returns the exporter of a format.
-
-    Raises:
-        KeyError: there is no such format.
-    """
-    return {row.format: row.exporter for row in EXPORTERS}[format_]

@@ -49,7 +49,7 @@ def grouped(sweep: Sweep) -> tuple[Group, ...]:
     return tuple(sorted(groups.values(), key=lambda g: (STATES.index(g.state), -len(g.members), g.code)))
 
 
-def _kind(state: FormatState) -> tuple[str, ...]:
+def _kind(state: FormatState | Group) -> tuple[str, ...]:
     return state.state, state.code, " ".join(_PARTICULAR.sub(" ", state.way_out).split())
 
 
@@ -62,7 +62,7 @@ def render(sweep: Sweep, console: Console, *, folder: Path) -> None:
         folder: the sweep's directory.
     """
     groups = grouped(sweep)
-    numbers = {_kind_of(group): number for number, group in enumerate(groups, 1)}
+    numbers = {_kind(group): number for number, group in enumerate(groups, 1)}
     console.print(_table(sweep, numbers, console))
     for number, group in enumerate(groups, 1):
         console.print()
@@ -72,10 +72,6 @@ def render(sweep: Sweep, console: Console, *, folder: Path) -> None:
     for line in _sums(sweep):
         console.print(line)
     console.print(Text.assemble(("sweep    ", "dim"), written(str(folder / RECORD), console)), soft_wrap=True)
-
-
-def _kind_of(group: Group) -> tuple[str, ...]:
-    return _kind(FormatState(format="", state=group.state, code=group.code, way_out=group.way_out))
 
 
 def _table(sweep: Sweep, numbers: Mapping[tuple[str, ...], int], console: Console) -> Table:

@@ -1,8 +1,8 @@
 """Finds the layer that a failed cell's artifact gets wrong: `paritygate diagnose`.
 
 `target` finds the release, the cell and the model. `investigation` decides what to run next, `experiments` runs it.
-`failing_call`, `isolated_layer`, `prefix_bisection` and `runtime_settings` are its steps. `result` defines the record
-of what was found, `display` prints it.
+`failing_call`, `isolated_layer` and `prefix_bisection` are its steps. `result` defines the record of what was found,
+`display` prints it.
 """
 
 from flows.diagnose.display import render

@@ -30,7 +30,6 @@ from flows.diagnose.failing_call import FailingCall, choose_failing_call
 from flows.diagnose.isolated_layer import WRONG, Findings, cut_out, exhibit_of, findings_of_reexport, try_reexport
 from flows.diagnose.prefix_bisection import first_failing_prefix
 from flows.diagnose.result import Diagnosis, SettingResult, Suspect
-from flows.diagnose.runtime_settings import runtime_settings
 from flows.diagnose.target import DiagnosisTarget, find_target
 from flows.pipeline.run import SharedResources
 from flows.progress.events import Listener, StageOutcome, perform
@@ -209,7 +208,7 @@ class Investigation:
     def _runtime_settings(self) -> tuple[SettingResult, ...]:
         return tuple(
             SettingResult(setting=name, status=cell.status, message=cell.message, max_abs=cell.max_abs)
-            for name, options in runtime_settings(self._target.row)
+            for name, options in self._target.row.settings.items()
             for cell in [self._experiments.run_cell(options)]
         )
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from exporters.formats.registry import exporter_of
+from exporters.formats.registry import EXPORTERS
 from exporters.weights.match import match as match_with
 from exporters.weights.source_weights import Normalization, SourceWeight, SourceWeights
 
@@ -14,7 +14,8 @@ EPSILON = 1e-3
 
 
 def match(format_, *given):
-    return match_with(exporter_of(format_).WEIGHTS, *given)
+    layouts = next(row.exporter.WEIGHTS for row in EXPORTERS if row.format == format_)
+    return match_with(layouts, *given)
 
 
 def weight(name, *shape, array=None):

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.planted.stored import by_ulps, overwrite, through
 from exporters.contract import WeightsRecord
-from exporters.formats.registry import exporter_of
+from exporters.formats.registry import EXPORTERS
 from exporters.weights.match import match
 from exporters.weights.source_weights import read_weights
 
@@ -21,7 +21,8 @@ def tampered(request: Mapping[str, Any]) -> Any:
         request: `format`, `artifact` (folder, free to be changed), `weights`, `like` (part of
             the name of a source weight), and `ulps` or `dtype`.
     """
-    exporter, folder = exporter_of(request["format"]), Path(request["artifact"])
+    exporter = next(row.exporter for row in EXPORTERS if row.format == request["format"])
+    folder = Path(request["artifact"])
     source = read_weights(Path(request["weights"]))
     own = next(weight for weight in source.weights if request["like"] in weight.name)
     good = {name: array for name, array in exporter.constants(folder).items() if array.size == own.array.size}

@@ -18,7 +18,7 @@ from exporters.target_limits import limited
 from validators.contract import Device, Placement, Tensors
 from validators.runtimes.litert_log import dynamic_shape, parse_log
 from validators.text import counted
-from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
+from validators.web.gpu_adapters import adapter_details, adapter_name, is_software
 from validators.web.page_session import Session, open_session, package_version
 
 PACKAGE = "@litertjs/core"
@@ -52,7 +52,6 @@ def load(
         try:
             facts = session.load({"accelerator": options["accelerator"]})
         except Broken as error:
-            raise_if_absent(error)
             if options["accelerator"] == "webgpu" and (refused := dynamic_shape(error.message, signature)):
                 raise refused from error
             raise

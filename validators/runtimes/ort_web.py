@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from exporters.contract import Signature
-from exporters.errors import Broken
 from validators.contract import Device, Placement, Tensors
 from validators.text import counted
-from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
+from validators.web.gpu_adapters import adapter_details, adapter_name, is_software
 from validators.web.page_session import Session, open_session
 
 FILE = "model.onnx"
@@ -42,11 +41,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
     # A page cannot list a folder, so it gets the names of the weight files.
     external = sorted(path.name for path in artifact.iterdir() if path.name != FILE)
     with open_session(options["endpoint"], "ort", artifact) as session:
-        try:
-            facts = session.load({"provider": options["provider"], "external": "\n".join(external)})
-        except Broken as error:
-            raise_if_absent(error)
-            raise
+        facts = session.load({"provider": options["provider"], "external": "\n".join(external)})
         yield OrtWebRuntime(session=session, signature=signature, facts=facts)
 
 

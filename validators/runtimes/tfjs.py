@@ -23,7 +23,7 @@ from exporters.errors import Broken
 from exporters.target_limits import limited
 from validators.contract import TEXTURE_PRECISION, Device, Placement, Tensors
 from validators.text import counted, operators
-from validators.web.gpu_adapters import adapter_details, adapter_name, is_software, raise_if_absent
+from validators.web.gpu_adapters import adapter_details, adapter_name, is_software
 from validators.web.page_session import Session, open_session
 
 _INT32 = np.iinfo(np.int32)
@@ -48,11 +48,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
     """
     declared = _declared(artifact)
     with open_session(options["endpoint"], "tfjs", artifact) as session:
-        try:
-            facts = session.load({"backend": options["backend"]})
-        except Broken as error:
-            raise_if_absent(error)
-            raise
+        facts = session.load({"backend": options["backend"]})
         yield TfjsRuntime(session=session, signature=signature, declared=declared, facts=facts)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from exporters.errors import Broken
 from exporters.installation import checkout, data_folder, setup_command
 from validators.web.devtools import Page, open_page
+from validators.web.gpu_adapters import raise_if_absent
 from validators.web.page_server import PageServer
 
 PAGE = Path(__file__).parent / "page"
@@ -88,8 +89,17 @@ class Session:
         return ", ".join(sorted({Path(path).name for path in self.server.served if path.endswith(".wasm")}))
 
     def load(self, options: Mapping[str, str]) -> dict[str, Any]:
-        """Lets the page module load the artifact, and returns the facts that the module reports."""
-        return dict(self._call("load", options))
+        """Lets the page module load the artifact, and returns the facts that the module reports.
+
+        Raises:
+            Unavailable: Chromium gives its pages no such GPU.
+            Broken: the module threw.
+        """
+        try:
+            return dict(self._call("load", options))
+        except Broken as error:
+            raise_if_absent(error)
+            raise
 
     def infer(
         self, inputs: Mapping[str, np.ndarray], outputs: list[str]
