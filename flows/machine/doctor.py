@@ -106,13 +106,7 @@ def examine() -> MachineReport:
         adapters=adapters,
         # Rows that allow TF32 are the same runtimes a second time.
         runtimes=tuple(_runtime(row, name, browser, adapters) for row in RUNTIMES if not row.tf32),
-        tools=(
-            *_exporter_packages(),
-            _package("prefect", "flows; --no-prefect does without", extra="flow"),
-            browser,
-            *_page_packages(),
-            _node(),
-        ),
+        tools=(*_exporter_packages(), *_flow_packages(), browser, *_page_packages(), _node()),
     )
 
 
@@ -203,6 +197,10 @@ def _exporter_packages() -> list[Tool]:
     return [replace(t, remedy=setup_command()) if t.name == "tensorflowjs" and t.remedy else t for t in tools]
 
 
+def _flow_packages() -> list[Tool]:
+    return [_package("prefect", "flows; --no-prefect does without", extra="flow")]
+
+
 def _page_packages() -> list[Tool]:
     """Lists the npm packages of the pages."""
     found = package_versions()
@@ -258,12 +256,16 @@ def _adapters(browser: Tool) -> tuple[GpuAdapter, ...]:
         BrowserHost() as host,
         ThreadPoolExecutor(1) as pool,
     ):
-        vulkan = pool.submit(_probe, workers, probe_native, ProbeRequest(), ("Vulkan",))
+        vulkan = pool.submit(_native, workers)
         if browser.remedy:
             found += [GpuAdapter(interface=name, problem=browser.remedy) for name in _IN_PAGES]
         else:
             found += _in_pages(workers, host)
         return (found[0], *vulkan.result(), *found[1:])
+
+
+def _native(workers: Workers) -> list[GpuAdapter]:
+    return _probe(workers, probe_native, ProbeRequest(), ("Vulkan",))
 
 
 def _in_pages(workers: Workers, host: BrowserHost) -> list[GpuAdapter]:
