@@ -19,7 +19,7 @@ from validators.contract import Device, Placement, Tensors
 from validators.runtimes.litert_log import dynamic_shape, parse_log
 from validators.text import counted
 from validators.web.gpu_adapters import adapter_details, adapter_name, is_software
-from validators.web.page_session import Session, open_session, package_version
+from validators.web.page_session import PageRuntime, Session, open_session, package_version
 
 PACKAGE = "@litertjs/core"
 TYPES = ("float32", "int32", "uint8")
@@ -70,7 +70,7 @@ def _limit(signature: Signature) -> Limited | None:
     return None
 
 
-class LiteRtJsRuntime:
+class LiteRtJsRuntime(PageRuntime):
     """Runs a compiled model in a page; see `validators.contract.LoadedArtifact`.
 
     Args:
@@ -79,10 +79,8 @@ class LiteRtJsRuntime:
     """
 
     def __init__(self, *, session: Session, facts: dict[str, Any]) -> None:
-        self._session = session
+        super().__init__(session=session, facts=facts)
         self._log = parse_log("\n".join(facts["log"]))
-        self._facts = facts
-        self.load_seconds: float = facts["seconds"]
 
     @property
     def placement(self) -> Placement:
@@ -115,12 +113,6 @@ class LiteRtJsRuntime:
                 **adapter_details(facts["adapter"]),
             },
         )
-
-    @property
-    def call_seconds(self) -> float:
-        """Returns the seconds of the last call, as the page measured them."""
-        seconds: float = self._facts["seconds"]
-        return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """Runs one batch; see `validators.contract.LoadedArtifact.infer`.

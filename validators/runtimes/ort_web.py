@@ -18,7 +18,7 @@ from exporters.contract import Signature
 from validators.contract import Device, Placement, Tensors
 from validators.text import counted
 from validators.web.gpu_adapters import adapter_details, adapter_name, is_software
-from validators.web.page_session import Session, open_session
+from validators.web.page_session import PageRuntime, Session, open_session
 
 FILE = "model.onnx"
 _WIDE = ("int64", "uint64")
@@ -45,7 +45,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         yield OrtWebRuntime(session=session, signature=signature, facts=facts)
 
 
-class OrtWebRuntime:
+class OrtWebRuntime(PageRuntime):
     """Runs an inference session in a page; see `validators.contract.LoadedArtifact`.
 
     Args:
@@ -55,9 +55,7 @@ class OrtWebRuntime:
     """
 
     def __init__(self, *, session: Session, signature: Signature, facts: dict[str, Any]) -> None:
-        self._session = session
-        self._facts = facts
-        self.load_seconds: float = facts["seconds"]
+        super().__init__(session=session, facts=facts)
         self._inputs = {spec.name: spec.native for spec in signature.inputs}
         self._outputs = {spec.native: spec.name for spec in signature.outputs}
         self._wide = any(spec.dtype in _WIDE for spec in (*signature.inputs, *signature.outputs))
@@ -89,12 +87,6 @@ class OrtWebRuntime:
                 **({"int64": "indices are read as int32 on the GPU, arithmetic is the CPU's"} if self._wide else {}),
             },
         )
-
-    @property
-    def call_seconds(self) -> float:
-        """Returns the seconds of the last call, as the page measured them."""
-        seconds: float = self._facts["seconds"]
-        return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """Runs one batch; see `validators.contract.LoadedArtifact.infer`.

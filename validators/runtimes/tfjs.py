@@ -24,7 +24,7 @@ from exporters.target_limits import limited
 from validators.contract import TEXTURE_PRECISION, Device, Placement, Tensors
 from validators.text import counted, operators
 from validators.web.gpu_adapters import adapter_details, adapter_name, is_software
-from validators.web.page_session import Session, open_session
+from validators.web.page_session import PageRuntime, Session, open_session
 
 _INT32 = np.iinfo(np.int32)
 _GPU_BACKENDS = {"webgl": "WebGL", "webgpu": "WebGPU"}
@@ -52,7 +52,7 @@ def load(artifact: Path, signature: Signature, device: Device, options: Mapping[
         yield TfjsRuntime(session=session, signature=signature, declared=declared, facts=facts)
 
 
-class TfjsRuntime:
+class TfjsRuntime(PageRuntime):
     """Runs a loaded graph model; see `validators.contract.LoadedArtifact`.
 
     Args:
@@ -70,9 +70,7 @@ class TfjsRuntime:
         declared: Mapping[str, Mapping[str, str]],
         facts: dict[str, Any],
     ) -> None:
-        self._session = session
-        self._facts = facts
-        self.load_seconds: float = facts["seconds"]
+        super().__init__(session=session, facts=facts)
         self._recasts: dict[str, str] = {}
         self._fallbacks: dict[str, int] = {}
         self._inputs = _bound(signature.inputs, declared["inputs"])
@@ -100,12 +98,6 @@ class TfjsRuntime:
                 **self._recasts,
             },
         )
-
-    @property
-    def call_seconds(self) -> float:
-        """Returns the seconds of the last call, as the page measured them."""
-        seconds: float = self._facts["seconds"]
-        return seconds
 
     def infer(self, inputs: Tensors) -> dict[str, np.ndarray]:
         """Runs one batch; see `validators.contract.LoadedArtifact.infer`.

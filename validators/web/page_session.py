@@ -140,6 +140,29 @@ class Session:
         return np.frombuffer(body, dtype=spec["dtype"]).reshape(spec["shape"])
 
 
+class PageRuntime:
+    """Holds what every web runtime has: its page, and the page's own clock, which `validators.cells.stopwatch` reads.
+
+    Args:
+        session: the page that holds the model.
+        facts: what the page module reported after loading.
+
+    Attributes:
+        load_seconds: the seconds that loading took, as the page measured them.
+    """
+
+    def __init__(self, *, session: Session, facts: dict[str, Any]) -> None:
+        self._session = session
+        self._facts = facts
+        self.load_seconds: float = facts["seconds"]
+
+    @property
+    def call_seconds(self) -> float:
+        """Returns the seconds of the last call, as the page measured them."""
+        seconds: float = self._facts["seconds"]
+        return seconds
+
+
 @contextmanager
 def open_session(endpoint: str, module: str, artifact: Path) -> Iterator[Session]:
     """Opens a page that runs `page/MODULE.mjs` on an artifact folder; leaving the context closes it.
