@@ -1,5 +1,6 @@
 """Prints a diagnosis for a person."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flows.diagnose.result import Diagnosis
@@ -22,8 +23,7 @@ def render(found: Diagnosis, console: "Console") -> None:
 
     from validators.report import cell_table
 
-    def say(text: str, label: str = "") -> None:
-        console.print(Text(f"{label}{cell_table.written(text, console)}"), soft_wrap=True)
+    say = partial(cell_table.say, console)
 
     console.print(
         Text.assemble(_WORDS[found.verdict], f"  {cell_table.written(found.summary, console)}"), soft_wrap=True

@@ -222,8 +222,7 @@ def render(report: VerifyReport, console: "Console") -> None:
     from validators.report.view.matrix import line
     from validators.text import counted
 
-    def say(text: str, label: str = "") -> None:
-        console.print(Text(f"{label}{cell_table.written(text, console)}"), soft_wrap=True)
+    say = partial(cell_table.say, console)
 
     good = report.verdict.passed
     ran = [cell for cell in report.cells if cell.status not in {"limited", "unavailable"}]

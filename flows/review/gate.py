@@ -199,8 +199,7 @@ def render(report: GateReport, console: "Console") -> None:
     from validators.report.view.matrix import line
     from validators.text import counted
 
-    def say(text: str, label: str = "") -> None:
-        console.print(Text(f"{label}{cell_table.written(text, console)}"), soft_wrap=True)
+    say = partial(cell_table.say, console)
 
     colours = {"RELEASED": "green", "AWAITING": "yellow"}
     word = report.headline

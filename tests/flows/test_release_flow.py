@@ -14,7 +14,7 @@ from prefect_server import PREFECT, ask, environment, until
 from processes import below
 
 from flows.pipeline.workspace import Workspace
-from flows.prefect import server as prefect_home
+from flows.prefect.server import migrate, prefect_version
 from validators.release.integrity import manifest_digest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,8 +144,8 @@ def test_a_prepared_database_is_not_prepared_again(tmp_path):
     folder = tmp_path / "prefect"
     folder.mkdir()
     (folder / "prefect.db").touch()
-    (folder / f"migrated-{prefect_home.prefect_version()}").touch()
-    prefect_home.migrate(folder)
+    (folder / f"migrated-{prefect_version()}").touch()
+    migrate(folder)
     assert (folder / "prefect.db").stat().st_size == 0
 
 

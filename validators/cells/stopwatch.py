@@ -8,27 +8,25 @@ are made within `BUDGET`. A software GPU gets no additional calls, because it is
 import math
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from validators.contract import Performance, Timing
+from validators.contract import Performance, Tensors, Timing
 
 BUDGET = 0.05
 """Seconds of additional calls in one cell, by the machine's clock. Our choice: 1 % of the time of a cell."""
 MOST = 10
 """Calls of one batch after which no additional one is made."""
 
-_Tensors = Mapping[str, np.ndarray]
 _DIGITS = 6  # of a second: the clock of an isolated page ticks every 5 microseconds
 
 
 class TimedRuntime(Protocol):
     """Describes the call that is timed: one inference of a runtime."""
 
-    def infer(self, inputs: _Tensors, /) -> dict[str, np.ndarray]: ...
+    def infer(self, inputs: Tensors, /) -> dict[str, np.ndarray]: ...
 
 
 @runtime_checkable
@@ -48,7 +46,7 @@ class SelfTimedRuntime(Protocol):
 class _Calls:
     """Collects calls with inputs of one shape: the first inputs, to repeat them, and the seconds that count."""
 
-    inputs: _Tensors
+    inputs: Tensors
     batch: int
     warm_up: int = 0
     last: float = 0.0
@@ -71,7 +69,7 @@ class Stopwatch:
         self._calls: dict[tuple[tuple[int, ...], ...], _Calls] = {}
         self._before: _Calls | None = None
 
-    def infer(self, inputs: _Tensors, /) -> dict[str, np.ndarray]:
+    def infer(self, inputs: Tensors, /) -> dict[str, np.ndarray]:
         """Times one call of the runtime."""
         started = time.perf_counter()
         outputs = self._runtime.infer(inputs)

@@ -83,3 +83,8 @@ def written(text: str, console: Console) -> str:
     """Puts a text that is not trusted on one line, in characters that the console can write."""
     line = one_line(text)
     return line.encode("ascii", "backslashreplace").decode() if console.options.ascii_only else line
+
+
+def say(console: Console, text: str, label: str = "") -> None:
+    """Prints a sentence after its label, on one line however narrow the console is."""
+    console.print(Text(f"{label}{written(text, console)}"), soft_wrap=True)

@@ -173,14 +173,14 @@ def _declared(artifact: Path) -> dict[str, dict[str, str]]:
     try:
         signature = json.loads(path.read_bytes())["signature"]
         return {
-            side: {key: _with_index(entry["name"]) for key, entry in signature[side].items()}
+            side: {key: full_name(entry["name"]) for key, entry in signature[side].items()}
             for side in ("inputs", "outputs")
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Broken(f"{path} is no TF.js graph model with a signature: {error!r}") from error
 
 
-def _with_index(name: str) -> str:
+def full_name(name: str) -> str:
     """Returns TensorFlow's full tensor name: `NODE:INDEX`; a bare `NODE` means its first output."""
     return name if ":" in name else f"{name}:0"
 
@@ -192,5 +192,5 @@ def _bound(specs: Sequence[TensorSpec], declared: Mapping[str, str]) -> dict[str
 
 def _tensor_name(native: str, declared: Mapping[str, str]) -> str:
     """Returns the tensor a native name means: a tensor name as it stands, else a key of the artifact's signature."""
-    full = _with_index(native)
+    full = full_name(native)
     return full if full in declared.values() else declared.get(native, full)

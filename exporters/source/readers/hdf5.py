@@ -16,7 +16,7 @@ from exporters.errors import BadInput
 from exporters.source import strict_json
 from exporters.source.printable import printable
 from exporters.source.readers.stored_model import Stored, Wanted
-from exporters.source.readers.zip_records import BOMB_FLOOR, MAX_EXPANSION
+from exporters.source.readers.zip_records import BOMB_FLOOR, MAX_EXPANSION, RESAVE
 
 MAX_OBJECTS = 500_000
 MAX_DEPTH = 128
@@ -26,7 +26,6 @@ MAX_CHUNK = 64 << 20
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 _NUMBERS = "fiubcV"
 """NumPy kinds of plain numbers; V: bfloat16, which Keras stores as opaque pairs of bytes."""
-_RESAVE = "Save the model again with Keras 3: model.save('model.keras')."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,4 +201,4 @@ def _check_expansion(hdf5: Hdf5, what: str, declared: int, stored: int) -> None:
 
 
 def _refused(hdf5: Hdf5, path: str, problem: str) -> BadInput:
-    return BadInput(f"{hdf5.where} {printable(path)} {problem}", next_step=_RESAVE)
+    return BadInput(f"{hdf5.where} {printable(path)} {problem}", next_step=RESAVE)

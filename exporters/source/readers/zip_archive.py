@@ -21,7 +21,14 @@ from typing import IO, Any
 
 from exporters.errors import BadInput
 from exporters.source.readers.hdf5 import Hdf5
-from exporters.source.readers.zip_records import BOMB_FLOOR, MAX_EXPANSION, check_end, check_layout, check_signature
+from exporters.source.readers.zip_records import (
+    BOMB_FLOOR,
+    MAX_EXPANSION,
+    RESAVE,
+    check_end,
+    check_layout,
+    check_signature,
+)
 from exporters.source.untrusted_files import regular_file
 
 METADATA = "metadata.json"
@@ -31,7 +38,6 @@ ASSETS = "assets/"
 
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _CHUNK = 1 << 20
-_RESAVE = "Save the model again with Keras 3: model.save('model.keras')."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +138,7 @@ def opened(path: Path) -> Iterator[Archive]:
         try:
             archive = zipfile.ZipFile(stream)
         except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
-            raise BadInput(f"{path}: the zip directory is damaged ({error})", next_step=_RESAVE) from error
+            raise BadInput(f"{path}: the zip directory is damaged ({error})", next_step=RESAVE) from error
         with archive:
             infos = archive.infolist()
             _check_names(path, infos)
@@ -149,13 +155,13 @@ def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
     counts = Counter(info.filename for info in infos)
     for name, count in counts.items():
         if count > 1:
-            raise BadInput(f"{path}: member {name!r} occurs {count} times", next_step=_RESAVE)
+            raise BadInput(f"{path}: member {name!r} occurs {count} times", next_step=RESAVE)
     for info in infos:
         _check_name(path, info)
     files = {info.filename for info in infos if not info.is_dir()}
     for name in files:
         if clash := next((str(p) for p in PurePosixPath(name).parents if str(p) in files), None):
-            raise BadInput(f"{path}: member {clash!r} is both a file and the folder of {name!r}", next_step=_RESAVE)
+            raise BadInput(f"{path}: member {clash!r} is both a file and the folder of {name!r}", next_step=RESAVE)
 
 
 def _check_name(path: Path, info: zipfile.ZipInfo) -> None:
@@ -163,14 +169,12 @@ def _check_name(path: Path, info: zipfile.ZipInfo) -> None:
     name = info.orig_filename  # as stored: the standard library cuts `filename` at a NUL
     steps = name.removesuffix("/").split("/")
     if name.startswith("/") or "\\" in name or "\0" in name or name[1:2] == ":" or {"", ".", ".."} & set(steps):
-        raise BadInput(
-            f"{path}: member {name!r} has an unsafe name that may lead out of the archive", next_step=_RESAVE
-        )
+        raise BadInput(f"{path}: member {name!r} has an unsafe name that may lead out of the archive", next_step=RESAVE)
     if name not in (METADATA, CONFIG, WEIGHTS) and not name.startswith(ASSETS):
         raise BadInput(
             f"{path}: member {name!r} does not belong in a `.keras` archive; "
             f"valid are {METADATA}, {CONFIG}, {WEIGHTS} and {ASSETS}...",
-            next_step=_RESAVE,
+            next_step=RESAVE,
         )
 
 
@@ -179,7 +183,7 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or (kind == stat.S_IFDIR and not info.is_dir()):
         what = "a symbolic link" if kind == stat.S_IFLNK else "no regular file"
-        raise BadInput(f"{path}: member {name!r} is {what}", next_step=_RESAVE)
+        raise BadInput(f"{path}: member {name!r} is {what}", next_step=RESAVE)
     if info.flag_bits & _ENCRYPTED:
         raise BadInput(
             f"{path}: member {name!r} is encrypted", next_step="Unpack it with its password and zip it again."
@@ -187,15 +191,15 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BadInput(
             f"{path}: member {name!r} is packed with zip method {info.compress_type}; valid are stored and deflated",
-            next_step=_RESAVE,
+            next_step=RESAVE,
         )
     if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
         raise BadInput(
             f"{path}: member {name!r} is stored in {info.compress_size:,} bytes and declares {info.file_size:,}",
-            next_step=_RESAVE,
+            next_step=RESAVE,
         )
     if info.is_dir() and info.file_size:
-        raise BadInput(f"{path}: folder {name!r} has content", next_step=_RESAVE)
+        raise BadInput(f"{path}: folder {name!r} has content", next_step=RESAVE)
 
 
 def _check_expansion(path: Path, infos: list[zipfile.ZipInfo]) -> None:
@@ -207,7 +211,7 @@ def _check_expansion(path: Path, infos: list[zipfile.ZipInfo]) -> None:
         if size > BOMB_FLOOR and size > MAX_EXPANSION * stored:
             raise BadInput(
                 f"{path}: {what} unpacks {stored:,} bytes into {size:,}, more than {MAX_EXPANSION} times (a zip bomb)",
-                next_step=_RESAVE,
+                next_step=RESAVE,
             )
 
 
@@ -217,5 +221,5 @@ def _check_complete(path: Path, members: Mapping[str, zipfile.ZipInfo]) -> None:
         if name not in members:
             raise BadInput(
                 f"{path}: has no {name} ({purpose}); it holds {', '.join(sorted(members)) or 'nothing'}",
-                next_step=_RESAVE,
+                next_step=RESAVE,
             )

@@ -31,7 +31,7 @@ _ZIP64_LOCATOR = struct.Struct("<4sLQL")
 _ZIP64_END = struct.Struct("<4sQ2H2L4Q")
 _LARGEST_DESCRIPTOR = 24
 _HAS_DESCRIPTOR = 0x8
-_RESAVE = "Save the model again with Keras 3: model.save('model.keras')."
+RESAVE = "Save the model again with Keras 3: model.save('model.keras')."
 
 
 def check_signature(path: Path, stream: IO[bytes]) -> None:
@@ -45,9 +45,9 @@ def check_signature(path: Path, stream: IO[bytes]) -> None:
     if head.startswith(_LOCAL_SIGNATURE):
         return
     if head.startswith(_END_SIGNATURE):
-        raise BadInput(f"{path}: is a zip archive with nothing in it", next_step=_RESAVE)
+        raise BadInput(f"{path}: is a zip archive with nothing in it", next_step=RESAVE)
     if zipfile.is_zipfile(stream):
-        raise BadInput(f"{path}: has other bytes before its zip archive; a `.keras` file has none", next_step=_RESAVE)
+        raise BadInput(f"{path}: has other bytes before its zip archive; a `.keras` file has none", next_step=RESAVE)
     noun, next_step = recognise(head)
     raise BadInput(f"{path}: is {noun}; expected a `.keras` or HDF5 file or a SavedModel folder", next_step=next_step)
 
@@ -59,9 +59,7 @@ def check_end(path: Path, stream: IO[bytes]) -> int:
     if not record.startswith(_END_SIGNATURE) or record[-2:] != b"\0\0":
         near_end = _read_at(stream, max(size - _END.size - 0xFFFF, 0), _END.size + 0xFFFF)
         if _END_SIGNATURE in near_end:
-            raise BadInput(
-                f"{path}: has other bytes after its zip archive; a `.keras` file has none", next_step=_RESAVE
-            )
+            raise BadInput(f"{path}: has other bytes after its zip archive; a `.keras` file has none", next_step=RESAVE)
         raise BadInput(
             f"{path}: is a truncated zip archive (its directory, which stands at the end, is missing)",
             next_step="Copy or download the file again.",
@@ -77,7 +75,7 @@ def check_end(path: Path, stream: IO[bytes]) -> int:
     if start + length != end:
         raise BadInput(
             f"{path}: the zip directory does not stand where the archive says (bytes were put before or between)",
-            next_step=_RESAVE,
+            next_step=RESAVE,
         )
     return int(start)
 
@@ -88,9 +86,9 @@ def _zip64_end(path: Path, stream: IO[bytes], end: int) -> tuple[int, int, int]:
         signature, _, where, _ = _ZIP64_LOCATOR.unpack(_read_at(stream, end - _ZIP64_LOCATOR.size, _ZIP64_LOCATOR.size))
         record, *_, length, start = _ZIP64_END.unpack(_read_at(stream, where, _ZIP64_END.size))
     except (struct.error, OSError, ValueError) as error:
-        raise BadInput(f"{path}: the zip64 end record is damaged", next_step=_RESAVE) from error
+        raise BadInput(f"{path}: the zip64 end record is damaged", next_step=RESAVE) from error
     if signature != b"PK\x06\x07" or record != b"PK\x06\x06" or where + _ZIP64_END.size + _ZIP64_LOCATOR.size != end:
-        raise BadInput(f"{path}: the zip64 end record is damaged", next_step=_RESAVE)
+        raise BadInput(f"{path}: the zip64 end record is damaged", next_step=RESAVE)
     return length, start, where
 
 
@@ -106,15 +104,13 @@ def check_layout(path: Path, stream: IO[bytes], infos: list[zipfile.ZipInfo], di
     for info in sorted(infos, key=lambda info: info.header_offset):
         header = _read_at(stream, info.header_offset, _LOCAL.size)
         if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGNATURE):
-            raise BadInput(
-                f"{path}: member {info.filename!r} has no header where the directory says", next_step=_RESAVE
-            )
+            raise BadInput(f"{path}: member {info.filename!r} has no header where the directory says", next_step=RESAVE)
         if not earliest <= info.header_offset <= latest:
-            raise BadInput(f"{path}: member {info.filename!r} overlaps another or hides bytes", next_step=_RESAVE)
+            raise BadInput(f"{path}: member {info.filename!r} overlaps another or hides bytes", next_step=RESAVE)
         *_, name_length, extra_length = _LOCAL.unpack(header)
         offsets[info.filename] = info.header_offset + _LOCAL.size + name_length + extra_length
         earliest = offsets[info.filename] + info.compress_size
         latest = earliest + (_LARGEST_DESCRIPTOR if info.flag_bits & _HAS_DESCRIPTOR else 0)
     if not earliest <= directory <= latest:
-        raise BadInput(f"{path}: bytes between the last member and the zip directory belong to none", next_step=_RESAVE)
+        raise BadInput(f"{path}: bytes between the last member and the zip directory belong to none", next_step=RESAVE)
     return offsets

@@ -10,6 +10,7 @@ import numpy as np
 from exporters.contract import Signature
 from exporters.formats.tfjs import FILE
 from validators.diagnosis.inner_tensors.contract import CannotCut, spec
+from validators.runtimes.tfjs import full_name
 
 _NOTHING = {"Const", "Placeholder", "NoOp"}
 _FLOW = {
@@ -38,9 +39,9 @@ def write(
     model = json.loads((artifact / FILE).read_text("utf-8"))
     nodes = {node["name"]: node for node in model["modelTopology"]["node"]}
     declared = model["signature"]
-    artifact_outputs = {_full(entry["name"]) for entry in declared["outputs"].values()}
+    artifact_outputs = {full_name(entry["name"]) for entry in declared["outputs"].values()}
     native_of = {
-        f"{side} {key}": _full(entry["name"])
+        f"{side} {key}": full_name(entry["name"])
         for side in ("input", "output")
         for key, entry in declared[f"{side}s"].items()
     }
@@ -68,7 +69,7 @@ def write(
 def _computed(nodes: Mapping[str, Any]) -> list[str]:
     """Lists the tensors that nodes compute, in an order of computation; control flow of TensorFlow 1 is left out."""
     made: dict[str, None] = {}
-    used = {_full(name) for node in nodes.values() for name in node.get("input", ()) if not name.startswith("^")}
+    used = {full_name(name) for node in nodes.values() for name in node.get("input", ()) if not name.startswith("^")}
     for name in _ordered(nodes):
         if nodes[name]["op"] not in _NOTHING | _FLOW:
             made[f"{name}:0"] = None
@@ -109,9 +110,5 @@ def _cut(nodes: Mapping[str, Any], fed: set[str], wanted: Sequence[str]) -> list
             raise CannotCut(message)
         elif tensor not in seen:
             seen.add(tensor)
-            pending += [_full(name) for name in node.get("input", ()) if not name.startswith("^")]
+            pending += [full_name(name) for name in node.get("input", ()) if not name.startswith("^")]
     return list(used)
-
-
-def _full(name: str) -> str:
-    return name if ":" in name else f"{name}:0"
