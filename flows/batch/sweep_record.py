@@ -87,7 +87,7 @@ def begin(settings: Settings, models: int) -> Sweep:
     return Sweep(
         schema_version=SCHEMA_VERSION,
         paritygate=versions(["paritygate"]).get("paritygate", "unknown"),
-        toolchain=dict(toolchain(settings.formats)),
+        toolchain=dict(toolchain(settings.formats, asked=settings.demanded)),
         settings={**values, "given": file_digests},
         models=models,
         records=(),

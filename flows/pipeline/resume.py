@@ -68,7 +68,8 @@ def run_digest(settings: Settings, *, model: str, samples: Path | None) -> str:
     cards = [f"{card.uuid} {card.driver}" for card in installed_cards()]
     here = [system(), processor(), *cards, *browser]
     inherited = {name: value for name, value in job_environment().items() if _READ_BY_LIBRARIES.match(name)}
-    return _digest([terms, dict(toolchain(settings.formats)), dict(readers), _own_source(), here, inherited, _keras()])
+    packages = {**toolchain(settings.formats, asked=settings.demanded), **readers}
+    return _digest([terms, packages, _own_source(), here, inherited, _keras()])
 
 
 class FinishedStages:

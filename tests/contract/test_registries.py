@@ -83,3 +83,5 @@ def test_a_row_on_request_runs_only_where_the_policy_or_the_user_names_it():
         assert row not in planned(FORMATS)
         with_row = planned(FORMATS, asked=[row.requirement])
         assert [each for each in with_row if each not in planned(FORMATS)] == [row]
+        of_one_variant = replace(row.requirement, variant="any")
+        assert row in planned(FORMATS, asked=[of_one_variant])

@@ -168,7 +168,7 @@ def test_a_mark_changes_with_the_model_the_samples_and_the_terms_and_there_is_no
 def test_a_mark_changes_with_a_version_and_with_the_processor(monkeypatch):
     settings = Settings(model=DIGITS, formats=("onnx",))
     mark = run_digest(settings, model="m", samples=None)
-    monkeypatch.setattr("flows.pipeline.resume.toolchain", lambda _: {"onnxruntime": "0.0"})
+    monkeypatch.setattr("flows.pipeline.resume.toolchain", lambda _, **__: {"onnxruntime": "0.0"})
     other = run_digest(settings, model="m", samples=None)
     monkeypatch.setattr("flows.pipeline.resume.processor", lambda: "another")
     assert len({mark, other, run_digest(settings, model="m", samples=None)}) == 3

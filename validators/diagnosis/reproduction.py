@@ -193,8 +193,8 @@ def _readme(case: ReproductionCase, script: str) -> str:
     ]
     if case.runtime not in _SCRIPTED:
         text = (
-            f"The cell ran in `{case.runtime}`, which needs a browser or a GPU; the script runs the same artifact "
-            "on the processor. If it shows no difference there, the fault is in that runtime."
+            f"The cell ran in `{case.runtime}`, for which there is no script; this one runs the same artifact in "
+            "another runtime on the processor. If it shows no difference there, the fault is in that runtime."
         )
         lines += [text, ""]
     if case.layer:
