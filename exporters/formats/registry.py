@@ -139,6 +139,15 @@ def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tupl
     return tuple(row for row in (*EXPORTERS, *static) if selects(formats, row.key))
 
 
+def row_of(key: str) -> ExporterRow:
+    """Returns the row of an artifact, named `format/variant`; also that of a static variant.
+
+    Raises:
+        KeyError: there is no such row.
+    """
+    return {row.key: row for row in (*EXPORTERS, *STATIC_EXPORTERS)}[key]
+
+
 def exporter_of(format_: str) -> Exporter:
     """Returns the exporter of a format.
 
