@@ -35,7 +35,7 @@ from flows.diagnose.target import DiagnosisTarget, ModelLoading, find_target
 from flows.pipeline.run import SharedResources
 from flows.progress.events import Listener, StageOutcome, perform
 from validators.diagnosis.contract import Files, Part, Suspicion
-from validators.diagnosis.reproduction import ReproductionCase, write
+from validators.diagnosis.reproduction import FORMATS, ReproductionCase, write
 
 _SUBSTITUTED = (
     "with that tensor of the artifact in the layer's place, the original computes what the artifact computes: "
@@ -231,7 +231,7 @@ class Investigation:
 
     def _reproduced(self, found: Diagnosis, failing: FailingCall) -> Diagnosis:
         exhibit = self._exhibit or self._whole(failing)
-        if exhibit is None:
+        if exhibit is None or exhibit.format not in FORMATS:
             return found
         found = replace(found, reproduction=self._reproduction.absolute())
         exhibit = replace(

@@ -19,6 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+FORMATS = frozenset({"saved_model", "tflite", "tfjs", "onnx"})
+"""Formats that a reproduction has a script for; a diagnosis of any other writes no folder."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproductionCase:
