@@ -54,10 +54,10 @@ server: setup ## a complete local Prefect: server with UI, worker, deployments (
 server-stop: ## end what `make server` started
 	@.venv/bin/paritygate server stop
 
-matrix: $(ENVIRONMENT) ## write the README's matrix anew from the registries
+matrix: $(ENVIRONMENT) ## write the README's matrix from the registries
 	$(PY) -m tools.matrix
 
-lock: $(ENVIRONMENT) ## write the lock files anew from pyproject.toml and the Makefile
+lock: $(ENVIRONMENT) ## write the lock files from pyproject.toml and the Makefile
 	$(UV_COMPILE) pyproject.toml $(SHARED_EXTRAS:%=--extra %) -o requirements.lock
 	mkdir -p locks
 	for extra in $(LONE_EXTRAS); do \

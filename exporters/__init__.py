@@ -2,7 +2,8 @@
 
 The folders; each imports only those listed before it:
 
-* `contract`, `errors`, `tensor_names`, `target_limits`, `toolchain`: records, errors and tables that every room uses.
+* `contract`, `errors`, `tensor_names`, `target_limits`, `toolchain`, `installation`, `process_lifetime`: records,
+  errors and tables that every room uses.
 * `files`: hashes files, and places them in one step.
 * `jobs`: runs a function in a bounded process, and returns its end as a typed result.
 * `source`: reads, admits and loads a stored model (Keras 2 and 3).

@@ -10,6 +10,8 @@ The rooms, each above all that it imports:
 * `prefect`: the same stages as a Prefect flow, and everything else that imports Prefect.
 * `batch`: many models: a folder, a schedule, a pool of workers.
 * `diagnose`: finds the layer that a failed cell gets wrong.
+* `deployment`: puts the flows on a server: pool, queues, deployments; a server on this machine.
+* `setup`: what pip cannot install: browser packages, Chromium, the TF.js converter, Prefect's database.
 * `cli`: one module for each command.
 """
 

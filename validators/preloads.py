@@ -17,7 +17,8 @@ _LIGHT = ("ai_edge_litert.interpreter", "ai_edge_litert.compiled_model", "onnxru
 def preloaded_modules() -> Mapping[str, tuple[str, ...]]:
     """Returns name of the fork server -> its modules; a runtime that is not installed is left out."""
     light = tuple(module for module in _LIGHT if find_spec(module.partition(".")[0]) is not None)
-    # Our job modules are listed too, so that a forked process has nothing left to import.
+    # Our job modules are listed too, so that a forked process has nothing left to import. Those of the cells bring the
+    # registry, which brings the module of every runtime.
     return {
         TENSORFLOW: (
             "exporters.jobs.preload_tensorflow",
@@ -26,14 +27,5 @@ def preloaded_modules() -> Mapping[str, tuple[str, ...]]:
             "validators.cells.job",
             "validators.reference.noise_floor",
         ),
-        LIGHT: (
-            "validators.cells.job",
-            "validators.runtimes.litert",
-            "validators.runtimes.litert_gpu",
-            "validators.runtimes.litertjs",
-            "validators.runtimes.ort",
-            "validators.runtimes.ort_web",
-            "validators.runtimes.tfjs",
-            *light,
-        ),
+        LIGHT: ("validators.cells.job", *light),
     }

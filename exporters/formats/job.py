@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from exporters.contract import Finding, Signature, WeightsRecord
 from exporters.formats.contract import ExportSource, Options
-from exporters.formats.registry import EXPORTERS, STATIC_EXPORTERS
+from exporters.formats.registry import row_of
 from exporters.lowering.graph import Graph
 from exporters.lowering.rewrite_log import recorded_rewrites, rewrite_findings
 from exporters.preprocessing.description import FILE, names_of
@@ -73,8 +73,7 @@ def export(request: ExportRequest) -> Exported:
         Limited: the exporter or the check found that the target cannot express the model.
         RuntimeError: the check found a fault that no limit explains.
     """
-    row = next(row for row in (*EXPORTERS, *STATIC_EXPORTERS) if row.key == request.artifact)
-    exporter = row.exporter
+    exporter = row_of(request.artifact).exporter
     source = ExportSource(model=request.model, graph=request.graph, shapes=request.shapes)
     shutil.rmtree(request.destination, ignore_errors=True)  # a killed attempt may have left one
     with recorded_rewrites() as names:

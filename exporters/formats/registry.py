@@ -21,9 +21,9 @@ class ExporterRow:
         variant: the variant's name within the format.
         exporter: module of the format, see `exporters.formats.contract`.
         source: `model` for the model itself, or the name of a lowered form, a key of `FORMS`.
-        file: the file inside the artifact's folder that a runtime loads; empty when it loads the folder.
+        file: the file inside the artifact's folder that a runtime loads; None when it loads the folder.
         options: defaults of the exporter's options; the user's section overrides them.
-        section: section of `release.toml` that overrides `options`; empty where the format has no options.
+        section: section of `release.toml` that overrides `options`; None where the format has no options.
         precision: the element types that its artifacts store and compute in.
         toolchain: distribution packages whose versions are recorded with the artifact.
     """
@@ -32,9 +32,9 @@ class ExporterRow:
     variant: str
     exporter: Exporter
     source: str
-    file: str = ""
+    file: str | None = None
     options: Options = field(default_factory=dict)
-    section: str = ""
+    section: str | None = None
     precision: Precision = "float32"
     toolchain: tuple[str, ...]
 
@@ -137,3 +137,12 @@ def rows_of(formats: tuple[str, ...], inputs: Sequence[TensorSpec] = ()) -> tupl
     open_axes = any(None in spec.shape[1:] for spec in inputs)
     static = (row for row in STATIC_EXPORTERS if open_axes or row.key in formats)
     return tuple(row for row in (*EXPORTERS, *static) if selects(formats, row.key))
+
+
+def row_of(key: str) -> ExporterRow:
+    """Returns the row of an artifact, named `format/variant`; also that of a static variant.
+
+    Raises:
+        KeyError: there is no such row.
+    """
+    return {row.key: row for row in (*EXPORTERS, *STATIC_EXPORTERS)}[key]

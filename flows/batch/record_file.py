@@ -12,8 +12,6 @@ from exporters.files.locks import Lock
 from validators.release.json_records import decoded, encoded
 
 SCHEMA_VERSION: Literal["1"] = "1"
-STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
-"""`__pydantic_config__` of a record and those inside: refuses unknown keys, NaN and numbers written as text."""
 _Record = TypeVar("_Record")
 
 

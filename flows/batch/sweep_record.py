@@ -14,11 +14,12 @@ from exporters.files.hashing import digest_tree
 from exporters.source.readers.weights_with_architecture import builder_file
 from exporters.toolchain import versions
 from flows.batch.outcomes import FormatState
-from flows.batch.record_file import SCHEMA_VERSION, STRICT, RecordFile
+from flows.batch.record_file import SCHEMA_VERSION, RecordFile
 from flows.config.model_folder import Model, release_name
 from flows.config.settings import Settings
 from flows.pipeline.verdict import toolchain
 from validators.release.integrity import manifest_digest
+from validators.release.json_records import STRICT
 from validators.release.manifest import MANIFEST
 
 RECORD = "sweep.json"
@@ -87,7 +88,7 @@ def begin(settings: Settings, models: int) -> Sweep:
     return Sweep(
         schema_version=SCHEMA_VERSION,
         paritygate=versions(["paritygate"]).get("paritygate", "unknown"),
-        toolchain=dict(toolchain(settings.formats)),
+        toolchain=dict(toolchain(settings.formats, asked=settings.demanded)),
         settings={**values, "given": file_digests},
         models=models,
         records=(),

@@ -12,7 +12,8 @@ from typing import Literal
 
 from exporters.errors import BadInput
 from flows.batch.checkpoints import Checkpoint
-from flows.batch.record_file import SCHEMA_VERSION, STRICT, RecordFile
+from flows.batch.record_file import SCHEMA_VERSION, RecordFile
+from validators.release.json_records import STRICT
 
 RELEASED: Literal["Released"] = "Released"
 REFUSED: Literal["Refused"] = "Refused"

@@ -51,12 +51,12 @@ def diagnose(  # noqa: PLR0913 - one parameter for every flag
     from flows.config.settings import named_shapes
     from flows.progress.display import shown
 
-    loading = {
-        "architecture": architecture,
-        "custom_objects": custom_objects,
-        "trust_lambda": trust_lambda,
-        "input_shapes": named_shapes(input_shape),
-    }
+    loading = diagnose.ModelLoading(
+        architecture=architecture,
+        custom_objects=custom_objects,
+        trust_lambda=trust_lambda,
+        input_shapes=named_shapes(input_shape),
+    )
     with shown(console(stderr=True)) as listen:
         found = diagnose.diagnose(release_dir, cell, model=model, loading=loading, output=output, listen=listen)
     if as_json:

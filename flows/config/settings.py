@@ -161,6 +161,11 @@ class Terms(Section):
         return _requirements(self.policy.elsewhere)
 
     @property
+    def demanded(self) -> tuple[Requirement, ...]:
+        """Lists the cells that the policy demands, of this machine and of others."""
+        return (*self.required, *self.elsewhere)
+
+    @property
     def record(self) -> PolicyRecord:
         """Returns the settings that decide about a release, as its manifest keeps them."""
         return PolicyRecord(
@@ -203,8 +208,7 @@ class Terms(Section):
 
     @property
     def _planned(self) -> tuple[RuntimeRow, ...]:
-        asked = (*self.required, *self.elsewhere)
-        return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32, asked=asked)
+        return planned((*self.formats, ORIGINAL), gpu=self.policy.gpu, tf32=self.policy.tf32, asked=self.demanded)
 
 
 class Settings(Terms, _ReleaseFiles):

@@ -8,5 +8,6 @@
 from flows.diagnose.display import render
 from flows.diagnose.investigation import diagnose
 from flows.diagnose.result import Diagnosis
+from flows.diagnose.target import ModelLoading
 
-__all__ = ["Diagnosis", "diagnose", "render"]
+__all__ = ["Diagnosis", "ModelLoading", "diagnose", "render"]

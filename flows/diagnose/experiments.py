@@ -14,7 +14,7 @@ import numpy as np
 
 from exporters.contract import Signature
 from exporters.formats.job import ExportRequest, export
-from exporters.formats.registry import EXPORTERS
+from exporters.formats.registry import row_of
 from exporters.jobs import GIB, Answer, Job, Limits, Outcome, Request, Workers
 from exporters.lowering.tracing.job import LowerRequest, lower
 from flows.config.settings import Settings
@@ -180,7 +180,7 @@ class Experiments:
 
     def export_part(self, model: Path) -> RunnableArtifact | str:
         """Exports a part as the artifact was exported; returns a sentence when that breaks."""
-        row = next(row for row in EXPORTERS if row.key == self.target.artifact.key)
+        row = row_of(self.target.artifact.key)
         part = replace(self._model, path=model, architecture=None, input_shapes={})
         graph = None
         if row.source != "model":

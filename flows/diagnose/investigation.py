@@ -15,8 +15,8 @@ In: a release directory, the name of a cell, the model. Out: a `Diagnosis`, and 
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,11 @@ from flows.diagnose.failing_call import FailingCall, choose_failing_call
 from flows.diagnose.isolated_layer import WRONG, Findings, cut_out, exhibit_of, findings_of_reexport, try_reexport
 from flows.diagnose.prefix_bisection import first_failing_prefix
 from flows.diagnose.result import Diagnosis, SettingResult, Suspect
-from flows.diagnose.target import DiagnosisTarget, find_target
+from flows.diagnose.target import DiagnosisTarget, ModelLoading, find_target
 from flows.pipeline.run import SharedResources
 from flows.progress.events import Listener, StageOutcome, perform
 from validators.diagnosis.contract import Files, Part, Suspicion
-from validators.diagnosis.reproduction import ReproductionCase, write
+from validators.diagnosis.reproduction import FORMATS, ReproductionCase, write
 
 _SUBSTITUTED = (
     "with that tensor of the artifact in the layer's place, the original computes what the artifact computes: "
@@ -51,7 +51,7 @@ def diagnose(  # noqa: PLR0913 - each is a choice of its own, named at every cal
     cell: str,
     *,
     model: Path | None = None,
-    loading: Mapping[str, Any] | None = None,
+    loading: ModelLoading | None = None,
     output: Path | None = None,
     listen: Listener,
     shared: SharedResources | None = None,
@@ -62,7 +62,7 @@ def diagnose(  # noqa: PLR0913 - each is a choice of its own, named at every cal
         release: the release directory; nothing in it is changed.
         cell: `FORMAT/VARIANT RUNTIME DEVICE`.
         model: the model that the release was made from; None to look for it (see `find_target`).
-        loading: `architecture`, `custom_objects`, `trust_lambda` and `input_shapes`, as for a release.
+        loading: how to load the model; None for the defaults.
         output: the reproduction folder; None for `CELL.repro` in the working directory.
         listen: called when a step starts and ends.
         shared: processes that it shares with other runs; None to start its own.
@@ -72,12 +72,12 @@ def diagnose(  # noqa: PLR0913 - each is a choice of its own, named at every cal
         Broken: the original cannot be run here.
     """
     started = time.monotonic()
-    given_loading = {key: value for key, value in (loading or {}).items() if value is not None}
-    target = find_target(release, cell, model, given_loading.get("architecture"))
+    loading = loading or ModelLoading()
+    target = find_target(release, cell, model, loading.architecture)
     reproduction = output or Path(f"{cell.replace('/', '-').replace(' ', '-')}.repro")
     if reproduction.exists():
         raise BadInput(f"{reproduction}: exists", next_step="Remove it, or choose another folder with -o.")
-    settings = load_settings(None, {"model": target.model, **given_loading})
+    settings = load_settings(None, {"model": target.model, **asdict(loading)})
     with tempfile.TemporaryDirectory(prefix="paritygate-diagnose-") as scratch:
         experiments = Experiments(target, settings, Path(scratch), shared)
         with experiments.open():
@@ -230,10 +230,12 @@ class Investigation:
 
     def _reproduced(self, found: Diagnosis, failing: FailingCall) -> Diagnosis:
         exhibit = self._exhibit or self._whole(failing)
-        if exhibit is None:
+        if exhibit is None or exhibit.format not in FORMATS:
             return found
         found = replace(found, reproduction=self._reproduction.absolute())
-        exhibit = replace(exhibit, title=found.summary, versions=dict(versions(_PACKAGES)))
+        exhibit = replace(
+            exhibit, title=found.summary, versions=dict(versions((*_PACKAGES, self._target.row.distribution)))
+        )
         # The folder is sent to others, so it names files without their paths on this machine.
         portable = replace(found, release=Path(found.release.name), model=Path(found.model.name), reproduction=None)
         write(exhibit, self._reproduction, diagnosis=TypeAdapter(Diagnosis).dump_json(portable, indent=1) + b"\n")

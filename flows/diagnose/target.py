@@ -1,6 +1,7 @@
 """Finds the target of a diagnosis: a cell of a release, its artifact, and the model that the release was made from."""
 
 import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,20 @@ from validators.release.manifest import Manifest, load_with_digest
 from validators.runtimes.availability import missing
 from validators.runtimes.registry import ORIGINAL, RUNTIMES
 from validators.runtimes.row import RuntimeRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoading:
+    """Says how to load the model, with the keys of `flows.config.settings.Settings`; None leaves the default.
+
+    Attributes:
+        architecture, custom_objects, trust_lambda, input_shapes: as for a release.
+    """
+
+    architecture: str | None = None
+    custom_objects: Sequence[str] | None = None
+    trust_lambda: bool | None = None
+    input_shapes: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,7 @@ _READ_BY_LIBRARIES = re.compile(
 _KERAS_DEFAULTS = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last"}
 
 
-def run_digest(settings: Settings, *, model: str, samples: Path | None) -> str:
+def run_digest(settings: Settings, *, model: str, samples: Path | None) -> str | None:
     """Returns a SHA-256 over everything that every stage of a run depends on.
 
     Args:
@@ -57,18 +57,19 @@ def run_digest(settings: Settings, *, model: str, samples: Path | None) -> str:
         samples: the copy of the user's samples that the run reads.
 
     Returns:
-        The digest; empty where model or metric have code of their own, since that code may import anything.
+        The digest; None where model or metric have code of their own, since that code may import anything.
     """
     terms = settings_digest(settings, model=model, samples=samples)
     if settings.custom_objects or settings.samples.metric or not terms or ":" in (settings.architecture or ""):
-        return ""
+        return None
     chromium = find_chromium() if any(row.browser for row in settings.runtimes) else None
     browser = [str(chromium), *_identity(chromium)] if chromium else []
     readers = versions(sorted({package for names in READERS.values() for package in names}))
     cards = [f"{card.uuid} {card.driver}" for card in installed_cards()]
     here = [system(), processor(), *cards, *browser]
     inherited = {name: value for name, value in job_environment().items() if _READ_BY_LIBRARIES.match(name)}
-    return _digest([terms, dict(toolchain(settings.formats)), dict(readers), _own_source(), here, inherited, _keras()])
+    packages = {**toolchain(settings.formats, asked=settings.demanded), **readers}
+    return _digest([terms, packages, _own_source(), here, inherited, _keras()])
 
 
 class FinishedStages:
@@ -84,26 +85,26 @@ class FinishedStages:
     def __init__(self, workspace: Workspace) -> None:
         self.found: list[str] = []
         self._workspace = workspace
-        self._mark = ""
+        self._mark: str | None = None
         self._trees: dict[str, Mapping[str, str]] = {}
 
-    def begin(self, mark: str) -> None:
-        """Sets the digest that every stage depends on; before this, and with an empty one, nothing is found or kept."""
+    def begin(self, mark: str | None) -> None:
+        """Sets the digest that every stage depends on; before this, and with None, nothing is found or kept."""
         self._mark = mark
         if mark:
             self._workspace.stages.mkdir(exist_ok=True)
 
-    def digest(self, stage: str) -> str:
-        """Returns one digest over everything that a stage of this run made; empty where nothing of it was kept."""
-        return _digest(dict(self._trees[stage])) if stage in self._trees else ""
+    def digest(self, stage: str) -> str | None:
+        """Returns one digest over everything that a stage of this run made; None where nothing of it was kept."""
+        return _digest(dict(self._trees[stage])) if stage in self._trees else None
 
-    def find(self, stage: str, kind: type[Value], *inputs: str) -> Value | None:
+    def find(self, stage: str, kind: type[Value], *inputs: str | None) -> Value | None:
         """Returns the value of a stage that a killed run had finished; its files are in this staging folder then.
 
         Args:
             stage: its name.
             kind: type of the value.
-            *inputs: digests of what it starts from; an empty one is of something that was not kept.
+            *inputs: digests of what it starts from; None is that of something that was not kept.
         """
         for left in self._workspace.leftovers if self._mark and all(inputs) else ():
             record = _read(left / "stages" / _file(stage))
@@ -118,7 +119,7 @@ class FinishedStages:
             return _adapter(kind).validate_python(record["value"])
         return None
 
-    def keep(self, stage: str, kind: type[Value], *inputs: str, value: Value, made: Mapping[Path, str]) -> None:
+    def keep(self, stage: str, kind: type[Value], *inputs: str | None, value: Value, made: Mapping[Path, str]) -> None:
         """Records a finished stage.
 
         Args:
@@ -143,7 +144,7 @@ class FinishedStages:
         write(self._workspace.stages / _file(stage), json.dumps(record))
         self._trees[stage] = record["trees"]
 
-    def _key(self, stage: str, inputs: Sequence[str]) -> str:
+    def _key(self, stage: str, inputs: Sequence[str | None]) -> str:
         return _digest([self._mark, stage, *inputs])
 
 

@@ -3,7 +3,7 @@
 In: the results of all other stages. Out: a complete release in the staging folder, `release.json` last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from exporters.toolchain import versions
 from flows.config.settings import Settings
 from flows.machine.identity import processor, system, today
 from flows.pipeline.baseline import BaselineRelease, compare_with_baseline
-from validators.contract import Cell, ComparisonBasis, SampleSet, Verdict
+from validators.contract import Cell, ComparisonBasis, Requirement, SampleSet, Verdict
 from validators.gate.approvals import apply_approvals
 from validators.gate.verdict import judge
 from validators.release.evidence import withhold
@@ -37,7 +37,7 @@ class ReleaseResults:
         asked: see `Manifest.asked`.
         facts: of the source model.
         signature, sets, code: see `validators.reference.job.Reference`.
-        grounds: facts about the samples from the reference and the oracle.
+        grounds: facts about the samples from the reference and the noise stage.
         artifacts, cells: in the registries' order.
         seconds: wall time of each stage.
         retried, resumed: see `Manifest`.
@@ -107,7 +107,7 @@ def _manifest(settings: Settings, results: ReleaseResults) -> Manifest:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         platform=system(),
         processor=processor(),
-        toolchain=toolchain(settings.formats),
+        toolchain=toolchain(settings.formats, asked=settings.demanded),
         model=ModelRecord(
             name=facts.name,
             digest=facts.digest,
@@ -137,10 +137,17 @@ def _manifest(settings: Settings, results: ReleaseResults) -> Manifest:
     )
 
 
-def toolchain(formats: Sequence[str]) -> Mapping[str, str]:
-    """Lists the versions of all packages that take part in a release of these formats, browser packages included."""
+def toolchain(formats: Sequence[str], *, asked: Collection[Requirement] = ()) -> Mapping[str, str]:
+    """Lists the versions of all packages that take part in a release of these formats, browser packages included.
+
+    Args:
+        formats: what is exported.
+        asked: the cells that the policy names; the package of a runtime on request takes part only where it is named.
+    """
     packages = [package for row in rows_of(tuple(formats)) for package in row.toolchain]
+    named = {requirement.of_format for requirement in asked}
     runtimes = [row for row in RUNTIMES if row.format in formats_of(formats)]
+    runtimes = [row for row in runtimes if not row.on_request or row.requirement in named]
     packages += [row.distribution for row in runtimes]
     installed = versions(sorted({*packages, "numpy"}))
     npm = sorted({package for row in runtimes for package in row.npm})

@@ -95,7 +95,7 @@ def _run_name() -> str:
 
 @flow(name="release", flow_run_name=_run_name, task_runner=THREADS)
 def release(settings: Settings, releases: Path | None = None, bundle: str | None = None) -> "State[Any]":
-    """Exports one trained Keras model to four formats and releases it only when every copy computes the same thing.
+    """Exports one trained Keras model and releases it only when every copy computes the same thing.
 
     Args:
         settings: the release.

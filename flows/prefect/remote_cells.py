@@ -104,9 +104,6 @@ _ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30", "PREFECT_CLIENT_RETRY
 def _ensure_deployment(client: SyncPrefectClient, pool: str) -> None:
     """Deploys `validate` to the pool, unless this version has done so: settings made there by hand are kept."""
     our_version = versions(["paritygate"])["paritygate"]
-    with contextlib.suppress(ObjectNotFound):
-        if client.read_deployment_by_name(f"{validate.name}/{pool}").version == our_version:
-            return
     # By its module's name, so that every machine with paritygate installed can load it and no code is stored.
     deployment = RunnerDeployment.from_flow(
         validate,
@@ -117,6 +114,11 @@ def _ensure_deployment(client: SyncPrefectClient, pool: str) -> None:
         tags=["paritygate"],  # by which the automation of `flows.deployment` knows runs that may fall silent
         job_variables={"env": dict(_ENVIRONMENT)},
     )
+    with contextlib.suppress(ObjectNotFound):
+        there = client.read_deployment_by_name(f"{validate.name}/{pool}")
+        # The module may have moved without a new version: such a deployment could not be loaded any more.
+        if (there.version, there.entrypoint) == (our_version, deployment.entrypoint):
+            return
     deployment.apply()
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _EXPORTS = (*EXPORTERS, *STATIC_EXPORTERS)
 _CELLS = sum(e.format == r.format for e in _EXPORTS for r in RUNTIMES) + sum(r.format == ORIGINAL for r in RUNTIMES)
-_OTHER_STAGES = 5  # admission, lowering, reference, oracle, verdict
+_OTHER_STAGES = 5  # admission, lowering, reference, noise, verdict
 _MOST_STAGES = len(_EXPORTS) + _CELLS + _OTHER_STAGES
 THREADS: Any = ThreadPoolTaskRunner(max_workers=_MOST_STAGES)
 """The task runner of our flows: a thread for every stage. `Any`: its future's type is not what `flow` declares."""

@@ -62,7 +62,7 @@ def test_an_unknown_runtime_is_an_error_that_names_it():
 
 def test_what_touches_cuda_gets_a_fresh_interpreter_and_a_sibling_with_tf32():
     cuda = [row for row in RUNTIMES if row.accelerator == "cuda"]
-    assert {row.format for row in cuda} == {ORIGINAL, "saved_model", "onnx"}
+    assert {row.format for row in cuda} >= {ORIGINAL, "saved_model", "onnx"}
     assert all(row.fork_server is None and row.device == "gpu" for row in cuda)
     plain, wide = ([row.name for row in cuda if row.tf32 is tf32] for tf32 in (False, True))
     assert wide == [f"{name}-tf32" for name in plain]
@@ -83,3 +83,5 @@ def test_a_row_on_request_runs_only_where_the_policy_or_the_user_names_it():
         assert row not in planned(FORMATS)
         with_row = planned(FORMATS, asked=[row.requirement])
         assert [each for each in with_row if each not in planned(FORMATS)] == [row]
+        of_one_variant = replace(row.requirement, variant="any")
+        assert row in planned(FORMATS, asked=[of_one_variant])

@@ -3,7 +3,7 @@
 import pytest
 
 from exporters.contract import TensorSpec
-from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS, VARIANTS, rows_of
+from exporters.formats.registry import EXPORTERS, FORMATS, STATIC_EXPORTERS, VARIANTS, row_of, rows_of
 from exporters.lowering.tracing.forms import FORMS, RECURRENCES
 from flows.config.settings import Settings
 
@@ -44,6 +44,11 @@ def test_a_model_that_leaves_more_than_the_batch_open_has_static_rows_as_well():
 
     assert keys(None, 4) == ["tflite/dynamic", "tflite/batch1"]
     assert keys(None, None) == ["tflite/dynamic", "tflite/batch1", "tflite/static"]
+
+
+@pytest.mark.parametrize("key", VARIANTS)
+def test_every_artifact_has_its_row(key):
+    assert row_of(key).key == key  # the static ones too: a diagnosis exports parts of such a model again
 
 
 def test_rows_of_some_formats_keep_the_tables_order():

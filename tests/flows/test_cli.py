@@ -19,6 +19,7 @@ import small_release
 
 from exporters.errors import Limited
 from flows import cli
+from flows.config.policy import requirement_of
 from flows.pipeline.run import ReleaseRun
 from flows.pipeline.verdict import toolchain
 from flows.review.gate import gate
@@ -136,6 +137,14 @@ def test_the_toolchain_names_the_browser_packages_of_every_format(monkeypatch):
     assert "@tensorflow/tfjs-core" in toolchain(("tfjs",))
     monkeypatch.setattr("flows.pipeline.verdict.package_version", lambda name: None)
     assert "onnxruntime-web" not in toolchain(("onnx",))
+
+
+def test_the_toolchain_names_a_runtime_on_request_only_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr("flows.pipeline.verdict.versions", lambda names: dict.fromkeys(names, "1"))
+    assert "openvino" not in toolchain(("onnx", "tflite"))
+    asked = [requirement_of("tflite/batch1 openvino-tflite cpu")]
+    assert "openvino" in toolchain(("onnx", "tflite"), asked=asked)
+    assert "openvino" not in toolchain(("onnx",), asked=asked)
 
 
 def test_a_mistake_in_release_toml_gets_the_near_match(call, tmp_path):

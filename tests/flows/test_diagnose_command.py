@@ -165,3 +165,7 @@ def test_the_reproduction_says_nothing_of_where_things_lie_on_this_machine(relea
     written = [path for path in (tmp_path / "repro").rglob("*") if path.suffix in {".json", ".md", ".py"}]
     assert written
     assert not any(str(tmp_path) in path.read_text("utf-8") for path in written)
+    other = Investigation(target, None, tmp_path / "other", lambda _: None)
+    other._exhibit = replace(exhibit, format="a format without a script")
+    assert other._reproduced(found, None) is found
+    assert not (tmp_path / "other").exists()

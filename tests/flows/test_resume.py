@@ -89,8 +89,8 @@ def test_a_finished_stage_is_found_with_its_files_and_kept_for_the_run_after(kil
         ("mark", "export onnx", ("source", "more")),
         ("mark", "export-onnx", ("source",)),  # of the same file name
         ("mark", "export tflite", ("source",)),
-        ("", "export onnx", ("source",)),
-        ("mark", "export onnx", ("",)),
+        (None, "export onnx", ("source",)),
+        ("mark", "export onnx", (None,)),
     ],
 )
 def test_another_run_stage_or_input_finds_nothing(killed, again, mark, stage, inputs):
@@ -162,13 +162,13 @@ def test_a_mark_changes_with_the_model_the_samples_and_the_terms_and_there_is_no
     metric = {"samples": {"metric": f"{code}:score"}}
     code_of = ({"custom_objects": (str(code),)}, {"architecture": f"{code}:build"}, {"custom_objects": ("package",)})
     for own in (*code_of, metric):
-        assert run_digest(Settings(model=DIGITS, **own), model="m", samples=None) == ""
+        assert run_digest(Settings(model=DIGITS, **own), model="m", samples=None) is None
 
 
 def test_a_mark_changes_with_a_version_and_with_the_processor(monkeypatch):
     settings = Settings(model=DIGITS, formats=("onnx",))
     mark = run_digest(settings, model="m", samples=None)
-    monkeypatch.setattr("flows.pipeline.resume.toolchain", lambda _: {"onnxruntime": "0.0"})
+    monkeypatch.setattr("flows.pipeline.resume.toolchain", lambda _, **__: {"onnxruntime": "0.0"})
     other = run_digest(settings, model="m", samples=None)
     monkeypatch.setattr("flows.pipeline.resume.processor", lambda: "another")
     assert len({mark, other, run_digest(settings, model="m", samples=None)}) == 3

@@ -250,6 +250,14 @@ def test_the_cells_of_a_variant_that_come_from_elsewhere_are_not_run_here():
     assert not settings.runs_here("onnx/default", row)
 
 
+@pytest.mark.parametrize("key", ["required", "elsewhere"])
+def test_a_variant_may_be_demanded_in_a_runtime_on_request(key):
+    settings = load_settings(None, {**MODEL, "policy": {key: ["tflite/batch1 openvino-tflite cpu"]}})
+    planned = "openvino-tflite" in {row.name for row in settings._planned}
+    assert planned
+    assert str(settings.demanded[-1]) == "tflite/batch1 openvino-tflite cpu"
+
+
 def test_a_variants_option_comes_before_that_of_its_format(tmp_path):
     (row,) = rows_of(("onnx",))
     plain = load_settings(toml(tmp_path, "[onnx]\nopset = 17"), MODEL)

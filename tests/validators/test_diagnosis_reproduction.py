@@ -90,5 +90,5 @@ def test_the_folder_has_what_an_upstream_issue_needs(tmp_path):
     }
     readme = (tmp_path / "repro" / "README.md").read_text("utf-8")
     assert f"numpy {np.__version__}" in readme
-    assert "needs a browser or a GPU" in readme  # the script cannot run there, and says so
+    assert "for which there is no script" in readme  # the script cannot run there, and says so
     assert json.loads((tmp_path / "repro" / "diagnosis.json").read_text("utf-8"))["verdict"] == "layer"

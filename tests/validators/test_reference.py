@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def refer(bench, tmp_path):
-    def run(model, samples=None, *, oracle=False):
+    def run(model, samples=None, *, noise=False):
         folder = tmp_path / model
         source, extra_rows = ModelSource(path=bench.build(model)), folder / "more"
         request = ReferenceRequest(
@@ -27,7 +27,7 @@ def refer(bench, tmp_path):
             weights=tmp_path / "weights",
         )
         bench.call(compute_reference, request)
-        if oracle:
+        if noise:
             bench.call(measure_noise, NoiseRequest(model=source, release=folder, extra_rows=extra_rows))
         return read_evidence(folder)
 
@@ -46,7 +46,7 @@ def test_it_is_what_keras_computes_row_by_row_and_in_any_batch(bench, refer):
 
 
 def test_the_originals_own_rounding_is_measured_in_float64_and_is_that_of_float32(bench, refer):
-    evidence = refer("single_input", oracle=True)
+    evidence = refer("single_input", noise=True)
     noise = evidence.noise()
     assert set(noise) == {each.name for each in evidence.sets}
     for by_output in noise.values():
@@ -57,7 +57,7 @@ def test_the_originals_own_rounding_is_measured_in_float64_and_is_that_of_float3
 
 def test_rounding_is_measured_also_where_a_layer_loops_a_table_is_read_and_an_answer_is_a_whole_number(refer):
     for model, outputs in {"recurrent": ["y"], "dict_inputs": ["y"], "dict_outputs": ["left", "right"]}.items():
-        noise = refer(model, oracle=True).noise()
+        noise = refer(model, noise=True).noise()
         assert all(by_output[name].floor for by_output in noise.values() for name in outputs)
     assert noise["seeded_batch7"]["winner"].why == "this output holds no numbers that round"
 

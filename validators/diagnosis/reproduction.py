@@ -19,6 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
+FORMATS = frozenset({"saved_model", "tflite", "tfjs", "onnx"})
+"""Formats that a reproduction has a script for; a diagnosis of any other writes no folder."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproductionCase:
@@ -193,8 +196,8 @@ def _readme(case: ReproductionCase, script: str) -> str:
     ]
     if case.runtime not in _SCRIPTED:
         text = (
-            f"The cell ran in `{case.runtime}`, which needs a browser or a GPU; the script runs the same artifact "
-            "on the processor. If it shows no difference there, the fault is in that runtime."
+            f"The cell ran in `{case.runtime}`, for which there is no script; this one runs the same artifact in "
+            "another runtime on the processor. If it shows no difference there, the fault is in that runtime."
         )
         lines += [text, ""]
     if case.layer:

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from exporters.errors import Broken
 from validators.contract import Cell, Reason, Waiver
-from validators.release.json_records import decoded, encoded
+from validators.release.json_records import STRICT, decoded, encoded
 from validators.runtimes.registry import ORIGINAL, RUNTIMES
 
 if typing.TYPE_CHECKING:
@@ -64,11 +64,7 @@ class _Header:
     """
 
     # Inherited by every record inside; see `validators.release.manifest.Manifest`.
-    __pydantic_config__ = {  # noqa: RUF012 - pydantic's name and form for it; nothing changes it
-        "extra": "forbid",
-        "strict": True,
-        "allow_inf_nan": False,
-    }
+    __pydantic_config__ = STRICT
 
     schema_version: Literal["2"]
     manifest: str

@@ -14,6 +14,8 @@ if typing.TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 _T = TypeVar("_T")
+STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+"""`__pydantic_config__` of a record and of those inside: refuses unknown keys, NaN and numbers written as text."""
 Upgrade = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the JSON object of an older schema version into the current one."""
 _LONGEST = 80  # characters of a wrong value in a message: a line

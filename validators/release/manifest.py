@@ -24,7 +24,7 @@ from validators.contract import (
     SampleSet,
     Verdict,
 )
-from validators.release.json_records import decoded, encoded
+from validators.release.json_records import STRICT, decoded, encoded
 from validators.release.upgrades import upgrade_release_3
 
 if typing.TYPE_CHECKING:
@@ -93,11 +93,7 @@ class Manifest:
     """
 
     # Read by pydantic and inherited by every record inside: unknown keys, NaN and numbers written as text are refused.
-    __pydantic_config__ = {  # noqa: RUF012 - pydantic's name and form for it; nothing changes it
-        "extra": "forbid",
-        "strict": True,
-        "allow_inf_nan": False,
-    }
+    __pydantic_config__ = STRICT
 
     schema_version: Literal["4"]
     paritygate: str

@@ -316,11 +316,12 @@ def planned(
         tf32: whether the rows that allow TF32 run too.
         asked: the cells that the policy or the user names; a row that runs on request must be among them.
     """
+    named = {requirement.of_format for requirement in asked}  # one of a single variant names its runtime too
     return tuple(
         row
         for row in RUNTIMES
         if row.format in formats_of(formats)
         and (gpu != "off" or row.device == "cpu")
         and (tf32 or not row.tf32)
-        and (not row.on_request or row.requirement in asked)
+        and (not row.on_request or row.requirement in named)
     )
