@@ -77,15 +77,14 @@ class ReleaseRun:
         shared: processes that it shares with other releases; None to start its own.
 
     Raises:
-        BadInput: a file is not there, the target directory is not ours, the policy demands what this machine cannot
-            run, or the gate does not pass the baseline.
+        BadInput: a file is not there, the target directory is not ours, or the policy demands what this machine cannot
+            run.
     """
 
     def __init__(self, settings: Settings, listen: Listener, *, shared: SharedResources | None = None) -> None:
         refuse_absent(settings)
         refuse_target(settings.release_dir.absolute())
         refuse_unrunnable(settings)
-        self._baseline = load_baseline(settings.baseline) if settings.baseline else None
         self.settings = settings
         self.manifest: Manifest | None = None
         self.digest = ""
@@ -235,6 +234,8 @@ class ReleaseRun:
         self._listen(event)
 
     def _admit(self) -> StageOutcome:
+        if self.settings.baseline:  # read first: a baseline that the gate does not pass is bad input too
+            self._done.baseline = load_baseline(self.settings.baseline)
         with self._export.copies.naming_originals():
             admitted = self._export.admit()
             facts = admitted.facts
@@ -333,7 +334,7 @@ class ReleaseRun:
             seconds={name: event.seconds for name, event in self.ended.items()},
             retried=tuple(self._workers.retried),
             resumed=tuple(sorted(self._export.finished.found)),
-            baseline=self._baseline,
+            baseline=done.baseline,
         )
         manifest = judge_and_write(self._workspace.release, self.settings, results)
         self.digest = manifest_digest(self._workspace.release)

@@ -6,6 +6,7 @@ from typing import TypeVar
 from exporters.contract import Artifact
 from exporters.jobs import Outcome
 from exporters.lowering.tracing.job import Lowered
+from flows.pipeline.baseline import BaselineRelease
 from flows.pipeline.exports import AdmittedModel
 from validators.contract import Cell, ComparisonBasis, NoiseBySet
 from validators.reference.job import Reference
@@ -16,6 +17,7 @@ class StageResults:
     """Holds the results of the stages so far; each field is set once, by the stage of that name.
 
     Attributes:
+        baseline: the release that this one is compared with; None where none was named.
         admission: the admitted model.
         lowering: how the trace ended; exports take the forms from it.
         reference: the original's outputs.
@@ -24,6 +26,7 @@ class StageResults:
         cells: by `Cell.key`.
     """
 
+    baseline: BaselineRelease | None = None
     admission: AdmittedModel | None = None
     lowering: Outcome[Lowered] | None = None
     reference: Reference | None = None
