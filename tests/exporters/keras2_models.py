@@ -322,7 +322,7 @@ def load(request: Mapping[str, Any]) -> dict[str, Any]:
     """Job: loads a model as paritygate does and calls it over the same inputs.
 
     Args:
-        request: `model` (path) and what else `exporters.source.keras.model.load` takes.
+        request: `model` (path) and what else `exporters.source.keras.loading.load` takes.
     """
     import numpy as np
 
