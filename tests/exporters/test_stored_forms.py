@@ -145,7 +145,7 @@ def test_several_models_of_a_checkpoint_that_fit_alike_are_named_and_none_is_tak
     told = bench.call("tests.exporters.stored_forms:with_roots", {"folder": str(tmp_path), "roots": roots})
     with pytest.raises(BadInput, match="the model fits what is stored as ema, model alike") as error:
         load(told["path"], builder("make")).unwrap()
-    assert "alone" in error.value.next_step
+    assert "Save only the one that you mean" in error.value.next_step
 
 
 def test_a_variable_that_nothing_restores_is_named(saved, load, tmp_path):

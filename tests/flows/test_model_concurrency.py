@@ -74,10 +74,10 @@ def elsewhere(server, home, digest, run):
     code = f"""
     import threading, time
     from types import SimpleNamespace
-    from flows import turns
-    turns.flow_run = SimpleNamespace(id="{run}", name="release-theirs")
-    turns._BEAT_SECONDS = 0.1
-    with turns.turn("{digest}", SimpleNamespace(cancel=lambda: None)):
+    from flows.prefect import model_concurrency
+    model_concurrency.flow_run = SimpleNamespace(id="{run}", name="release-theirs")
+    model_concurrency._BEAT_SECONDS = 0.1
+    with model_concurrency.turn("{digest}", SimpleNamespace(cancel=lambda: None)):
         time.sleep(600)
     """
     settings = environment(PREFECT_API_URL=server, PREFECT_HOME=home)

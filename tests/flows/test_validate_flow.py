@@ -189,7 +189,7 @@ def finished(site, release, pool, *, seconds=300):
         limits = JobLimits(pool_seconds={seconds})
         settings = Settings(model=Path("small.keras"), output=out, formats=["onnx"], policy=policy, limits=limits)
         run = SimpleNamespace(settings=settings, manifest=load(out), digest=manifest_digest(out), judged=None)
-        run.follow = lambda name, work: work()[1]
+        run.follow = lambda name, work: work().message
 
         @flow(name="finished")
         def finished():

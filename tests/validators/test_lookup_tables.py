@@ -57,6 +57,7 @@ def ranges(request: dict) -> Any:
     from pathlib import Path
 
     from exporters.source.keras.loading import load
+    from exporters.source.model_source import ModelSource
     from validators.samples.input_domains import ranges_of
 
     module, path = Path(request["module"]), Path(request["module"]).with_name("model.keras")
@@ -66,7 +67,7 @@ def ranges(request: dict) -> Any:
     x = keras.Input(shape, dtype=dtype, name="x")
     y = getattr(own, name)(name="first")(keras.layers.Dropout(0.1)(x))
     keras.Model(x, keras.layers.Flatten(name="y")(y)).save(path)
-    found = ranges_of(load(path, custom_objects=[str(module)]))
+    found = ranges_of(load(ModelSource(path=path, custom_objects=(str(module),))))
     return {name: [float(known.low), float(known.high), known.why] for name, known in found.items()}
 
 
