@@ -87,7 +87,7 @@ def test_the_steps_make_a_light_worker_that_verifies_a_release_and_one_that_has_
     assert "chromium-headless-shell" in image.packages
     code, out, err = called(image, "paritygate", "server", "deploy")
     assert (code, out) == (2, ""), err
-    asked = "from validators.web.page_session import package_version; print(v('@tensorflow/tfjs-core'))"
+    asked = "from validators.web.page_session import package_version; print(package_version('@tensorflow/tfjs-core'))"
     assert called(image, "python", "-c", asked) == (0, "4.22.0\n", "")
     for step in (
         "exporters/formats/onnx.py",

@@ -142,7 +142,7 @@ def test_a_local_installation_on_a_file_begins_with_the_migrated_database(tmp_pa
     prepared.mkdir()
     with contextlib.closing(sqlite3.connect(prepared / "prefect.db")) as database:
         database.execute("CREATE TABLE migrated (x)")
-    monkeypatch.setattr(local_server.prefect_home, "home", lambda: prepared)
+    monkeypatch.setattr(local_server.server, "home", lambda: prepared)
     assert local_server._sqlite(tmp_path) == f"sqlite+aiosqlite:///{tmp_path / 'prefect.db'}"
     with contextlib.closing(sqlite3.connect(tmp_path / "prefect.db")) as copy:
         assert copy.execute("SELECT name FROM sqlite_master").fetchall() == [("migrated",)]

@@ -335,7 +335,7 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
         from flows.progress.events import StageOutcome
         from validators.hardware.graphics_cards import Card
 
-        slots.LIMIT = "paritygate-gpu-fresh"
+        gpu_concurrency.LIMIT = "paritygate-gpu-fresh"
         both, here, most = threading.Condition(), 0, 0
         waits = False
 
@@ -353,7 +353,7 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
         def limit():
             with get_client(sync_client=True) as client:
                 try:
-                    found = client.read_global_concurrency_limit_by_name(slots.LIMIT)
+                    found = client.read_global_concurrency_limit_by_name(gpu_concurrency.LIMIT)
                 except ObjectNotFound:
                     return None
                 return found.limit, found.active_slots
@@ -381,9 +381,9 @@ def test_gpu_cells_share_the_slots_of_a_card_and_nothing_else_takes_one(site):
             run_as_tasks(stages_of(plans, listen), cancel=lambda: None, ended=ended)
             print(most, limit(), sep="|")
 
-        slots.cards = lambda: ()
+        gpu_concurrency.cards = lambda: ()
         run("gpu a", "gpu b")
-        slots.cards = lambda: (Card(uuid="GPU-1", name="A card", driver="1"),)
+        gpu_concurrency.cards = lambda: (Card(uuid="GPU-1", name="A card", driver="1"),)
         run("cell cpu", "export gpu")
         run("gpu a", "gpu b")
         """)
