@@ -82,7 +82,7 @@ def test_what_acted_is_told_once_in_the_order_of_the_table_with_its_thread_and_b
     with recorded_rewrites() as names:
         for each in ("fusions", "gelu_with_erf", "fusions"):
             record_rewrite(each)
-    record_rewrite("grouped")  # nobody wants to know
+    record_rewrite("grouped")  # outside of any recording
     found = rewrite_findings(names)
     assert [(finding.code, finding.blocking) for finding in found] == [("gelu-with-erf", False), ("fusions", False)]
     assert all(finding.message.endswith("(tfjs#8304)") for finding in found)

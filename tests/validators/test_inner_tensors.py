@@ -1,4 +1,4 @@
-"""ExposedCopy copies of artifacts show what is inside, and parts of them compute the same alone."""
+"""Exposed copies of artifacts show what is inside, and parts of them compute the same alone."""
 
 import numpy as np
 import pytest
